@@ -1,0 +1,1 @@
+"""The shell: one loop around the pure core."""

@@ -1,0 +1,1 @@
+"""Notice sources: where word of an interruption comes from."""

@@ -1,0 +1,1 @@
+"""Signal sources: pages of serving engines and of the DCGM exporter, or Prometheus in their place."""

@@ -1,0 +1,28 @@
+"""Session parts: the image on every node, and where logs go."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.kubectl import command_from, run
+
+IMAGE = "inference-autoscaler"
+
+
+@pytest.fixture(scope="session")
+def image() -> str:
+    """The project's image, loaded on every node."""
+    run(*command_from("E2E_LOAD_IMAGE"), IMAGE, os.environ["E2E_ROOTFS"], timeout_s=600)
+    return f"docker.io/library/{IMAGE}:1"
+
+
+@pytest.fixture(scope="session")
+def logs() -> Iterator[Path]:
+    """A folder for what pods and Prometheus said."""
+    folder = Path(os.environ.get("E2E_LOGS", "e2e-logs"))
+    folder.mkdir(parents=True, exist_ok=True)
+    yield folder

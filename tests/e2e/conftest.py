@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,8 +20,8 @@ def image() -> str:
 
 
 @pytest.fixture(scope="session")
-def logs() -> Iterator[Path]:
+def logs() -> Path:
     """A folder for what pods and Prometheus said."""
     folder = Path(os.environ.get("E2E_LOGS", "e2e-logs"))
     folder.mkdir(parents=True, exist_ok=True)
-    yield folder
+    return folder

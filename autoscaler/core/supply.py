@@ -1,0 +1,51 @@
+"""The supply of a model: what serves, and what is on its way and counted on. Pure: no I/O, no clock.
+
+Unschedulable, expired, doomed and deleting replicas are no supply; they are counted beside it, so
+that the guards and the conditions can say so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolSupply:
+    """Replicas of one pool by what can be expected of them. Deleting ones are in none of these."""
+
+    ready: int = 0
+    """Ready and not doomed."""
+    starting: int = 0
+    """Not ready, on their way and counted on."""
+    unschedulable: int = 0
+    """No node can be had for them: never on their way."""
+    expired: int = 0
+    """Should have been ready long ago (twice the learnt cold start): given up."""
+    uncovered: int = 0
+    """Bound to no node, and more than the GPUs that are known to be free: not counted on."""
+    doomed: int = 0
+    """Ready or not, on a node with an interruption."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Supply:
+    """What a policy may count on, over all pools of a model."""
+
+    ready: int
+    """Ready, not deleting, not doomed."""
+    starting_remaining_s: tuple[float, ...] = ()
+    """Expected seconds until ready of each starting replica that is counted on, ascending; 0 for
+    one that is overdue but not given up yet. Replicas asked for that have no pod yet are in it, with
+    a whole cold start to go."""
+    pools: tuple[PoolSupply, ...] = ()
+    """In the order of `ModelSpec.pools`."""
+
+    @property
+    def starting(self) -> int:
+        """How many are on their way and counted on."""
+        return len(self.starting_remaining_s)
+
+    @property
+    def total(self) -> int:
+        """Ready and starting ones together."""
+        return self.ready + len(self.starting_remaining_s)

@@ -1,0 +1,330 @@
+"""One scene: a namespace with vLLM-shaped pods behind a Service, and the daemon beside them.
+
+The daemon is installed from `deploy/base` (a kustomization on top names the image, the namespace and
+the config); the pods run `simulations.vllm_server` with the drain hook of `deploy/drain`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import yaml
+
+from tests.e2e.kubectl import get, kubectl, kubectl_async, wait_until
+
+ROOT = Path(__file__).resolve().parents[2]
+MODEL = "llama"
+DAEMON = "inference-autoscaler"
+CAPACITY = {"spot": "spot", "on-demand": "on-demand"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scene:
+    """What differs between scenes."""
+
+    namespace: str
+    image: str
+    logs: Path
+    cold_start_s: int = 20
+    pools: tuple[str, ...] = ("spot", "on-demand")
+    """Names of pools, which are their capacity types; the Deployments are `llama-<pool>`."""
+    replicas: dict[str, int] = field(default_factory=dict)
+    """What the Deployments begin with; 0 where not said."""
+    grace_s: int = 50
+    spec: dict[str, Any] = field(default_factory=dict)
+    """Merged over the resource's spec."""
+
+    # --- manifests ------------------------------------------------------------------------
+
+    def deployment(self, pool: str) -> dict[str, Any]:
+        """One pool's Deployment: the drain hook, and grace that covers hook and shutdown."""
+        labels = {"app": MODEL, "pool": pool}
+        container = {
+            "name": "vllm",
+            "image": self.image,
+            "imagePullPolicy": "Never",
+            "command": ["/usr/bin/python3", "-m", "simulations.vllm_server"],
+            "args": [
+                "--host=0.0.0.0",
+                "--port=8000",
+                f"--served-model-name={MODEL}",
+                "--max-num-seqs=32",
+                f"--cold-start={self.cold_start_s}",
+                "--shutdown-timeout=10",
+            ],
+            "ports": [{"name": "http", "containerPort": 8000}],
+            "resources": {"limits": {"nvidia.com/gpu": 1}},
+            "readinessProbe": {
+                "httpGet": {"path": "/health", "port": 8000},
+                "periodSeconds": 1,
+                "timeoutSeconds": 5,
+                "failureThreshold": 10,
+            },
+            "lifecycle": {
+                "preStop": {
+                    "exec": {
+                        "command": [
+                            "/usr/bin/python3",
+                            "/drain/drain.py",
+                            "--port=8000",
+                            "--budget=30",
+                            "--endpoint-delay=3",
+                        ]
+                    }
+                }
+            },
+            "volumeMounts": [{"name": "drain", "mountPath": "/drain"}],
+        }
+        values = [CAPACITY[pool]]
+        term = {"key": "karpenter.sh/capacity-type", "operator": "In", "values": values}
+        return {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {"name": f"{MODEL}-{pool}", "namespace": self.namespace, "labels": labels},
+            "spec": {
+                "replicas": self.replicas.get(pool, 0),
+                "selector": {"matchLabels": labels},
+                "template": {
+                    "metadata": {"labels": labels},
+                    "spec": {
+                        "terminationGracePeriodSeconds": self.grace_s,
+                        "containers": [container],
+                        "volumes": [{"name": "drain", "configMap": {"name": "vllm-drain"}}],
+                        "affinity": {
+                            "nodeAffinity": {
+                                "requiredDuringSchedulingIgnoredDuringExecution": {
+                                    "nodeSelectorTerms": [{"matchExpressions": [term]}]
+                                }
+                            }
+                        },
+                    },
+                },
+            },
+        }
+
+    def service(self) -> dict[str, Any]:
+        """One Service over all pools."""
+        return {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": MODEL, "namespace": self.namespace},
+            "spec": {
+                "selector": {"app": MODEL},
+                "ports": [{"name": "http", "port": 8000, "targetPort": 8000}],
+            },
+        }
+
+    def drain_hook(self) -> dict[str, Any]:
+        """The hook as `deploy/drain` mounts it."""
+        script = (ROOT / "deploy/drain/drain.py").read_text()
+        return {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": "vllm-drain", "namespace": self.namespace},
+            "data": {"drain.py": script},
+        }
+
+    def resource(self) -> dict[str, Any]:
+        """The InferenceAutoscaler document."""
+        types = {"spot": "Spot", "on-demand": "OnDemand"}
+        prices = {"spot": "1.00", "on-demand": "3.00"}
+        spec: dict[str, Any] = {
+            "pools": [
+                {
+                    "name": pool,
+                    "scaleTargetRef": {
+                        "apiVersion": "apps/v1",
+                        "kind": "Deployment",
+                        "name": f"{MODEL}-{pool}",
+                    },
+                    "capacityType": types[pool],
+                    "priceUSDPerHour": prices[pool],
+                }
+                for pool in self.pools
+            ],
+            "minReplicas": 1,
+            "maxReplicas": 6,
+            "coldStart": {"priorSeconds": self.cold_start_s},
+            "targets": {"inFlightRequestsPerReplica": 32},
+        }
+        spec.update(self.spec)
+        return {
+            "apiVersion": "inference-autoscaler.dev/v1alpha1",
+            "kind": "InferenceAutoscaler",
+            "metadata": {"name": MODEL, "namespace": self.namespace},
+            "spec": spec,
+        }
+
+    # --- the daemon -----------------------------------------------------------------------
+
+    def install_daemon(self, folder: Path) -> None:
+        """Apply `deploy/base` with this scene's image, namespace and config."""
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(ROOT / "deploy/base", folder / "base")
+        config = folder / "config.yaml"
+        config.write_text(yaml.safe_dump(self.resource(), sort_keys=False))
+        name, _, tag = self.image.rpartition(":")
+        overlay = {
+            "apiVersion": "kustomize.config.k8s.io/v1beta1",
+            "kind": "Kustomization",
+            "namespace": self.namespace,
+            "resources": ["base"],
+            "images": [{"name": DAEMON, "newName": name, "newTag": tag}],
+            "configMapGenerator": [
+                {
+                    "name": f"{DAEMON}-config",
+                    "behavior": "replace",
+                    "files": ["config.yaml"],
+                    "options": {"disableNameSuffixHash": True},
+                }
+            ],
+            "patches": [{"path": "daemon.yaml"}],
+        }
+        (folder / "kustomization.yaml").write_text(yaml.safe_dump(overlay))
+        (folder / "daemon.yaml").write_text(yaml.safe_dump(self._daemon_patch()))
+        kubectl("apply", "-k", str(folder))
+
+    def _daemon_patch(self) -> dict[str, Any]:
+        """The image is a plain root: it has no entry point. The recording is kept."""
+        container = {
+            "name": DAEMON,
+            "imagePullPolicy": "Never",
+            "command": ["/usr/local/bin/autoscaler"],
+            "env": [
+                # there is no cluster DNS here; client libraries use these two
+                {"name": "KUBERNETES_SERVICE_HOST", "value": "10.96.0.1"},
+            ],
+        }
+        return {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {"name": DAEMON},
+            "spec": {"template": {"spec": {"containers": [container]}}},
+        }
+
+    # --- what is seen ---------------------------------------------------------------------
+
+    async def address(self) -> str:
+        """The Service's URL."""
+        service = (await get("service", MODEL, namespace=self.namespace))[0]
+        return f"http://{service['spec']['clusterIP']}:8000"
+
+    async def daemon_pod(self) -> dict[str, Any] | None:
+        """The running daemon's pod."""
+        selector = f"app.kubernetes.io/name={DAEMON}"
+        for pod in await get("pods", "-l", selector, namespace=self.namespace):
+            if pod["status"].get("phase") == "Running" and not _deleting(pod):
+                return pod
+        return None
+
+    async def daemon_url(self) -> str:
+        """Where the daemon answers: its pod's address."""
+        pod = await wait_until("the daemon runs", self.daemon_pod, timeout_s=60)
+        return f"http://{pod['status']['podIP']}:8080"
+
+    async def daemon_get(self, path: str) -> str:
+        """A page of the daemon, or the reason that there is none."""
+        url = await self.daemon_url()
+        try:
+            async with (
+                aiohttp.ClientSession() as session,
+                session.get(url + path, timeout=aiohttp.ClientTimeout(total=5)) as answer,
+            ):
+                return await answer.text() if answer.status == 200 else f"HTTP {answer.status}"
+        except (aiohttp.ClientError, TimeoutError) as error:
+            return f"{type(error).__name__}: {error}"
+
+    async def wanted(self) -> dict[str, int]:
+        """spec.replicas of each pool; empty while the API server is away."""
+        found = await get("deployments", "-l", f"app={MODEL}", namespace=self.namespace)
+        return {d["metadata"]["labels"]["pool"]: d["spec"]["replicas"] for d in found}
+
+    async def pods(self) -> list[dict[str, Any]]:
+        """The model's pods."""
+        return await get("pods", "-l", f"app={MODEL}", namespace=self.namespace)
+
+    async def ready_pods(self, pool: str | None = None) -> list[dict[str, Any]]:
+        """Those that are Ready and not being deleted."""
+        return [
+            pod
+            for pod in await self.pods()
+            if is_ready(pod) and pool in (None, pod["metadata"]["labels"]["pool"])
+        ]
+
+    async def wait_ready(self, replicas: int, *, timeout_s: float = 120) -> None:
+        """Until exactly so many replicas are ready."""
+
+        async def enough() -> bool:
+            return len(await self.ready_pods()) == replicas
+
+        await wait_until(f"{replicas} replicas are ready", enough, timeout_s=timeout_s)
+
+
+def _deleting(thing: dict[str, Any]) -> bool:
+    return "deletionTimestamp" in thing["metadata"]
+
+
+def is_ready(pod: dict[str, Any]) -> bool:
+    """Ready and not being deleted."""
+    conditions = {c["type"]: c["status"] for c in pod["status"].get("conditions", ())}
+    return conditions.get("Ready") == "True" and not _deleting(pod)
+
+
+@asynccontextmanager
+async def playing(scene: Scene) -> AsyncIterator[Scene]:
+    """The scene, set up; taken down whatever happens, its daemon's log kept."""
+    objects: list[dict[str, Any]] = [
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": scene.namespace}},
+        scene.drain_hook(),
+        scene.service(),
+        *(scene.deployment(pool) for pool in scene.pools),
+    ]
+    listing = {"apiVersion": "v1", "kind": "List", "items": objects}
+    await kubectl_async("apply", "-f", "-", stdin=json.dumps(listing))
+    folder = scene.logs / scene.namespace
+    follower: asyncio.subprocess.Process | None = None
+    try:
+        await asyncio.to_thread(scene.install_daemon, folder / "manifests")
+
+        async def ready() -> bool:
+            return not (await scene.daemon_get("/readyz")).startswith(("HTTP", "Client", "Timeout"))
+
+        await wait_until("the daemon is ready", ready, timeout_s=120)
+        yield scene
+    finally:
+        if follower:
+            follower.kill()
+        await _keep_logs(scene, folder)
+        await kubectl_async("delete", "-k", str(folder / "manifests"), "--wait=false", check=False)
+        await kubectl_async("delete", "namespace", scene.namespace, "--wait=false", check=False)
+        await kubectl_async(
+            "delete",
+            "pods",
+            "--all",
+            "-n",
+            scene.namespace,
+            "--grace-period=1",
+            "--wait",
+            check=False,
+        )
+
+
+async def _keep_logs(scene: Scene, folder: Path) -> None:
+    for pod in await get("pods", namespace=scene.namespace):
+        name = pod["metadata"]["name"]
+        for extra in ([], ["--previous"]):
+            text = await kubectl_async("logs", name, *extra, "-n", scene.namespace, check=False)
+            if text:
+                (folder / f"{name}{''.join(extra)}.log").write_text(text)
+    described = await kubectl_async(
+        "get", "pods,deployments,nodes", "-A", "-o", "wide", check=False
+    )
+    (folder / "objects.txt").write_text(described)

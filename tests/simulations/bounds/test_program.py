@@ -1,0 +1,82 @@
+"""The linear program: worked cases, and never above the level program where nothing may wait."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from simulations.bounds.levels import hull_cost, level_values
+from simulations.bounds.program import BoundPool, Workload, least_cost
+
+
+def work(arrived, wait=0):
+    arrived = np.array(arrived, dtype=float)
+    due = np.zeros_like(arrived)
+    for step, amount in enumerate(arrived):
+        due[min(step + wait, len(arrived) - 1)] += amount
+    return Workload(arrived=arrived, due=due)
+
+
+def pool(**overrides):
+    return BoundPool(**({"price_per_step": 1.0, "start_steps": 0, "initial": 1} | overrides))
+
+
+def test_work_that_may_wait_costs_less():
+    burst = [0, 0, 4, 0, 0, 0]
+    at_once = least_cost(work(burst), pools=(pool(start_steps=1),), given_up=0.0)
+    spread = least_cost(work(burst, wait=3), pools=(pool(start_steps=1),), given_up=0.0)
+    # at once: four replicas in one step, each paid for the step before; spread: one a step
+    assert at_once == pytest.approx(8.0)
+    assert spread == pytest.approx(5.0)
+
+
+def test_what_is_given_up_need_not_be_paid():
+    assert least_cost(work([1, 1, 1, 1]), pools=(pool(),), given_up=1.5) == pytest.approx(2.5)
+
+
+def test_a_start_before_the_trace_is_only_the_initial_fleet():
+    one = least_cost(work([1, 1, 1]), pools=(pool(start_steps=2, initial=1),), given_up=0.0)
+    assert one == pytest.approx(3.0)
+    from autoscaler.errors import InvariantBroken
+
+    with pytest.raises(InvariantBroken, match="not solved"):
+        least_cost(work([2, 2, 2]), pools=(pool(start_steps=2, initial=1),), given_up=0.0)
+
+
+def test_spot_is_used_while_it_is_there():
+    spot = pool(price_per_step=0.3, initial=2, available=np.array([2.0, 2.0, 0.0, 0.0]))
+    dear = pool(price_per_step=1.0, initial=0, start_steps=1)
+    cost = least_cost(work([1, 1, 1, 1]), pools=(spot, dear), given_up=0.0)
+    # two steps of spot, two on demand, and the step in which on-demand starts
+    assert cost == pytest.approx(0.3 * 2 + 1.0 * 3)
+
+
+def test_the_floor_is_always_paid():
+    cost = least_cost(work([0, 0, 0]), pools=(pool(initial=2),), given_up=0.0, replicas_min=2)
+    assert cost == pytest.approx(6.0)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    need=st.lists(st.floats(0, 3), min_size=4, max_size=14),
+    start_steps=st.integers(0, 3),
+    share=st.floats(0.6, 1.0),
+)
+def test_never_above_the_level_program(need, start_steps, share):
+    need = np.array(need)
+    if need.sum() < 0.5:
+        return
+    initial = int(np.ceil(need.max()))
+    prices = np.geomspace(0.5, 500, 60)
+    values = level_values(need, start_steps=start_steps, prices=prices, initial=initial)
+    served = need.sum() * share
+    cost = least_cost(
+        work(need),
+        pools=(pool(start_steps=start_steps, initial=initial),),
+        given_up=need.sum() - served,
+    )
+    # fractional replicas and work given up anywhere: the program can only be cheaper, or equal
+    grid = 1e-6 + 0.12 * served  # the hull is drawn at 60 prices, which costs a little
+    assert cost <= hull_cost(values, prices=prices, served=served) + grid

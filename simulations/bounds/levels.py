@@ -73,7 +73,8 @@ def level_values(
     first = on[0].copy()
     free = started & ~forced
     first[:, free] = np.maximum(first[:, free], off[:, free])
-    return np.where(started, first, off).sum(axis=1)
+    value: FloatArray = np.where(started, first, off).sum(axis=1)
+    return value
 
 
 def hull_cost(values: FloatArray, *, prices: FloatArray, served: float) -> float:

@@ -1,0 +1,110 @@
+"""Three equal ramps, with the forecast and without: by the third it must have learnt them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+
+import aiohttp
+
+from tests.e2e.kubectl import wait_until
+from tests.e2e.load import Load
+from tests.e2e.scene import MODEL, Scene, playing
+from tests.e2e.watcher import Film, filming
+
+COLD_START_S = 20
+TICK_S = 5
+RAMP = [(15, 2.0), (15, 5.0), (15, 8.0), (15, 11.0), (40, 13.0)]
+"""Seconds and requests per second: to about two and a half replicas of 32 in flight."""
+TOKENS = 100
+
+
+@dataclass(slots=True)
+class Ramp:
+    """What one ramp was answered with."""
+
+    started_at: float
+    asked_for: dict[int, float] = field(default_factory=dict)
+    """Replicas -> seconds after the ramp's start at which they were first wanted."""
+    waiting_request_s: float = 0.0
+
+
+async def _waiting(scene: Scene, ramp: Ramp, session: aiohttp.ClientSession) -> None:
+    """Integrate the engines' queues, once a second."""
+    last = time.monotonic()
+    while True:
+        await asyncio.sleep(1.0)
+        now = time.monotonic()
+        for pod in await scene.ready_pods():
+            url = f"http://{pod['status']['podIP']}:8000/metrics"
+            try:
+                async with session.get(url, timeout=aiohttp.ClientTimeout(total=2)) as answer:
+                    for line in (await answer.text()).splitlines():
+                        if line.startswith("vllm:num_requests_waiting{"):
+                            ramp.waiting_request_s += float(line.split()[-1]) * (now - last)
+            except (aiohttp.ClientError, TimeoutError):
+                continue
+        last = now
+
+
+async def _three_ramps(mode: str, image: str, logs) -> list[Ramp]:
+    scene = Scene(
+        namespace=f"e2e-ramps-{mode.lower()}",
+        image=image,
+        logs=logs,
+        cold_start_s=COLD_START_S,
+        pools=("on-demand", "spot"),
+        replicas={"on-demand": 1},
+        spec={
+            "forecast": {"mode": mode},
+            "warmFloor": {"replicas": 1, "capacityType": "OnDemand"},
+            "maxReplicas": 4,
+        },
+    )
+    ramps: list[Ramp] = []
+    async with playing(scene), aiohttp.ClientSession() as session:
+        await scene.wait_ready(1)
+        load = Load(url=await scene.address(), model=MODEL, tokens=TOKENS)
+        async with filming(scene, load) as film:
+            for _ in range(3):
+                ramp = Ramp(started_at=time.monotonic())
+                ramps.append(ramp)
+                integral = asyncio.create_task(_waiting(scene, ramp, session))
+                await load.play(RAMP, seed=7)
+                integral.cancel()
+                await _back_at_the_floor(scene)
+                for replicas in (2, 3):
+                    at = film.first(replicas, since=ramp.started_at)
+                    if at is not None:
+                        ramp.asked_for[replicas] = at - ramp.started_at
+        _never_below_the_floor(film)
+        assert load.lost() == [], f"{len(load.lost())} of {len(load.requests)} lost"
+    return ramps
+
+
+def _never_below_the_floor(film: Film) -> None:
+    assert min(film.totals()) >= 1
+    assert min(film.ready()) >= 1
+
+
+async def _back_at_the_floor(scene: Scene) -> None:
+    async def at_the_floor() -> bool:
+        return sum((await scene.wanted()).values()) == 1 and len(await scene.ready_pods()) == 1
+
+    await wait_until("back at the floor", at_the_floor, timeout_s=15 * 60)
+
+
+async def test_the_third_of_three_equal_ramps_is_met_in_advance(image, logs):
+    """`Auto` asks for the second and third replica a tick before `Off`, and halves the queue."""
+    auto, off = await asyncio.gather(
+        _three_ramps("Auto", image, logs), _three_ramps("Off", image, logs)
+    )
+    for number, (learnt, reactive) in enumerate(zip(auto, off, strict=True), start=1):
+        print(
+            f"\nramp {number}: Auto {learnt.asked_for}, {learnt.waiting_request_s:.0f} request-s;"
+            f" Off {reactive.asked_for}, {reactive.waiting_request_s:.0f} request-s"
+        )
+    for replicas in (2, 3):
+        assert auto[2].asked_for[replicas] <= off[2].asked_for[replicas] - TICK_S + 1
+    assert auto[2].waiting_request_s <= 0.5 * off[2].waiting_request_s

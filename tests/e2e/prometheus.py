@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,13 +34,28 @@ class Prometheus:
     port: int = field(default_factory=_free_port)
     _process: subprocess.Popen[bytes] | None = None
 
-    async def start(self, targets: dict[str, list[str]]) -> None:
-        """Scrape `targets` (job -> host:port) every five seconds."""
+    async def start(
+        self, targets: dict[str, list[str]], pods: Sequence[dict[str, Any]] = ()
+    ) -> None:
+        """Scrape `targets` (job -> host:port), and the engines of `pods`, every five seconds."""
         self.folder.mkdir(parents=True, exist_ok=True)
         jobs = [
             {"job_name": job, "static_configs": [{"targets": hosts}]}
             for job, hosts in targets.items()
         ]
+        if pods:
+            # the labels that a PodMonitor or the usual pod discovery would set
+            groups = [
+                {
+                    "targets": [f"{pod['status']['podIP']}:8000"],
+                    "labels": {
+                        "namespace": pod["metadata"]["namespace"],
+                        "pod": pod["metadata"]["name"],
+                    },
+                }
+                for pod in pods
+            ]
+            jobs = [{"job_name": "vllm", "static_configs": groups}]
         config = {"global": {"scrape_interval": "5s"}, "scrape_configs": jobs}
         (self.folder / "prometheus.yml").write_text(yaml.safe_dump(config))
         binary = shutil.which("prometheus")
@@ -56,6 +72,10 @@ class Prometheus:
                 stderr=log,
             )
         await wait_until("Prometheus is ready", self._ready, timeout_s=30)
+
+    async def start_for_pods(self, pods: list[dict[str, Any]]) -> None:
+        """Scrape these pods' engines, each with its `namespace` and `pod` label."""
+        await self.start({"vllm": []}, pods=pods)
 
     def kill(self) -> None:
         """As a machine dies: no shutdown."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import time
 
@@ -49,7 +50,7 @@ async def _no_fall_during(scene: Scene, load: Load, outage) -> None:
         await asyncio.sleep(10)
     seen = film.totals()
     assert seen, "the API server was asked"
-    drops = [(a, b) for a, b in zip(seen, seen[1:], strict=False) if b < a]
+    drops = [(a, b) for a, b in itertools.pairwise(seen) if b < a]
     assert drops == [], f"replicas went down during the outage: {seen}"
     await _decides_again(scene)
 

@@ -1,0 +1,247 @@
+"""The kinds this cluster knows, and the words they are made of. No I/O.
+
+Objects are JSON as the API server speaks it (`dict`), not models: what is not understood is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Any, TypeAlias
+
+Object: TypeAlias = dict[str, Any]
+"""One Kubernetes object, as its JSON."""
+
+Key: TypeAlias = tuple[str, str]
+"""(namespace, name); the namespace of a cluster-scoped object is empty."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resource:
+    """One kind that is served."""
+
+    group: str = ""
+    version: str = "v1"
+    plural: str
+    kind: str
+    short: str = ""
+    """What kubectl's users type."""
+    namespaced: bool = True
+    subresources: frozenset[str] = field(default=frozenset())
+    kept: bool = True
+    """False: a write is answered and forgotten (events)."""
+
+    @property
+    def api_version(self) -> str:
+        """As it stands in objects: `apps/v1`, or `v1` for the core group."""
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+
+_STATUS = frozenset({"status"})
+RESOURCES: tuple[Resource, ...] = (
+    Resource(
+        plural="namespaces", kind="Namespace", short="ns", namespaced=False, subresources=_STATUS
+    ),
+    Resource(plural="nodes", kind="Node", short="no", namespaced=False, subresources=_STATUS),
+    Resource(plural="pods", kind="Pod", short="po", subresources=_STATUS | {"eviction"}),
+    Resource(plural="services", kind="Service", short="svc", subresources=_STATUS),
+    Resource(plural="configmaps", kind="ConfigMap", short="cm"),
+    Resource(plural="events", kind="Event", kept=False),
+    Resource(group="events.k8s.io", plural="events", kind="Event", kept=False),
+    Resource(
+        group="apps",
+        plural="deployments",
+        kind="Deployment",
+        short="deploy",
+        subresources=_STATUS | {"scale"},
+    ),
+    Resource(
+        group="apps",
+        plural="replicasets",
+        kind="ReplicaSet",
+        short="rs",
+        subresources=_STATUS | {"scale"},
+    ),
+    Resource(
+        group="policy",
+        plural="poddisruptionbudgets",
+        kind="PodDisruptionBudget",
+        short="pdb",
+        subresources=_STATUS,
+    ),
+    Resource(group="coordination.k8s.io", plural="leases", kind="Lease"),
+)
+"""One row a kind. Kinds are found by plural; only events stand in two groups."""
+
+BY_PLURAL: Mapping[str, Resource] = {resource.plural: resource for resource in RESOURCES}
+BY_KIND: Mapping[str, Resource] = {resource.kind: resource for resource in RESOURCES}
+
+
+class StatusError(Exception):
+    """An answer other than success, as the API server's `Status` object says it."""
+
+    def __init__(
+        self,
+        code: HTTPStatus,
+        reason: str,
+        message: str,
+        *,
+        details: Object | None = None,
+        retry_after_s: int | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.reason = reason
+        self.message = message
+        self.details = details
+        self.retry_after_s = retry_after_s
+
+    def body(self) -> Object:
+        """The `Status` object."""
+        status: Object = {
+            "kind": "Status",
+            "apiVersion": "v1",
+            "metadata": {},
+            "status": "Failure",
+            "message": self.message,
+            "reason": self.reason,
+            "code": int(self.code),
+        }
+        if self.details is not None:
+            status["details"] = self.details
+        return status
+
+
+def not_found(resource: str, name: str) -> StatusError:
+    """No such object."""
+    return StatusError(
+        HTTPStatus.NOT_FOUND,
+        "NotFound",
+        f'{resource} "{name}" not found',
+        details={"name": name, "kind": resource},
+    )
+
+
+def conflict(resource: str, name: str) -> StatusError:
+    """Written against a resourceVersion that is no longer the newest."""
+    return StatusError(
+        HTTPStatus.CONFLICT,
+        "Conflict",
+        f'Operation cannot be fulfilled on {resource} "{name}": the object has been modified; '
+        "please apply your changes to the latest version and try again",
+        details={"name": name, "kind": resource},
+    )
+
+
+def expired(message: str) -> StatusError:
+    """A resourceVersion or continue token from before the window that is kept."""
+    return StatusError(HTTPStatus.GONE, "Expired", message)
+
+
+def invalid(resource: str, name: str, message: str) -> StatusError:
+    """An object that no API server would take."""
+    kind = BY_PLURAL[resource].kind
+    return StatusError(
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        "Invalid",
+        f'{kind} "{name}" is invalid: {message}',
+        details={"name": name, "kind": kind},
+    )
+
+
+def bad_request(message: str) -> StatusError:
+    """A request that cannot be understood."""
+    return StatusError(HTTPStatus.BAD_REQUEST, "BadRequest", message)
+
+
+def timestamp(at: float) -> str:
+    """RFC 3339 in UTC with whole seconds, as the API server writes moments."""
+    return datetime.fromtimestamp(int(at), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def moment(text: str) -> float:
+    """Seconds since the epoch of an RFC 3339 time stamp."""
+    return datetime.fromisoformat(text).timestamp()
+
+
+def key_of(obj: Object) -> Key:
+    """(namespace, name)."""
+    metadata = obj["metadata"]
+    return str(metadata.get("namespace", "")), str(metadata["name"])
+
+
+def condition(obj: Object, kind: str) -> Object | None:
+    """One condition of an object's status, by type."""
+    for entry in obj.get("status", {}).get("conditions", ()):
+        if entry.get("type") == kind:
+            return dict(entry)
+    return None
+
+
+def condition_is_true(obj: Object, kind: str) -> bool:
+    """Whether that condition is there and True."""
+    entry = condition(obj, kind)
+    return entry is not None and entry.get("status") == "True"
+
+
+def set_condition(
+    obj: Object, kind: str, *, status: str, at: float, reason: str = "", message: str = ""
+) -> None:
+    """Set a condition; its transition time moves only when the status does."""
+    conditions = obj.setdefault("status", {}).setdefault("conditions", [])
+    entry = next((entry for entry in conditions if entry.get("type") == kind), None)
+    if entry is None:
+        entry = {"type": kind}
+        conditions.append(entry)
+    if entry.get("status") != status:
+        entry["lastTransitionTime"] = timestamp(at)
+    entry["status"] = status
+    for name, value in (("reason", reason), ("message", message)):
+        if value:
+            entry[name] = value
+        else:
+            entry.pop(name, None)
+
+
+def is_active(pod: Object) -> bool:
+    """Counts as a replica: not finished and not being deleted (as ReplicaSets count)."""
+    return pod.get("status", {}).get("phase") not in {
+        "Succeeded",
+        "Failed",
+    } and "deletionTimestamp" not in pod.get("metadata", {})
+
+
+def owner_uid(obj: Object) -> str | None:
+    """The uid of the controller that owns it."""
+    for reference in obj["metadata"].get("ownerReferences", ()):
+        if reference.get("controller"):
+            return str(reference["uid"])
+    return None
+
+
+def owned_by(owner: Object) -> list[Object]:
+    """An `ownerReferences` list that names `owner` as the controller."""
+    return [
+        {
+            "apiVersion": owner["apiVersion"],
+            "kind": owner["kind"],
+            "name": owner["metadata"]["name"],
+            "uid": owner["metadata"]["uid"],
+            "controller": True,
+            "blockOwnerDeletion": True,
+        }
+    ]
+
+
+def gpus_requested(template: Object) -> int:
+    """GPUs that a pod (or pod template) asks for, over its containers."""
+    return sum(
+        int(
+            container.get("resources", {}).get("limits", {}).get("nvidia.com/gpu")
+            or container.get("resources", {}).get("requests", {}).get("nvidia.com/gpu")
+            or 0
+        )
+        for container in template["spec"].get("containers", ())
+    )

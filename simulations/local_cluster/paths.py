@@ -28,6 +28,11 @@ class Target:
         return f"{plural}/{self.subresource}" if self.subresource else plural
 
 
+def is_true(text: str) -> bool:
+    """A boolean in a query, as Go parses it; kubernetes_asyncio writes `True`."""
+    return text in {"1", "t", "T", "true", "TRUE", "True"}
+
+
 def parse(method: str, path: str, *, watch: bool) -> Target:
     """Of a path under /api/v1 or /apis/GROUP/VERSION; raises 404 and 405."""
     parts = [part for part in path.split("/") if part]

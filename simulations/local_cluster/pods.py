@@ -33,7 +33,7 @@ def delete(store: Store, namespace: str, name: str, *, grace_s: int | None = Non
         return pod
 
     def mark(obj: Object) -> None:
-        obj["metadata"]["deletionTimestamp"] = timestamp(math.ceil(store.clock() + grace))
+        obj["metadata"]["deletionTimestamp"] = timestamp(store.clock() + grace)
         obj["metadata"]["deletionGracePeriodSeconds"] = grace
 
     return store.modify("pods", namespace, name, mark) or pod

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from simulations.local_cluster.faults import WATCH_KINDS, Fault, FaultKind, Faults
 from simulations.local_cluster.objects import Object, StatusError, bad_request, expired
-from simulations.local_cluster.paths import Target
+from simulations.local_cluster.paths import Target, is_true
 from simulations.local_cluster.selectors import (
     Requirement,
     matches_fields,
@@ -168,7 +168,7 @@ class Watches:
         loop = asyncio.get_running_loop()
         selection = Selection.of(target, query)
         ends_at = loop.time() + (_number(query, "timeoutSeconds") or _WATCH_S)
-        bookmarks = query.get("allowWatchBookmarks", "") in {"true", "1"}
+        bookmarks = is_true(query.get("allowWatchBookmarks", ""))
         every_s = self._bookmark_every_s if bookmarks else _WATCH_S
         bookmark_at = loop.time() + every_s
         cursor = _number(query, "resourceVersion") or await self._begin(selection, sink)

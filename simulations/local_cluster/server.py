@@ -15,7 +15,7 @@ from aiohttp import web
 
 from simulations.local_cluster.faults import WATCH_KINDS, Fault, FaultKind, Faults
 from simulations.local_cluster.objects import Object, StatusError, bad_request, expired
-from simulations.local_cluster.paths import Target, discovery, parse
+from simulations.local_cluster.paths import Target, discovery, is_true, parse
 from simulations.local_cluster.reads import Lists, Watches
 from simulations.local_cluster.store import Store
 from simulations.local_cluster.writes import Writes
@@ -111,7 +111,7 @@ class ApiServer:
             found = discovery(path)
             if found is not None:
                 return web.json_response(found)
-            watch = query.get("watch", "") in {"true", "1"}
+            watch = is_true(query.get("watch", ""))
             target = parse(request.method, path, watch=watch)
             body = await _body(request)
             self._note(target, request, body)

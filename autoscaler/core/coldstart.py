@@ -1,0 +1,188 @@
+"""Cold starts of one pool: how long from pod created to Ready. Pure: no I/O, no clock.
+
+The 90 % quantile of the last twenty is what a start is counted to take: it is the start cost of the
+economic rule, sets its horizon, is the default stabilization window, and (twice) the time after
+which capacity on its way is given up.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from autoscaler.core.plain import (
+    Plain,
+    plain_float,
+    plain_floats,
+    plain_strings,
+    read_float,
+    read_floats,
+    read_list,
+    read_optional_float,
+    read_record,
+    read_strings,
+)
+from autoscaler.core.state import BoolArray, FloatArray, ReplicaColumns
+
+MEASURED_MAX = 20
+QUANTILE = 0.9
+PRIOR_WEIGHT = 5.0
+"""Of the spec's prior, in measured starts; it halves its say with each measured start."""
+BINDING_S = 2.0
+"""Between creation and binding, as Kubernetes' whole seconds show it, where a node was free; a
+longer wait was for a node, and is left out like any time unschedulable."""
+FIRST_SIGHT_AGE_S = 600.0
+"""A pod that is not ready when we first look at all may be starting, or may have served for days and
+be ailing. Younger than this it is taken to start."""
+CREATION_RESOLUTION_S = 1.0
+"""Kubernetes cuts times to whole seconds: a pod may seem created before it was."""
+
+
+@dataclass(slots=True, kw_only=True)
+class ColdStartMemory:
+    """What is remembered of the starts of one pool. Part of the engine's memory."""
+
+    at: float | None = None
+    """The last look."""
+    names: tuple[str, ...] = ()
+    """All pods at the last look, in its order (of all pools, so that equality is one comparison)."""
+    created_at: FloatArray = field(default_factory=lambda: np.empty(0, dtype=np.float64))
+    """Likewise: a StatefulSet's pod comes back under its old name."""
+    settled: dict[str, float] = field(default_factory=dict)
+    """Pods of this pool whose start is over or was never ours to see, with their creation: nothing
+    more is learnt of them."""
+    starting: dict[str, float] = field(default_factory=dict)
+    """Pods of this pool that start, with their age (time unschedulable left out), seconds."""
+    measured_s: list[float] = field(default_factory=list)
+    """The last created-to-ready times, oldest first."""
+
+    def to_builtins(self) -> Plain:
+        """Write for a checkpoint."""
+        return {
+            "at": plain_float(self.at),
+            "names": plain_strings(self.names),
+            "created_at": plain_floats(self.created_at),
+            "settled": [[name, created_at] for name, created_at in self.settled.items()],
+            "starting": [[name, age] for name, age in self.starting.items()],
+            "measured_s": list(self.measured_s),
+        }
+
+    @classmethod
+    def from_builtins(cls, value: Plain) -> ColdStartMemory:
+        """Read back what `to_builtins` wrote."""
+        record = read_record(value)
+        return cls(
+            at=read_optional_float(record["at"]),
+            names=read_strings(record["names"]),
+            created_at=read_floats(record["created_at"]),
+            settled=_read_pairs(record["settled"]),
+            starting=_read_pairs(record["starting"]),
+            measured_s=[read_float(item) for item in read_list(record["measured_s"])],
+        )
+
+
+def observe_starts(
+    memory: ColdStartMemory, *, at: float, replicas: ReplicaColumns, pool: int
+) -> None:
+    """Learn from the pods of one pool, once a tick.
+
+    Only starts that were watched are measured: a pod that was seen before it was ready, or was
+    created since the last look. For a pod that is ready when first seen, `ready_at` is the last of
+    its Ready transitions, and after one restart of its container days may lie between it and the
+    creation; the spec's prior is the better guess until a start is seen.
+    """
+    same = memory.names == replicas.name and bool((memory.created_at == replicas.created_at).all())
+    if same and not memory.starting:
+        # No pod came or went and none was starting: one that turns unready now does not start.
+        memory.at = at
+        return
+    rows: list[int] = np.flatnonzero(replicas.pool == pool).tolist()
+    created: list[float] = replicas.created_at.tolist()
+    ages = _ages(replicas, at=at)
+    starting: dict[str, float] = {}
+    settled: dict[str, float] = {}
+    for row in rows:
+        name, created_at = replicas.name[row], created[row]
+        ready = bool(replicas.ready[row])
+        if memory.settled.get(name) == created_at:
+            settled[name] = created_at
+            continue
+        watched = name in memory.starting or _is_new(
+            memory.at, created_at=created_at, ready=ready, at=at
+        )
+        if watched and not ready and not replicas.deleting[row]:
+            starting[name] = float(ages[row])
+            continue
+        settled[name] = created_at
+        if watched and ready:
+            _remember(memory, float(ages[row]))
+    memory.settled = settled
+    memory.starting = starting
+    memory.names = replicas.name
+    memory.created_at = replicas.created_at.copy()
+    memory.at = at
+
+
+def cold_start_s(memory: ColdStartMemory, *, prior_s: float) -> float:
+    """Return what a start is counted to take: the 90 % quantile, seconds.
+
+    The spec's prior weighs max(0, 5 - n/2) measured starts beside n of them. A start that is under
+    way enters with its age once that exceeds the quantile: it will have taken at least as long.
+    Its age is bounded at twice the quantile of the finished ones, when it is given up: it then says
+    that it is stuck, not how long starts take, and must not move its own expiry ahead of itself.
+    """
+    measured = memory.measured_s
+    prior_weight = max(0.0, PRIOR_WEIGHT - 0.5 * len(measured))
+    quantile = _quantile(measured, prior_s=prior_s, prior_weight=prior_weight)
+    if not memory.starting:
+        return quantile
+    late = [min(age, 2.0 * quantile) for age in memory.starting.values() if age > quantile]
+    if not late:
+        return quantile
+    return _quantile([*measured, *late], prior_s=prior_s, prior_weight=prior_weight)
+
+
+def _quantile(values: list[float], *, prior_s: float, prior_weight: float) -> float:
+    """Return the smallest value at which 90 % of the weight is reached."""
+    weighted = sorted([*((value, 1.0) for value in values), (prior_s, prior_weight)])
+    due = QUANTILE * (len(values) + prior_weight)
+    reached = 0.0
+    for value, weight in weighted:
+        reached += weight
+        if reached >= due - 1e-9 and weight > 0.0:
+            return value
+    return weighted[-1][0]
+
+
+def _is_new(last_look: float | None, *, created_at: float, ready: bool, at: float) -> bool:
+    """Tell whether a pod that was not there at the last look is starting, or just has."""
+    if last_look is None:
+        return not ready and at - created_at <= FIRST_SIGHT_AGE_S
+    if ready:
+        return created_at >= last_look - CREATION_RESOLUTION_S
+    return at - created_at <= FIRST_SIGHT_AGE_S
+
+
+def _remember(memory: ColdStartMemory, duration_s: float) -> None:
+    if math.isnan(duration_s):
+        return
+    memory.measured_s.append(duration_s)
+    del memory.measured_s[:-MEASURED_MAX]
+
+
+def _ages(replicas: ReplicaColumns, *, at: float) -> FloatArray:
+    """Return created-to-ready, or created-to-now, of each row, without time unschedulable."""
+    until = np.where(replicas.ready, replicas.ready_at, at)
+    binding = replicas.scheduled_at - replicas.created_at
+    waited: BoolArray = binding > BINDING_S  # NaN (not bound, or not said) is not
+    age = until - np.where(waited, replicas.scheduled_at, replicas.created_at)
+    stuck = ~np.isnan(replicas.unschedulable_since) & ~replicas.ready
+    bound_late = np.maximum(replicas.unschedulable_since - replicas.created_at, 0.0)
+    return np.maximum(np.where(stuck, bound_late, age), 0.0)
+
+
+def _read_pairs(value: Plain) -> dict[str, float]:
+    pairs = [read_list(pair) for pair in read_list(value)]
+    return {str(name): read_float(number) for name, number in pairs}

@@ -1,0 +1,13 @@
+"""Level expert: the last value. Pure: no I/O, no clock.
+
+Best at leads shorter than the series' own wander, and the first to see a ramp.
+"""
+
+from __future__ import annotations
+
+from autoscaler.core.forecast.history import History
+
+
+def level(history: History) -> float:
+    """Return the newest demand, replicas."""
+    return history.last

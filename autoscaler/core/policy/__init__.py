@@ -1,0 +1,18 @@
+"""The production policies: from demand, forecast and supply to a proposal. Pure: no I/O, no clock.
+
+One policy a file, and one line in `POLICIES`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from autoscaler.core.policy import economic, reactive
+from autoscaler.core.policy.contract import Policy, PolicyInput, Proposal
+
+POLICIES: Mapping[str, Policy] = {
+    economic.NAME: economic.propose,
+    reactive.NAME: reactive.propose,
+}
+
+__all__ = ["POLICIES", "Policy", "PolicyInput", "Proposal"]

@@ -1,0 +1,50 @@
+"""What a policy is given and what it returns. Pure: no I/O, no clock."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from autoscaler.core.demand import Demand
+from autoscaler.core.forecast import Forecast
+from autoscaler.core.supply import Supply
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyInput:
+    """One model at one tick."""
+
+    at: float
+    demand: Demand
+    forecast: Forecast | None
+    """None: there is no history yet, or it is switched off."""
+    supply: Supply
+    cold_start_s: float
+    """Of the pool that the next start would go to."""
+    floor: int
+    """The larger of the model's minimum and its warm floor."""
+    replicas_max: int
+    attainment_ratio: float
+    """The objective: share of requests that must be served as promised."""
+    tick_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proposal:
+    """What the policy wants, before guards."""
+
+    replicas: int | None
+    """Over all pools, >= floor; None: it cannot tell."""
+    policy: str
+    """The name in POLICIES that had the say."""
+    reason: str
+    """One CamelCase word: `WorthItsCost`, `RequestsWait`, `AtFloor`, `FollowsDemand`,
+    `NoHistory`, `DemandUnknown`."""
+    message: str
+
+
+class Policy(Protocol):
+    """Proposes; never acts, never remembers."""
+
+    def __call__(self, given: PolicyInput, /) -> Proposal:
+        """Propose replicas for the model."""

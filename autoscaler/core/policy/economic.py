@@ -1,0 +1,128 @@
+"""Economic policy: as many replicas as are worth their cost. Pure: no I/O, no clock.
+
+The clairvoyant's own program, fed with the forecast's distribution: each replica is kept, awaited or
+started as long as the unmet work that it is expected to spare, at the price that follows from the
+objective, is worth more than its cost, start included. No target, no tolerance, no doubling:
+hysteresis comes out of the start cost (and, at request level, out of the stabilization window of
+one cold start, which is a guard's). While requests wait, it proposes at least what the demand asks.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+from autoscaler.core.forecast import Forecast
+from autoscaler.core.policy import reactive
+from autoscaler.core.policy.contract import PolicyInput, Proposal
+from autoscaler.core.policy.levels import Levels, cut, price
+from autoscaler.core.supply import Supply
+
+NAME = "economic"
+_ROUNDING = 1e-9
+
+
+def propose(given: PolicyInput, /) -> Proposal:
+    """Propose the replicas that are worth their cost, at least the floor."""
+    demand = given.demand.replicas
+    if demand is None:
+        return Proposal(
+            replicas=None, policy=NAME, reason="DemandUnknown", message=given.demand.message
+        )
+    if given.forecast is None:
+        return _without_history(given)
+    steps = cut(cold_start_s=given.cold_start_s, tick_s=given.tick_s)
+    lambda_0 = price(given.attainment_ratio)
+    levels = Levels(given.forecast, steps=steps, price_ratio=lambda_0)
+    count = _count(levels, supply=given.supply, replicas_max=given.replicas_max)
+    replicas, reason = count, "WorthItsCost"
+    waiting = given.demand.waiting_requests
+    if waiting is not None and waiting > 0.0:
+        asked = math.ceil(demand - _ROUNDING)
+        if asked > replicas:
+            replicas, reason = asked, "RequestsWait"
+    if given.floor > replicas:
+        replicas, reason = given.floor, "AtFloor"
+    message = _account(levels, count=count, given=given, minutes=steps.step_s / 60.0)
+    message = f"{message}; {_ahead(given.forecast)}; {given.demand.message}"
+    return Proposal(replicas=replicas, policy=NAME, reason=reason, message=message)
+
+
+def _without_history(given: PolicyInput) -> Proposal:
+    """Fall back on the reactive policy, and never go below what is there: nothing is known yet."""
+    proposal = reactive.propose(given)
+    there = given.supply.total
+    return replace(
+        proposal,
+        replicas=there if proposal.replicas is None else max(proposal.replicas, there),
+        reason="NoHistory",
+        message=(
+            f"the forecast has no history of one cold start ({given.cold_start_s:.0f} s) yet: "
+            f"reactive, and never below the {there} there are; {proposal.message}"
+        ),
+    )
+
+
+def _count(levels: Levels, *, supply: Supply, replicas_max: int) -> int:
+    """Hand out levels from below: ready replicas, then starting ones, then new ones.
+
+    Stop at the first that is not worth it. Solutions nest, so among replicas in one state the
+    last worthy one is found by halving.
+    """
+    ready = min(supply.ready, replicas_max)
+    if ready > 0 and not levels.stays(ready):
+        return _last(levels.stays, low=0, high=ready - 1)
+    count = ready
+    for remaining_s in supply.starting_remaining_s:
+        if count >= replicas_max or not levels.arrives(count + 1, remaining_s):
+            return count
+        count += 1
+    high = count + 1
+    while high <= replicas_max and levels.starts(high):
+        count, high = high, 2 * high - count  # one more, two more, four more
+    return _last(levels.starts, low=count, high=min(high - 1, replicas_max))
+
+
+def _last(worthy: Callable[[int], bool], *, low: int, high: int) -> int:
+    """Return the last level in (low, high] up to which all are worthy; `low` if none is."""
+    while low < high:
+        middle = (low + high + 1) // 2
+        if worthy(middle):
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def _account(levels: Levels, *, count: int, given: PolicyInput, minutes: float) -> str:
+    """Say what the highest replica kept is worth and costs, and the next one would."""
+    supply = given.supply
+    parts: list[str] = []
+    for level, words in (
+        (count, "is worth {:.1f} and costs {:.1f}"),
+        (count + 1, "would be worth {:.1f} and cost {:.1f}"),
+    ):
+        if not 0 < level <= given.replicas_max:
+            continue
+        worth, cost = levels.account(
+            level, remaining_s=_remaining_s(supply, level, given.cold_start_s)
+        )
+        parts.append(f"replica {level} " + words.format(worth * minutes, cost * minutes))
+    return ", ".join(parts) + " replica-minutes"
+
+
+def _remaining_s(supply: Supply, level: int, cold_start_s: float) -> float:
+    """Return the seconds until the replica that would have this level is ready."""
+    if level <= supply.ready:
+        return 0.0
+    if level <= supply.total:
+        return supply.starting_remaining_s[level - supply.ready - 1]
+    return cold_start_s
+
+
+def _ahead(forecast: Forecast) -> str:
+    return (
+        f"forecast {forecast.mean_replicas:.2f} ({forecast.low_replicas:.2f} to "
+        f"{forecast.high_replicas:.2f}) in {forecast.lead_s:.0f} s"
+    )

@@ -1,0 +1,156 @@
+"""One replica as an on/off problem: what it is worth, step by step. Pure: no I/O, no clock.
+
+Replica k (k = 1, 2, ...) serves the part of demand between k - 1 and k. Levels are independent, so
+each is a program of two states, and solutions nest: where k is on, so is k - 1. Money is in
+replica-steps: a replica costs one a step, from the moment it is asked for; unmet work costs the
+price lambda for each replica-step.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from autoscaler.core.forecast import Forecast
+from autoscaler.core.forecast.distribution import nearest_leads
+
+START_STEPS = 6
+"""Into how many steps a cold start is cut."""
+AFTER_S = 600.0
+"""How far the horizon reaches beyond the cold start. (Beyond 15 minutes nothing was gained.)"""
+AFTER_STEPS_MAX = 24
+PRICE = 60.0
+"""Of a replica-step of unmet work at an objective of 99 %: in a queue one missing replica makes
+every arrival late until the backlog is gone."""
+PRICE_POWER = 0.7
+BLOCK = 8
+"""Levels whose use is computed at once."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Steps:
+    """How time ahead is cut. Step h = 1..horizon covers [(h - 1) * step, h * step) from now."""
+
+    step_s: float
+    start: int
+    """n: a start is paid for so many steps before it serves."""
+    horizon: int
+    """H."""
+
+
+def cut(*, cold_start_s: float, tick_s: float) -> Steps:
+    """Cut the time ahead: a sixth of a cold start, but not less than a tick."""
+    step_s = max(tick_s, cold_start_s / START_STEPS)
+    start = max(1, math.ceil(cold_start_s / step_s - 1e-9))
+    return Steps(
+        step_s=step_s,
+        start=start,
+        horizon=start + min(AFTER_STEPS_MAX, math.ceil(AFTER_S / step_s)),
+    )
+
+
+def price(attainment_ratio: float) -> float:
+    """Return lambda_0, the price of unmet work: 60 at 99 %, 97 at 99.5 %, 300 at 99.9 %."""
+    return PRICE * math.pow(0.01 / (1.0 - attainment_ratio), PRICE_POWER)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Values:
+    """Of one replica: the best that can be had from each step on, by its state before that step.
+
+    Both are indexed by step (1..horizon); beyond the horizon they are zero.
+    """
+
+    on: list[float]
+    """It is ready: it serves this step."""
+    off: list[float]
+    """It is not there; from now on a start costs `start` steps."""
+
+
+def solve(gains: list[float], *, start: int) -> Values:
+    """Solve one level backwards: `gains[h - 1]` is what step h brings, less its cost of 1."""
+    horizon = len(gains)
+    on = [0.0] * (horizon + start + 2)
+    off = [0.0] * (horizon + start + 2)
+    stay = leave = 0.0
+    for step in range(horizon, 0, -1):
+        stay = gains[step - 1] + (stay if stay >= leave else leave)  # noqa: FURB136  a third of its time
+        started = on[step + start] - start
+        if started > leave:  # noqa: PLR1730  likewise
+            leave = started
+        on[step] = stay
+        off[step] = leave
+    return Values(on=on, off=off)
+
+
+class Levels:
+    """The programs of all replicas under one forecast; each is solved when asked for, once."""
+
+    __slots__ = ("_blocks", "_forecast", "_leads", "_price", "_solved", "_steps")
+
+    def __init__(self, forecast: Forecast, *, steps: Steps, price_ratio: float) -> None:
+        self._forecast = forecast
+        self._steps = steps
+        self._price = price_ratio
+        middles = (np.arange(steps.horizon, dtype=np.float64) + 0.5) * steps.step_s
+        self._leads: list[int] = nearest_leads(middles).tolist()
+        self._blocks: dict[int, list[list[float]]] = {}
+        self._solved: dict[int, Values] = {}
+
+    def use(self, level: int) -> list[float]:
+        """Return the expected use of replica `level` (from 1) in each step: 0 to 1."""
+        block = (level - 1) // BLOCK
+        columns = self._blocks.get(block)
+        if columns is None:
+            first = block * BLOCK + 1
+            columns = self._forecast.use(first, first + BLOCK - 1).T.tolist()
+            self._blocks[block] = columns
+        by_lead = columns[level - 1 - block * BLOCK]
+        return [by_lead[lead] for lead in self._leads]
+
+    def values(self, level: int) -> Values:
+        """Return the solved program of replica `level`."""
+        solved = self._solved.get(level)
+        if solved is None:
+            worth = self._price
+            gains = [worth * use - 1.0 for use in self.use(level)]
+            solved = solve(gains, start=self._steps.start)
+            self._solved[level] = solved
+        return solved
+
+    def stays(self, level: int) -> bool:
+        """Tell whether a replica that is ready is worth keeping."""
+        values = self.values(level)
+        return values.on[1] >= values.off[1]
+
+    def arrives(self, level: int, remaining_s: float) -> bool:
+        """Tell whether one that is starting is worth the rest of its start."""
+        values = self.values(level)
+        rest = max(1, math.ceil(remaining_s / self._steps.step_s - 1e-9))
+        ready = min(1 + rest, len(values.on) - 1)
+        return values.on[ready] - rest >= values.off[2]
+
+    def starts(self, level: int) -> bool:
+        """Tell whether a new one is worth its start."""
+        values = self.values(level)
+        start = self._steps.start
+        return values.on[1 + start] - start > values.off[2]
+
+    def account(self, level: int, *, remaining_s: float) -> tuple[float, float]:
+        """Return what a replica is worth and what it costs as long as it is kept, replica-steps.
+
+        Args:
+            level: which one, from 1.
+            remaining_s: until it is ready (0: it is), paid for without use.
+        """
+        values, use = self.values(level), self.use(level)
+        rest = math.ceil(remaining_s / self._steps.step_s - 1e-9)
+        worth, cost = 0.0, float(rest)
+        for step in range(1 + rest, self._steps.horizon + 1):
+            worth += self._price * use[step - 1]
+            cost += 1.0
+            if values.off[step + 1] > values.on[step + 1]:
+                break
+        return worth, cost

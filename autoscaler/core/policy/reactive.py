@@ -1,0 +1,39 @@
+"""Reactive policy: the demand of this moment and a fifth more. Pure: no I/O, no clock.
+
+It serves when the forecast is switched off, and until there is history.
+"""
+
+from __future__ import annotations
+
+import math
+
+from autoscaler.core.policy.contract import PolicyInput, Proposal
+
+NAME = "reactive"
+HEADROOM = 1.2
+"""Demand moves while it is measured, and no router spreads it evenly."""
+_ROUNDING = 1e-9
+"""1.2 * 2.5 is 3, not 3.0000000000000004."""
+
+
+def propose(given: PolicyInput, /) -> Proposal:
+    """Propose `ceil(1.2 * demand)`, at least the floor."""
+    demand = given.demand.replicas
+    if demand is None:
+        return Proposal(
+            replicas=None, policy=NAME, reason="DemandUnknown", message=given.demand.message
+        )
+    wanted = math.ceil(HEADROOM * demand - _ROUNDING)
+    if wanted < given.floor:
+        return Proposal(
+            replicas=given.floor,
+            policy=NAME,
+            reason="AtFloor",
+            message=f"{given.demand.message}: {demand:.2f} replicas, the floor is {given.floor}",
+        )
+    return Proposal(
+        replicas=wanted,
+        policy=NAME,
+        reason="FollowsDemand",
+        message=f"{given.demand.message}: {demand:.2f} replicas and a fifth more",
+    )

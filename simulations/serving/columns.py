@@ -1,0 +1,103 @@
+"""What goes into a serving fleet and what comes out: columns, never an object per request.
+
+Ten million requests are a handful of arrays. Times are int64 nanoseconds on the trace's own clock,
+whose zero is the trace's start.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+Int64Array = NDArray[np.int64]
+
+NEVER = -1
+"""In a time column: it has not happened. In `RequestResults.replica`: never routed."""
+
+
+class Outcome(IntEnum):
+    """What became of a request; the values stand in `RequestResults.outcome`."""
+
+    PENDING = 0
+    """Not decided yet: waiting at the router, or in flight."""
+    COMPLETED = 1
+    ABORTED = 2
+    """The client's time-out ran out."""
+    LOST = 3
+    """Its replica died, and so did the client's retries."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestColumns:
+    """Requests in order of arrival; row numbers are their identity."""
+
+    arrival_ns: Int64Array
+    """When the client sends it, never decreasing."""
+    prompt_tokens: Int64Array
+    """0 is served as 1: an engine always computes a token."""
+    output_tokens: Int64Array
+    """Tokens until it ends by itself; 0 is served as 1."""
+    block_tokens: int = 0
+    """Tokens of one prefix block (Mooncake: 512); 0: nothing is known of shared prefixes."""
+    blocks: Int64Array | None = None
+    """Prefix blocks of all requests, one after the other. An id stands for its block and all before
+    it, so equal ids are a reusable prefix. A last block that the prompt does not fill is ignored."""
+    block_ends: Int64Array | None = None
+    """End of each request's part of `blocks`."""
+
+    def __post_init__(self) -> None:
+        rows = len(self.arrival_ns)
+        assert len(self.prompt_tokens) == len(self.output_tokens) == rows
+        assert rows == 0 or bool(np.all(self.arrival_ns[1:] >= self.arrival_ns[:-1]))
+        assert (self.blocks is None) == (self.block_ends is None)
+        assert self.blocks is None or self.block_tokens > 0
+        assert self.block_ends is None or len(self.block_ends) == rows
+
+    def __len__(self) -> int:
+        return len(self.arrival_ns)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestResults:
+    """What became of each request: rows as in `RequestColumns`, written by the fleet as it goes."""
+
+    first_token_ns: Int64Array
+    """When the client had the first token of the attempt that counted; NEVER: none yet."""
+    finished_ns: Int64Array
+    """When it was completed, aborted or lost; NEVER: pending."""
+    outcome: NDArray[np.int8]
+    """Values of `Outcome`."""
+    replica: NDArray[np.int32]
+    """Where it was last sent: the number that `add_replica` was given; NEVER: nowhere."""
+
+    @classmethod
+    def pending(cls, rows: int) -> RequestResults:
+        """Results of requests of which nothing has happened."""
+        return cls(
+            first_token_ns=np.full(rows, NEVER, dtype=np.int64),
+            finished_ns=np.full(rows, NEVER, dtype=np.int64),
+            outcome=np.full(rows, Outcome.PENDING, dtype=np.int8),
+            replica=np.full(rows, NEVER, dtype=np.int32),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gauges:
+    """What a replica's `/metrics` page says: everything as of the end of its last engine step."""
+
+    waiting_requests: int
+    running_requests: int
+    kv_usage_ratio: float
+    """Blocks in use over usable blocks; one block is reserved and counts as neither."""
+    finished_requests_total: int
+    """All reasons: completed and aborted."""
+    prompt_tokens_total: int
+    """Of prompts whose first token came; prefix hits included, recomputation not."""
+    generation_tokens_total: int
+    preemptions_total: int
+    prefix_queried_tokens_total: int
+    """Tokens that were looked up in the prefix cache."""
+    prefix_hit_tokens_total: int

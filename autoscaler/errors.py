@@ -20,9 +20,19 @@ class SettingsError(AutoscalerError):
 class SourceError(AutoscalerError):
     """One signal could not be read. One gap: the last value stays, with its age."""
 
+    def __init__(self, message: str, *, outcome: str = "Failed") -> None:
+        super().__init__(message)
+        self.outcome = outcome
+        """How the read ended, a word of `sources.outcome.Outcome`: a metric label."""
+
 
 class ActuationError(AutoscalerError):
     """One write to the API server failed. Becomes `CommandFinished(accepted=False)`."""
+
+    def __init__(self, message: str, *, reason: str = "Failed") -> None:
+        super().__init__(message)
+        self.reason = reason
+        """Of the closed list in `core.events.CommandFinished.reason`: a metric label."""
 
 
 class LeadershipLost(AutoscalerError):  # noqa: N818  a state, not a fault: the process goes on as a standby

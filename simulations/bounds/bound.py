@@ -1,0 +1,143 @@
+"""The bound of one trace: least cost at an attainment, in money.
+
+The unit trap: the program counts work, attainment counts requests. `cost_usd(given_up_s)` takes the
+work that may stay undone. A policy that missed a share of the requests is held against two of them:
+the same share of the work (what its misses weigh on average), and the largest share of the work that
+so many misses could carry. Nothing may beat the second one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from autoscaler.core.state import FloatArray, IntArray
+from simulations.bounds.program import BoundPool, Workload, least_cost
+from simulations.bounds.work import least_work_s
+from simulations.serving.columns import Int64Array, RequestColumns
+from simulations.serving.profiles import Profile
+
+STEPS_MAX = 3000
+"""Coarser steps loosen the bound and keep the program to seconds."""
+STEP_S_MIN = 10.0
+TOLERANCE_RATIO = 1e-6
+"""Of the solver: a ratio below 1 by more than this means that the judge is wrong."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolTerms:
+    """What a pool costs and when it can be had."""
+
+    usd_per_hour: float
+    """Of one replica."""
+    initial: int = 0
+    """Replicas ready before the trace begins."""
+    available: tuple[FloatArray, FloatArray] | None = None
+    """(moments in seconds, most replicas from then on); None: no limit."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Bound:
+    """Least costs of one trace, solved as they are asked for."""
+
+    work: Workload
+    work_s: FloatArray
+    """Of each request."""
+    step_s: float
+    pools: tuple[BoundPool, ...]
+    replicas_min: int
+    _solved: dict[float, float] = field(default_factory=dict)
+
+    def cost_usd(self, given_up_s: float) -> float:
+        """Least cost of any schedule that leaves at most so many replica-seconds of work undone."""
+        key = round(max(0.0, given_up_s), 6)
+        if key not in self._solved:
+            self._solved[key] = least_cost(
+                self.work,
+                pools=self.pools,
+                given_up=key / self.step_s,
+                replicas_min=self.replicas_min,
+            )
+        return self._solved[key]
+
+    def at_attainment(self, attainment: float) -> float:
+        """Least cost where the share `1 - attainment` of the work is given up."""
+        return self.cost_usd((1.0 - attainment) * float(self.work_s.sum()))
+
+    def relaxed(self, missed: int) -> float:
+        """Least cost where the `missed` heaviest requests are given up: nothing may beat it."""
+        if missed <= 0:
+            return self.cost_usd(0.0)
+        missed = min(missed, len(self.work_s))
+        heaviest = np.partition(self.work_s, len(self.work_s) - missed)[len(self.work_s) - missed :]
+        return self.cost_usd(float(heaviest.sum()))
+
+
+def make_bound(
+    requests: RequestColumns,
+    profile: Profile,
+    *,
+    due_ns: Int64Array,
+    span_s: float,
+    start_s: float,
+    pools: Sequence[PoolTerms],
+    replicas_min: int,
+) -> Bound:
+    """The bound of a trace.
+
+    Args:
+        requests: The trace.
+        profile: What one replica can do.
+        due_ns: By when each request must be whole to meet its objective.
+        span_s: Length of the trace: what is paid for.
+        start_s: The shortest cold start that any replica can draw.
+        pools: What can be bought.
+        replicas_min: Replicas that every policy must keep.
+    """
+    step_s = max(STEP_S_MIN, span_s / STEPS_MAX)
+    steps = max(1, int(np.ceil(span_s / step_s)))
+    work_s = least_work_s(requests, profile)
+    last = steps - 1
+    arrived_at = np.minimum(requests.arrival_ns / (step_s * 1e9), last).astype(np.int64)
+    due_at = np.minimum(due_ns / (step_s * 1e9), last).astype(np.int64)
+    # what is due after the trace's end may be done after it, at no charge
+    within = due_ns <= span_s * 1e9
+    weight = work_s / step_s
+    work = Workload(
+        arrived=_by_step(arrived_at, weight, steps),
+        due=_by_step(due_at[within], weight[within], steps),
+    )
+    moments: FloatArray = np.arange(steps, dtype=np.float64) * step_s
+    return Bound(
+        work=work,
+        work_s=work_s,
+        step_s=step_s,
+        replicas_min=replicas_min,
+        pools=tuple(
+            BoundPool(
+                price_per_step=terms.usd_per_hour * step_s / 3600.0,
+                start_steps=int(start_s // step_s),
+                initial=terms.initial,
+                available=_sampled(terms.available, moments, step_s),
+            )
+            for terms in pools
+        ),
+    )
+
+
+def _by_step(step: IntArray, weight: FloatArray, steps: int) -> FloatArray:
+    return np.bincount(step, weights=weight, minlength=steps).astype(np.float64)
+
+
+def _sampled(
+    available: tuple[FloatArray, FloatArray] | None, moments: FloatArray, step_s: float
+) -> FloatArray | None:
+    """The most that could be had at any moment of each step: rounded so that it stays a bound."""
+    if available is None:
+        return None
+    at, most = available
+    now = np.maximum(np.searchsorted(at, moments, side="right") - 1, 0)
+    end = np.maximum(np.searchsorted(at, moments + step_s, side="left") - 1, 0)
+    return np.array([most[a : b + 1].max() for a, b in zip(now, end, strict=True)], dtype=float)

@@ -50,8 +50,8 @@ def least_work_s(requests: RequestColumns, profile: Profile) -> FloatArray:
         own_context / capacity,
     )
     share = max(shares, key=lambda part: float(part.sum()))
-    work_s: FloatArray = (linear + (fixed - slope * hidden) * share) / 1e9
-    return work_s
+    work_s = (linear + (fixed - slope * hidden) * share) / 1e9
+    return np.asarray(work_s, dtype=np.float64)
 
 
 def shareable_tokens(requests: RequestColumns) -> FloatArray:
@@ -67,4 +67,5 @@ def shareable_tokens(requests: RequestColumns) -> FloatArray:
     fresh: IntArray = np.cumsum(new)
     # an id stands for its block and all before it, so hits are a prefix: count the seen ones
     seen = (ends - starts) - (fresh[ends] - fresh[starts])
-    return np.minimum(seen * float(requests.block_tokens), requests.prompt_tokens)
+    tokens = np.minimum(seen * float(requests.block_tokens), requests.prompt_tokens)
+    return np.asarray(tokens, dtype=np.float64)

@@ -1,0 +1,62 @@
+"""Azure's LLM inference traces: `TIMESTAMP,ContextTokens,GeneratedTokens`, wall clock times.
+
+Published as Azure/AzurePublicDataset; times carry up to seven decimals and, since 2024, a zone.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+
+from simulations.traces.rows import RequestRows, TraceLines, header_columns, integer, named_columns
+
+NAME = "azure-csv"
+COLUMNS = ("TIMESTAMP", "ContextTokens", "GeneratedTokens")
+_MOMENT = re.compile(
+    r"(\d{4}-\d\d-\d\d)[ T](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?(?:Z|\+00:?(?:00)?)?", re.ASCII
+)
+
+
+def recognizes(first_line: str) -> bool:
+    """Whether a file that starts with this line is of this format."""
+    return header_columns(first_line, COLUMNS) is not None
+
+
+def read(lines: TraceLines, rows: RequestRows) -> None:
+    """Read every request of the file into `rows`."""
+    text = iter(lines)
+    time, prompt, output = columns = named_columns(lines, next(text), COLUMNS)
+    last = max(columns)
+    days: dict[str, int] = {}
+    for line in text:
+        fields = line.split(",")
+        if len(fields) <= last:
+            raise lines.failure(
+                f"{len(fields)} fields where the header names more: {line[:60]!r}",
+                remedy=f"complete the row: {','.join(COLUMNS)}",
+            )
+        rows.append(
+            lines,
+            at_ns=_nanoseconds(lines, fields[time], days),
+            prompt_tokens=integer(lines, fields[prompt], column="ContextTokens"),
+            output_tokens=integer(lines, fields[output], column="GeneratedTokens"),
+        )
+
+
+def _nanoseconds(lines: TraceLines, text: str, days: dict[str, int]) -> int:
+    """Nanoseconds since 1970; `days` remembers the days seen, of which a trace has few."""
+    found = _MOMENT.fullmatch(text.strip().strip('"'))
+    if found is None:
+        raise lines.failure(
+            f"TIMESTAMP is {text!r}", remedy="write it as 2023-11-16 18:17:03.9799600 (UTC)"
+        )
+    day, hours, minutes, seconds, fraction = found.groups()
+    day_s = days.get(day)
+    if day_s is None:
+        try:
+            day_s = (date.fromisoformat(day) - date(1970, 1, 1)).days * 86_400
+        except ValueError:
+            raise lines.failure(f"no such day as {day}", remedy="correct the TIMESTAMP") from None
+        days[day] = day_s
+    whole = day_s + int(hours) * 3600 + int(minutes) * 60 + int(seconds)
+    return whole * 1_000_000_000 + int((fraction or "0").ljust(9, "0"))

@@ -1,0 +1,75 @@
+"""More or less of the same traffic: copies laid over each other, or a part thinned out.
+
+Time is never stretched: a wave that took five minutes takes five minutes at every scale, as it would
+with more users.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from autoscaler.core.state import IntArray
+from simulations.rng import stream
+from simulations.serving.columns import RequestColumns
+
+SHIFT_S = 60.0
+"""Each request of a copy is moved by its own uniform draw from 0 to this."""
+
+
+def scaled(requests: RequestColumns, *, scale: float, seed: int) -> RequestColumns:
+    """Overlay `scale` copies: whole copies, and of the last one a thinned part.
+
+    At 1 and below nothing is moved, only thinned. Above, every request of every copy is moved, the
+    first copy's too, so that a burst inside a minute is not kept in one copy and smeared in others.
+    Each copy has prefix blocks of its own: other users share other prefixes.
+    """
+    if scale == 1.0 or not len(requests):
+        return requests
+    random = stream(seed, "overlay")
+    if scale < 1.0:
+        return _taken(requests, np.flatnonzero(random.random(len(requests)) < scale))
+    copies = [np.arange(len(requests)) for _ in range(int(scale))]
+    if rest := scale - int(scale):
+        copies.append(np.flatnonzero(random.random(len(requests)) < rest))
+    rows = np.concatenate(copies)
+    copy = np.repeat(np.arange(len(copies)), [len(part) for part in copies])
+    shifts = (random.random(len(rows)) * SHIFT_S * 1e9).astype(np.int64)
+    arrivals = requests.arrival_ns[rows] + shifts
+    order = np.argsort(arrivals, kind="stable")
+    return _taken(requests, rows[order], arrival_ns=arrivals[order], copy=copy[order])
+
+
+def _taken(
+    requests: RequestColumns,
+    rows: IntArray,
+    *,
+    arrival_ns: IntArray | None = None,
+    copy: IntArray | None = None,
+) -> RequestColumns:
+    """The named rows in the named order, with their prefix blocks."""
+    arrivals = requests.arrival_ns[rows] if arrival_ns is None else arrival_ns
+    blocks, ends = requests.blocks, requests.block_ends
+    if blocks is not None and ends is not None:
+        blocks, ends = _taken_blocks(blocks, ends, rows, copy)
+    return RequestColumns(
+        arrival_ns=arrivals - (arrivals[0] if len(arrivals) else 0),
+        prompt_tokens=requests.prompt_tokens[rows],
+        output_tokens=requests.output_tokens[rows],
+        block_tokens=requests.block_tokens,
+        blocks=blocks,
+        block_ends=ends,
+    )
+
+
+def _taken_blocks(
+    blocks: IntArray, ends: IntArray, rows: IntArray, copy: IntArray | None
+) -> tuple[IntArray, IntArray]:
+    starts = np.concatenate([[0], ends[:-1]])[rows]
+    lengths = ends[rows] - starts
+    taken_ends: IntArray = np.cumsum(lengths)
+    # position of each taken block: its request's start, plus how far into the request it is
+    within = np.arange(lengths.sum()) - np.repeat(taken_ends - lengths, lengths)
+    taken = blocks[np.repeat(starts, lengths) + within]
+    if copy is not None and len(blocks):
+        taken = taken + np.repeat(copy, lengths) * (int(blocks.max()) + 1)
+    return taken, taken_ends

@@ -13,7 +13,6 @@ running) plus the change of its counter of finished requests. What must never lo
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -60,7 +59,8 @@ class ArrivalMemory:
     at: float | None = None
     """The last look; None: there was none."""
     names: tuple[str, ...] = ()
-    created_at: FloatArray = field(default_factory=_no_floats)
+    created: bytes = b""
+    """The column `created_at`, as bytes: compared on every tick, read when a pod comes or goes."""
     sampled_at: FloatArray = field(default_factory=_no_floats)
     """Of the sample below; NaN: none. Of a replica that does not serve yet: the last look at it."""
     in_flight: FloatArray = field(default_factory=_no_floats)
@@ -79,7 +79,7 @@ class ArrivalMemory:
         return {
             "at": plain_float(self.at),
             "names": plain_strings(self.names),
-            "created_at": plain_floats(self.created_at),
+            "created_at": plain_floats(np.frombuffer(self.created, dtype=np.float64)),
             "sampled_at": plain_floats(self.sampled_at),
             "in_flight": plain_floats(self.in_flight),
             "running": plain_floats(self.running),
@@ -96,7 +96,7 @@ class ArrivalMemory:
         memory = cls(
             at=read_optional_float(record["at"]),
             names=read_strings(record["names"]),
-            created_at=read_floats(record["created_at"]),
+            created=read_floats(record["created_at"]).tobytes(),
             sampled_at=read_floats(record["sampled_at"]),
             in_flight=read_floats(record["in_flight"]),
             running=read_floats(record["running"]),
@@ -126,32 +126,68 @@ def take_samples(
         in_flight: waiting and running requests of each row.
     """
     _align(memory, replicas)
+    memory.at = at
+    paired = replicas.sampled_at > memory.sampled_at
+    paired &= known
+    if np.count_nonzero(paired) == len(paired):
+        completed = replicas.finished_requests_total - memory.finished
+        if len(completed) == 0 or float(np.minimum.reduce(completed)) >= 0.0:
+            _take_all(memory, at=at, replicas=replicas, in_flight=in_flight, completed=completed)
+            return
+    _take_some(memory, at=at, replicas=replicas, known=known, in_flight=in_flight)
+
+
+def _take_all(
+    memory: ArrivalMemory,
+    *,
+    at: float,
+    replicas: ReplicaColumns,
+    in_flight: FloatArray,
+    completed: FloatArray,
+) -> None:
+    """Take in a second or later sample of every replica: what nearly every tick brings."""
+    elapsed = replicas.sampled_at - memory.sampled_at
+    busy = replicas.running_requests + memory.running
+    busy *= elapsed
+    arrived = in_flight - memory.in_flight
+    arrived += completed
+    np.maximum(arrived, 0.0, out=arrived)
+    arrived /= elapsed
+    _measure_service(memory, at=at, busy=busy, completed=completed)
+    # The columns of an observation are never written to; they can be kept as they are.
+    memory.arrivals_per_s = arrived
+    memory.sampled_at = replicas.sampled_at
+    memory.in_flight = in_flight
+    memory.running = replicas.running_requests
+    memory.finished = replicas.finished_requests_total
+
+
+def _take_some(
+    memory: ArrivalMemory,
+    *,
+    at: float,
+    replicas: ReplicaColumns,
+    known: BoolArray,
+    in_flight: FloatArray,
+) -> None:
+    """Take in the samples of a tick on which some replicas start, leave, restart or do not answer."""
     _await_service(memory, at=at, replicas=replicas, known=known)
     newer = known & ~(replicas.sampled_at <= memory.sampled_at)
-    memory.at = at
-    if not newer.any():
-        return
     running = replicas.running_requests
     finished = replicas.finished_requests_total
     elapsed = replicas.sampled_at - memory.sampled_at
     completed = finished - memory.finished
-    restarted = completed < 0
-    arrived = in_flight - memory.in_flight
-    arrived += completed
-    busy = running + memory.running
-    busy *= elapsed
-    if restarted.any():
-        arrived = np.where(restarted, in_flight + finished, arrived)
-        completed = np.where(restarted, np.nan, completed)
-    np.maximum(arrived, 0.0, out=arrived)  # NaN stays NaN
-    np.copyto(memory.arrivals_per_s, arrived / elapsed, where=newer)
-    measured = newer & ~np.isnan(completed) & ~np.isnan(busy)
-    if measured.any():
-        _measure_service(memory, at=at, busy=busy[measured], completed=completed[measured])
-    np.copyto(memory.sampled_at, replicas.sampled_at, where=newer)
-    np.copyto(memory.in_flight, in_flight, where=newer)
-    np.copyto(memory.running, running, where=newer)
-    np.copyto(memory.finished, finished, where=newer)
+    restarted = completed < 0.0
+    arrived = np.where(restarted, in_flight + finished, in_flight - memory.in_flight + completed)
+    rate = np.maximum(arrived, 0.0) / np.where(elapsed > 0.0, elapsed, np.nan)
+    busy = (running + memory.running) * elapsed
+    measured = newer & ~restarted & ~np.isnan(completed) & ~np.isnan(busy)
+    _measure_service(memory, at=at, busy=busy[measured], completed=completed[measured])
+    memory.arrivals_per_s = np.where(newer, rate, memory.arrivals_per_s)
+    memory.sampled_at = np.where(newer, replicas.sampled_at, memory.sampled_at)
+    memory.in_flight = np.where(newer, in_flight, memory.in_flight)
+    memory.running = np.where(newer, running, memory.running)
+    memory.finished = np.where(newer, finished, memory.finished)
 
 
 def _align(memory: ArrivalMemory, replicas: ReplicaColumns) -> None:
@@ -160,13 +196,14 @@ def _align(memory: ArrivalMemory, replicas: ReplicaColumns) -> None:
     A replica that vanished is forgotten together with what it held; one of the same name that was
     created anew (a StatefulSet's) is another replica.
     """
-    same = memory.names == replicas.name
-    if same and bool((memory.created_at == replicas.created_at).all()):
+    created = replicas.created_at.tobytes()
+    if memory.names == replicas.name and memory.created == created:
         return
     row_of = {name: row for row, name in enumerate(memory.names)}
     rows = np.array([row_of.get(name, -1) for name in replicas.name], dtype=np.int64)
     kept = rows >= 0
-    kept[kept] = memory.created_at[rows[kept]] == replicas.created_at[kept]
+    created_at = np.frombuffer(memory.created, dtype=np.float64)
+    kept[kept] = created_at[rows[kept]] == replicas.created_at[kept]
     source = rows[kept]
 
     def carried(column: FloatArray) -> FloatArray:
@@ -180,7 +217,7 @@ def _align(memory: ArrivalMemory, replicas: ReplicaColumns) -> None:
     memory.finished = carried(memory.finished)
     memory.arrivals_per_s = carried(memory.arrivals_per_s)
     memory.names = replicas.name
-    memory.created_at = replicas.created_at.copy()
+    memory.created = created
     if memory.at is not None:
         _begin_new(memory, replicas=replicas, appeared=~kept, last_look=memory.at)
 
@@ -208,7 +245,7 @@ def _await_service(
     waiting = ~(replicas.ready | known | replicas.deleting)
     if waiting.any():
         waiting &= (memory.finished == 0.0) & (memory.in_flight == 0.0)
-        memory.sampled_at[waiting] = at
+        memory.sampled_at = np.where(waiting, at, memory.sampled_at)
 
 
 def _measure_service(
@@ -228,8 +265,3 @@ def _measure_service(
     )
     if window.denominator >= COMPLETIONS_MIN and window.numerator > 0.0:
         memory.service_s = window.numerator / window.denominator
-
-
-def decay(memory: ArrivalMemory, elapsed_s: float) -> float | None:
-    """Share of the requests in service that are still there after `elapsed_s`; None: unknown."""
-    return None if memory.service_s is None else math.exp(-elapsed_s / memory.service_s)

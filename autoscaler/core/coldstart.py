@@ -48,8 +48,8 @@ class ColdStartMemory:
     """The last look."""
     names: tuple[str, ...] = ()
     """All pods at the last look, in its order (of all pools, so that equality is one comparison)."""
-    created_at: FloatArray = field(default_factory=lambda: np.empty(0, dtype=np.float64))
-    """Likewise: a StatefulSet's pod comes back under its old name."""
+    created: bytes = b""
+    """Their column `created_at`, as bytes: a StatefulSet's pod comes back under its old name."""
     settled: dict[str, float] = field(default_factory=dict)
     """Pods of this pool whose start is over or was never ours to see, with their creation: nothing
     more is learnt of them."""
@@ -63,7 +63,7 @@ class ColdStartMemory:
         return {
             "at": plain_float(self.at),
             "names": plain_strings(self.names),
-            "created_at": plain_floats(self.created_at),
+            "created_at": plain_floats(np.frombuffer(self.created, dtype=np.float64)),
             "settled": [[name, created_at] for name, created_at in self.settled.items()],
             "starting": [[name, age] for name, age in self.starting.items()],
             "measured_s": list(self.measured_s),
@@ -76,7 +76,7 @@ class ColdStartMemory:
         return cls(
             at=read_optional_float(record["at"]),
             names=read_strings(record["names"]),
-            created_at=read_floats(record["created_at"]),
+            created=read_floats(record["created_at"]).tobytes(),
             settled=_read_pairs(record["settled"]),
             starting=_read_pairs(record["starting"]),
             measured_s=[read_float(item) for item in read_list(record["measured_s"])],
@@ -93,8 +93,8 @@ def observe_starts(
     its Ready transitions, and after one restart of its container days may lie between it and the
     creation; the spec's prior is the better guess until a start is seen.
     """
-    same = memory.names == replicas.name and bool((memory.created_at == replicas.created_at).all())
-    if same and not memory.starting:
+    column = replicas.created_at.tobytes()
+    if not memory.starting and memory.names == replicas.name and memory.created == column:
         # No pod came or went and none was starting: one that turns unready now does not start.
         memory.at = at
         return
@@ -121,7 +121,7 @@ def observe_starts(
     memory.settled = settled
     memory.starting = starting
     memory.names = replicas.name
-    memory.created_at = replicas.created_at.copy()
+    memory.created = column
     memory.at = at
 
 

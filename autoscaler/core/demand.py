@@ -112,7 +112,8 @@ def measure_demand(
         its `offered_replicas` also where it is only remembered, for nothing is learnt from that.
     """
     in_flight = replicas.waiting_requests + replicas.running_requests
-    known = fresh & ~np.isnan(in_flight)
+    known = in_flight >= 0.0  # not NaN
+    known &= fresh
     take_samples(memory.arrivals, at=at, replicas=replicas, known=known, in_flight=in_flight)
     level = _levels(memory, replicas=replicas, known=known, in_flight=in_flight)
     elapsed = 0.0 if memory.at is None else at - memory.at
@@ -133,38 +134,70 @@ def _levels(
     the others, or what it last held if that was more: the one that is overrun is the first to
     miss its scrape. Such an estimate may raise; the freshness guard keeps it from lowering.
     """
+    everyone = np.count_nonzero(known) == len(known) == np.count_nonzero(replicas.ready)
+    if everyone and len(known) > 0 and np.count_nonzero(replicas.deleting) == 0:
+        level = _levels_of_all(memory, replicas)
+        if level is not None:
+            return level
     serving = replicas.ready & ~replicas.deleting
     ready = int(np.count_nonzero(serving))
     answering = serving & known
     answers = int(np.count_nonzero(answering))
     if answers == 0:
         return None
-    everyone = answers == len(known)
-    held = in_flight if everyone else in_flight[known]
-    total = float(np.add.reduce(held))
-    rates = memory.arrivals.arrivals_per_s
-    rate_known = known & ~np.isnan(rates)
-    rate_total = float(np.add.reduce(rates[rate_known]))
-    rate_answers = int(np.count_nonzero(rate_known & serving))
-    arrivals: float | None = rate_total if rate_answers > 0 else None
-    if arrivals is not None and rate_answers < ready:
-        mean = float(np.add.reduce(rates[rate_known & serving])) / rate_answers
-        arrivals += (ready - rate_answers) * mean
+    waiting = float(np.add.reduce(replicas.waiting_requests[known]))
+    running = float(np.add.reduce(replicas.running_requests[known]))
+    held = waiting + running
     if answers < ready:
         mean = float(np.add.reduce(in_flight[answering])) / answers
         last = memory.arrivals.in_flight[serving & ~known]
-        total += float(np.add.reduce(np.fmax(last, mean)))
+        held += float(np.add.reduce(np.fmax(last, mean)))
     kv = replicas.kv_usage_ratio[answering]
     kv = kv[~np.isnan(kv)]
     return _Levels(
         ready=ready,
         unknown=ready - answers,
-        in_flight=total,
-        arrivals_per_s=arrivals,
-        waiting=float(np.add.reduce(replicas.waiting_requests[known])),
-        running=float(np.add.reduce(replicas.running_requests[known])),
+        in_flight=held,
+        arrivals_per_s=_arrivals(memory, serving=serving, known=known, ready=ready),
+        waiting=waiting,
+        running=running,
         kv_usage=float(np.add.reduce(kv)) / len(kv) if len(kv) else None,
     )
+
+
+def _levels_of_all(memory: DemandMemory, replicas: ReplicaColumns) -> _Levels | None:
+    """Sum up where all replicas serve and answer; None where one of them leaves something out."""
+    rates = float(np.add.reduce(memory.arrivals.arrivals_per_s))
+    kv = float(np.add.reduce(replicas.kv_usage_ratio))
+    if math.isnan(rates) or math.isnan(kv):
+        return None
+    waiting = float(np.add.reduce(replicas.waiting_requests))
+    running = float(np.add.reduce(replicas.running_requests))
+    ready = len(replicas)
+    return _Levels(
+        ready=ready,
+        unknown=0,
+        in_flight=waiting + running,
+        arrivals_per_s=rates,
+        waiting=waiting,
+        running=running,
+        kv_usage=kv / ready,
+    )
+
+
+def _arrivals(
+    memory: DemandMemory, *, serving: BoolArray, known: BoolArray, ready: int
+) -> float | None:
+    """Sum the arrivals of all replicas; those of which they are unknown get the others' mean."""
+    rates = memory.arrivals.arrivals_per_s
+    rate_known = known & ~np.isnan(rates)
+    answers = int(np.count_nonzero(rate_known & serving))
+    if answers == 0:
+        return None
+    total = float(np.add.reduce(rates[rate_known]))
+    if answers < ready:
+        total += (ready - answers) * float(np.add.reduce(rates[rate_known & serving])) / answers
+    return total
 
 
 def _advance_offered(memory: DemandMemory, *, level: _Levels, elapsed_s: float) -> None:

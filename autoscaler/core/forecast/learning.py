@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import numpy as np
 
@@ -18,17 +19,17 @@ from autoscaler.core.forecast.residuals import DECAY_S, LEADS_S, Residuals, root
 from autoscaler.core.plain import (
     Plain,
     plain_floats,
-    plain_ints,
     read_float,
     read_floats,
     read_int,
-    read_ints,
     read_list,
     read_record,
 )
-from autoscaler.core.state import FloatArray, IntArray
+from autoscaler.core.state import FloatArray
 
-_LEAD_SLOTS = np.array([round(lead / SLOT_S) for lead in LEADS_S], dtype=np.int64)
+_LEAD_SLOTS = tuple(round(lead / SLOT_S) for lead in LEADS_S)
+_BACK = SLOTS - np.array(_LEAD_SLOTS, dtype=np.int64)
+"""From a row of the ring to the rows of one lead ago, in the ring's second copy."""
 _TAIL = 0.05
 """Of each side of the 90 % band."""
 _ROUNDING = 1e-9
@@ -47,21 +48,23 @@ class Scores:
     """Share of demands within the 90 % band."""
 
 
+Band: TypeAlias = tuple[int, int, float, float, float]
+"""(slot, index of the lead, low, mean, high): one forecast that waits for what comes."""
+
+
 @dataclass(slots=True, kw_only=True)
 class ForecastMemory:
     """What is remembered of one model's demand. Part of the engine's memory."""
 
     history: History = field(default_factory=History)
     residuals: Residuals = field(default_factory=lambda: Residuals(experts=len(FORECASTERS)))
-    roots: FloatArray = field(default_factory=lambda: np.zeros((SLOTS, len(FORECASTERS))))
-    """[slot, expert]: levels in square-root space, as they were in the last SLOTS slots."""
-    roots_slot: IntArray = field(default_factory=lambda: np.full(SLOTS, -1, dtype=np.int64))
-    """Which slot each row is of; -1: none."""
-    bands: FloatArray = field(default_factory=lambda: np.zeros((SLOTS, 3)))
-    """[slot, (low, mean, high)]: forecasts that wait for what comes."""
-    bands_slot: IntArray = field(default_factory=lambda: np.full(SLOTS, -1, dtype=np.int64))
-    bands_lead: IntArray = field(default_factory=lambda: np.full(SLOTS, -1, dtype=np.int64))
-    """For which lead each row was made."""
+    roots: FloatArray = field(
+        default_factory=lambda: np.full((2 * SLOTS, len(FORECASTERS)), np.nan)
+    )
+    """[slot, expert]: levels in square-root space, written twice so that looking back is one index;
+    NaN: no forecast was made in that slot."""
+    bands: list[Band | None] = field(default_factory=lambda: [None] * SLOTS)
+    """Forecasts that wait for what comes, by slot."""
     lead: int = -1
     """Index of the lead that is scored: the last forecast's; -1: none was made."""
     score: list[float] = field(default_factory=lambda: [0.0] * 5)
@@ -73,11 +76,8 @@ class ForecastMemory:
             "forecasters": list(FORECASTERS),
             "history": self.history.to_builtins(),
             "residuals": self.residuals.to_builtins(),
-            "roots": plain_floats(self.roots),
-            "roots_slot": plain_ints(self.roots_slot),
-            "bands": plain_floats(self.bands),
-            "bands_slot": plain_ints(self.bands_slot),
-            "bands_lead": plain_ints(self.bands_lead),
+            "roots": plain_floats(self.roots[:SLOTS]),
+            "bands": [None if band is None else list(band) for band in self.bands],
             "lead": self.lead,
             "score": list(self.score),
         }
@@ -88,18 +88,15 @@ class ForecastMemory:
         record = read_record(value)
         if record["forecasters"] != list(FORECASTERS):
             return cls()
-        memory = cls(
+        roots = read_floats(record["roots"]).reshape(SLOTS, len(FORECASTERS))
+        return cls(
             history=History.from_builtins(record["history"]),
             residuals=Residuals.from_builtins(record["residuals"], experts=len(FORECASTERS)),
-            roots_slot=read_ints(record["roots_slot"]),
-            bands_slot=read_ints(record["bands_slot"]),
-            bands_lead=read_ints(record["bands_lead"]),
+            roots=np.concatenate([roots, roots]),
+            bands=[_read_band(band) for band in read_list(record["bands"])],
             lead=read_int(record["lead"]),
             score=[read_float(item) for item in read_list(record["score"])],
         )
-        memory.roots = read_floats(record["roots"]).reshape(memory.roots.shape)
-        memory.bands = read_floats(record["bands"]).reshape(memory.bands.shape)
-        return memory
 
 
 def learn(memory: ForecastMemory, *, at: float, offered_replicas: float | None) -> None:
@@ -109,19 +106,19 @@ def learn(memory: ForecastMemory, *, at: float, offered_replicas: float | None) 
     history = memory.history
     opened = history.record(at, offered_replicas)
     slot = history.slot
-    if opened > 0:
-        elapsed = min(opened, SLOTS) * SLOT_S
-        memory.residuals.age(elapsed)
-        due = slot - _LEAD_SLOTS
-        rows = due % SLOTS
-        residuals = root(offered_replicas) - memory.roots.take(rows, axis=0)
-        residuals *= 2.0
-        memory.residuals.add(residuals, memory.roots_slot.take(rows) == due)
-        _keep_score(memory, slot=slot, offered=offered_replicas, elapsed_s=elapsed)
     row = slot % SLOTS
-    for expert, level in enumerate(FORECASTERS.values()):
-        memory.roots[row, expert] = root(level(history))
-    memory.roots_slot[row] = slot
+    roots = memory.roots
+    if opened > 0:
+        if opened > 1:
+            _forget_skipped(memory, slot=slot, opened=opened)
+        elapsed = min(opened, SLOTS) * SLOT_S
+        memory.residuals.add(
+            root(offered_replicas) - roots.take(_BACK + row, axis=0), elapsed_s=elapsed
+        )
+        if memory.lead >= 0:
+            _keep_score(memory, slot=slot, offered=offered_replicas, elapsed_s=elapsed)
+        memory.bands[row] = None
+    roots[row] = roots[row + SLOTS] = [root(level(history)) for level in FORECASTERS.values()]
 
 
 def forecast(memory: ForecastMemory, *, at: float, cold_start_s: float) -> Forecast | None:
@@ -132,16 +129,12 @@ def forecast(memory: ForecastMemory, *, at: float, cold_start_s: float) -> Forec
     knows nothing of how fast this model's demand moves.
     """
     lead = nearest_lead(cold_start_s)
-    if memory.residuals.seen[lead] * SLOT_S < cold_start_s:
+    if float(memory.residuals.seen[lead]) * SLOT_S < cold_start_s:
         return None
     slot = memory.history.slot
     row = slot % SLOTS
-    made = distribution(
-        memory.residuals, at=at, roots=memory.roots[row].copy(), cold_start_s=cold_start_s
-    )
-    memory.bands[row] = (made.low_replicas, made.mean_replicas, made.high_replicas)
-    memory.bands_slot[row] = slot
-    memory.bands_lead[row] = lead
+    made = distribution(memory.residuals.mixture, at=at, roots=memory.roots[row].copy(), lead=lead)
+    memory.bands[row] = (slot, lead, made.low_replicas, made.mean_replicas, made.high_replicas)
     memory.lead = lead
     return made
 
@@ -158,15 +151,21 @@ def scores(memory: ForecastMemory) -> Scores:
     )
 
 
+def _forget_skipped(memory: ForecastMemory, *, slot: int, opened: int) -> None:
+    """Mark the slots in which no forecast was made."""
+    for skipped in range(slot - min(opened, SLOTS) + 1, slot):
+        row = skipped % SLOTS
+        memory.roots[row] = memory.roots[row + SLOTS] = math.nan
+        memory.bands[row] = None
+
+
 def _keep_score(memory: ForecastMemory, *, slot: int, offered: float, elapsed_s: float) -> None:
     """Score the forecast that was made one lead ago for this slot, if one was."""
-    if memory.lead < 0:
+    due = slot - _LEAD_SLOTS[memory.lead]
+    band = memory.bands[due % SLOTS]
+    if band is None or band[0] != due or band[1] != memory.lead:
         return
-    due = slot - int(_LEAD_SLOTS[memory.lead])
-    row = due % SLOTS
-    if memory.bands_slot[row] != due or memory.bands_lead[row] != memory.lead:
-        return
-    low, mean, high = memory.bands[row].tolist()
+    _, _, low, mean, high = band
     left = math.exp(-elapsed_s / DECAY_S)
     margin = _ROUNDING * (1.0 + offered)
     inside = low - margin <= offered <= high + margin
@@ -177,3 +176,10 @@ def _keep_score(memory: ForecastMemory, *, slot: int, offered: float, elapsed_s:
 
 def _pinball(error: float, quantile: float) -> float:
     return quantile * error if error >= 0.0 else (quantile - 1.0) * error
+
+
+def _read_band(value: Plain) -> Band | None:
+    if value is None:
+        return None
+    slot, lead, low, mean, high = read_list(value)
+    return read_int(slot), read_int(lead), read_float(low), read_float(mean), read_float(high)

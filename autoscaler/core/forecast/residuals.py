@@ -4,6 +4,9 @@ Residuals are taken in square-root space, `2 * (sqrt(d + 0.3) - sqrt(level + 0.3
 spread of demand is nearly the same at night and at the peak, so one histogram serves both. Leads
 are a fixed grid of seconds, for the steps of the rule change as the cold start is learnt.
 
+New residuals wait in a batch, because what follows from the histograms (`Mixture`) costs more than
+a tick may, and changes little from one tick to the next once there are hundreds of residuals.
+
 Nothing here takes exp, log or power of arrays, nor a matrix product: their bytes differ between
 CPUs, and decisions are replayed byte for byte.
 """
@@ -21,9 +24,10 @@ from autoscaler.core.plain import (
     plain_floats,
     read_float,
     read_floats,
+    read_int,
     read_record,
 )
-from autoscaler.core.state import BoolArray, FloatArray
+from autoscaler.core.state import FloatArray
 
 LEADS_S = (15, 30, 45, 60, 90, 120, 180, 240, 360, 540, 780, 1200)
 GROUPS = 4
@@ -39,20 +43,24 @@ SHARPNESS = 10.0
 """Of the experts' weights: `exp(-10 * (loss / best - 1))`."""
 RESCALE_AT = 1e9
 """New residuals weigh more instead of old ones less; at this growth all are scaled back."""
+BATCH = 12
+"""Residuals taken in at once: a minute of ticks."""
+BATCHED_FROM = 120
+"""Up to so many residuals each is taken in at once: then a batch is a tenth of what is known."""
 
 
-def _atoms() -> FloatArray:
-    """Return the places that hold the histogram's mass: fine around zero, geometric outwards.
+def _half_atoms() -> FloatArray:
+    """Return the places that hold a histogram's mass, halved: so they add to a level's root.
 
-    From 0.1 (at a level of three replicas a fifth of one) to 24 (from none to 160 replicas).
+    Residuals are fine around zero and geometric outwards: from 0.1 (a fifth of a replica at a level
+    of three) to 24 (from none to 160 replicas).
     """
-    outward = [0.1 * (math.pow(1.115, i) - 1.0) / 0.115 for i in range(1, 32)]
+    outward = [0.05 * (math.pow(1.115, i) - 1.0) / 0.115 for i in range(1, 32)]
     return np.array([-a for a in reversed(outward)] + [0.0] + outward, dtype=np.float64)
 
 
-ATOMS = _atoms()
-ATOMS_SQUARED = ATOMS * ATOMS
-BINS = len(ATOMS)
+HALF_ATOMS = _half_atoms()
+BINS = len(HALF_ATOMS)
 
 
 def root(demand: float) -> float:
@@ -68,7 +76,7 @@ def _prior() -> FloatArray:
             return 0.5 * math.exp(x / PRIOR_SCALE)
         return 1.0 - 0.5 * math.exp(-x / PRIOR_SCALE)
 
-    places = [float(atom) for atom in ATOMS]
+    places = [2.0 * float(half) for half in HALF_ATOMS]
     edges = [0.5 * (a + b) for a, b in pairwise(places)]
     reached = [0.0, *(below(edge) for edge in edges), 1.0]
     return np.array([b - a for a, b in pairwise(reached)], dtype=np.float64)
@@ -77,8 +85,15 @@ def _prior() -> FloatArray:
 PRIOR = _prior()
 
 
-def _initial_mass(experts: int) -> FloatArray:
-    return np.tile(PRIOR_WEIGHT * PRIOR, (len(LEADS_S), experts, 1))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mixture:
+    """What follows from the histograms and the experts' weights, until the next batch."""
+
+    mass: FloatArray
+    """[lead, expert * BINS]: probability of each atom of each expert; a lead's sum is 1."""
+    tails: tuple[FloatArray, FloatArray, FloatArray]
+    """[lead, expert * (BINS + 1)]: sums over this atom and those above of the probability, of it
+    times the atom (halved), and of it times the atom (halved) squared."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -89,22 +104,68 @@ class Residuals:
     mass: FloatArray = field(init=False)
     """[lead, expert, atom]; in units of `growth`."""
     total: FloatArray = field(init=False)
-    """[lead]: the mass of each of its experts' histograms (they get the same residuals' number)."""
+    """[lead]: the mass of each of its experts' histograms (all get as many residuals)."""
     loss: FloatArray = field(init=False)
     """[lead, expert]: decayed sum of absolute residuals."""
     seen: FloatArray = field(init=False)
-    """[lead]: how many residuals there were, ever."""
+    """[lead]: how many residuals were taken in, ever."""
     growth: float = 1.0
     """Weight of a residual of now."""
+    batch: FloatArray = field(init=False)
+    """[BATCH, lead, expert]: residuals (halved) that wait; NaN: no forecast was made for it."""
+    batched: int = 0
+    """How many wait."""
+    waited_s: float = 0.0
+    """The time they span."""
+    mixture: Mixture = field(init=False)
 
     def __post_init__(self) -> None:
         leads = len(LEADS_S)
-        self.mass = _initial_mass(self.experts)
+        self.mass = np.tile(PRIOR_WEIGHT * PRIOR, (leads, self.experts, 1))
         self.total = np.full(leads, PRIOR_WEIGHT)
         self.loss = np.full((leads, self.experts), PRIOR_WEIGHT * PRIOR_SCALE)
         self.seen = np.zeros(leads)
+        self.batch = np.full((BATCH, leads, self.experts), np.nan)
+        self.mixture = self._mix()
 
-    def age(self, elapsed_s: float) -> None:
+    def add(self, halves: FloatArray, *, elapsed_s: float) -> None:
+        """Add one residual for each lead and expert.
+
+        Args:
+            halves: [lead, expert], differences of roots (half a residual); NaN where no forecast
+                was made that long ago (then for all experts of that lead).
+            elapsed_s: since the last ones.
+        """
+        self.batch[self.batched] = halves
+        self.batched += 1
+        self.waited_s += elapsed_s
+        if self.batched == BATCH or self.seen[0] < BATCHED_FROM:
+            self._take_in()
+
+    def _take_in(self) -> None:
+        """Take the waiting residuals into the histograms."""
+        self._age(self.waited_s)
+        halves = self.batch[: self.batched]
+        valid = ~np.isnan(halves)
+        weight = np.where(valid, self.growth, 0.0)
+        halves = np.where(valid, halves, 0.0)
+        clipped = np.clip(halves, HALF_ATOMS[0], HALF_ATOMS[-1])
+        # Each residual is split between its two neighbours so that the mean stays exact.
+        left = np.minimum(np.searchsorted(HALF_ATOMS, clipped, side="right") - 1, BINS - 2)
+        share = (clipped - HALF_ATOMS[left]) / (HALF_ATOMS[left + 1] - HALF_ATOMS[left])
+        share *= weight
+        place = left + np.arange(0, self.mass.size, BINS).reshape(1, *self.loss.shape)
+        places = np.concatenate([place.reshape(-1), place.reshape(-1) + 1])
+        shares = np.concatenate([(weight - share).reshape(-1), share.reshape(-1)])
+        self.mass += np.bincount(places, shares, minlength=self.mass.size).reshape(self.mass.shape)
+        self.loss += np.add.reduce(2.0 * np.abs(halves) * weight, axis=0)
+        self.total += np.add.reduce(weight[:, :, 0], axis=0)
+        self.seen += np.add.reduce(valid[:, :, 0], axis=0)
+        self.batched = 0
+        self.waited_s = 0.0
+        self.mixture = self._mix()
+
+    def _age(self, elapsed_s: float) -> None:
         """Let time pass: what comes later weighs more."""
         self.growth *= math.exp(elapsed_s / DECAY_S)
         if self.growth > RESCALE_AT:
@@ -113,47 +174,28 @@ class Residuals:
             self.loss /= self.growth
             self.growth = 1.0
 
-    def add(self, residuals: FloatArray, valid: BoolArray) -> None:
-        """Add one residual for each expert at the leads that are valid.
-
-        Args:
-            residuals: [lead, expert], in square-root space; anything where not valid.
-            valid: [lead]: whether a forecast was made that long ago.
-        """
-        if not valid.all():
-            if not valid.any():
-                return
-            weight = np.where(valid, self.growth, 0.0)
-            residuals = np.where(valid[:, None], residuals, 0.0)
-        else:
-            weight = np.full(len(valid), self.growth)
-        clipped = np.clip(residuals, ATOMS[0], ATOMS[-1])
-        # Each residual is split between its two neighbours so that the mean stays exact.
-        left = np.searchsorted(ATOMS, clipped, side="right") - 1
-        np.minimum(left, BINS - 2, out=left)
-        share = (clipped - ATOMS[left]) / (ATOMS[left + 1] - ATOMS[left])
-        share *= weight[:, None]
-        flat = self.mass.reshape(-1)
-        place = left + np.arange(0, flat.size, BINS).reshape(left.shape)
-        flat[place + 1] += share
-        np.subtract(weight[:, None], share, out=share)
-        flat[place] += share
-        self.loss += np.abs(residuals) * weight[:, None]
-        self.total += weight
-        self.seen += valid
-
     def weights(self) -> FloatArray:
         """Weigh the experts by their own losses, per group of leads: [lead, expert], sum 1."""
-        grouped: list[list[float]] = (
-            self.loss.reshape(GROUPS, -1, self.experts).sum(axis=1).tolist()
-        )
+        grouped = self.loss.reshape(GROUPS, -1, self.experts)
+        losses_by_group: list[list[float]] = np.add.reduce(grouped, axis=1).tolist()
         rows: list[list[float]] = []
-        for losses in grouped:
+        for losses in losses_by_group:
             best = min(losses)
             raw = [math.exp(-SHARPNESS * (loss / best - 1.0)) for loss in losses]
             total = sum(raw)
             rows.append([value / total for value in raw])
         return np.repeat(np.array(rows), len(LEADS_S) // GROUPS, axis=0)
+
+    def _mix(self) -> Mixture:
+        leads, experts, _ = self.mass.shape
+        mass = self.mass * (self.weights() / self.total[:, None])[:, :, None]
+        tails = np.zeros((3, leads, experts, BINS + 1))
+        moment = mass
+        for tail in tails:
+            np.add.accumulate(moment[..., ::-1], axis=-1, out=tail[..., BINS - 1 :: -1])
+            moment = moment * HALF_ATOMS
+        flat = tails.reshape(3, leads, -1)
+        return Mixture(mass=mass.reshape(leads, -1), tails=(flat[0], flat[1], flat[2]))
 
     def to_builtins(self) -> Plain:
         """Write for a checkpoint."""
@@ -163,16 +205,23 @@ class Residuals:
             "loss": plain_floats(self.loss),
             "seen": plain_floats(self.seen),
             "growth": self.growth,
+            "batch": plain_floats(self.batch[: self.batched]),
+            "batched": self.batched,
+            "waited_s": self.waited_s,
         }
 
     @classmethod
     def from_builtins(cls, value: Plain, *, experts: int) -> Residuals:
         """Read back what `to_builtins` wrote."""
         record = read_record(value)
-        residuals = cls(experts=experts)
+        residuals = cls(experts=experts, growth=read_float(record["growth"]))
         residuals.mass = read_floats(record["mass"]).reshape(residuals.mass.shape)
         residuals.total = read_floats(record["total"])
         residuals.loss = read_floats(record["loss"]).reshape(residuals.loss.shape)
         residuals.seen = read_floats(record["seen"])
-        residuals.growth = read_float(record["growth"])
+        residuals.batched = read_int(record["batched"])
+        residuals.waited_s = read_float(record["waited_s"])
+        waiting = residuals.batch[: residuals.batched]
+        waiting[...] = read_floats(record["batch"]).reshape(waiting.shape)
+        residuals.mixture = residuals._mix()
         return residuals

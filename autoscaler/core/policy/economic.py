@@ -34,7 +34,8 @@ def propose(given: PolicyInput, /) -> Proposal:
         return _without_history(given)
     steps = cut(cold_start_s=given.cold_start_s, tick_s=given.tick_s)
     lambda_0 = price(given.attainment_ratio)
-    levels = Levels(given.forecast, steps=steps, price_ratio=lambda_0)
+    likely = min(given.supply.total, given.replicas_max)
+    levels = Levels(given.forecast, steps=steps, price_ratio=lambda_0, likely=likely)
     count = _count(levels, supply=given.supply, replicas_max=given.replicas_max)
     replicas, reason = count, "WorthItsCost"
     waiting = given.demand.waiting_requests
@@ -86,6 +87,9 @@ def _count(levels: Levels, *, supply: Supply, replicas_max: int) -> int:
 
 def _last(worthy: Callable[[int], bool], *, low: int, high: int) -> int:
     """Return the last level in (low, high] up to which all are worthy; `low` if none is."""
+    if low < high and worthy(high):
+        return high
+    high = max(low, high - 1)
     while low < high:
         middle = (low + high + 1) // 2
         if worthy(middle):
@@ -96,20 +100,15 @@ def _last(worthy: Callable[[int], bool], *, low: int, high: int) -> int:
 
 
 def _account(levels: Levels, *, count: int, given: PolicyInput, minutes: float) -> str:
-    """Say what the highest replica kept is worth and costs, and the next one would."""
-    supply = given.supply
-    parts: list[str] = []
-    for level, words in (
-        (count, "is worth {:.1f} and costs {:.1f}"),
-        (count + 1, "would be worth {:.1f} and cost {:.1f}"),
-    ):
-        if not 0 < level <= given.replicas_max:
-            continue
-        worth, cost = levels.account(
-            level, remaining_s=_remaining_s(supply, level, given.cold_start_s)
-        )
-        parts.append(f"replica {level} " + words.format(worth * minutes, cost * minutes))
-    return ", ".join(parts) + " replica-minutes"
+    """Say what the highest replica that is worth it is worth, and what it costs."""
+    if count == 0:
+        return "no replica is worth its cost"
+    remaining_s = _remaining_s(given.supply, count, given.cold_start_s)
+    worth, cost = levels.account(count, remaining_s=remaining_s)
+    return (
+        f"replica {count} is worth {worth * minutes:.1f} replica-minutes and costs "
+        f"{cost * minutes:.1f}"
+    )
 
 
 def _remaining_s(supply: Supply, level: int, cold_start_s: float) -> float:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -38,16 +39,25 @@ class Steps:
     """n: a start is paid for so many steps before it serves."""
     horizon: int
     """H."""
+    leads: tuple[int, ...]
+    """Of each step, the index of the forecast's lead that is nearest to its middle."""
 
 
+@lru_cache(maxsize=256)
 def cut(*, cold_start_s: float, tick_s: float) -> Steps:
-    """Cut the time ahead: a sixth of a cold start, but not less than a tick."""
+    """Cut the time ahead: a sixth of a cold start, but not less than a tick.
+
+    The cache changes no result: cold starts are learnt slowly, and ticks are many.
+    """
     step_s = max(tick_s, cold_start_s / START_STEPS)
     start = max(1, math.ceil(cold_start_s / step_s - 1e-9))
+    horizon = start + min(AFTER_STEPS_MAX, math.ceil(AFTER_S / step_s))
+    middles = (np.arange(horizon, dtype=np.float64) + 0.5) * step_s
     return Steps(
         step_s=step_s,
         start=start,
-        horizon=start + min(AFTER_STEPS_MAX, math.ceil(AFTER_S / step_s)),
+        horizon=horizon,
+        leads=tuple(nearest_leads(middles).tolist()),
     )
 
 
@@ -88,27 +98,30 @@ def solve(gains: list[float], *, start: int) -> Values:
 class Levels:
     """The programs of all replicas under one forecast; each is solved when asked for, once."""
 
-    __slots__ = ("_blocks", "_forecast", "_leads", "_price", "_solved", "_steps")
+    __slots__ = ("_forecast", "_price", "_solved", "_steps", "_use")
 
-    def __init__(self, forecast: Forecast, *, steps: Steps, price_ratio: float) -> None:
+    def __init__(
+        self, forecast: Forecast, *, steps: Steps, price_ratio: float, likely: int
+    ) -> None:
+        """Begin with replica `likely` and its neighbours: mostly nothing else is asked for."""
         self._forecast = forecast
         self._steps = steps
         self._price = price_ratio
-        middles = (np.arange(steps.horizon, dtype=np.float64) + 0.5) * steps.step_s
-        self._leads: list[int] = nearest_leads(middles).tolist()
-        self._blocks: dict[int, list[list[float]]] = {}
+        self._use: dict[int, list[float]] = {}
         self._solved: dict[int, Values] = {}
+        self._look_up(max(1, likely - 1), count=3)
+
+    def _look_up(self, first: int, *, count: int) -> None:
+        leads = self._steps.leads
+        rows: list[list[float]] = self._forecast.use(first, first + count - 1).tolist()
+        for level, row in enumerate(rows, first):
+            self._use[level] = [row[lead] for lead in leads]
 
     def use(self, level: int) -> list[float]:
         """Return the expected use of replica `level` (from 1) in each step: 0 to 1."""
-        block = (level - 1) // BLOCK
-        columns = self._blocks.get(block)
-        if columns is None:
-            first = block * BLOCK + 1
-            columns = self._forecast.use(first, first + BLOCK - 1).T.tolist()
-            self._blocks[block] = columns
-        by_lead = columns[level - 1 - block * BLOCK]
-        return [by_lead[lead] for lead in self._leads]
+        if level not in self._use:
+            self._look_up(level - (level - 1) % BLOCK, count=BLOCK)
+        return self._use[level]
 
     def values(self, level: int) -> Values:
         """Return the solved program of replica `level`."""

@@ -1,0 +1,161 @@
+"""What a model did, step by step, as its Prometheus has it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from autoscaler.core.state import BoolArray, FloatArray
+from autoscaler.errors import SourceError
+from simulations.capture.counters import level_changes, total_increases
+from simulations.capture.ranges import Grid, RangeReader, Series
+from simulations.capture.signals import COUNTERS, GAUGES, HISTOGRAMS, Subject, by_process
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Histogram:
+    """Observations of each step, in buckets."""
+
+    bounds: FloatArray
+    """Upper bounds, ascending; the last is infinite."""
+    counts: FloatArray
+    """(steps, buckets), not cumulated."""
+    sums: FloatArray
+    """Sum of the observed values of each step."""
+
+    @property
+    def observations(self) -> FloatArray:
+        """Number of each step."""
+        return np.asarray(self.counts.sum(axis=1), dtype=np.float64)
+
+    def share_within(self, bound: float) -> float | None:
+        """Share of all observations at most `bound`, linear inside its bucket; None: there are none."""
+        total = self.counts.sum(axis=0)
+        if total.sum() <= 0:
+            return None
+        lower = np.concatenate([[0.0], self.bounds[:-1]])
+        finite = np.where(np.isfinite(self.bounds), self.bounds, lower)
+        width = np.maximum(finite - lower, 1e-12)
+        inside = np.clip((bound - lower) / width, 0.0, 1.0)
+        inside[~np.isfinite(self.bounds)] = 0.0
+        return float((total * inside).sum() / total.sum())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Captured:
+    """One model over the steps of a grid (one step fewer than points)."""
+
+    subject: Subject
+    grid: Grid
+    arrivals: FloatArray
+    """Requests that arrived in each step; 0 where unknown: see `known`."""
+    known: BoolArray
+    """Steps in which Prometheus had the counters; the others are holes."""
+    replicas: FloatArray
+    """Serving processes seen at the end of each step."""
+    waiting: FloatArray
+    """Requests waiting, over all of them, at the end of each step."""
+    histograms: Mapping[str, Histogram]
+    """By name as in `signals.HISTOGRAMS`; those that Prometheus has."""
+
+    @property
+    def hours(self) -> float:
+        """Length in hours."""
+        return len(self.arrivals) * self.grid.step / 3600.0
+
+
+def find_subjects(reader: RangeReader, grid: Grid, *, namespace: str | None) -> list[Subject]:
+    """The models that had vLLM series in the span, most loaded first.
+
+    Raises:
+        SourceError: There are none; the message says what to look at.
+    """
+    metric = GAUGES["running"][0]
+    found = reader.series(f"sum by (namespace, model_name) ({metric})", grid)
+    loads = {}
+    for series in found:
+        model = series.labels.get("model_name")
+        where = series.labels.get("namespace")
+        if model and (namespace is None or where == namespace):
+            loads[Subject(model_name=model, namespace=where)] = float(np.nansum(series.values))
+    if not loads:
+        where = f" in namespace {namespace}" if namespace else ""
+        message = (
+            f"no series {metric}{where} in the last {grid.step * grid.points / 3600:.1f} h; does this "
+            "Prometheus scrape the vLLM pods (a PodMonitor, or scrape annotations)?"
+        )
+        raise SourceError(message)
+    return sorted(loads, key=lambda subject: (-loads[subject], subject.name))
+
+
+def capture(
+    reader: RangeReader,
+    subject: Subject,
+    grid: Grid,
+    *,
+    progress: Callable[[str], None] | None = None,
+) -> Captured:
+    """Read one model's series and turn them into what happened in each step.
+
+    Arrivals are what finished plus what is more in flight than before, over the processes.
+
+    Raises:
+        SourceError: A query failed, or the model has no counters in the span.
+    """
+
+    def read(metric: str, also: str = "") -> list[Series]:
+        if progress is not None:
+            progress(metric)
+        return reader.series(by_process(subject.select(metric), also), grid)
+
+    finished = read(COUNTERS["finished"][0])
+    if not finished:
+        message = f"{subject.name}: no series {COUNTERS['finished'][0]} in the span asked for"
+        raise SourceError(message)
+    running = read(GAUGES["running"][0])
+    waiting = read(GAUGES["waiting"][0])
+    done, known = total_increases([series.values for series in finished])
+    more = level_changes([series.values for series in running]) + level_changes(
+        [series.values for series in waiting]
+    )
+    # fewer in flight than the finished explain: they ended with their process, and came earlier
+    arrivals = np.where(known, np.maximum(done + more, 0.0), 0.0)
+    there = np.vstack([series.values for series in running])
+    histograms = {
+        name: histogram
+        for name, metrics in HISTOGRAMS.items()
+        if (histogram := _histogram(read, metrics, steps=grid.points - 1)) is not None
+    }
+    return Captured(
+        subject=subject,
+        grid=grid,
+        arrivals=arrivals,
+        known=known,
+        replicas=np.asarray((~np.isnan(there)).sum(axis=0)[1:], dtype=np.float64),
+        waiting=np.asarray(
+            np.nansum(np.vstack([series.values for series in waiting]), axis=0)[1:],
+            dtype=np.float64,
+        ),
+        histograms=histograms,
+    )
+
+
+def _histogram(
+    read: Callable[..., list[Series]], metrics: tuple[str, ...], *, steps: int
+) -> Histogram | None:
+    for metric in metrics:
+        buckets: dict[float, list[FloatArray]] = {}
+        for series in read(f"{metric}_bucket", "le"):
+            buckets.setdefault(float(series.labels["le"]), []).append(series.values)
+        if not buckets:
+            continue
+        bounds = np.array(sorted(buckets))
+        cumulated = np.zeros((steps, len(bounds)))
+        for column, bound in enumerate(bounds):
+            cumulated[:, column] = total_increases(buckets[bound])[0]
+        counts = np.maximum(np.diff(cumulated, axis=1, prepend=0.0), 0.0)
+        sums = total_increases([series.values for series in read(f"{metric}_sum")])[0]
+        return Histogram(bounds=bounds, counts=counts, sums=sums)
+    return None

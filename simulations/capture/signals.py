@@ -1,0 +1,66 @@
+"""Which series of a vLLM say what, in both generations of their names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+GAUGES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "running": ("vllm:num_requests_running",),
+        "waiting": ("vllm:num_requests_waiting",),
+    }
+)
+COUNTERS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {"finished": ("vllm:request_success_total",)}
+)
+HISTOGRAMS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "prompt_tokens": ("vllm:request_prompt_tokens",),
+        "output_tokens": ("vllm:request_generation_tokens",),
+        "ttft_s": ("vllm:time_to_first_token_seconds",),
+        "tpot_s": (
+            "vllm:request_time_per_output_token_seconds",
+            "vllm:inter_token_latency_seconds",
+            "vllm:time_per_output_token_seconds",
+        ),
+        "e2e_s": ("vllm:e2e_request_latency_seconds",),
+    }
+)
+"""Newest name first; the first that has series is taken."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """Whose series: one model, in one namespace where Prometheus knows it."""
+
+    model_name: str
+    namespace: str | None = None
+
+    @property
+    def name(self) -> str:
+        """`namespace/model`, or the model alone."""
+        return f"{self.namespace}/{self.model_name}" if self.namespace else self.model_name
+
+    def select(self, metric: str) -> str:
+        """A PromQL selector; label values are quoted, whatever is in them."""
+        labels = {"model_name": self.model_name}
+        if self.namespace:
+            labels["namespace"] = self.namespace
+        inside = ",".join(f"{key}={_quoted(value)}" for key, value in labels.items())
+        return f"{metric}{{{inside}}}"
+
+
+def _quoted(value: str) -> str:
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'"{escaped}"'
+
+
+def by_process(expression: str, also: str = "") -> str:
+    """Sum over everything but the serving process: engines, reasons, models of one page.
+
+    Counters must not be summed over pods before their restarts are seen.
+    """
+    labels = "namespace, pod, instance" + (f", {also}" if also else "")
+    return f"sum by ({labels}) ({expression})"

@@ -1,0 +1,29 @@
+"""The edge where users write: the resource, its documents in files, and what the rest makes of them.
+
+Everything is validated here, once, and every problem of every document is reported at once. Past this
+package values are trusted: `to_core` gives the core its frozen specification in its own units.
+"""
+
+from autoscaler.settings.config import Config, SpecError, load_config
+from autoscaler.settings.convert import (
+    MetricsSettings,
+    PrometheusSettings,
+    metrics_settings,
+    to_core,
+    to_fleet,
+)
+from autoscaler.settings.resource import EngineType, InferenceAutoscaler, MetricsSource
+
+__all__ = [
+    "Config",
+    "EngineType",
+    "InferenceAutoscaler",
+    "MetricsSettings",
+    "MetricsSource",
+    "PrometheusSettings",
+    "SpecError",
+    "load_config",
+    "metrics_settings",
+    "to_core",
+    "to_fleet",
+]

@@ -1,0 +1,139 @@
+"""What pydantic found, said for the person who wrote the document: where, what stands there, what to write."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Sequence
+from types import UnionType
+from typing import Any, Union, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic_core import ErrorDetails
+
+from autoscaler.errors import SpecProblem
+from autoscaler.settings.resource import InferenceAutoscaler
+
+_FOUND_LENGTH_MAX = 60
+_Location = tuple[int | str, ...]
+
+
+def problem_of(place: str, error: ErrorDetails) -> SpecProblem:
+    """Put one error of pydantic into words."""
+    location = error["loc"]
+    kind = error["type"]
+    if kind == "missing":
+        found = "nothing"
+    elif kind == "extra_forbidden":
+        found = "a field that is not known"
+    else:
+        found = shown(error["input"])
+    return SpecProblem(
+        path=f"{place}: {path_of(location)}" if location else place,
+        found=found,
+        remedy=_remedy(kind, error),
+    )
+
+
+def path_of(location: Sequence[int | str]) -> str:
+    """Write a location as `spec.pools[0].name`."""
+    text = ""
+    for part in location:
+        if isinstance(part, int):
+            text += f"[{part}]"
+        else:
+            text += f".{part}" if text else part
+    return text
+
+
+def shown(value: Any) -> str:
+    """Show a value as it would stand in JSON, cut to a readable length."""
+    if isinstance(value, dict):
+        return "a mapping" if value else "an empty mapping"
+    if isinstance(value, list):
+        return "a list" if value else "an empty list"
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= _FOUND_LENGTH_MAX else text[: _FOUND_LENGTH_MAX - 1] + "…"
+
+
+_BY_KIND: dict[str, str] = {
+    "int_type": "write a whole number, without quotes",
+    "int_parsing": "write a whole number, without quotes",
+    "int_from_float": "write a whole number, without quotes",
+    "string_type": "write a text, in quotes",
+    "greater_than_equal": "write at least {ge:g}",
+    "less_than_equal": "write at most {le:g}",
+    "greater_than": "write more than {gt:g}",
+    "model_type": "write a mapping",
+    "model_attributes_type": "write a mapping",
+    "dict_type": "write a mapping",
+    "tuple_type": "write a list",
+    "too_short": "write at least one entry",
+}
+"""What to write, by pydantic's type of error, with its context filled in."""
+
+
+def _remedy(kind: str, error: ErrorDetails) -> str:
+    context = error.get("ctx", {})
+    if kind == "missing":
+        return _write(error["loc"], "write it")
+    if kind == "extra_forbidden":
+        return _known(error["loc"])
+    if kind in ("enum", "literal_error"):
+        expected = str(context["expected"]).replace(" or ", ", ").replace("'", "")
+        return f"write {'one of ' if ',' in expected else ''}{expected}"
+    if kind == "string_pattern_mismatch":
+        return _pattern(str(context["pattern"]))
+    return _BY_KIND[kind].format(**context) if kind in _BY_KIND else error["msg"]
+
+
+def _pattern(pattern: str) -> str:
+    if pattern == "^/":
+        return "begin it with a slash"
+    return "use lower case letters, digits and '-', beginning and ending with a letter or digit"
+
+
+def _write(location: _Location, fallback: str) -> str:
+    """Say what a required field takes."""
+    examples = {
+        "apiVersion": "write apiVersion: inference-autoscaler.dev/v1alpha1",
+        "kind": "write kind: InferenceAutoscaler",
+        "scaleTargetRef": "write scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: …}",
+        "pools": "write at least one pool",
+        "name": "give it a name",
+        "serverAddress": 'write a URL, such as "http://prometheus.monitoring:9090"',
+    }
+    return examples.get(str(location[-1]), fallback)
+
+
+def _known(location: _Location) -> str:
+    """Name the field that was meant, or all that there are."""
+    fields = _fields_at(location[:-1])
+    close = difflib.get_close_matches(str(location[-1]), fields, n=1, cutoff=0.6)
+    if close:
+        return f"write {close[0]}, or take it away"
+    return f"take it away; known here: {', '.join(fields)}"
+
+
+def _fields_at(location: _Location) -> list[str]:
+    """List the fields of the section at this location."""
+    section: Any = InferenceAutoscaler
+    for part in location:
+        if isinstance(part, str):
+            section = next(
+                field.annotation for field in section.model_fields.values() if field.alias == part
+            )
+        section = _section_in(section)
+    return [field.alias or name for name, field in section.model_fields.items()]
+
+
+def _section_in(annotation: Any) -> Any:
+    """Find the section within `X | None`, `tuple[X, ...]` or `Annotated[X, ...]`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    if get_origin(annotation) in (Union, UnionType, tuple) or get_args(annotation):
+        for inner in get_args(annotation):
+            found = _section_in(inner)
+            if found is not None:
+                return found
+    return None

@@ -1,0 +1,144 @@
+"""Rules that span fields, and documents, checked on what was written.
+
+They read the raw document and skip what is not of its type: so they are reported together with the
+problems of single fields, and not one round of editing later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from autoscaler.core.commands import PAUSED_ANNOTATION
+from autoscaler.core.state import CapacityType
+from autoscaler.errors import SpecProblem
+from autoscaler.settings.documents import Document
+from autoscaler.settings.problems import shown
+
+PAUSED_VALUES = ("true", "scale-down", "false")
+_MAX_REPLICAS = 10
+_CAPACITY_TYPES = tuple(map(str, CapacityType))
+
+
+def problems_within(document: Document) -> Iterator[SpecProblem]:
+    """Check one document."""
+    spec = _mapping(document.content, "spec")
+    maximum = _whole(spec, "maxReplicas", default=_MAX_REPLICAS)
+    floor = _mapping(spec, "warmFloor")
+    if maximum is not None:
+        yield from _at_most(document, "spec.minReplicas", _whole(spec, "minReplicas", 1), maximum)
+        yield from _at_most(
+            document, "spec.warmFloor.replicas", _whole(floor, "replicas", 0), maximum
+        )
+    yield from _floor_has_a_pool(document, spec, floor)
+    yield from _unique_pool_names(document, spec)
+    yield from _pause_is_one(document)
+    metrics = _mapping(spec, "metrics")
+    if metrics.get("source") == "Prometheus" and "prometheus" not in metrics:
+        yield SpecProblem(
+            path=f"{document.place}: spec.metrics.prometheus",
+            found="nothing, with source Prometheus",
+            remedy='write prometheus: {serverAddress: "http://prometheus.monitoring:9090"}',
+        )
+
+
+def problems_between(documents: list[Document]) -> Iterator[SpecProblem]:
+    """Check documents against each other: one resource, and one scale target, only once."""
+    resources: dict[str, str] = {}
+    targets: dict[str, str] = {}
+    for document in documents:
+        metadata = _mapping(document.content, "metadata")
+        namespace = metadata.get("namespace", "default")
+        key = f"{namespace}/{metadata.get('name')}"
+        if "name" in metadata:
+            if key in resources:
+                yield SpecProblem(
+                    path=f"{document.place}: metadata.name",
+                    found=f"{key}, which {resources[key]} has already",
+                    remedy="keep one of the two",
+                )
+            resources.setdefault(key, document.place)
+        for index, pool in _pools(_mapping(document.content, "spec")):
+            path = f"spec.pools[{index}].scaleTargetRef"
+            target = _mapping(pool, "scaleTargetRef")
+            name = target.get("name")
+            if not isinstance(name, str):
+                continue
+            full = f"{target.get('kind', 'Deployment')}/{namespace}/{name}"
+            if full in targets:
+                yield SpecProblem(
+                    path=f"{document.place}: {path}",
+                    found=f"{full}, which {targets[full]} has already",
+                    remedy="let each target be scaled by one pool of one model",
+                )
+            targets.setdefault(full, f"{document.place}: {path}")
+
+
+def _at_most(
+    document: Document, path: str, value: int | None, maximum: int
+) -> Iterator[SpecProblem]:
+    if value is not None and value > maximum:
+        yield SpecProblem(
+            path=f"{document.place}: {path}",
+            found=f"{value}, above maxReplicas {maximum}",
+            remedy=f"write at most {maximum}, or raise maxReplicas",
+        )
+
+
+def _floor_has_a_pool(
+    document: Document, spec: dict[str, Any], floor: dict[str, Any]
+) -> Iterator[SpecProblem]:
+    wanted = floor.get("capacityType")
+    types = [pool.get("capacityType", "OnDemand") for _, pool in _pools(spec)]
+    if not types or not all(found in _CAPACITY_TYPES for found in [wanted, *types]):
+        return  # said elsewhere, or nothing asked
+    if wanted not in types:
+        yield SpecProblem(
+            path=f"{document.place}: spec.warmFloor.capacityType",
+            found=f"{shown(wanted)}, which no pool has",
+            remedy=f"write one of {', '.join(sorted(set(types)))}, or add such a pool",
+        )
+
+
+def _pause_is_one(document: Document) -> Iterator[SpecProblem]:
+    """A pause that is misspelt would silently not pause."""
+    annotations = _mapping(_mapping(document.content, "metadata"), "annotations")
+    paused = annotations.get(PAUSED_ANNOTATION)
+    if isinstance(paused, str) and paused not in PAUSED_VALUES:
+        yield SpecProblem(
+            path=f"{document.place}: metadata.annotations[{PAUSED_ANNOTATION}]",
+            found=shown(paused),
+            remedy=f"write one of {', '.join(shown(value) for value in PAUSED_VALUES)}",
+        )
+
+
+def _unique_pool_names(document: Document, spec: dict[str, Any]) -> Iterator[SpecProblem]:
+    seen: set[str] = set()
+    for index, pool in _pools(spec):
+        name = pool.get("name")
+        if isinstance(name, str) and name in seen:
+            yield SpecProblem(
+                path=f"{document.place}: spec.pools[{index}].name",
+                found=f"{shown(name)}, which another pool has already",
+                remedy="give each pool a name of its own",
+            )
+        elif isinstance(name, str):
+            seen.add(name)
+
+
+def _pools(spec: dict[str, Any]) -> Iterator[tuple[int, dict[str, Any]]]:
+    pools = spec.get("pools")
+    if isinstance(pools, list):
+        for index, pool in enumerate(pools):
+            if isinstance(pool, dict):
+                yield index, pool
+
+
+def _mapping(parent: Any, key: str) -> dict[str, Any]:
+    value = parent.get(key) if isinstance(parent, dict) else None
+    return value if isinstance(value, dict) else {}
+
+
+def _whole(parent: dict[str, Any], key: str, default: int) -> int | None:
+    value = parent.get(key, default)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None

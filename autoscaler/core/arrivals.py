@@ -13,6 +13,7 @@ running) plus the change of its counter of finished requests. What must never lo
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -31,7 +32,7 @@ from autoscaler.core.state import BoolArray, FloatArray, ReplicaColumns
 from autoscaler.core.windows import RatioWindow
 
 SERVICE_TIME_SPAN_S = 900.0
-SERVICE_TIME_BUCKET_S = 15.0
+SERVICE_TIME_BUCKET_S = 60.0
 COMPLETIONS_MIN = 10.0
 """Fewer within the span say too little: the mean of ten lengths that vary as much as their mean is
 off by a third."""
@@ -131,7 +132,7 @@ def take_samples(
     paired &= known
     if np.count_nonzero(paired) == len(paired):
         completed = replicas.finished_requests_total - memory.finished
-        if len(completed) == 0 or float(np.minimum.reduce(completed)) >= 0.0:
+        if np.count_nonzero(completed >= 0.0) == len(completed):  # no restart, none unknown
             _take_all(memory, at=at, replicas=replicas, in_flight=in_flight, completed=completed)
             return
     _take_some(memory, at=at, replicas=replicas, known=known, in_flight=in_flight)
@@ -260,8 +261,8 @@ def _measure_service(
     window = memory.service
     window.add(
         at,
-        numerator=0.5 * float(np.add.reduce(busy)),
-        denominator=float(np.add.reduce(completed)),
+        numerator=0.5 * math.fsum(busy.tolist()),
+        denominator=math.fsum(completed.tolist()),
     )
     if window.denominator >= COMPLETIONS_MIN and window.numerator > 0.0:
         memory.service_s = window.numerator / window.denominator

@@ -73,7 +73,7 @@ class DemandMemory:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class _Levels:
     """Sums over the replicas at one moment."""
 
@@ -145,13 +145,13 @@ def _levels(
     answers = int(np.count_nonzero(answering))
     if answers == 0:
         return None
-    waiting = float(np.add.reduce(replicas.waiting_requests[known]))
-    running = float(np.add.reduce(replicas.running_requests[known]))
+    waiting = _sum(replicas.waiting_requests[known])
+    running = _sum(replicas.running_requests[known])
     held = waiting + running
     if answers < ready:
-        mean = float(np.add.reduce(in_flight[answering])) / answers
+        mean = _sum(in_flight[answering]) / answers
         last = memory.arrivals.in_flight[serving & ~known]
-        held += float(np.add.reduce(np.fmax(last, mean)))
+        held += _sum(np.fmax(last, mean))
     kv = replicas.kv_usage_ratio[answering]
     kv = kv[~np.isnan(kv)]
     return _Levels(
@@ -161,18 +161,18 @@ def _levels(
         arrivals_per_s=_arrivals(memory, serving=serving, known=known, ready=ready),
         waiting=waiting,
         running=running,
-        kv_usage=float(np.add.reduce(kv)) / len(kv) if len(kv) else None,
+        kv_usage=_sum(kv) / len(kv) if len(kv) else None,
     )
 
 
 def _levels_of_all(memory: DemandMemory, replicas: ReplicaColumns) -> _Levels | None:
     """Sum up where all replicas serve and answer; None where one of them leaves something out."""
-    rates = float(np.add.reduce(memory.arrivals.arrivals_per_s))
-    kv = float(np.add.reduce(replicas.kv_usage_ratio))
+    rates = _sum(memory.arrivals.arrivals_per_s)
+    kv = _sum(replicas.kv_usage_ratio)
     if math.isnan(rates) or math.isnan(kv):
         return None
-    waiting = float(np.add.reduce(replicas.waiting_requests))
-    running = float(np.add.reduce(replicas.running_requests))
+    waiting = _sum(replicas.waiting_requests)
+    running = _sum(replicas.running_requests)
     ready = len(replicas)
     return _Levels(
         ready=ready,
@@ -194,10 +194,15 @@ def _arrivals(
     answers = int(np.count_nonzero(rate_known & serving))
     if answers == 0:
         return None
-    total = float(np.add.reduce(rates[rate_known]))
+    total = _sum(rates[rate_known])
     if answers < ready:
-        total += (ready - answers) * float(np.add.reduce(rates[rate_known & serving])) / answers
+        total += (ready - answers) * _sum(rates[rate_known & serving]) / answers
     return total
+
+
+def _sum(column: FloatArray) -> float:
+    """Sum exactly, so that the order of replicas does not matter. NaN if one is."""
+    return math.fsum(column.tolist())
 
 
 def _advance_offered(memory: DemandMemory, *, level: _Levels, elapsed_s: float) -> None:

@@ -67,7 +67,7 @@ class ForecastMemory:
     """Forecasts that wait for what comes, by slot."""
     lead: int = -1
     """Index of the lead that is scored: the last forecast's; -1: none was made."""
-    score: list[float] = field(default_factory=lambda: [0.0] * 5)
+    score: tuple[float, float, float, float, float] = (0.0, 0.0, 0.0, 0.0, 0.0)
     """Decayed sums: absolute error, demand, pinball loss, covered, number."""
 
     def to_builtins(self) -> Plain:
@@ -95,7 +95,7 @@ class ForecastMemory:
             roots=np.concatenate([roots, roots]),
             bands=[_read_band(band) for band in read_list(record["bands"])],
             lead=read_int(record["lead"]),
-            score=[read_float(item) for item in read_list(record["score"])],
+            score=_read_score(record["score"]),
         )
 
 
@@ -170,12 +170,23 @@ def _keep_score(memory: ForecastMemory, *, slot: int, offered: float, elapsed_s:
     margin = _ROUNDING * (1.0 + offered)
     inside = low - margin <= offered <= high + margin
     loss = 0.5 * (_pinball(offered - low, _TAIL) + _pinball(offered - high, 1.0 - _TAIL))
-    now = (abs(offered - mean), offered, loss, 1.0 if inside else 0.0, 1.0)
-    memory.score = [old * left + new for old, new in zip(memory.score, now, strict=True)]
+    error, demand, pinball, covered, number = memory.score
+    memory.score = (
+        error * left + abs(offered - mean),
+        demand * left + offered,
+        pinball * left + loss,
+        covered * left + (1.0 if inside else 0.0),
+        number * left + 1.0,
+    )
 
 
 def _pinball(error: float, quantile: float) -> float:
     return quantile * error if error >= 0.0 else (quantile - 1.0) * error
+
+
+def _read_score(value: Plain) -> tuple[float, float, float, float, float]:
+    error, demand, pinball, covered, number = (read_float(item) for item in read_list(value))
+    return error, demand, pinball, covered, number
 
 
 def _read_band(value: Plain) -> Band | None:

@@ -43,9 +43,9 @@ SHARPNESS = 10.0
 """Of the experts' weights: `exp(-10 * (loss / best - 1))`."""
 RESCALE_AT = 1e9
 """New residuals weigh more instead of old ones less; at this growth all are scaled back."""
-BATCH = 12
-"""Residuals taken in at once: a minute of ticks."""
-BATCHED_FROM = 120
+BATCH = 24
+"""Residuals taken in at once: two minutes of ticks."""
+BATCHED_FROM = 240
 """Up to so many residuals each is taken in at once: then a batch is a tenth of what is known."""
 
 

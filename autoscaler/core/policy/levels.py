@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
@@ -66,8 +67,7 @@ def price(attainment_ratio: float) -> float:
     return PRICE * math.pow(0.01 / (1.0 - attainment_ratio), PRICE_POWER)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Values:
+class Values(NamedTuple):
     """Of one replica: the best that can be had from each step on, by its state before that step.
 
     Both are indexed by step (1..horizon); beyond the horizon they are zero.
@@ -83,15 +83,17 @@ def solve(gains: list[float], *, start: int) -> Values:
     """Solve one level backwards: `gains[h - 1]` is what step h brings, less its cost of 1."""
     horizon = len(gains)
     on = [0.0] * (horizon + start + 2)
-    off = [0.0] * (horizon + start + 2)
+    off = on.copy()
     stay = leave = 0.0
-    for step in range(horizon, 0, -1):
-        stay = gains[step - 1] + (stay if stay >= leave else leave)  # noqa: FURB136  a third of its time
+    step = horizon
+    for gain in reversed(gains):
+        stay = gain + (stay if stay >= leave else leave)  # noqa: FURB136  a third of its time
         started = on[step + start] - start
         if started > leave:  # noqa: PLR1730  likewise
             leave = started
         on[step] = stay
         off[step] = leave
+        step -= 1
     return Values(on=on, off=off)
 
 
@@ -112,16 +114,16 @@ class Levels:
         self._look_up(max(1, likely - 1), count=3)
 
     def _look_up(self, first: int, *, count: int) -> None:
-        leads = self._steps.leads
         rows: list[list[float]] = self._forecast.use(first, first + count - 1).tolist()
         for level, row in enumerate(rows, first):
-            self._use[level] = [row[lead] for lead in leads]
+            self._use[level] = row
 
     def use(self, level: int) -> list[float]:
         """Return the expected use of replica `level` (from 1) in each step: 0 to 1."""
         if level not in self._use:
             self._look_up(level - (level - 1) % BLOCK, count=BLOCK)
-        return self._use[level]
+        by_lead = self._use[level]
+        return [by_lead[lead] for lead in self._steps.leads]
 
     def values(self, level: int) -> Values:
         """Return the solved program of replica `level`."""
@@ -158,12 +160,9 @@ class Levels:
             level: which one, from 1.
             remaining_s: until it is ready (0: it is), paid for without use.
         """
-        values, use = self.values(level), self.use(level)
+        on, off = self.values(level)
         rest = math.ceil(remaining_s / self._steps.step_s - 1e-9)
-        worth, cost = 0.0, float(rest)
-        for step in range(1 + rest, self._steps.horizon + 1):
-            worth += self._price * use[step - 1]
-            cost += 1.0
-            if values.off[step + 1] > values.on[step + 1]:
-                break
-        return worth, cost
+        last = 1 + rest
+        while last < self._steps.horizon and on[last + 1] >= off[last + 1]:
+            last += 1
+        return self._price * sum(self.use(level)[rest:last]), float(last)

@@ -7,5 +7,6 @@ test, and what it leaves out is listed in `simulations/README.md`.
 
 from simulations.local_cluster.cluster import LocalCluster
 from simulations.local_cluster.faults import Fault, FaultKind
+from simulations.local_cluster.nodes import Delays, Dialect, Machine
 
-__all__ = ["Fault", "FaultKind", "LocalCluster"]
+__all__ = ["Delays", "Dialect", "Fault", "FaultKind", "LocalCluster", "Machine"]

@@ -46,7 +46,7 @@ def pod(name: str, *, node: str = "", ready: bool = True, labels: dict[str, str]
 
 @pytest.fixture
 async def cluster() -> AsyncIterator[LocalCluster]:
-    async with LocalCluster() as made:
+    async with LocalCluster(controllers=False) as made:
         yield made
 
 
@@ -212,7 +212,7 @@ async def test_leaving_a_selection_is_a_deletion(
 
 async def test_bookmarks_and_the_end_of_a_watch():
     async with (
-        LocalCluster(bookmark_every_s=0.05) as cluster,
+        LocalCluster(controllers=False, bookmark_every_s=0.05) as cluster,
         aiohttp.ClientSession(cluster.api.url) as http,
         watch(
             http, PODS, resourceVersion="1", allowWatchBookmarks="true", timeoutSeconds="1"
@@ -228,7 +228,7 @@ async def test_bookmarks_and_the_end_of_a_watch():
 
 async def test_a_version_before_the_window_is_an_error_event():
     async with (
-        LocalCluster(window=3) as cluster,
+        LocalCluster(controllers=False, window=3) as cluster,
         aiohttp.ClientSession(cluster.api.url) as http,
     ):
         for n in range(5):

@@ -58,7 +58,10 @@ class Interruption:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeColumns:
-    """Nodes that carry (or carried) replicas or marks; one row a node, in order of name."""
+    """Nodes that carry (or carried) replicas or marks, or whose GPUs were read.
+
+    One row a node, in order of name.
+    """
 
     name: tuple[str, ...]
     capacity_type: tuple[CapacityType | None, ...]
@@ -148,6 +151,8 @@ class PoolObservation:
     """From the fallback annotation, ordered by node."""
     promises_readable: bool = True
     """False: the annotation does not parse; then it is left alone and a condition says so."""
+    gpus_known: bool = True
+    """False: resource claims ask for devices, and how many is not in the pod template."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,1 +1,1 @@
-"""The edge to Kubernetes: the only importer of kubernetes_asyncio."""
+"""The only room that imports kubernetes_asyncio: reads the cluster into levels, writes commands."""

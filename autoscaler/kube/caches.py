@@ -1,0 +1,142 @@
+"""The caches that a fleet needs: all nodes, and the objects of the namespaces in use.
+
+Pods and ReplicaSets are watched by namespace, not by a selector for each Deployment: selectors may be
+shared, and one watch for a namespace costs less than one for each pool in it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Never, TypeVar
+
+from autoscaler.core.spec import FleetSpec
+from autoscaler.kube.client import Client, Json
+from autoscaler.kube.resources import DEPLOYMENTS, NODES, PODS, REPLICA_SETS, Resource
+from autoscaler.kube.slim import (
+    Deployment,
+    Node,
+    Pod,
+    ReplicaSet,
+    slim_deployment,
+    slim_node,
+    slim_pod,
+    slim_replica_set,
+)
+from autoscaler.kube.watch import Cache, Change, Timing
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PodSelector:
+    """Pods other than replicas that are to be scraped, e.g. those of the DCGM exporter."""
+
+    namespace: str
+    """Empty: in all of them."""
+    labels: str
+    """A label selector, e.g. `app=nvidia-dcgm-exporter`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NamespaceCaches:
+    """What is kept of one namespace."""
+
+    deployments: Cache[Deployment]
+    replica_sets: Cache[ReplicaSet]
+    pods: Cache[Pod]
+
+    @property
+    def all(self) -> tuple[Cache[Any], ...]:
+        """The three of them."""
+        return (self.deployments, self.replica_sets, self.pods)
+
+
+class Caches:
+    """Starts, stops and judges the caches."""
+
+    def __init__(
+        self,
+        client: Client,
+        *,
+        now: Callable[[], float],
+        rng: random.Random,
+        timing: Timing | None,
+        exporters: Sequence[PodSelector],
+        on_nodes: Callable[[Sequence[Change[Node]]], None],
+    ) -> None:
+        self._client = client
+        self._now = now
+        self._rng = rng
+        self._timing = timing
+        self._group: asyncio.TaskGroup | None = None
+        self._tasks: dict[Cache[Any], asyncio.Task[Never]] = {}
+        self.nodes = self._cache(NODES, slim_node, on_change=on_nodes)
+        self.exporters = tuple(
+            self._cache(PODS, slim_pod, namespace=each.namespace, labels=each.labels)
+            for each in exporters
+        )
+        self.namespaces: dict[str, NamespaceCaches] = {}
+
+    async def run(self) -> None:
+        """Keep all of them in step until cancelled."""
+        try:
+            async with asyncio.TaskGroup() as self._group:
+                self._start(self.all())
+                await asyncio.Event().wait()
+        finally:
+            self._group = None
+            self._tasks.clear()
+
+    def follow(self, fleet: FleetSpec) -> None:
+        """Watch the namespaces of this fleet from now on, and no others."""
+        wanted = {pool.target.namespace for model in fleet.models for pool in model.pools}
+        for name in self.namespaces.keys() - wanted:
+            for cache in self.namespaces.pop(name).all:
+                task = self._tasks.pop(cache, None)
+                if task is not None:
+                    task.cancel()
+        for name in sorted(wanted - self.namespaces.keys()):
+            self.namespaces[name] = NamespaceCaches(
+                deployments=self._cache(DEPLOYMENTS, slim_deployment, namespace=name),
+                replica_sets=self._cache(REPLICA_SETS, slim_replica_set, namespace=name),
+                pods=self._cache(PODS, slim_pod, namespace=name),
+            )
+            self._start(self.namespaces[name].all)
+
+    def of_state(self) -> list[Cache[Any]]:
+        """Those that decisions rest on: all but the exporters'."""
+        return [self.nodes, *(cache for each in self.namespaces.values() for cache in each.all)]
+
+    def all(self) -> list[Cache[Any]]:
+        """Every one."""
+        return [*self.of_state(), *self.exporters]
+
+    def _cache(
+        self,
+        resource: Resource,
+        slim: Callable[[Json], T],
+        *,
+        namespace: str = "",
+        labels: str = "",
+        on_change: Callable[[Sequence[Change[T]]], None] | None = None,
+    ) -> Cache[T]:
+        return Cache(
+            self._client,
+            resource,
+            slim,
+            now=self._now,
+            rng=self._rng,
+            namespace=namespace,
+            labels=labels,
+            on_change=on_change,
+            timing=self._timing,
+        )
+
+    def _start(self, caches: Iterable[Cache[Any]]) -> None:
+        if self._group is None:
+            return
+        for cache in caches:
+            self._tasks[cache] = self._group.create_task(cache.run())

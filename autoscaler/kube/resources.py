@@ -1,0 +1,38 @@
+"""The API resources this project touches, and their paths.
+
+A call names a resource and a verb as RBAC does, not a URL: so that what the code does can be compared
+with the role that allows it (`permissions.py`), and so that a refusal can name the missing rule.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from urllib.parse import quote
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resource:
+    """One resource of the API."""
+
+    group: str
+    """Empty for the core group."""
+    version: str
+    plural: str
+    namespaced: bool
+
+    def path(self, *, namespace: str = "", name: str = "", subresource: str = "") -> str:
+        """The path of one object, or of the collection; no namespace means all of them."""
+        parts = ["apis", self.group, self.version] if self.group else ["api", self.version]
+        if self.namespaced and namespace:
+            parts += ["namespaces", namespace]
+        parts += [part for part in (self.plural, name, subresource) if part]
+        return "/" + "/".join(quote(part, safe="") for part in parts)
+
+
+NODES = Resource(group="", version="v1", plural="nodes", namespaced=False)
+PODS = Resource(group="", version="v1", plural="pods", namespaced=True)
+DEPLOYMENTS = Resource(group="apps", version="v1", plural="deployments", namespaced=True)
+REPLICA_SETS = Resource(group="apps", version="v1", plural="replicasets", namespaced=True)
+
+SCALE_TARGETS = {("apps/v1", "Deployment"): DEPLOYMENTS}
+"""By apiVersion and kind: what may stand in a `scaleTargetRef`."""

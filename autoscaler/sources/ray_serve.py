@@ -23,6 +23,7 @@ from autoscaler.sources.signals import (
     Signals,
     added,
     expect_demand,
+    of_models,
     total,
 )
 from autoscaler.sources.vllm import read_spelled, spelled
@@ -40,8 +41,8 @@ def read(rows: Rows, model_names: frozenset[str]) -> Signals:
     engines = read_spelled(rows, model_names, prefix=_VLLM)
     found = rows.rows(_ENGINES)
     processing = rows.rows(_PROCESSING)
-    of_engines = {row.labels.get("ReplicaId", "") for row in found}
-    deployments = _deployments(processing, replicas=of_engines)
+    of_engines = _replicas(found)
+    deployments = _deployments(processing, replicas=_replicas(of_models(found, model_names)))
     plain = [row for row in processing if row.labels.get("replica") not in of_engines]
     queued = rows.rows(_QUEUED)
     if deployments:
@@ -64,6 +65,11 @@ def read(rows: Rows, model_names: frozenset[str]) -> Signals:
             finished_requests_total=total(rows.rows(_SERVED) + rows.rows(_FAILED)),
         )
     return expect_demand(signals, engine="Ray Serve", found=found, model_names=model_names)
+
+
+def _replicas(engines: Iterable[Row]) -> set[str]:
+    """Return the Serve replicas that these engines are in."""
+    return {row.labels.get("ReplicaId", "") for row in engines}
 
 
 def _deployments(processing: Iterable[Row], *, replicas: Collection[str]) -> set[str]:

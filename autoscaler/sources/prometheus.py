@@ -1,0 +1,169 @@
+"""The same signals through Prometheus: instant queries, with each sample's own time.
+
+An instant query of `metric` returns the evaluation's time beside a value that may be five minutes old.
+`timestamp(metric)` would tell its age, in a second query that may see another scrape. So a *range* is
+asked for, as an instant query: `metric[60s]` returns the raw samples with their own times, value and
+time in one answer, and a target that vanished stays visible with its age. The newest sample counts,
+also where it is NaN.
+
+All series of a model come by one query, grouped here by pod, and go through the same reader as a page
+would: one engine, one meaning, whichever way it came.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import ssl
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from yarl import URL
+
+from autoscaler.core.samples import PodKey
+from autoscaler.errors import SourceError
+from autoscaler.settings import PrometheusSettings
+from autoscaler.sources.exposition import Row
+from autoscaler.sources.fetch import fetch_answer
+from autoscaler.sources.outcome import Outcome
+
+PODS_PER_QUERY = 250
+"""Names in one expression: some 15 kB of a form, and Prometheus looks each name up directly."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a query returned: the newest sample of each series, by the name of the series."""
+
+    by_name: Mapping[str, list[Row]]
+    warnings: tuple[str, ...] = ()
+    """What Prometheus said beside it: a partial answer is one, and shows."""
+
+    def rows(self, name: str) -> list[Row]:
+        """Return the rows of `name`."""
+        return self.by_name.get(name, [])
+
+
+@dataclass(slots=True)
+class _Trust:
+    """The CA file as last loaded."""
+
+    mtime_ns: int = -1
+    context: ssl.SSLContext | None = None
+
+
+@dataclass(slots=True)
+class PrometheusClient:
+    """Asks one server over a session that its caller owns."""
+
+    server: PrometheusSettings
+    """Its token file is read again for every query, as such tokens are rotated; its CA file whenever it
+    changed."""
+    session: aiohttp.ClientSession
+    _trust: _Trust = field(default_factory=_Trust)
+
+    async def query(self, expression: str, *, deadline_s: float) -> Answer:
+        """Run one instant query whose result is raw samples (`selector[60s]`).
+
+        Raises:
+            SourceError: No answer, or one that is an error or not Prometheus's.
+        """
+        url = URL(self.server.server_address)
+        url = url.with_path(url.path.rstrip("/") + "/api/v1/query")
+        body = await fetch_answer(
+            self.session,
+            url,
+            form={"query": expression, "timeout": f"{max(1, round(deadline_s * 1000))}ms"},
+            headers=self._headers(),
+            tls=self._context(),
+            deadline_s=deadline_s,
+        )
+        return read_answer(body)
+
+    def _headers(self) -> dict[str, str]:
+        """Return the extra headers and the token as its file has it now."""
+        headers = dict(self.server.headers)
+        if self.server.bearer_token_file:
+            try:
+                token = Path(self.server.bearer_token_file).read_text(encoding="utf-8").strip()
+            except OSError as error:
+                message = f"the bearer token cannot be read: {error}"
+                raise SourceError(message, outcome=Outcome.REFUSED) from error
+            headers["Authorization"] = f"Bearer {token}"
+        return headers
+
+    def _context(self) -> ssl.SSLContext | None:
+        """Return what to trust; None is the system's authorities."""
+        path = self.server.ca_file
+        if not path:
+            return None
+        try:
+            mtime_ns = Path(path).stat().st_mtime_ns
+            if self._trust.context is None or self._trust.mtime_ns != mtime_ns:
+                context = ssl.create_default_context(cafile=path)
+                self._trust.mtime_ns, self._trust.context = mtime_ns, context
+        except OSError as error:  # an SSLError is one: the file holds no certificate
+            message = f"the CA file {path} cannot be loaded: {error}"
+            raise SourceError(message, outcome=Outcome.REFUSED) from error
+        return self._trust.context
+
+
+def raw_samples(names: Iterable[str], *, window_s: float, matchers: Sequence[str] = ()) -> str:
+    """Write the expression for the raw samples of several series in the last `window_s`."""
+    alternatives = "|".join(re.escape(name) for name in names)
+    selectors = ",".join([f"__name__=~{_quoted(alternatives)}", *matchers])
+    return f"{{{selectors}}}[{max(1, round(window_s * 1000))}ms]"
+
+
+def pod_matchers(namespace: str, pods: Iterable[str]) -> list[str]:
+    """Write the matchers for these pods, by name: a ghost of a deleted pod never comes back."""
+    alternatives = "|".join(re.escape(pod) for pod in pods)
+    return [f"namespace={_quoted(namespace)}", f"pod=~{_quoted(alternatives)}"]
+
+
+def by_pod(answers: Iterable[Answer]) -> dict[PodKey, Answer]:
+    """Part answers by the pod that their series are labelled with."""
+    parts: dict[PodKey, dict[str, list[Row]]] = {}
+    for answer in answers:
+        for name, rows in answer.by_name.items():
+            for row in rows:
+                key = (row.labels.get("namespace", ""), row.labels.get("pod", ""))
+                parts.setdefault(key, {}).setdefault(name, []).append(row)
+    return {key: Answer(by_name=by_name) for key, by_name in parts.items()}
+
+
+def read_answer(body: bytes) -> Answer:
+    """Read the body of a query's answer.
+
+    Raises:
+        SourceError: It reports an error, or is not what Prometheus answers.
+    """
+    try:
+        answer: Any = json.loads(body)
+        if answer["status"] != "success":
+            message = f"Prometheus refused the query: {answer['errorType']}: {answer['error']}"
+            raise SourceError(message, outcome=Outcome.STATUS)
+        if answer["data"]["resultType"] != "matrix":
+            message = f"a {answer['data']['resultType']} came where raw samples were asked for"
+            raise SourceError(message, outcome=Outcome.NOT_METRICS)
+        by_name: dict[str, list[Row]] = {}
+        for series in answer["data"]["result"]:
+            labels = dict(series["metric"])
+            name = labels.pop("__name__")
+            at, value = series["values"][-1]
+            row = Row(labels=labels, value=float(value), at=float(at))
+            by_name.setdefault(name, []).append(row)
+        warnings = (*answer.get("warnings", ()), *answer.get("infos", ()))
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
+        shown = repr(" ".join(body[:320].decode(errors="replace").split())[:120])
+        message = f"no answer of a Prometheus came: {shown}"
+        raise SourceError(message, outcome=Outcome.NOT_METRICS) from error
+    return Answer(by_name=by_name, warnings=tuple(str(warning) for warning in warnings))
+
+
+def _quoted(text: str) -> str:
+    """Quote a string for PromQL, whose escapes are those of JSON."""
+    return json.dumps(text, ensure_ascii=False)

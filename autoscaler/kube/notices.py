@@ -25,12 +25,14 @@ class Mark:
     """A notice that was read from a Node object."""
 
     interruption: Interruption
+    """Its deadline is set."""
     problem: str = ""
     """What of it could not be read, and what was taken instead; empty: all could."""
 
 
-MarkFunction: TypeAlias = Callable[[Mapping[str, Any], float], Mark | None]
-"""Of a Node object and the time at which its mark, if undated, was first seen."""
+MarkFunction: TypeAlias = Callable[[Mapping[str, Any], float], tuple[Mark, ...]]
+"""Of a Node object, and the time at which its undated marks were first seen: its marks, at most one
+of each source."""
 
 
 class Notices:
@@ -38,35 +40,53 @@ class Notices:
 
     def __init__(self, marks: MarkFunction) -> None:
         self._read = marks
-        self._marks: dict[str, Mark] = {}
+        self._marks: dict[str, dict[str, Mark]] = {}
+        """By node and source."""
         self._gone_since: dict[str, float] = {}
 
-    def node_changed(self, change: Change[Node], *, at: float) -> Mark | None:
-        """Take in one node; the mark, if it is one that did not stand before."""
+    def node_changed(self, change: Change[Node], *, at: float) -> Interruption | None:
+        """Take in one node; its interruption, if it is new or its deadline came nearer."""
         name = change.key[1]
+        before = self._marks.pop(name, {})
         if change.after is None:
-            self._marks.pop(name, None)
             return None
-        before, mark = self._marks.get(name), self._read(change.after.marks, at)
-        if mark is None:
-            self._marks.pop(name, None)
+        marks = {
+            mark.interruption.source: self._redated(mark, change.after, before)
+            for mark in self._read(change.after.marks, at)
+        }
+        if not marks:
             return None
-        if before is None or before.interruption.source != mark.interruption.source:
-            self._marks[name] = mark
+        self._marks[name] = marks
+        soonest = _soonest(marks)
+        if before and _deadline(_soonest(before)) <= _deadline(soonest):
+            return None
+        return soonest
+
+    def _redated(self, mark: Mark, node: Node, before: Mapping[str, Mark]) -> Mark:
+        """The mark as it is when one of its source stood before: with the date of that one."""
+        source = mark.interruption.source
+        known = before.get(source)
+        if known is None:
             return mark
-        first_seen_at = before.interruption.noticed_at
-        self._marks[name] = self._read(change.after.marks, first_seen_at) or mark
-        return None
+        for again in self._read(node.marks, known.interruption.noticed_at):
+            if again.interruption.source == source:
+                return again
+        return mark
 
     @property
     def problems(self) -> tuple[str, ...]:
         """Marks that could be read in part only, for people."""
-        return tuple(mark.problem for _, mark in sorted(self._marks.items()) if mark.problem)
+        return tuple(
+            mark.problem
+            for _, marks in sorted(self._marks.items())
+            for mark in marks.values()
+            if mark.problem
+        )
 
     def standing(
         self, *, at: float, nodes: Mapping[Key, Node], gone: Iterable[str], bound: Iterable[str]
     ) -> tuple[Interruption, ...]:
-        """All of them, ordered by node.
+        """All of them, one a node, ordered by node: of several marks the soonest deadline.
 
         Args:
             at: Now.
@@ -74,7 +94,7 @@ class Notices:
             gone: Nodes without a Node object that replicas are bound to.
             bound: Nodes that replicas are bound to.
         """
-        found = {name: mark.interruption for name, mark in self._marks.items()}
+        found = {name: _soonest(marks) for name, marks in self._marks.items()}
         for name in bound:
             node = nodes.get(("", name))
             if node is not None and name not in found and not math.isnan(node.not_ready_since):
@@ -109,3 +129,13 @@ def gone_nodes(pods: Sequence[Pod], nodes: Mapping[Key, Node], *, version: int) 
         for pod in pods
         if pod.node and ("", pod.node) not in nodes and pod.version <= version
     )
+
+
+def _soonest(marks: Mapping[str, Mark]) -> Interruption:
+    """Ties go by name of the source, so that it does not change from tick to tick."""
+    found = (mark.interruption for mark in marks.values())
+    return min(found, key=lambda each: (_deadline(each), each.source))
+
+
+def _deadline(interruption: Interruption) -> float:
+    return math.inf if interruption.deadline_at is None else interruption.deadline_at

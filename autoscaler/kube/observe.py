@@ -100,11 +100,11 @@ class Cluster:
         Args:
             client: The shared client.
             fleet: Its namespaces are watched; `follow` changes them.
-            marks: Reads a notice off a Node object (`interruptions.node_marks.read_mark`).
+            marks: Reads a notice off a Node object (`interruptions.NOTICE_SOURCES`).
             now: Seconds since the epoch, never decreasing: the clock of the events.
             rng: For jitter; its own by default.
             exporters: Further pods to keep addresses of.
-            on_notice: Called once per notice, as soon as it is seen: before the next `observe`.
+            on_notice: Called once per notice (again if its deadline comes nearer), as soon as it is seen: before the next `observe`.
             timing: Of the watches.
         """
         self._now = now
@@ -305,9 +305,9 @@ class Cluster:
     def _nodes_changed(self, changes: Sequence[Change[Node]]) -> None:
         at = self._now()
         for change in changes:
-            mark = self._notices.node_changed(change, at=at)
-            if mark is not None:
-                self._notify(mark.interruption)
+            noticed = self._notices.node_changed(change, at=at)
+            if noticed is not None:
+                self._notify(noticed)
             elif self._was_lost(change) and self._carries_replicas(change.key[1]):
                 since = change.after.not_ready_since if change.after else at
                 self._notify(lost(change.key[1], at=since))

@@ -69,6 +69,7 @@ class NodeColumns:
     exists: BoolArray
     """False: pods are bound to it but its Node object is gone."""
     ready: BoolArray
+    """False: its Ready condition is False or Unknown. A node that has not said yet counts as ready."""
     unschedulable: BoolArray
     """spec.unschedulable, whoever set it."""
     cordoned_by_us: BoolArray
@@ -151,8 +152,6 @@ class PoolObservation:
     """From the fallback annotation, ordered by node."""
     promises_readable: bool = True
     """False: the annotation does not parse; then it is left alone and a condition says so."""
-    gpus_known: bool = True
-    """False: resource claims ask for devices, and how many is not in the pod template."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

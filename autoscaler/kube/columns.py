@@ -92,7 +92,13 @@ def node_columns(
         name=tuple(names),
         capacity_type=tuple(node.capacity_type if node else None for node in found),
         exists=np.array([name not in gone for name in names], dtype=np.bool_),
-        ready=np.array([node is not None and node.ready for node in found], dtype=np.bool_),
+        ready=np.array(
+            [
+                node.ready if node else name not in gone
+                for name, node in zip(names, found, strict=True)
+            ],
+            dtype=np.bool_,
+        ),
         unschedulable=np.array(
             [node is not None and node.unschedulable for node in found], dtype=np.bool_
         ),

@@ -16,7 +16,7 @@ from autoscaler.core.state import Interruption, InterruptionKind
 from autoscaler.kube.slim import Node, Pod
 from autoscaler.kube.watch import Change, Key
 
-LOST_SOURCE = "node"
+LOST_SOURCE = "node-status"
 """`Interruption.source` of a node that is gone or not ready."""
 
 
@@ -97,7 +97,7 @@ class Notices:
         found = {name: _soonest(marks) for name, marks in self._marks.items()}
         for name in bound:
             node = nodes.get(("", name))
-            if node is not None and name not in found and not math.isnan(node.not_ready_since):
+            if node is not None and name not in found and not node.ready:
                 found[name] = lost(name, at=node.not_ready_since)
         self._gone_since = {name: self._gone_since.get(name, at) for name in gone}
         for name, since in self._gone_since.items():

@@ -6,7 +6,6 @@ share their labels, and a selector would count each one's pods twice.
 
 from __future__ import annotations
 
-import math
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -107,6 +106,7 @@ class Cluster:
             on_notice: Called once per notice (again if its deadline comes nearer), as soon as it is seen: before the next `observe`.
             timing: Of the watches.
         """
+        self._fleet = fleet
         self._now = now
         self._on_notice = on_notice
         self._notices = Notices(marks)
@@ -126,6 +126,7 @@ class Cluster:
 
     def follow(self, fleet: FleetSpec) -> None:
         """Watch the namespaces of this fleet from now on, and no others."""
+        self._fleet = fleet
         self._caches.follow(fleet)
 
     @property
@@ -149,7 +150,7 @@ class Cluster:
     def problems(self) -> tuple[str, ...]:
         """What is wrong with the caches and the marks now, for people; empty: nothing."""
         caches = tuple(cache.problem for cache in self._caches.all() if cache.problem)
-        return caches + self._notices.problems
+        return caches + self._notices.problems + self._unknown_gpus()
 
     @property
     def failures_total(self) -> int:
@@ -288,9 +289,19 @@ class Cluster:
             current_replicas=deployment.replicas,
             rolling_out=deployment.rolling_out,
             gpus_per_replica=deployment.gpus or 0,
-            gpus_known=deployment.gpus is not None,
             promises=deployment.promises or (),
             promises_readable=deployment.promises is not None,
+        )
+
+    def _unknown_gpus(self) -> tuple[str, ...]:
+        found = (
+            (pool, self._deployment(pool)) for model in self._fleet.models for pool in model.pools
+        )
+        return tuple(
+            f"{pool.target}: resource claims ask for its devices, and how many is not in its pod "
+            "template; it is not held to a GPU budget"
+            for pool, deployment in found
+            if deployment is not None and deployment.gpus is None
         )
 
     # -- nodes
@@ -317,7 +328,7 @@ class Cluster:
         before, after = change.before, change.after
         if before is None or not before.ready:
             return False
-        return after is None or not math.isnan(after.not_ready_since)
+        return after is None or not after.ready
 
     def _carries_replicas(self, name: str) -> bool:
         return any(

@@ -54,8 +54,10 @@ class Node:
     name: str
     capacity_type: CapacityType | None
     ready: bool
+    """False: its Ready condition is False or Unknown. One that has not said yet is taken for ready: no
+    pod runs there, and nothing is lost with it."""
     not_ready_since: float
-    """Transition of Ready to False or Unknown; NaN: it is ready, or has never said anything."""
+    """When Ready became False or Unknown; NaN: it is ready."""
     unschedulable: bool
     cordoned_by_us: bool
     marks: Json
@@ -121,14 +123,15 @@ def slim_node(item: Json) -> Node:
     annotations = metadata.get("annotations") or {}
     conditions = _conditions(status)
     ready = conditions.get("Ready", {})
-    is_ready = ready.get("status") == "True"
+    is_ready = ready.get("status", "True") == "True"
+    since = seconds(ready.get("lastTransitionTime"))
     taints = [taint for taint in spec.get("taints") or () if isinstance(taint, Mapping)]
     kept = ("type", "status", "reason", "message", "lastTransitionTime")
     return Node(
         name=str(metadata.get("name") or ""),
         capacity_type=capacity_type(labels, taints),
         ready=is_ready,
-        not_ready_since=math.nan if is_ready else seconds(ready.get("lastTransitionTime")),
+        not_ready_since=math.nan if is_ready else 0.0 if math.isnan(since) else since,
         unschedulable=bool(spec.get("unschedulable")),
         cordoned_by_us=CORDON_ANNOTATION in annotations,
         marks={

@@ -20,7 +20,7 @@ class SettingsError(AutoscalerError):
 class SourceError(AutoscalerError):
     """One signal could not be read. One gap: the last value stays, with its age."""
 
-    def __init__(self, message: str, *, outcome: str = "Failed") -> None:
+    def __init__(self, message: str, *, outcome: str = "NotMetrics") -> None:
         super().__init__(message)
         self.outcome = outcome
         """How the read ended, a word of `sources.outcome.Outcome`: a metric label."""

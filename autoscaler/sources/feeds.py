@@ -153,7 +153,6 @@ class PrometheusFeed:
 
     async def read(self, session: aiohttp.ClientSession, *, deadline_s: float) -> list[Ended]:
         """Ask for all pods of the model, some hundreds in a query."""
-        del session  # the client holds one
         address = self.client.server.server_address
         engine = SOURCES[self.settings.engine]
         window_s = max(LOOKBACK_S_MIN, 4 * self.period_s)
@@ -165,9 +164,9 @@ class PrometheusFeed:
             )
             expression = prometheus.raw_samples(engine.names, window_s=window_s, matchers=matchers)
             try:
-                answer = await self.client.query(expression, deadline_s=deadline_s)
+                answer = await self.client.query(session, expression, deadline_s=deadline_s)
             except SourceError as error:
-                return [_failed(address, error, ready=True)]
+                return [_failed(address, error)]
             parts = prometheus.by_pod([answer])
             ended = [self._take(target, parts.get(target.key), at=at) for target in targets]
             return [Ended(target=address, outcome=Outcome.READ, warnings=answer.warnings), *ended]
@@ -221,7 +220,7 @@ class ExporterFeed:
                 page = read_page(body, dcgm.NAMES)
                 reading = dcgm.read(page, at=at, node=exporter.node)
             except SourceError as error:
-                return _failed(key, error, ready=True)
+                return _failed(key, error)
             self.readings.put_dcgm(key, reading)
             return Ended(target=key, outcome=Outcome.READ)
 
@@ -232,6 +231,7 @@ class ExporterFeed:
 class DcgmQueryFeed:
     """All dcgm-exporters that one Prometheus scrapes."""
 
+    name: str
     client: PrometheusClient
     readings: Readings
     now: Callable[[], float]
@@ -239,23 +239,17 @@ class DcgmQueryFeed:
     model: str = ""
     period_s: float = DCGM_PERIOD_S
 
-    @property
-    def name(self) -> str:
-        """One a server."""
-        return f"DCGM at {self.client.server.server_address}"
-
     async def read(self, session: aiohttp.ClientSession, *, deadline_s: float) -> list[Ended]:
         """Ask for every GPU. A cluster without an exporter is no error: nothing is known then."""
-        del session  # the client holds one
         address = self.client.server.server_address
         at = self.now()
         expression = prometheus.raw_samples(dcgm.NAMES, window_s=4 * DCGM_PERIOD_S)
         try:
-            answer = await self.client.query(expression, deadline_s=deadline_s)
+            answer = await self.client.query(session, expression, deadline_s=deadline_s)
             if answer.by_name:
                 self.readings.put_dcgm(self.name, dcgm.read(answer, at=at))
         except SourceError as error:
-            return [_failed(address, error, ready=True)]
+            return [_failed(address, error)]
         return [Ended(target=address, outcome=Outcome.READ, warnings=answer.warnings)]
 
 
@@ -276,9 +270,7 @@ async def _all_at_once(read: Callable[[T], Awaitable[R]], targets: Iterable[T]) 
     return [task.result() for task in tasks]
 
 
-def _failed(target: str, error: SourceError, *, ready: bool) -> Ended:
-    """Describe a read that failed; the closed port of a pod that still loads is no failure."""
-    outcome = Outcome(error.outcome) if error.outcome in set(Outcome) else Outcome.REFUSED
-    if not ready and outcome in {Outcome.REFUSED, Outcome.NO_SIGNAL}:
-        outcome = Outcome.STARTING
+def _failed(target: str, error: SourceError, *, ready: bool = True) -> Ended:
+    """Describe a read that failed; a pod that is not Ready owes us nothing."""
+    outcome = Outcome(error.outcome) if ready else Outcome.NOT_READY
     return Ended(target=target, outcome=outcome, message=str(error))

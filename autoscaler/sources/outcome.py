@@ -9,8 +9,8 @@ class Outcome(StrEnum):
     """A closed set, so that every series exists from the start."""
 
     READ = "Read"
-    STARTING = "Starting"
-    """Refused by a pod that is not Ready: its port is closed while it loads. No error."""
+    NOT_READY = "NotReady"
+    """Not to be had from a pod that is not Ready: its port is closed while it loads. No error."""
     REFUSED = "Refused"
     """Refused, reset or unreachable, by something that should answer."""
     TIMED_OUT = "TimedOut"
@@ -24,5 +24,5 @@ class Outcome(StrEnum):
     """A sound answer that has none of the series asked for."""
 
 
-ERRORS: frozenset[Outcome] = frozenset(Outcome) - {Outcome.READ, Outcome.STARTING}
+ERRORS: frozenset[Outcome] = frozenset(Outcome) - {Outcome.READ, Outcome.NOT_READY}
 """What counts as an error of a source."""

@@ -57,15 +57,16 @@ class _Trust:
 
 @dataclass(slots=True)
 class PrometheusClient:
-    """Asks one server over a session that its caller owns."""
+    """Asks one server."""
 
     server: PrometheusSettings
     """Its token file is read again for every query, as such tokens are rotated; its CA file whenever it
     changed."""
-    session: aiohttp.ClientSession
     _trust: _Trust = field(default_factory=_Trust)
 
-    async def query(self, expression: str, *, deadline_s: float) -> Answer:
+    async def query(
+        self, session: aiohttp.ClientSession, expression: str, *, deadline_s: float
+    ) -> Answer:
         """Run one instant query whose result is raw samples (`selector[60s]`).
 
         Raises:
@@ -74,7 +75,7 @@ class PrometheusClient:
         url = URL(self.server.server_address)
         url = url.with_path(url.path.rstrip("/") + "/api/v1/query")
         body = await fetch_answer(
-            self.session,
+            session,
             url,
             form={"query": expression, "timeout": f"{max(1, round(deadline_s * 1000))}ms"},
             headers=self._headers(),

@@ -6,7 +6,7 @@ the core's judgement, which sees its time.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Protocol
 
 from autoscaler.core.samples import FramebufferSample, NodeGpuSample, PodKey, PodSample
@@ -59,9 +59,8 @@ class Readings:
     def __init__(self) -> None:
         self._targets: dict[PodKey, Target] = {}
         self._samples: dict[PodKey, PodSample] = {}
-        self._framebuffers: dict[str, Mapping[PodKey, FramebufferSample]] = {}
-        self._nodes: dict[str, Mapping[str, NodeGpuSample]] = {}
-        self._gpus: dict[str, tuple[GpuReading, ...]] = {}
+        self._exporters: frozenset[str] = frozenset()
+        self._dcgm: dict[str, DcgmReading] = {}
 
     def set_targets(self, targets: Iterable[Target]) -> None:
         """Replace the targets; what was read of a pod that is gone, or replaced, goes with it."""
@@ -85,18 +84,15 @@ class Readings:
         if known is None or known.sampled_at <= sample.sampled_at:
             self._samples[target.key] = sample
 
-    def put_dcgm(self, exporter: str, reading: DcgmReading) -> None:
-        """Replace what one exporter (or one Prometheus) said last."""
-        self._framebuffers[exporter] = reading.framebuffers
-        self._nodes[exporter] = reading.nodes
-        self._gpus[exporter] = reading.gpus
+    def set_exporters(self, exporters: Iterable[str]) -> None:
+        """Replace who may speak of GPUs, by name; what others said is forgotten."""
+        self._exporters = frozenset(exporters)
+        self._dcgm = {name: said for name, said in self._dcgm.items() if name in self._exporters}
 
-    def keep_exporters(self, exporters: Iterable[str]) -> None:
-        """Forget the exporters that are not among these."""
-        kept = set(exporters)
-        for said in (self._framebuffers, self._nodes, self._gpus):
-            for exporter in said.keys() - kept:
-                del said[exporter]
+    def put_dcgm(self, exporter: str, reading: DcgmReading) -> None:
+        """Replace what one exporter, or one Prometheus, said last; unless it has gone meanwhile."""
+        if exporter in self._exporters:
+            self._dcgm[exporter] = reading
 
     def samples(self) -> dict[PodKey, PodSample]:
         """Return the last sample of each target that ever had one."""
@@ -105,8 +101,8 @@ class Readings:
     def framebuffers(self) -> dict[PodKey, FramebufferSample]:
         """Return the last framebuffer of each target; of several sources, the newest."""
         newest: dict[PodKey, FramebufferSample] = {}
-        for said in self._framebuffers.values():
-            for key, sample in said.items():
+        for said in self._dcgm.values():
+            for key, sample in said.framebuffers.items():
                 if key in self._targets and _newer(sample, newest.get(key)):
                     newest[key] = sample
         return newest
@@ -114,15 +110,15 @@ class Readings:
     def nodes(self) -> dict[str, NodeGpuSample]:
         """Return the last count of free GPUs of each node; of several sources, the newest."""
         newest: dict[str, NodeGpuSample] = {}
-        for said in self._nodes.values():
-            for node, sample in said.items():
+        for said in self._dcgm.values():
+            for node, sample in said.nodes.items():
                 if _newer(sample, newest.get(node)):
                     newest[node] = sample
         return newest
 
     def gpus(self) -> list[GpuReading]:
         """Return every GPU that was read."""
-        return [gpu for said in self._gpus.values() for gpu in said]
+        return [gpu for said in self._dcgm.values() for gpu in said.gpus]
 
 
 def _newer(

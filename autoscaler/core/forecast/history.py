@@ -73,6 +73,13 @@ class History:
         """The newest value."""
         return float(self.values[self.slot % SLOTS])
 
+    def stays_below(self, value: float, *, slots: int) -> bool:
+        """Tell whether the last `slots` slots are all known, and all below `value`."""
+        if self.known < slots:
+            return False
+        end = self.slot % SLOTS + SLOTS + 1
+        return bool(np.maximum.reduce(self.values[end - slots : end]) < value)
+
     def mean(self, slots: int) -> float:
         """Mean of the known values of the last `slots` slots; there is at least the newest one."""
         end = self.slot % SLOTS + SLOTS + 1

@@ -39,14 +39,17 @@ PRIOR_SCALE = 0.3
 """Of the Laplace prior around zero, in square-root space."""
 PRIOR_WEIGHT = 5.0
 """In residuals."""
+IDLE_PRIOR_WEIGHT = 360.0
+"""The same of an idle model: as if it had been idle for half an hour. Idle ticks before one onset
+are alike, so they do not tell how often one comes: a single one must not look like a habit."""
 SHARPNESS = 10.0
 """Of the experts' weights: `exp(-10 * (loss / best - 1))`."""
 RESCALE_AT = 1e9
 """New residuals weigh more instead of old ones less; at this growth all are scaled back."""
 BATCH = 24
-"""Residuals taken in at once: two minutes of ticks."""
-BATCHED_FROM = 240
-"""Up to so many residuals each is taken in at once: then a batch is a tenth of what is known."""
+"""Most residuals taken in at once: two minutes of ticks."""
+BATCH_RATIO = 0.1
+"""A batch is no more than a tenth of what is known."""
 
 
 def _half_atoms() -> FloatArray:
@@ -101,6 +104,7 @@ class Residuals:
     """Histograms and losses of `experts` experts at all leads. Part of the engine's memory."""
 
     experts: int
+    prior_weight: float = PRIOR_WEIGHT
     mass: FloatArray = field(init=False)
     """[lead, expert, atom]; in units of `growth`."""
     total: FloatArray = field(init=False)
@@ -121,8 +125,8 @@ class Residuals:
 
     def __post_init__(self) -> None:
         leads = len(LEADS_S)
-        self.mass = np.tile(PRIOR_WEIGHT * PRIOR, (leads, self.experts, 1))
-        self.total = np.full(leads, PRIOR_WEIGHT)
+        self.mass = np.tile(self.prior_weight * PRIOR, (leads, self.experts, 1))
+        self.total = np.full(leads, self.prior_weight)
         self.loss = np.full((leads, self.experts), PRIOR_WEIGHT * PRIOR_SCALE)
         self.seen = np.zeros(leads)
         self.batch = np.full((BATCH, leads, self.experts), np.nan)
@@ -139,7 +143,7 @@ class Residuals:
         self.batch[self.batched] = halves
         self.batched += 1
         self.waited_s += elapsed_s
-        if self.batched == BATCH or self.seen[0] < BATCHED_FROM:
+        if self.batched == BATCH or self.batched >= BATCH_RATIO * self.seen[0]:
             self._take_in()
 
     def _take_in(self) -> None:
@@ -210,18 +214,16 @@ class Residuals:
             "waited_s": self.waited_s,
         }
 
-    @classmethod
-    def from_builtins(cls, value: Plain, *, experts: int) -> Residuals:
-        """Read back what `to_builtins` wrote."""
+    def restore(self, value: Plain) -> None:
+        """Read back what `to_builtins` wrote, of as many experts."""
         record = read_record(value)
-        residuals = cls(experts=experts, growth=read_float(record["growth"]))
-        residuals.mass = read_floats(record["mass"]).reshape(residuals.mass.shape)
-        residuals.total = read_floats(record["total"])
-        residuals.loss = read_floats(record["loss"]).reshape(residuals.loss.shape)
-        residuals.seen = read_floats(record["seen"])
-        residuals.batched = read_int(record["batched"])
-        residuals.waited_s = read_float(record["waited_s"])
-        waiting = residuals.batch[: residuals.batched]
+        self.mass = read_floats(record["mass"]).reshape(self.mass.shape)
+        self.total = read_floats(record["total"])
+        self.loss = read_floats(record["loss"]).reshape(self.loss.shape)
+        self.seen = read_floats(record["seen"])
+        self.growth = read_float(record["growth"])
+        self.batched = read_int(record["batched"])
+        self.waited_s = read_float(record["waited_s"])
+        waiting = self.batch[: self.batched]
         waiting[...] = read_floats(record["batch"]).reshape(waiting.shape)
-        residuals.mixture = residuals._mix()
-        return residuals
+        self.mixture = self._mix()

@@ -12,6 +12,7 @@ them, whatever the level is.
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -24,7 +25,7 @@ from autoscaler.core.forecast.residuals import (
     SHIFT,
     Mixture,
 )
-from autoscaler.core.state import FloatArray, IntArray
+from autoscaler.core.state import FloatArray
 
 BAND = np.array([0.05, 0.95])
 """Quantiles between which 90 % is expected."""
@@ -35,9 +36,15 @@ _OFFSETS = np.arange(0, 64 * (BINS + 1), BINS + 1, dtype=np.int64)[:, None]
 """Where each expert's tail begins."""
 
 
-def nearest_leads(seconds: FloatArray) -> IntArray:
-    """Return the index of the lead of the grid that is nearest to each moment ahead."""
-    return np.searchsorted(_MIDDLES, seconds)
+def between_leads(seconds: float) -> tuple[int, float]:
+    """Return where a moment ahead lies: after which lead, and which share of the way to the next.
+
+    Moments before the first lead count as that one, and those beyond the last likewise.
+    """
+    last = len(LEADS_S) - 2
+    lead = min(max(bisect_right(LEADS_S, seconds) - 1, 0), last)
+    share = (seconds - LEADS_S[lead]) / (LEADS_S[lead + 1] - LEADS_S[lead])
+    return lead, min(max(share, 0.0), 1.0)
 
 
 def nearest_lead(seconds: float) -> int:

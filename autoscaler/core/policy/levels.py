@@ -13,10 +13,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
-import numpy as np
-
 from autoscaler.core.forecast import Forecast
-from autoscaler.core.forecast.distribution import nearest_leads
+from autoscaler.core.forecast.distribution import between_leads
 
 START_STEPS = 6
 """Into how many steps a cold start is cut."""
@@ -40,8 +38,9 @@ class Steps:
     """n: a start is paid for so many steps before it serves."""
     horizon: int
     """H."""
-    leads: tuple[int, ...]
-    """Of each step, the index of the forecast's lead that is nearest to its middle."""
+    leads: tuple[tuple[int, float], ...]
+    """Where the middle of each step lies among the forecast's leads: after which one, and which
+    share of the way to the next."""
 
 
 @lru_cache(maxsize=256)
@@ -53,12 +52,12 @@ def cut(*, cold_start_s: float, tick_s: float) -> Steps:
     step_s = max(tick_s, cold_start_s / START_STEPS)
     start = max(1, math.ceil(cold_start_s / step_s - 1e-9))
     horizon = start + min(AFTER_STEPS_MAX, math.ceil(AFTER_S / step_s))
-    middles = (np.arange(horizon, dtype=np.float64) + 0.5) * step_s
+    middles = [(step + 0.5) * step_s for step in range(horizon)]
     return Steps(
         step_s=step_s,
         start=start,
         horizon=horizon,
-        leads=tuple(nearest_leads(middles).tolist()),
+        leads=tuple(between_leads(middle) for middle in middles),
     )
 
 
@@ -123,7 +122,10 @@ class Levels:
         if level not in self._use:
             self._look_up(level - (level - 1) % BLOCK, count=BLOCK)
         by_lead = self._use[level]
-        return [by_lead[lead] for lead in self._steps.leads]
+        return [
+            by_lead[lead] + share * (by_lead[lead + 1] - by_lead[lead])
+            for lead, share in self._steps.leads
+        ]
 
     def values(self, level: int) -> Values:
         """Return the solved program of replica `level`."""

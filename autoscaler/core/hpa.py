@@ -121,8 +121,9 @@ def stabilize(
     down_window_s: float = DOWN_STABILIZATION_S,
     remember: int | None = None,
 ) -> Limited:
-    """Stabilize with a behavior: the lowest proposal of one window bounds a scale-up, the highest of
-    the other a scale-down.
+    """Stabilize with a behavior, which has a window for each direction.
+
+    The lowest proposal of one window bounds a scale-up, the highest of the other a scale-down.
 
     Args:
         recommendations: changed: the raw proposal is remembered.
@@ -139,8 +140,7 @@ def stabilize(
     free: int | None = None
     for index, (moment, replicas) in enumerate(recommendations):
         if moment > up_cutoff:
-            if replicas < lowest:
-                lowest = replicas
+            lowest = min(lowest, replicas)
         elif moment <= down_cutoff:
             free = index
         if moment > down_cutoff and replicas > highest:

@@ -16,15 +16,22 @@ class PoolSupply:
     ready: int = 0
     """Ready and not doomed."""
     starting: int = 0
-    """Not ready, on their way and counted on."""
+    """Not ready, on their way and counted on. Those that were asked for and have no pod yet are in
+    it, with a whole cold start to go."""
     unschedulable: int = 0
     """No node can be had for them: never on their way."""
     expired: int = 0
-    """Should have been ready long ago (twice the learnt cold start): given up."""
+    """Should have been ready long ago: given up."""
     uncovered: int = 0
     """Bound to no node, and more than the GPUs that are known to be free: not counted on."""
+    stuck: int = 0
+    """Of the unschedulable and expired: those whose level is asked for again elsewhere."""
     doomed: int = 0
     """Ready or not, on a node with an interruption."""
+    lost: int = 0
+    """Of the doomed: on a node that is gone or NotReady."""
+    starting_remaining_s: tuple[float, ...] = ()
+    """As in `Supply`, of this pool."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,3 +56,18 @@ class Supply:
     def total(self) -> int:
         """Ready and starting ones together."""
         return self.ready + len(self.starting_remaining_s)
+
+    def within(self, level: int) -> Supply:
+        """Return at most `level` of it: the ready ones first, then the soonest.
+
+        While a stand-in and the replica that it stands in for are both there, they are one replica's
+        worth to a policy, or it would keep both because both are paid for.
+        """
+        if self.total <= level:
+            return self
+        ready = min(self.ready, level)
+        return Supply(
+            ready=ready,
+            starting_remaining_s=self.starting_remaining_s[: level - ready],
+            pools=self.pools,
+        )

@@ -1,0 +1,154 @@
+"""The one door: events in, decisions and commands out. Pure: no I/O, no clock, no global state.
+
+`handle` is synchronous and the only way in; the daemon and the replay build the engine with
+`build_engine` and talk to it through nothing else. The same events give the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import assert_never
+
+from autoscaler.core.decision import Outcome
+from autoscaler.core.engine_settings import EngineSettings
+from autoscaler.core.events import CommandFinished, Event, NoticeReceived, Observed, SpecChanged
+from autoscaler.core.hpa import remember_rescale
+from autoscaler.core.layout import Layout, lay_out
+from autoscaler.core.memory import Memory, ModelMemory, Pending
+from autoscaler.core.parts import Parts
+from autoscaler.core.plain import Plain
+from autoscaler.core.tick import Tick
+from autoscaler.core.writes import forget_expired
+
+__all__ = ["Engine", "EngineSettings", "build_engine"]
+
+NOT_REFUSED = frozenset({"Superseded", "Skipped", "Withheld", "Expired"})
+"""Ends of a command that say nothing about whether its target takes writes."""
+
+
+class Engine:
+    """All the models that share a GPU budget."""
+
+    __slots__ = ("_layouts", "_memory", "_parts", "settings")
+
+    def __init__(
+        self, settings: EngineSettings, memory: Memory | None = None, *, parts: Parts | None = None
+    ) -> None:
+        """Build it; with no memory it begins as after a restart: holding, until windows are full."""
+        self.settings = settings
+        self._memory = Memory() if memory is None else memory
+        self._parts = Parts() if parts is None else parts
+        self._layouts: dict[str, Layout] = {}
+        self._lay_out()
+
+    def handle(self, event: Event) -> Outcome:
+        """Take in one event; only `Observed` decides."""
+        memory = self._memory
+        # A clock that ran backwards would be the shell's fault; time stands still meanwhile.
+        memory.at = event.at if memory.at is None else max(memory.at, event.at)
+        match event:
+            case Observed():
+                return self._observe(event, at=memory.at)
+            case SpecChanged():
+                self._take_spec(event)
+            case CommandFinished():
+                self._finish(event, at=memory.at)
+            case NoticeReceived():
+                pass  # the shell cuts an `Observed` that has it at once; that one decides
+            case _:
+                assert_never(event)
+        return Outcome()
+
+    def checkpoint(self) -> dict[str, Plain]:
+        """Write all that is remembered, as plain builtins."""
+        return self._memory.to_builtins()
+
+    @classmethod
+    def restore(
+        cls,
+        settings: EngineSettings,
+        checkpoint: Mapping[str, Plain],
+        *,
+        parts: Parts | None = None,
+    ) -> Engine:
+        """Build the engine that wrote a checkpoint."""
+        return cls(settings, Memory.from_builtins(dict(checkpoint)), parts=parts)
+
+    def _observe(self, event: Observed, *, at: float) -> Outcome:
+        memory = self._memory
+        if memory.fleet is None:
+            return Outcome()
+        forget_expired(memory, at=at)
+        tick = Tick(
+            event=event,
+            at=at,
+            settings=self.settings,
+            memory=memory,
+            fleet=memory.fleet,
+            layouts=self._layouts,
+            parts=self._parts,
+        )
+        return tick.decide()
+
+    def _take_spec(self, event: SpecChanged) -> None:
+        memory = self._memory
+        memory.fleet = event.fleet
+        before = memory.models
+        memory.models = {
+            model.key: before.get(model.key) or ModelMemory() for model in event.fleet.models
+        }
+        for model in event.fleet.models:
+            pools = {pool.name for pool in model.pools}
+            cold_starts = memory.models[model.key].cold_starts
+            for pool in [name for name in cold_starts if name not in pools]:
+                del cold_starts[pool]
+        self._lay_out()
+
+    def _lay_out(self) -> None:
+        fleet = self._memory.fleet
+        models = () if fleet is None else fleet.models
+        self._layouts = {model.key: lay_out(model) for model in models}
+
+    def _finish(self, event: CommandFinished, *, at: float) -> None:
+        """Take in the end of a command; of one that a newer has replaced there is nothing to say."""
+        memory = self._memory
+        pending = next((p for p in memory.pending.values() if p.id == event.command), None)
+        if pending is None:
+            return
+        if event.accepted:
+            pending.accepted = True
+            self._accept(pending, at=at)
+            return
+        del memory.pending[pending.kind, pending.target]
+        model = memory.models.get(pending.model)
+        if model is not None and event.reason not in NOT_REFUSED:
+            model.refusals[pending.target] = (event.reason, event.message)
+
+    def _accept(self, pending: Pending, *, at: float) -> None:
+        """Note what an accepted write changed: rate limits count it, and its target takes writes."""
+        memory = self._memory
+        model = memory.models.get(pending.model)
+        fleet = memory.fleet
+        if model is None or fleet is None:
+            return
+        model.refusals.pop(pending.target, None)
+        behavior = next(spec.behavior for spec in fleet.models if spec.key == pending.model)
+        if behavior is not None and pending.level_change:
+            remember_rescale(
+                model.hpa,
+                at=at,
+                before=0,
+                after=pending.level_change,
+                up=behavior.scale_up,
+                down=behavior.scale_down,
+            )
+
+
+def build_engine(
+    settings: EngineSettings | None = None,
+    memory: Memory | None = None,
+    *,
+    parts: Parts | None = None,
+) -> Engine:
+    """Build the engine, for the daemon as for the replay."""
+    return Engine(EngineSettings() if settings is None else settings, memory, parts=parts)

@@ -1,0 +1,17 @@
+"""Budget: what the fleet's GPUs leave this model (see `fleet`). Pure: no I/O, no clock."""
+
+from __future__ import annotations
+
+from autoscaler.core.situation import Situation, Verdict, Wanted
+
+
+def adjust(s: Situation, wanted: Wanted) -> Verdict | None:
+    """Keep within what was granted."""
+    if s.granted is None or wanted.asked <= s.granted:
+        return None
+    wanted = wanted._replace(level=min(wanted.level, s.granted), asked=s.granted)
+    return Verdict(
+        wanted,
+        "GpuBudget",
+        f"the GPU budget leaves {s.granted} replicas at priority {s.spec.priority}",
+    )

@@ -1,0 +1,65 @@
+"""Which pool takes what: the standing order of a model's pools. Pure: no I/O, no clock.
+
+The warm floor goes on its capacity type, the rest on spot where there is a spot pool (else on Mixed,
+else on on-demand), the fallback on on-demand; among several of a kind, the cheapest. Computed once
+for each specification.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from autoscaler.core.spec import ModelSpec, PoolSpec
+from autoscaler.core.state import CapacityType
+
+_CLASS_ORDER = {CapacityType.SPOT: 0, CapacityType.MIXED: 1, CapacityType.ON_DEMAND: 2}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """Pools by index into `ModelSpec.pools`."""
+
+    preference: tuple[int, ...]
+    """Where replicas beyond the floor go: the first that can have them."""
+    floor: int | None
+    """The pool that keeps the warm floor, where that is not the preferred pool anyway."""
+    fallback: int | None
+    """The on-demand pool that carries the promises; None: the model has none."""
+    interruptible: tuple[int, ...]
+    """Spot and Mixed pools, for whose doomed replicas a promise is made."""
+
+    @property
+    def preferred(self) -> int:
+        """The pool that the next start goes to."""
+        return self.preference[0]
+
+
+def lay_out(spec: ModelSpec) -> Layout:
+    """Order the pools of a model."""
+    pools = spec.pools
+    preference = tuple(sorted(range(len(pools)), key=lambda index: _cost_key(pools, index)))
+    on_demand = [
+        index for index in preference if pools[index].capacity_type is CapacityType.ON_DEMAND
+    ]
+    wanted = spec.warm_floor.capacity_type
+    floor: int | None = None
+    if wanted is not None and spec.warm_floor.replicas > 0:
+        of_type = [index for index in preference if pools[index].capacity_type is wanted]
+        floor = of_type[0] if of_type and of_type[0] != preference[0] else None
+    return Layout(
+        preference=preference,
+        floor=floor,
+        fallback=on_demand[0] if on_demand else None,
+        interruptible=tuple(
+            index
+            for index in range(len(pools))
+            if pools[index].capacity_type is not CapacityType.ON_DEMAND
+        ),
+    )
+
+
+def _cost_key(pools: tuple[PoolSpec, ...], index: int) -> tuple[int, float, int]:
+    """Order by kind, then price (not given: after those given), then place in the spec."""
+    price = pools[index].price_usd_per_hour
+    return (_CLASS_ORDER[pools[index].capacity_type], math.inf if price is None else price, index)

@@ -1,0 +1,40 @@
+"""The parts that an engine is built of, so that a test can leave one out. Pure: no I/O, no clock.
+
+Production uses `Parts()`. `tests/mutations.py` replaces one part at a time by its identity and shows
+which test notices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from autoscaler.core import coldstart, demand, loading
+from autoscaler.core.doomed import Doom, find_doomed
+from autoscaler.core.forecast import Forecast, ForecastMemory, Scores, forecast, learn, scores
+from autoscaler.core.free_gpus import FreeGpus
+from autoscaler.core.guards import GUARDS, Guard
+from autoscaler.core.interruption import drain
+from autoscaler.core.policy import POLICIES, Policy
+from autoscaler.core.state import NodeColumns
+from autoscaler.core.stock import WatchLoading
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What the engine calls."""
+
+    guards: Mapping[str, Guard] = field(default_factory=lambda: GUARDS)
+    policies: Mapping[str, Policy] = field(default_factory=lambda: POLICIES)
+    measure_demand: Callable[..., demand.Demand] = demand.measure_demand
+    learn: Callable[..., None] = learn
+    forecast: Callable[..., Forecast | None] = forecast
+    scores: Callable[[ForecastMemory], Scores] = scores
+    observe_starts: Callable[..., None] = coldstart.observe_starts
+    cold_start_s: Callable[..., float] = coldstart.cold_start_s
+    find_doomed: Callable[..., Doom | None] = find_doomed
+    drain: Callable[..., None] = drain
+    free_gpus: Callable[[NodeColumns, Doom | None], FreeGpus] = lambda nodes, doom: FreeGpus(
+        nodes=nodes, doom=doom
+    )
+    watch_loading: WatchLoading = loading.watch_loading

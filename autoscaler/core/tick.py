@@ -1,0 +1,187 @@
+"""One pass over all models: observe, demand, forecast, policy, guards, placement, commands.
+
+Pure: no I/O, no clock. Models are drafted one by one up to the GPU budget, which looks at all of
+them, and then concluded one by one. A bug in one model's part holds that model; the others go on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from autoscaler.core import fleet as gpu_budget
+from autoscaler.core.assess import Draft, assess
+from autoscaler.core.conclude import conclude, hold
+from autoscaler.core.decision import Decision, Outcome, Step
+from autoscaler.core.doomed import Doom
+from autoscaler.core.engine_settings import EngineSettings
+from autoscaler.core.events import Observed
+from autoscaler.core.free_gpus import FreeGpus
+from autoscaler.core.guards import Guard
+from autoscaler.core.interruption import uncordon_withdrawn
+from autoscaler.core.layout import Layout
+from autoscaler.core.memory import Memory
+from autoscaler.core.parts import Parts
+from autoscaler.core.spec import FleetSpec, Mode, ModelSpec, Pause
+from autoscaler.core.state import ModelObservation
+from autoscaler.core.writes import Writes
+from autoscaler.errors import InvariantBroken
+
+BUGS = (
+    InvariantBroken,
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    TypeError,
+    ValueError,
+)
+"""What a bug of ours raises. One model's must not stop the others."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Tick:
+    """The answer to one `Observed`; used once."""
+
+    event: Observed
+    at: float
+    settings: EngineSettings
+    memory: Memory
+    fleet: FleetSpec
+    layouts: Mapping[str, Layout]
+    parts: Parts
+    doom: Doom | None = field(init=False)
+    gpus: FreeGpus = field(init=False)
+    writes: Writes = field(init=False)
+
+    def __post_init__(self) -> None:
+        event, at = self.event, self.at
+        self.doom = self.parts.find_doomed(event.nodes, event.interruptions, at=at)
+        self.gpus = self.parts.free_gpus(event.nodes, self.doom)
+        self.writes = Writes(memory=self.memory, event=event.id, at=at)
+
+    def decide(self) -> Outcome:
+        """Decide about every model."""
+        observations = {model.model: model for model in self.event.models}
+        before_budget, from_budget = self._split_guards()
+        drafts: list[Draft] = []
+        decisions: dict[str, Decision] = {}
+        for spec in self.fleet.models:
+            observation = observations.get(spec.key)
+            if observation is None or not _fits(spec, observation):
+                decisions[spec.key] = self._hold(
+                    spec,
+                    observation=None,
+                    reason="Unobserved",
+                    message="the observation has nothing on it, or not its pools",
+                )
+                continue
+            try:
+                draft = self._assess(spec, observation)
+                _pass_through(draft, before_budget)
+            except BUGS as bug:
+                decisions[spec.key] = self._hold_broken(spec, observation, bug)
+            else:
+                drafts.append(draft)
+        if self.fleet.gpu_budget is not None and "budget" in from_budget:
+            claims = [(draft.situation, draft.wanted) for draft in drafts]
+            gpu_budget.allot(claims, gpu_budget=self.fleet.gpu_budget)
+        for draft in drafts:
+            spec = draft.situation.spec
+            try:
+                _pass_through(draft, from_budget)
+                decisions[spec.key] = conclude(
+                    draft,
+                    event=self.event.id,
+                    memory=self.memory.models[spec.key],
+                    writes=self.writes,
+                    drain=self.parts.drain,
+                )
+            except BUGS as bug:
+                decisions[spec.key] = self._hold_broken(spec, draft.situation.observation, bug)
+        self._uncordon()
+        return Outcome(
+            decisions=tuple([decisions[spec.key] for spec in self.fleet.models]),
+            commands=tuple(self.writes.commands),
+        )
+
+    def _split_guards(self) -> tuple[dict[str, Guard], dict[str, Guard]]:
+        """Split the guards where the budget must have seen every model."""
+        guards = self.parts.guards
+        if self.fleet.gpu_budget is None or "budget" not in guards:
+            return dict(guards), {}
+        names = list(guards)
+        cut = names.index("budget")
+        return {n: guards[n] for n in names[:cut]}, {n: guards[n] for n in names[cut:]}
+
+    def _assess(self, spec: ModelSpec, observation: ModelObservation) -> Draft:
+        return assess(
+            spec,
+            observation,
+            at=self.at,
+            event=self.event,
+            settings=self.settings,
+            layout=self.layouts[spec.key],
+            memory=self.memory.models[spec.key],
+            doom=self.doom,
+            gpus=self.gpus,
+            parts=self.parts,
+        )
+
+    def _hold(
+        self, spec: ModelSpec, *, observation: ModelObservation | None, reason: str, message: str
+    ) -> Decision:
+        return hold(
+            spec,
+            observation=observation,
+            event=self.event.id,
+            at=self.at,
+            reason=reason,
+            message=message,
+        )
+
+    def _hold_broken(
+        self, spec: ModelSpec, observation: ModelObservation, bug: BaseException
+    ) -> Decision:
+        message = f"a bug of ours, please report it: {type(bug).__name__}: {bug}"
+        return self._hold(spec, observation=observation, reason="InvariantBroken", message=message)
+
+    def _uncordon(self) -> None:
+        """Take back our cordons of nodes that are no longer doomed; blind, nothing is withdrawn."""
+        if self.at - self.event.cluster_at > self.settings.cluster_age_s_max:
+            return
+        active = (
+            spec.key
+            for spec in self.fleet.models
+            if spec.mode is Mode.ACTIVE and spec.pause is not Pause.ALL
+        )
+        uncordon_withdrawn(
+            self.event.nodes, doom=self.doom, model=next(active, None), writes=self.writes
+        )
+
+
+def _fits(spec: ModelSpec, observation: ModelObservation) -> bool:
+    """Tell whether an observation has the pools of the spec; it may be older than its last change."""
+    return [pool.name for pool in spec.pools] == [pool.name for pool in observation.pools]
+
+
+def _pass_through(draft: Draft, guards: Mapping[str, Guard]) -> None:
+    """Let the guards adjust a draft, and keep the steps that change its number."""
+    wanted = draft.wanted
+    for name, guard in guards.items():
+        verdict = guard(draft.situation, wanted)
+        if verdict is None:
+            continue
+        before, after = wanted.replicas, verdict.wanted.replicas
+        wanted = verdict.wanted
+        if before != after:
+            draft.trail.append(
+                Step(
+                    by=name,
+                    before=before,
+                    after=after,
+                    reason=verdict.reason,
+                    message=verdict.message,
+                )
+            )
+    draft.wanted = wanted

@@ -1,0 +1,115 @@
+"""Requests as an engine of a given profile can serve them: the common input of every model.
+
+A client cuts what the engine's KV cache could never hold, prefix blocks are brought to the engine's
+block size, and their identities are numbered densely.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autoscaler.errors import SettingsError
+from simulations.serving.columns import Int64Array, RequestColumns
+from simulations.serving.profiles import Profile
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workload:
+    """Requests ready to be served; rows as in `RequestColumns`."""
+
+    arrival_ns: Int64Array
+    prompt: Int64Array
+    """Tokens, >= 1."""
+    output: Int64Array
+    """Tokens, >= 1; prompt + output - 1 tokens fit the KV cache."""
+    prefix_tokens: int
+    """Tokens of one prefix block, a multiple of the engine's block; 0: no prefixes are known."""
+    prefix_start: Int64Array
+    """rows + 1 offsets into `prefix`."""
+    prefix: NDArray[np.int32]
+    """Identities 0, 1, … of the prefix blocks that each prompt fills; no request has one twice."""
+    prefixes: int
+    """How many identities there are."""
+    cut_requests: int
+    """Requests whose tokens were cut to fit the KV cache."""
+
+    def __len__(self) -> int:
+        return len(self.arrival_ns)
+
+
+def workload(requests: RequestColumns, profile: Profile) -> Workload:
+    """What these requests ask of an engine with this profile.
+
+    Raises:
+        SettingsError: Neither the prefix blocks nor the engine's blocks divide the other.
+    """
+    room = (profile.kv_blocks - 1) * profile.block_tokens
+    prompt = np.clip(np.asarray(requests.prompt_tokens, dtype=np.int64), 1, room)
+    output = np.clip(np.asarray(requests.output_tokens, dtype=np.int64), 1, room - prompt + 1)
+    cut = (requests.prompt_tokens > prompt) | (requests.output_tokens > output)
+    start, prefix, prefixes, tokens = _prefixes(requests, prompt, profile)
+    return Workload(
+        arrival_ns=np.ascontiguousarray(requests.arrival_ns, dtype=np.int64),
+        prompt=prompt,
+        output=output,
+        prefix_tokens=tokens,
+        prefix_start=start,
+        prefix=prefix,
+        prefixes=prefixes,
+        cut_requests=int(np.count_nonzero(cut)),
+    )
+
+
+def _prefixes(
+    requests: RequestColumns, prompt: Int64Array, profile: Profile
+) -> tuple[Int64Array, NDArray[np.int32], int, int]:
+    """Offsets, identities, their number, and the tokens of one."""
+    rows = len(requests)
+    if requests.blocks is None or requests.block_ends is None or not profile.prefix_caching:
+        return np.zeros(rows + 1, dtype=np.int64), np.zeros(0, dtype=np.int32), 0, 0
+    stride = _stride(requests.block_tokens, profile.block_tokens)
+    tokens = requests.block_tokens * stride
+    ends = np.asarray(requests.block_ends, dtype=np.int64)
+    starts = np.concatenate((np.zeros(1, dtype=np.int64), ends[:-1]))[:rows]
+    whole = np.minimum((ends - starts) // stride, prompt // tokens)
+    row = np.repeat(np.arange(rows), whole)
+    first = np.concatenate((np.zeros(1, dtype=np.int64), np.cumsum(whole)))
+    position = np.arange(len(row)) - first[row]
+    # Of each engine block the last id stands for all of it: ids are chained.
+    found = np.asarray(requests.blocks)[starts[row] + (position + 1) * stride - 1]
+    names, dense = np.unique(found, return_inverse=True)
+    keep = position < _first_repeat(row, dense, position, whole)[row]
+    kept = np.bincount(row[keep], minlength=rows)
+    offsets = np.concatenate((np.zeros(1, dtype=np.int64), np.cumsum(kept)))
+    return offsets, dense[keep].astype(np.int32), len(names), tokens
+
+
+def _stride(prefix_block: int, engine_block: int) -> int:
+    """How many blocks of the trace make one that the engine can hit."""
+    if prefix_block % engine_block == 0:
+        return 1
+    if engine_block % prefix_block == 0:
+        return engine_block // prefix_block
+    raise SettingsError(
+        f"the trace's prefix blocks have {prefix_block} tokens, the profile's KV blocks "
+        f"{engine_block}: one must divide the other; choose another profile"
+    )
+
+
+def _first_repeat(
+    row: Int64Array, dense: Int64Array, position: Int64Array, whole: Int64Array
+) -> Int64Array:
+    """Per request, the position of the first identity that it had before; else its length.
+
+    An id stands for its block and all before it, so a repeat is a fault of the trace: what follows
+    has no known identity.
+    """
+    order = np.lexsort((position, dense, row))
+    again = (row[order][1:] == row[order][:-1]) & (dense[order][1:] == dense[order][:-1])
+    limit = whole.copy()
+    repeated = order[1:][again]
+    np.minimum.at(limit, row[repeated], position[repeated])
+    return limit

@@ -1,0 +1,164 @@
+"""Random lives of small fleets: times so short that ties, preemptions and cuts happen all the time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+from hypothesis import strategies as st
+
+from simulations.serving.columns import Gauges, RequestColumns, RequestResults
+from simulations.serving.profiles import PROFILES, Profile
+
+ANY = PROFILES["llama-3.1-8b/1xL40S"]
+
+
+class Fleet(Protocol):
+    results: RequestResults
+
+    def add_replica(self, at_ns: int, replica_id: int) -> None: ...
+    def stop_routing(self, at_ns: int, replica_id: int) -> None: ...
+    def kill(self, at_ns: int, replica_id: int) -> None: ...
+    def run_until(self, at_ns: int) -> None: ...
+    def gauges(self, replica_id: int) -> Gauges: ...
+    def in_flight(self, replica_id: int) -> int: ...
+    def waiting_at_router(self) -> int: ...
+
+
+@dataclass(frozen=True)
+class Story:
+    profile: Profile
+    requests: RequestColumns
+    routing: str
+    timeout_ns: int
+    retries: int
+    acts: tuple[tuple[int, str, int], ...]
+    """(time, what, replica), in order of time."""
+
+
+@dataclass
+class Telling:
+    """All that could be seen of a story."""
+
+    results: RequestResults
+    pages: list[Gauges]
+    in_flight: list[int]
+    at_router: list[int]
+
+
+def tell(story: Story, fleet: Fleet) -> Telling:
+    """Live through the story with this fleet and note everything."""
+    telling = Telling(fleet.results, [], [], [])
+    alive: set[int] = set()
+    for at, what, replica in story.acts:
+        if what == "add" and replica not in alive:
+            fleet.add_replica(at, replica)
+            alive.add(replica)
+        elif what == "look" or replica not in alive:
+            fleet.run_until(at)
+            for other in sorted(alive):
+                telling.in_flight.append(fleet.in_flight(other))
+                telling.pages.append(fleet.gauges(other))
+            telling.at_router.append(fleet.waiting_at_router())
+        elif what == "stop":
+            fleet.stop_routing(at, replica)
+        elif what == "kill":
+            fleet.kill(at, replica)
+            alive.discard(replica)
+            telling.at_router.append(fleet.waiting_at_router())
+    fleet.run_until(10**12)
+    telling.pages += [fleet.gauges(other) for other in sorted(alive)]
+    return telling
+
+
+def assert_equal(told: Telling, truth: Telling) -> None:
+    for column in ("outcome", "finished_ns", "first_token_ns", "replica"):
+        np.testing.assert_array_equal(
+            getattr(told.results, column), getattr(truth.results, column), err_msg=column
+        )
+    assert told.in_flight == truth.in_flight
+    assert told.at_router == truth.at_router
+    assert told.pages == truth.pages
+
+
+@st.composite
+def profiles(draw: st.DrawFn) -> Profile:
+    requests_max = draw(st.integers(1, 6))
+    return replace(
+        ANY,
+        step_ns=draw(st.integers(1, 40)),
+        token_ns=draw(st.integers(0, 5)),
+        flat_tokens=draw(st.integers(0, 4)),
+        kv_token_ns=draw(st.integers(0, 3)),
+        attention_ps=draw(st.sampled_from([0, 300, 1000, 2500])),
+        prefill_request_ns=draw(st.integers(0, 3)),
+        pause_ns=draw(st.integers(0, 5)),
+        pause_decode_ns=draw(st.integers(0, 2)),
+        before_ns=draw(st.integers(0, 8)),
+        after_ns=draw(st.integers(0, 8)),
+        kv_blocks=draw(st.integers(4, 40)),
+        block_tokens=draw(st.integers(1, 5)),
+        requests_max=requests_max,
+        step_tokens_max=draw(st.integers(requests_max, 20)),
+        prefix_caching=draw(st.booleans()),
+    )
+
+
+@st.composite
+def requests(draw: st.DrawFn, profile: Profile) -> RequestColumns:
+    rows = draw(st.integers(1, 40))
+    gaps = draw(st.lists(st.sampled_from([0, 0, 1, 5, 20, 60, 300]), min_size=rows, max_size=rows))
+    tokens = st.integers(1, draw(st.sampled_from([3, 12, 40])))
+    prompt = np.array(draw(st.lists(tokens, min_size=rows, max_size=rows)), dtype=np.int64)
+    output = np.array(draw(st.lists(tokens, min_size=rows, max_size=rows)), dtype=np.int64)
+    block_tokens = profile.block_tokens * draw(st.integers(1, 2))
+    # A tree of shared beginnings: the id of a block tells its family and its depth.
+    families = draw(st.lists(st.integers(0, 3), min_size=rows, max_size=rows))
+    split = draw(st.integers(0, 3))
+    blocks: list[int] = []
+    ends: list[int] = []
+    for family, length in zip(families, prompt.tolist(), strict=True):
+        depth = -(-length // block_tokens)
+        blocks += [100 * (family if level >= split else 0) + level for level in range(depth)]
+        ends.append(len(blocks))
+    known = draw(st.booleans())
+    return RequestColumns(
+        arrival_ns=np.cumsum(np.array(gaps, dtype=np.int64)),
+        prompt_tokens=prompt,
+        output_tokens=output,
+        block_tokens=block_tokens if known else 0,
+        blocks=np.array(blocks, dtype=np.int64) if known else None,
+        block_ends=np.array(ends, dtype=np.int64) if known else None,
+    )
+
+
+@st.composite
+def stories(draw: st.DrawFn) -> Story:
+    profile = draw(profiles())
+    columns = draw(requests(profile))
+    acts: list[tuple[int, str, int]] = []
+    at = 0
+    for replica in range(draw(st.sampled_from([1, 2, 3, 0]))):
+        acts.append((0, "add", replica))
+    what = st.tuples(
+        st.sampled_from([0, 3, 17, 40, 111, 500]),
+        st.sampled_from(["look", "look", "look", "add", "stop", "kill"]),
+        st.integers(0, 6),
+    )
+    added = {replica for _, _, replica in acts}
+    for gap, act, replica in draw(st.lists(what, max_size=20)):
+        at += gap
+        if act == "add" and replica in added:
+            act = "look"
+        if act == "add":
+            added.add(replica)
+        acts.append((at, act, replica))
+    return Story(
+        profile=profile,
+        requests=columns,
+        routing=draw(st.sampled_from(["least-outstanding", "round-robin", "prefix"])),
+        timeout_ns=draw(st.sampled_from([10**9, 10**9, 3000, 900, 200, 60, 7])),
+        retries=draw(st.integers(0, 2)),
+        acts=tuple(acts),
+    )

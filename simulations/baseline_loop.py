@@ -1,0 +1,88 @@
+"""A baseline in the loop: its monitoring's scrapes, its syncs, its writes, and who drains for it."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+
+from simulations.agenda import NS, Agenda, Priority
+from simulations.baselines.baseline import Baseline, RouterView, TargetView
+from simulations.cluster.objects import Deployment, Node
+from simulations.observing import seconds
+from simulations.serving.columns import Outcome
+from simulations.world import World
+
+SCRAPE_AGE_NS = 7 * NS + NS // 2
+"""Age of what a sync reads: the mean of a 15 s scrape, at syncs every 15 s."""
+WRITE_NS = NS // 10
+DRAIN_NS = 2 * NS
+"""From a spot notice to the node controller's cordon and evictions (Karpenter, or NTH)."""
+
+
+class BaselineLoop:
+    """One baseline over the only Deployment of a world."""
+
+    def __init__(self, baseline: Baseline, *, world: World, agenda: Agenda, end_ns: int) -> None:
+        """The last sync is not after `end_ns`."""
+        self._baseline = baseline
+        self._world = world
+        self._agenda = agenda
+        self._end_ns = end_ns
+        self._deployment: Deployment = world.deployments[0]
+        self._scraped_ns = 0
+        self._sync_ns = int(baseline.sync_s * NS)
+        self._age_ns = min(SCRAPE_AGE_NS, self._sync_ns // 2)
+
+    def start(self) -> None:
+        """Begin to scrape and sync."""
+        self._schedule(self._sync_ns)
+        self._world.notice_listeners.append(self._on_notice)
+
+    def _schedule(self, sync_ns: int) -> None:
+        if sync_ns <= self._end_ns:
+            self._agenda.add(sync_ns - self._age_ns, self._scrape, priority=Priority.SCRAPE)
+            self._agenda.add(sync_ns, self._sync, priority=Priority.OBSERVED)
+
+    def _scrape(self, at_ns: int) -> None:
+        self._scraped_ns = at_ns
+        self._world.scrape(at_ns)
+
+    def _sync(self, at_ns: int) -> None:
+        deployment = self._deployment
+        view = TargetView(
+            at=seconds(at_ns),
+            spec_replicas=deployment.replicas,
+            status_replicas=len(deployment.active),
+            pods=tuple(deployment.pods),
+            scraped_ns=self._scraped_ns,
+            router=partial(self._router, at_ns),
+        )
+        replicas = self._baseline.sync(view)
+        if replicas is not None and replicas != deployment.replicas:
+            self._agenda.add(
+                at_ns + WRITE_NS, lambda at: self._world.scale(deployment, replicas, at_ns=at)
+            )
+        self._schedule(at_ns + self._sync_ns)
+
+    def _router(self, at_ns: int) -> RouterView:
+        fleet = self._world.fleet
+        fleet.run_until(at_ns)
+        arrived = int(np.searchsorted(fleet.requests.arrival_ns, at_ns, side="right"))
+        decided = int(np.count_nonzero(fleet.results.outcome[:arrived] != Outcome.PENDING))
+        return RouterView(
+            arrived_total=arrived,
+            outstanding_requests=arrived - decided,
+            waiting_requests=fleet.waiting_at_router(),
+        )
+
+    def _on_notice(self, node: Node, at_ns: int) -> None:
+        self._agenda.add(at_ns + DRAIN_NS, partial(self._drain, node))
+
+    def _drain(self, node: Node, at_ns: int) -> None:
+        """Cordon, and evict what is on it, each with its own grace: what Karpenter does."""
+        if not node.exists:
+            return
+        self._world.cordon(node, by_us=False)
+        for pod in tuple(node.pods):
+            self._world.evict(pod, grace_s=pod.deployment.grace_s, at_ns=at_ns)

@@ -1,0 +1,1 @@
+"""The autoscalers to beat: one file each, and one line each in `registry.BASELINES`."""

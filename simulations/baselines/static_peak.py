@@ -1,0 +1,26 @@
+"""A fleet sized for the busiest minute of the trace and never touched: what most people run.
+
+Sized in hindsight: the offered work of the busiest minute, each replica taken to carry the profile's
+in-flight target, rounded up.
+"""
+
+from __future__ import annotations
+
+from simulations.baselines.baseline import BaselineSetting, TargetView
+from simulations.offered import peak_replicas
+
+
+class StaticPeak:
+    """Always the same number of replicas."""
+
+    sync_s = 3600.0
+
+    def __init__(self, setting: BaselineSetting) -> None:
+        """Size the fleet."""
+        peak = peak_replicas(setting.requests, setting.profile)
+        self.initial_replicas = min(max(peak, setting.replicas_min), setting.replicas_max)
+
+    def sync(self, view: TargetView) -> int | None:
+        """Leave it."""
+        del view
+        return None

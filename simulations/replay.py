@@ -1,0 +1,217 @@
+"""One run: a trace, a policy and a seed through a world, from the first arrival to the last answer.
+
+The trace ends with its last arrival: there the policies stop and the meter too; what is in flight is
+then served out, uncharged.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+from autoscaler.core.engine import EngineSettings
+from autoscaler.core.spec import (
+    FleetSpec,
+    ModelSpec,
+    Objective,
+    PoolSpec,
+    ScaleTarget,
+    Targets,
+    WarmFloor,
+)
+from autoscaler.core.state import CapacityType
+from autoscaler.errors import InvariantBroken, SettingsError
+from simulations.agenda import NS, Agenda
+from simulations.baseline_loop import BaselineLoop
+from simulations.baselines.baseline import BaselineSetting
+from simulations.baselines.registry import BASELINES
+from simulations.cluster.objects import Deployment
+from simulations.coldstart import COLD_STARTS, ColdStart
+from simulations.engine_loop import EngineLoop, EngineLoopSetting, Listener
+from simulations.observing import Observer
+from simulations.rng import stream
+from simulations.scorecard import Run
+from simulations.serving.columns import Outcome
+from simulations.serving.fleet import TIMEOUT_NS, ServingFleet
+from simulations.serving.profiles import Profile
+from simulations.spot import MachineLife, SpotHistory
+from simulations.traces.overlay import scaled
+from simulations.traces.reading import Trace
+from simulations.world import World, WorldSetting
+
+NAMESPACE = "serving"
+MODEL = "replayed"
+ON_DEMAND = "on-demand"
+SPOT = "spot"
+MIXED = "mixed"
+GRACE_S = 150.0
+"""terminationGracePeriodSeconds of the replicas: longer than any client waits."""
+ENGINE_POLICIES = ("inference-aware", "economic", "reactive")
+"""Policies that are the production engine; the first with its default configuration."""
+PROGRESS_NS = 60 * NS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conditions:
+    """What every policy of a comparison is given alike."""
+
+    profile: Profile
+    cold_start: ColdStart = COLD_STARTS["standard"]
+    scale: float = 1.0
+    objective: Objective = field(default_factory=Objective)
+    replicas_max: int = 10
+    spot: SpotHistory | None = None
+    spot_lead_s: float = 120.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """One run, set up and not begun."""
+
+    world: World
+    agenda: Agenda
+    end_ns: int
+
+
+def run(
+    trace: Trace,
+    policy: str,
+    *,
+    seed: int,
+    conditions: Conditions,
+    listeners: Sequence[Listener] = (),
+    progress: Callable[[float], None] = lambda _: None,
+) -> Run:
+    """Replay `trace` under `policy`; `progress` is told the share done, 0 to 1."""
+    started = time.perf_counter()
+    requests = scaled(trace.requests, scale=conditions.scale, seed=seed)
+    trace = replace(trace, requests=requests)
+    if policy in ENGINE_POLICIES:
+        stage = _with_engine(trace, policy, seed, conditions, listeners)
+    elif policy in BASELINES:
+        stage = _with_baseline(trace, policy, seed, conditions)
+    else:
+        known = ", ".join((*ENGINE_POLICIES, *BASELINES))
+        raise SettingsError(f"--policy {policy!r}: no such policy; write one of {known}, or all")
+    _play(stage, progress)
+    return Run(
+        trace=trace.name,
+        policy=policy,
+        seed=seed,
+        requests=requests,
+        results=stage.world.fleet.results,
+        ledger=stage.world.ledger,
+        profile=conditions.profile,
+        objective=conditions.objective,
+        end_ns=stage.end_ns,
+        wall_s=time.perf_counter() - started,
+    )
+
+
+def _play(stage: Stage, progress: Callable[[float], None]) -> None:
+    agenda, fleet, end_ns = stage.agenda, stage.world.fleet, stage.end_ns
+    at_ns = 0
+    while at_ns < end_ns:
+        at_ns = min(at_ns + PROGRESS_NS, end_ns)
+        agenda.run_until(at_ns)
+        progress(at_ns / end_ns)
+    # no request outlives its client's patience
+    last_ns = end_ns + TIMEOUT_NS
+    while (fleet.results.outcome == Outcome.PENDING).any():
+        if at_ns > last_ns:
+            raise InvariantBroken(f"requests undecided {(at_ns - end_ns) // NS} s behind the end")
+        at_ns += 10 * NS
+        agenda.run_until(at_ns)
+        fleet.run_until(at_ns)
+
+
+def _with_engine(
+    trace: Trace, policy: str, seed: int, conditions: Conditions, listeners: Sequence[Listener]
+) -> Stage:
+    deployments = [_deployment(ON_DEMAND, CapacityType.ON_DEMAND, replicas=1)]
+    if conditions.spot is not None:
+        # the spot pool first: a raise goes where it is cheapest
+        deployments.insert(0, _deployment(SPOT, CapacityType.SPOT))
+    world, agenda = _world(trace, seed, conditions, deployments)
+    spec = model_spec(conditions)
+    settings = EngineSettings() if policy == ENGINE_POLICIES[0] else EngineSettings(policy=policy)
+    loop = EngineLoop(
+        EngineLoopSetting(engine=settings, fleet=FleetSpec(models=(spec,)), end_ns=trace.end_ns),
+        world=world,
+        observer=Observer(world, model=spec.key, gpus_per_replica=conditions.profile.gpus),
+        agenda=agenda,
+        listeners=listeners,
+    )
+    loop.start()
+    return Stage(world=world, agenda=agenda, end_ns=trace.end_ns)
+
+
+def _with_baseline(trace: Trace, policy: str, seed: int, conditions: Conditions) -> Stage:
+    baseline = BASELINES[policy](
+        BaselineSetting(
+            profile=conditions.profile,
+            objective=conditions.objective,
+            replicas_max=conditions.replicas_max,
+            cold_start_s=conditions.cold_start.mean_s,
+            requests=trace.requests,
+        )
+    )
+    capacity = CapacityType.ON_DEMAND if conditions.spot is None else CapacityType.MIXED
+    name = ON_DEMAND if conditions.spot is None else MIXED
+    deployments = [_deployment(name, capacity, replicas=baseline.initial_replicas)]
+    world, agenda = _world(trace, seed, conditions, deployments)
+    BaselineLoop(baseline, world=world, agenda=agenda, end_ns=trace.end_ns).start()
+    return Stage(world=world, agenda=agenda, end_ns=trace.end_ns)
+
+
+def _world(
+    trace: Trace, seed: int, conditions: Conditions, deployments: Sequence[Deployment]
+) -> tuple[World, Agenda]:
+    agenda = Agenda()
+    fleet = ServingFleet(conditions.profile, trace.requests, timeout_ns=TIMEOUT_NS)
+    setting = WorldSetting(
+        cold_start=conditions.cold_start,
+        seed=seed,
+        spot=_spot_lives(conditions.spot, seed, trace.end_ns),
+        spot_lead_ns=int(conditions.spot_lead_s * NS),
+    )
+    return World(setting, fleet=fleet, deployments=deployments, agenda=agenda), agenda
+
+
+def _spot_lives(history: SpotHistory | None, seed: int, end_ns: int) -> tuple[MachineLife, ...]:
+    """The recording from a moment that the seed draws, so that seeds see different hours of it."""
+    if history is None:
+        return ()
+    offset_ns = int(stream(seed, "spot/offset").random() * history.span_ns)
+    return tuple(history.unrolled(offset_ns=offset_ns, until_ns=end_ns))
+
+
+def _deployment(name: str, capacity_type: CapacityType, *, replicas: int = 0) -> Deployment:
+    return Deployment(name=name, capacity_type=capacity_type, grace_s=GRACE_S, replicas=replicas)
+
+
+def model_spec(conditions: Conditions) -> ModelSpec:
+    """The resource a user would write for this fleet: all else is its default."""
+    profile = conditions.profile
+    pools = [_pool(ON_DEMAND, CapacityType.ON_DEMAND, profile.usd_per_hour)]
+    if conditions.spot is not None:
+        pools.insert(0, _pool(SPOT, CapacityType.SPOT, profile.spot_usd_per_hour))
+    return ModelSpec(
+        namespace=NAMESPACE,
+        name=MODEL,
+        pools=tuple(pools),
+        max_replicas=conditions.replicas_max,
+        warm_floor=WarmFloor(replicas=1, capacity_type=CapacityType.ON_DEMAND),
+        objective=conditions.objective,
+        targets=Targets(in_flight_requests=float(profile.in_flight_target)),
+    )
+
+
+def _pool(name: str, capacity_type: CapacityType, price: float) -> PoolSpec:
+    return PoolSpec(
+        name=name,
+        target=ScaleTarget(namespace=NAMESPACE, name=name),
+        capacity_type=capacity_type,
+        price_usd_per_hour=price,
+    )

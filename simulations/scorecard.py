@@ -1,0 +1,212 @@
+"""What a run came to: one row per trace, policy and seed, in the JSON schema that others script on.
+
+Every request counts once, at its first arrival: requests = completed + aborted + lost. Attainment is
+the share of all of them that met both objectives. Money runs from a node's start, or a pod's binding,
+to the pod's end, until the trace's end.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from autoscaler.core.spec import Objective
+from autoscaler.core.state import BoolArray, CapacityType, FloatArray, IntArray
+from autoscaler.errors import InvariantBroken
+from simulations.agenda import NS
+from simulations.ledger import Ledger, Payment
+from simulations.serving.columns import Outcome, RequestColumns, RequestResults
+from simulations.serving.profiles import Profile
+
+SCHEMA = "autoscaler.simulate/v1"
+FLAP_NS = 600 * NS
+WORST_WINDOW_NS = 300 * NS
+WORST_STEP_NS = 60 * NS
+"""Windows of five minutes begin at every whole minute of the trace."""
+WORST_REQUESTS_MIN = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quantiles:
+    """Of a latency over completed requests, seconds; None: there were none."""
+
+    p50: float | None
+    p95: float | None
+    p99: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One run."""
+
+    trace: str
+    policy: str
+    seed: int
+    requests: int
+    completed: int
+    aborted: int
+    lost: int
+    gpu_hours: float
+    cost_usd: float
+    attainment: float
+    """0 to 1; 1 for a trace without requests."""
+    ttft_s: Quantiles
+    tpot_s: Quantiles
+    """Of requests with more than one output token."""
+    replicas_mean: float
+    """Paid ones, over the trace."""
+    replicas_max: int
+    """Most paid at once."""
+    starts: int
+    flaps: int
+    worst_5min_attainment: float | None
+    """Of all windows of five minutes with at least 50 arrivals; None: there is none."""
+    wall_s: float
+
+    def to_json(self) -> dict[str, object]:
+        """The row in the published schema."""
+        return {
+            "trace": self.trace,
+            "policy": self.policy,
+            "seed": self.seed,
+            "requests": self.requests,
+            "completed": self.completed,
+            "aborted": self.aborted,
+            "lost": self.lost,
+            "gpu_hours": round(self.gpu_hours, 6),
+            "cost_usd": round(self.cost_usd, 6),
+            "attainment": round(self.attainment, 6),
+            "ttft_s": _rounded(self.ttft_s),
+            "tpot_s": _rounded(self.tpot_s),
+            "replicas": {"mean": round(self.replicas_mean, 6), "max": self.replicas_max},
+            "starts": self.starts,
+            "flaps": self.flaps,
+            "worst_5min_attainment": None
+            if self.worst_5min_attainment is None
+            else round(self.worst_5min_attainment, 6),
+            "wall_s": round(self.wall_s, 3),
+        }
+
+
+def _rounded(quantiles: Quantiles) -> dict[str, float | None]:
+    return {
+        name: None if value is None else round(value, 6)
+        for name, value in (("p50", quantiles.p50), ("p95", quantiles.p95), ("p99", quantiles.p99))
+    }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """All that a run leaves behind."""
+
+    trace: str
+    policy: str
+    seed: int
+    requests: RequestColumns
+    results: RequestResults
+    ledger: Ledger
+    profile: Profile
+    objective: Objective
+    end_ns: int
+    """The trace's end."""
+    wall_s: float
+
+
+def score(run: Run) -> Row:
+    """Make the row of a finished run.
+
+    Raises:
+        InvariantBroken: A request was not decided, or not counted exactly once.
+    """
+    outcome = run.results.outcome
+    completed = outcome == Outcome.COMPLETED
+    counts = {kind: int(np.count_nonzero(outcome == kind)) for kind in Outcome}
+    decided = counts[Outcome.COMPLETED] + counts[Outcome.ABORTED] + counts[Outcome.LOST]
+    if decided != len(run.requests):
+        raise InvariantBroken(
+            f"{run.trace}, {run.policy}, seed {run.seed}: of {len(run.requests)} requests "
+            f"{decided} were completed, aborted or lost; the serving model lost count"
+        )
+    ttft_s, tpot_s = latencies(run.requests, run.results)
+    met = completed & meets(ttft_s, tpot_s, run.objective)
+    payments = run.ledger.closed(at_ns=run.end_ns)
+    replica_hours = sum(p.to_ns - p.from_ns for p in payments) / (3600 * NS)
+    hours = run.end_ns / (3600 * NS)
+    return Row(
+        trace=run.trace,
+        policy=run.policy,
+        seed=run.seed,
+        requests=len(run.requests),
+        completed=counts[Outcome.COMPLETED],
+        aborted=counts[Outcome.ABORTED],
+        lost=counts[Outcome.LOST],
+        gpu_hours=replica_hours * run.profile.gpus,
+        cost_usd=cost_usd(payments, run.profile),
+        attainment=float(np.mean(met)) if len(met) else 1.0,
+        ttft_s=quantiles(ttft_s[completed]),
+        tpot_s=quantiles(tpot_s[completed & (run.requests.output_tokens > 1)]),
+        replicas_mean=replica_hours / hours if hours else 0.0,
+        replicas_max=most_at_once(payments),
+        starts=run.ledger.starts,
+        flaps=run.ledger.flaps(within_ns=FLAP_NS),
+        worst_5min_attainment=worst_window(run.requests.arrival_ns, met, end_ns=run.end_ns),
+        wall_s=run.wall_s,
+    )
+
+
+def latencies(requests: RequestColumns, results: RequestResults) -> tuple[FloatArray, FloatArray]:
+    """Time to first token and time per further token of each request, seconds.
+
+    Only rows of completed requests mean anything.
+    """
+    ttft = (results.first_token_ns - requests.arrival_ns) / 1e9
+    decode = (results.finished_ns - results.first_token_ns) / 1e9
+    tpot = decode / np.maximum(requests.output_tokens - 1, 1)
+    return ttft, tpot
+
+
+def meets(ttft_s: FloatArray, tpot_s: FloatArray, objective: Objective) -> BoolArray:
+    """Which requests met both objectives, had they been completed; edges are inside."""
+    met: BoolArray = (ttft_s <= objective.ttft_s) & (tpot_s <= objective.tpot_s)
+    return met
+
+
+def quantiles(values: FloatArray) -> Quantiles:
+    """Median, 95 % and 99 % quantile."""
+    if not len(values):
+        return Quantiles(p50=None, p95=None, p99=None)
+    p50, p95, p99 = (float(q) for q in np.quantile(values, (0.5, 0.95, 0.99)))
+    return Quantiles(p50=p50, p95=p95, p99=p99)
+
+
+def worst_window(arrival_ns: IntArray, met: BoolArray, *, end_ns: int) -> float | None:
+    """Least attainment of any five minutes of arrivals, of those with enough to say something."""
+    starts = np.arange(0, max(1, end_ns - WORST_WINDOW_NS + 1), WORST_STEP_NS)
+    first = np.searchsorted(arrival_ns, starts, side="left")
+    last = np.searchsorted(arrival_ns, starts + WORST_WINDOW_NS, side="left")
+    total = np.concatenate([[0], np.cumsum(met)])
+    enough = last - first >= WORST_REQUESTS_MIN
+    if not enough.any():
+        return None
+    shares = (total[last] - total[first])[enough] / (last - first)[enough]
+    return float(shares.min())
+
+
+def cost_usd(payments: list[Payment], profile: Profile) -> float:
+    """What the payments come to at the profile's prices."""
+    price = {
+        CapacityType.ON_DEMAND: profile.usd_per_hour,
+        CapacityType.SPOT: profile.spot_usd_per_hour,
+    }
+    return sum((p.to_ns - p.from_ns) * price[p.capacity_type] for p in payments) / (3600 * NS)
+
+
+def most_at_once(payments: list[Payment]) -> int:
+    """Most replicas that were paid at one moment."""
+    changes = sorted([(p.from_ns, 1) for p in payments] + [(p.to_ns, -1) for p in payments])
+    most = now = 0
+    for _, change in changes:
+        now += change
+        most = max(most, now)
+    return most

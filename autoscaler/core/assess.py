@@ -62,7 +62,7 @@ def assess(
 ) -> Draft:
     """Learn from an observation, take stock, and let the policy propose."""
     replicas = observation.replicas
-    cold_starts_s = _learn_cold_starts(spec, observation, at=at, memory=memory, parts=parts)
+    expected_s = _learn_cold_starts(spec, observation, at=at, memory=memory, parts=parts)
     ages_s = at - replicas.sampled_at
     fresh: BoolArray = ages_s <= spec.sample_age_s_max  # NaN, never sampled, is not
     demand = parts.measure_demand(
@@ -74,7 +74,7 @@ def assess(
         spec=spec,
         observation=observation,
         doom=doom,
-        cold_starts_s=cold_starts_s,
+        cold_starts_s=expected_s,
         gpus=gpus,
         watch=parts.watch_loading,
     )
@@ -91,7 +91,10 @@ def assess(
         promised=promised,
         interrupted=doom is not None,
     )
-    cold_start_s = cold_starts_s[layout.preferred]
+    preferred = spec.pools[layout.preferred].name
+    cold_start_s = parts.cold_start_s(
+        memory.cold_starts[preferred], prior_s=spec.cold_start_prior_s
+    )
     blind, blind_message = _find_blindness(
         at=at, event=event, settings=settings, spec=spec, stock=stock, fresh=fresh
     )
@@ -157,14 +160,14 @@ def _learn_cold_starts(
     memory: ModelMemory,
     parts: Parts,
 ) -> list[float]:
-    """Return, by pool, what a start is counted to take."""
+    """Return, by pool, what a start is expected to take by those that are finished."""
     learnt = []
     for index, pool in enumerate(spec.pools):
         kept = memory.cold_starts.get(pool.name)
         if kept is None:
             kept = memory.cold_starts[pool.name] = ColdStartMemory()
         parts.observe_starts(kept, at=at, replicas=observation.replicas, pool=index)
-        learnt.append(parts.cold_start_s(kept, prior_s=spec.cold_start_prior_s))
+        learnt.append(parts.finished_cold_start_s(kept, prior_s=spec.cold_start_prior_s))
     return learnt
 
 

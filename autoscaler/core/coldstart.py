@@ -133,15 +133,23 @@ def cold_start_s(memory: ColdStartMemory, *, prior_s: float) -> float:
     Its age is bounded at twice the quantile of the finished ones, when it is given up: it then says
     that it is stuck, not how long starts take, and must not move its own expiry ahead of itself.
     """
-    measured = memory.measured_s
-    prior_weight = max(0.0, PRIOR_WEIGHT - 0.5 * len(measured))
-    quantile = _quantile(measured, prior_s=prior_s, prior_weight=prior_weight)
+    quantile = finished_cold_start_s(memory, prior_s=prior_s)
     if not memory.starting:
         return quantile
     late = [min(age, 2.0 * quantile) for age in memory.starting.values() if age > quantile]
     if not late:
         return quantile
-    return _quantile([*measured, *late], prior_s=prior_s, prior_weight=prior_weight)
+    measured = [*memory.measured_s, *late]
+    return _quantile(measured, prior_s=prior_s, prior_weight=_prior_weight(memory))
+
+
+def finished_cold_start_s(memory: ColdStartMemory, *, prior_s: float) -> float:
+    """Return the same of the finished starts alone: what capacity on its way expires by."""
+    return _quantile(memory.measured_s, prior_s=prior_s, prior_weight=_prior_weight(memory))
+
+
+def _prior_weight(memory: ColdStartMemory) -> float:
+    return max(0.0, PRIOR_WEIGHT - 0.5 * len(memory.measured_s))
 
 
 def _quantile(values: list[float], *, prior_s: float, prior_weight: float) -> float:

@@ -32,6 +32,7 @@ class Parts:
     scores: Callable[[ForecastMemory], Scores] = scores
     observe_starts: Callable[..., None] = coldstart.observe_starts
     cold_start_s: Callable[..., float] = coldstart.cold_start_s
+    finished_cold_start_s: Callable[..., float] = coldstart.finished_cold_start_s
     find_doomed: Callable[..., Doom | None] = find_doomed
     drain: Callable[..., None] = drain
     free_gpus: Callable[[NodeColumns, Doom | None], FreeGpus] = lambda nodes, doom: FreeGpus(

@@ -94,7 +94,8 @@ def take_stock(
         spec: of the model.
         observation: of the model, its pools in the order of the spec.
         doom: the doomed nodes.
-        cold_starts_s: by pool, what a start is counted to take.
+        cold_starts_s: by pool, what a start is expected to take, by those that are finished: a start
+            that hangs must not put off its own expiry.
         gpus: the account of free GPUs.
         watch: tells when framebuffers rose.
     """

@@ -1,0 +1,236 @@
+"""The composition root of the daemon: builds every object, owns the TaskGroup, signals and shutdown.
+
+Nothing is decided here. Order of a shutdown: no more events, writes under way are finished and those
+that wait are dropped, the recording is closed, then the rest is cancelled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import structlog
+
+from autoscaler import __version__
+from autoscaler.core.commands import COMMAND_TIMEOUT_S, Command
+from autoscaler.core.engine import EngineSettings, build_engine
+from autoscaler.core.spec import FleetSpec
+from autoscaler.daemon.actuator import Actuator, Ending
+from autoscaler.daemon.clock import Clock
+from autoscaler.daemon.config_watch import ConfigWatch
+from autoscaler.daemon.http import Server, parse_listen
+from autoscaler.daemon.inbox import Inbox
+from autoscaler.daemon.loop import Loop
+from autoscaler.daemon.recorder import SEGMENT_BYTES, TOTAL_BYTES, Recorder
+from autoscaler.daemon.report import Report
+from autoscaler.daemon.world import World
+from autoscaler.interruptions import NOTICE_SOURCES
+from autoscaler.kube.caches import PodSelector
+from autoscaler.kube.client import Client, connect
+from autoscaler.kube.observe import Cluster
+from autoscaler.kube.perform import perform
+from autoscaler.settings import Config, load_config, to_fleet
+from autoscaler.sources.collector import Collector
+
+_WATCH_OVER_S = 5.0
+_SHUTDOWN_S = COMMAND_TIMEOUT_S + 5.0
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DcgmExporters:
+    """Where the DCGM exporter's pods are."""
+
+    namespace: str = "gpu-operator"
+    """Empty: in all of them."""
+    selector: str = "app=nvidia-dcgm-exporter"
+    """A label selector; empty: none are read."""
+    port: int = 9400
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What the command line gives."""
+
+    config: Path
+    dry_run: bool = False
+    record: Path | None = None
+    record_total_bytes: int = TOTAL_BYTES
+    kubeconfig: str | None = None
+    context: str | None = None
+    listen: str = ":8080"
+    tick_s: float = 5.0
+    gpu_budget: int | None = None
+    dcgm: DcgmExporters = field(default_factory=DcgmExporters)
+
+
+async def run(options: Options) -> None:
+    """Run the daemon until SIGTERM or SIGINT.
+
+    Raises:
+        SettingsError: Something it was given cannot be worked with.
+    """
+    config = load_config(options.config)
+    host, port = parse_listen(options.listen)
+    stop = asyncio.Event()
+    with _signals(stop):
+        async with await connect(options.kubeconfig, context=options.context) as client:
+            daemon = Daemon(options, config=config, client=client)
+            server = Server(daemon.report, host=host, port=port)
+            address = await server.start()
+            _log.info(
+                "daemon.started",
+                version=__version__,
+                server=client.server,
+                address=address,
+                dry_run=options.dry_run,
+                record=None if options.record is None else str(options.record),
+            )
+            try:
+                await daemon.run(stop)
+            finally:
+                await server.close()
+    _log.info("daemon.stopped")
+
+
+class Daemon:
+    """Every object of a running daemon, wired."""
+
+    def __init__(
+        self, options: Options, *, config: Config, client: Client, clock: Clock | None = None
+    ) -> None:
+        self._options = options
+        self._client = client
+        self.clock = clock = clock or Clock()
+        fleet = self._fleet(config)
+        self.inbox = Inbox(clock)
+        dcgm = options.dcgm
+        self.cluster = Cluster(
+            client,
+            fleet,
+            marks=NOTICE_SOURCES["node_marks"],
+            now=clock.now,
+            exporters=[PodSelector(namespace=dcgm.namespace, labels=dcgm.selector)]
+            if dcgm.selector
+            else [],
+            on_notice=self.inbox.put_notice,
+        )
+        self.collector = Collector(now=clock.now)
+        self.world = World(
+            cluster=self.cluster,
+            collector=self.collector,
+            fleet=fleet,
+            resources=config.resources,
+            now=clock.now,
+        )
+        settings = EngineSettings(tick_s=options.tick_s)
+        self.recorder: Recorder | None = None
+        if options.record is not None:
+            self.recorder = Recorder(
+                options.record,
+                settings=dataclasses.asdict(settings),
+                started_at=clock.now(),
+                segment_bytes=min(SEGMENT_BYTES, max(1, options.record_total_bytes // 4)),
+                total_bytes=options.record_total_bytes,
+            )
+        self.report = Report(
+            clock=clock, tick_s=options.tick_s, world=self.world, recorder=self.recorder
+        )
+        self.actuator = Actuator(
+            perform=partial(perform, client, now=clock.now, uid_of=self.cluster.pod_uid),
+            clock=clock,
+            finished=self._command_ended,
+            withhold=options.dry_run,
+        )
+        self.loop = Loop(
+            engine=build_engine(settings),
+            inbox=self.inbox,
+            clock=clock,
+            world=self.world,
+            actuator=self.actuator,
+            recorder=self.recorder,
+            listener=self.report,
+        )
+        self.config_watch = ConfigWatch(
+            options.config,
+            config=config,
+            changed=self._config_changed,
+            problems=self.report.spec_problems,
+        )
+        self._announce(config, fleet)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Run everything until `stop`, then end it in order."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                background = [
+                    group.create_task(self.cluster.run(), name="cluster"),
+                    group.create_task(self.collector.run(), name="collector"),
+                    group.create_task(self.config_watch.run(), name="config"),
+                    group.create_task(self._watch_over(), name="watch-over"),
+                ]
+                actuator = group.create_task(self.actuator.run(), name="actuator")
+                loop = group.create_task(self.loop.run(), name="loop")
+                await stop.wait()
+                self.loop.stop()
+                await loop
+                self.actuator.close()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_SHUTDOWN_S):
+                        await actuator
+                for task in background:
+                    task.cancel()
+        finally:
+            if self.recorder is not None:
+                await asyncio.to_thread(self.recorder.close)
+
+    async def _watch_over(self) -> None:
+        while True:
+            await asyncio.sleep(_WATCH_OVER_S)
+            self.world.watch_over()
+
+    def _fleet(self, config: Config) -> FleetSpec:
+        return to_fleet(config.resources, gpu_budget=self._options.gpu_budget)
+
+    def _announce(self, config: Config, fleet: FleetSpec) -> None:
+        self.inbox.put_spec(fleet)
+        _log.info(
+            "settings.loaded",
+            path=str(config.path),
+            models=[model.key for model in fleet.models],
+            gpu_budget=fleet.gpu_budget,
+        )
+
+    def _config_changed(self, config: Config) -> None:
+        fleet = self._fleet(config)
+        self.world.follow(fleet, config.resources)
+        self._announce(config, fleet)
+
+    def _command_ended(self, command: Command, ending: Ending) -> None:
+        self.loop.command_ended(command, ending)
+        self.report.command_ended(command, ending)
+
+
+@contextlib.contextmanager
+def _signals(stop: asyncio.Event) -> Iterator[None]:
+    """SIGTERM and SIGINT set `stop`; a second one ends the process as it would without us."""
+    loop = asyncio.get_running_loop()
+
+    def stop_once(number: signal.Signals) -> None:
+        stop.set()
+        loop.remove_signal_handler(number)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop_once, number)
+    try:
+        yield
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)

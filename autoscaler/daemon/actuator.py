@@ -1,0 +1,219 @@
+"""Performs commands: one worker for each target, so that a slow one holds up nobody else.
+
+Within a target commands are performed in order, and a newer SetReplicas replaces one that still waits.
+A command that follows another (`after`) waits for it, and is skipped when that was not accepted.
+How each ends is put in the inbox; what it led to is read from the next observation. Nothing is tried
+again here: the engine decides anew on every tick, and that is the retry.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import structlog
+
+from autoscaler.core.commands import COMMAND_TIMEOUT_S, Command, SetReplicas
+from autoscaler.daemon.clock import Clock
+from autoscaler.errors import ActuationError, LeadershipLost
+
+_REMEMBERED_MAX = 4096
+"""Ends of commands that are kept for those that follow them."""
+
+_log = structlog.get_logger(__name__)
+
+Perform = Callable[[Command], Awaitable[None]]
+"""Perform one command; raises ActuationError with its reason."""
+
+
+class Finished(Protocol):
+    """Told how each command ended, once."""
+
+    def __call__(self, command: Command, ending: Ending) -> None:
+        """Take note; must not wait."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """How one command ended."""
+
+    accepted: bool
+    reason: str
+    """Of the closed list in `core.events.CommandFinished`."""
+    message: str = ""
+    sent_s: float | None = None
+    """How long the write took; None: it was not sent."""
+
+    @property
+    def lets_follow(self) -> bool:
+        """Whether what comes after it is performed; in a dry run the chain is shown whole."""
+        return self.accepted or self.reason == "Withheld"
+
+
+@dataclass(slots=True)
+class _Lane:
+    """One target's queue."""
+
+    waiting: deque[Command] = field(default_factory=deque)
+
+
+def always_allowed() -> None:
+    """No lease yet: whoever runs may write."""
+
+
+class Actuator:
+    """The workers. `run` must run for commands to be performed."""
+
+    def __init__(
+        self,
+        *,
+        perform: Perform,
+        clock: Clock,
+        finished: Finished,
+        withhold: bool = False,
+        fence: Callable[[], None] = always_allowed,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            perform: Does one write.
+            clock: The clock that `expires_at` is on.
+            finished: Told of each end.
+            withhold: Do everything but the write (dry run).
+            fence: Called right before each write; raises LeadershipLost to stop it.
+        """
+        self._perform = perform
+        self._clock = clock
+        self._finished = finished
+        self._withhold = withhold
+        self._fence = fence
+        self._lanes: dict[str, _Lane] = {}
+        self._ends: dict[str, asyncio.Future[Ending]] = {}
+        self._group: asyncio.TaskGroup | None = None
+        self._closing = asyncio.Event()
+
+    async def run(self) -> None:
+        """Perform what is submitted until `close`; then end what is under way, and return."""
+        async with asyncio.TaskGroup() as group:
+            self._group = group
+            await self._closing.wait()
+            self._group = None
+
+    def close(self) -> None:
+        """Begin nothing more: what waits is skipped, what is under way is finished."""
+        self._closing.set()
+        for lane in self._lanes.values():
+            while lane.waiting:
+                self._end(lane.waiting.popleft(), _SHUTTING_DOWN)
+
+    def submit(self, commands: Iterable[Command]) -> None:
+        """Enqueue; never waits."""
+        for command in commands:
+            self._ends[command.id] = asyncio.get_running_loop().create_future()
+            if self._group is None or self._closing.is_set():
+                self._end(command, _SHUTTING_DOWN)
+                continue
+            lane = self._lanes.get(command.target)
+            if lane is None:
+                lane = self._lanes[command.target] = _Lane()
+                self._group.create_task(self._work(command.target, lane))
+            if isinstance(command, SetReplicas):
+                self._supersede(lane, command)
+            lane.waiting.append(command)
+        self._forget()
+
+    @property
+    def waiting(self) -> int:
+        """Commands that are not begun."""
+        return sum(len(lane.waiting) for lane in self._lanes.values())
+
+    def _supersede(self, lane: _Lane, newer: SetReplicas) -> None:
+        older = [command for command in lane.waiting if isinstance(command, SetReplicas)]
+        for command in older:
+            lane.waiting.remove(command)
+            message = (
+                f"{newer.id} sets {newer.replicas} replicas and was there before this was begun"
+            )
+            self._end(command, Ending(accepted=False, reason="Superseded", message=message))
+
+    async def _work(self, target: str, lane: _Lane) -> None:
+        """One target's worker: as long as something waits, then it is gone."""
+        try:
+            while lane.waiting:
+                command = lane.waiting.popleft()
+                self._end(command, await self._ending_of(command))
+        finally:
+            del self._lanes[target]
+
+    async def _ending_of(self, command: Command) -> Ending:
+        if command.after is not None:
+            refused = await self._wait_for(command, command.after)
+            if refused is not None:
+                return refused
+        if command.expires_at <= self._clock.now():
+            return Ending(
+                accepted=False, reason="Expired", message="its time was up before it was begun"
+            )
+        try:
+            self._fence()
+        except LeadershipLost as error:
+            return Ending(accepted=False, reason="Skipped", message=str(error))
+        if self._withhold:
+            return Ending(accepted=False, reason="Withheld", message="dry run")
+        return await self._write(command)
+
+    async def _wait_for(self, command: Command, followed: str) -> Ending | None:
+        """Wait for the command that this one follows; an Ending if it is not to be performed."""
+        end = self._ends.get(followed)
+        if end is None:
+            return _skipped(f"{followed}, which it follows, is not known here")
+        left_s = max(0.0, command.expires_at - self._clock.now())
+        try:
+            async with asyncio.timeout(left_s):
+                ending = await asyncio.shield(end)
+        except TimeoutError:
+            message = f"{followed}, which it follows, had not ended when its time was up"
+            return Ending(accepted=False, reason="Expired", message=message)
+        if ending.lets_follow:
+            return None
+        return _skipped(f"{followed}, which it follows, ended as {ending.reason}")
+
+    async def _write(self, command: Command) -> Ending:
+        loop = asyncio.get_running_loop()
+        began_at = loop.time()
+        try:
+            async with asyncio.timeout(COMMAND_TIMEOUT_S):
+                await self._perform(command)
+        except ActuationError as error:
+            reason, message = error.reason, str(error)
+        except TimeoutError:
+            reason, message = "Unavailable", f"no answer within {COMMAND_TIMEOUT_S:g} s"
+        except Exception as error:  # noqa: BLE001  a bug of ours: logged; the other targets go on
+            _log.exception("command.broke", command=command.id, target=command.target)
+            reason, message = "Failed", f"{type(error).__name__}: {error}"
+        else:
+            return Ending(accepted=True, reason="Accepted", sent_s=loop.time() - began_at)
+        sent_s = loop.time() - began_at
+        return Ending(accepted=False, reason=reason, message=message, sent_s=sent_s)
+
+    def _end(self, command: Command, ending: Ending) -> None:
+        self._ends[command.id].set_result(ending)
+        self._finished(command, ending)
+
+    def _forget(self) -> None:
+        """Drop the oldest ends that nobody will ask for any more."""
+        excess = len(self._ends) - _REMEMBERED_MAX
+        if excess > 0:
+            oldest = [key for key, end in self._ends.items() if end.done()][:excess]
+            for key in oldest:
+                del self._ends[key]
+
+
+def _skipped(message: str) -> Ending:
+    return Ending(accepted=False, reason="Skipped", message=message)
+
+
+_SHUTTING_DOWN = _skipped("the daemon is shutting down")

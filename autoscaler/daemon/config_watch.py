@@ -1,0 +1,92 @@
+"""Looks whether the configuration on disk has changed, and reads it anew when it has.
+
+Polled, because that works for every file system and for a ConfigMap, whose files are links that are
+turned to a new folder. A configuration with a problem is not used: the one before stays, and that is said
+once, with every problem.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import structlog
+
+from autoscaler.settings import Config, SpecError, load_config
+from autoscaler.settings.config import line_of
+from autoscaler.settings.documents import files_of
+
+POLL_S = 3.0
+
+_log = structlog.get_logger(__name__)
+
+_Print = tuple[tuple[str, int, int, int], ...]
+
+
+class ConfigWatch:
+    """One configuration."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        config: Config,
+        changed: Callable[[Config], None],
+        problems: Callable[[int], None],
+        poll_s: float = POLL_S,
+    ) -> None:
+        """Watch.
+
+        Args:
+            path: A file or a folder.
+            config: What was read from it and is in use.
+            changed: Called with a new one that is valid.
+            problems: Called with the number of problems after each reading.
+            poll_s: Between two looks.
+        """
+        self._path = path
+        self._config = config
+        self._changed = changed
+        self._problems = problems
+        self._poll_s = poll_s
+        self._print = _print_of(path)
+        self._said = ""
+
+    async def run(self) -> None:
+        """Look for ever; cancel it to end it."""
+        while True:
+            await asyncio.sleep(self._poll_s)
+            await self.look()
+
+    async def look(self) -> None:
+        """Look once. Reading happens in a thread: a disk that hangs must not hold up the loop."""
+        found = await asyncio.to_thread(_print_of, self._path)
+        if found == self._print:
+            return
+        self._print = found
+        try:
+            config = await asyncio.to_thread(load_config, self._path)
+        except SpecError as error:
+            self._problems(len(error.problems))
+            if str(error) != self._said:
+                self._said = str(error)
+                _log.error("spec.rejected", problems=[line_of(each) for each in error.problems])
+            return
+        self._said = ""
+        self._problems(0)
+        if config.resources != self._config.resources:
+            self._config = config
+            self._changed(config)
+
+
+def _print_of(path: Path) -> _Print:
+    """What tells one state of the files from another; what is missing is one too."""
+    prints = []
+    try:
+        for file in files_of(path):
+            status = file.stat()
+            prints.append((str(file), status.st_ino, status.st_size, status.st_mtime_ns))
+    except OSError as error:
+        prints.append((str(error.filename), 0, 0, 0))
+    return tuple(prints)

@@ -1,0 +1,107 @@
+"""What the daemon shows of itself: /metrics, /healthz, /readyz and /debug/models. Read only."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import msgspec
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
+
+from autoscaler.errors import SettingsError
+
+
+class Pages(Protocol):
+    """What the pages are made of."""
+
+    @property
+    def registry(self) -> CollectorRegistry:
+        """For /metrics."""
+
+    def unhealthy(self) -> str:
+        """Why the process should be restarted; empty: it should not."""
+
+    def unready(self) -> tuple[str, ...]:
+        """Why its decisions are not to be counted on now; empty: they are."""
+
+    def models(self) -> dict[str, Any]:
+        """The last decisions, plain builtins."""
+
+
+def parse_listen(listen: str) -> tuple[str, int]:
+    """Read `HOST:PORT`; an empty host is all addresses, and IPv6 stands in brackets."""
+    host, separator, port = listen.rpartition(":")
+    if not separator or not port.isdigit() or int(port) > 65_535:
+        raise SettingsError(
+            f'--listen {listen}: write HOST:PORT, such as "0.0.0.0:8080" or ":8080"'
+        )
+    return host.strip("[]"), int(port)
+
+
+class Server:
+    """The HTTP server. An asynchronous context manager."""
+
+    def __init__(self, pages: Pages, *, host: str, port: int) -> None:
+        """Prepare; port 0 takes any that is free."""
+        self._pages = pages
+        self._host = host
+        self._port = port
+        application = web.Application()
+        application.router.add_get("/metrics", self._metrics)
+        application.router.add_get("/healthz", self._healthz)
+        application.router.add_get("/readyz", self._readyz)
+        application.router.add_get("/debug/models", self._models)
+        self._runner = web.AppRunner(application, access_log=None, handle_signals=False)
+
+    async def start(self) -> str:
+        """Listen; returns the address, for people.
+
+        Raises:
+            SettingsError: The address cannot be had.
+        """
+        await self._runner.setup()
+        # A scrape that hangs must not hold up a shutdown.
+        site = web.TCPSite(
+            self._runner, self._host or None, self._port, shutdown_timeout=1.0, reuse_address=True
+        )
+        try:
+            await site.start()
+        except (OSError, OverflowError) as error:
+            await self._runner.cleanup()
+            raise SettingsError(
+                f"listening on {self._host or '*'}:{self._port}: {_told(error)}; "
+                "give another --listen, or end what has it"
+            ) from error
+        host, port = self._runner.addresses[0][:2]
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    async def close(self) -> None:
+        """Stop listening."""
+        await self._runner.cleanup()
+
+    async def _metrics(self, request: web.Request) -> web.Response:
+        encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+        return web.Response(
+            body=encode(self._pages.registry), headers={"Content-Type": content_type}
+        )
+
+    async def _healthz(self, _: web.Request) -> web.Response:
+        return _verdict(tuple(filter(None, [self._pages.unhealthy()])))
+
+    async def _readyz(self, _: web.Request) -> web.Response:
+        return _verdict(self._pages.unready())
+
+    async def _models(self, _: web.Request) -> web.Response:
+        body = msgspec.json.format(msgspec.json.encode(self._pages.models()), indent=2)
+        return web.Response(body=body, content_type="application/json")
+
+
+def _verdict(reasons: tuple[str, ...]) -> web.Response:
+    if reasons:
+        return web.Response(status=503, text="\n".join(reasons) + "\n")
+    return web.Response(text="ok\n")
+
+
+def _told(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)

@@ -1,0 +1,166 @@
+"""The loop: next event, engine, recorder, actuator. It decides nothing and waits for nothing else.
+
+    event = next of the inbox, else an observation when one is due
+    outcome = engine.handle(event)
+    recorder.append(event, outcome)
+    actuator.submit(outcome.commands)      # only enqueues
+
+A notice overtakes the tick: it is handled when it comes and an observation that has it is cut at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+import structlog
+
+from autoscaler.core.commands import Command, SetReplicas
+from autoscaler.core.decision import Outcome
+from autoscaler.core.engine import Engine
+from autoscaler.core.events import Event, NoticeReceived, Observed
+from autoscaler.core.state import Interruption
+from autoscaler.daemon.actuator import Actuator, Ending
+from autoscaler.daemon.clock import Clock
+from autoscaler.daemon.inbox import Inbox
+from autoscaler.daemon.recorder import Recorder
+from autoscaler.daemon.schedule import NOTICE_GAP_S, STEP_GAP_S, Schedule
+from autoscaler.errors import InvariantBroken
+
+_IDLE_S = 1.0
+"""While nothing can be observed yet, it is looked again this often."""
+
+_log = structlog.get_logger(__name__)
+
+
+class World(Protocol):
+    """What can be observed."""
+
+    @property
+    def synced(self) -> bool:
+        """Whether there is anything to observe yet."""
+
+    def observe(self, *, id: int, at: float) -> Observed:  # noqa: A002  the event's own word
+        """Cut the level of now; must not wait."""
+
+
+class Listener(Protocol):
+    """Told of everything that was handled: for metrics, logs and pages."""
+
+    def alive(self) -> None:
+        """The loop came round."""
+
+    def handled(self, event: Event, outcome: Outcome, *, observe_s: float, decide_s: float) -> None:
+        """One event was handled; an observation took `observe_s` to cut."""
+
+    def engine_broke(self) -> None:
+        """The engine raised; nothing was decided."""
+
+
+class Loop:
+    """One engine, driven."""
+
+    def __init__(
+        self,
+        *,
+        engine: Engine,
+        inbox: Inbox,
+        clock: Clock,
+        world: World,
+        actuator: Actuator,
+        recorder: Recorder | None,
+        listener: Listener,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Put it together; `run` drives it.
+
+        Args:
+            engine: Nobody else may touch it.
+            inbox: Events that are not observations.
+            clock: Of the events.
+            world: Asked for an observation when one is due.
+            actuator: Performs commands.
+            recorder: None: nothing is recorded.
+            listener: Told of what was handled.
+            monotonic: Measures how long `handle` takes.
+        """
+        self._engine = engine
+        self._inbox = inbox
+        self._clock = clock
+        self._world = world
+        self._actuator = actuator
+        self._recorder = recorder
+        self._listener = listener
+        self._monotonic = monotonic
+        self._schedule = Schedule(tick_s=engine.settings.tick_s, at=clock.now())
+        self._interruptions: tuple[Interruption, ...] = ()
+        self._stopping = False
+
+    async def run(self) -> None:
+        """Handle events until `stop`."""
+        while not self._stopping:
+            await self._step()
+
+    def stop(self) -> None:
+        """Take no more events."""
+        self._stopping = True
+        self._inbox.nudge()
+
+    def command_ended(self, command: Command, ending: Ending) -> None:
+        """A command came to its end: an event, and perhaps a reason to look at once."""
+        self._inbox.put_finished(
+            command.id, accepted=ending.accepted, reason=ending.reason, message=ending.message
+        )
+        if self._interruptions and not isinstance(command, SetReplicas):
+            # The next step of a drain hangs on what this one has led to.
+            self._schedule.hasten(at=self._clock.now() + NOTICE_GAP_S, gap_s=STEP_GAP_S)
+
+    async def _step(self) -> None:
+        self._listener.alive()
+        event: Event | None = self._inbox.take()
+        observe_s = 0.0
+        if event is None:
+            if not self._world.synced:
+                await self._inbox.wait(_IDLE_S)
+                return
+            left_s = self._schedule.due_at - self._clock.now()
+            if left_s > 0:
+                await self._inbox.wait(left_s)
+                return
+            began = self._monotonic()
+            event = self._observe()
+            observe_s = self._monotonic() - began
+            # Between cutting and deciding, too: at thousands of replicas each takes its milliseconds.
+            await asyncio.sleep(0)
+        self._handle(event, observe_s=observe_s)
+        await asyncio.sleep(0)
+
+    def _observe(self) -> Observed:
+        gained_s = self._clock.re_anchor()
+        if gained_s:
+            _log.warning("clock.jumped", gained_s=round(gained_s, 3))
+        event = self._world.observe(id=self._inbox.take_id(), at=self._clock.now())
+        self._interruptions = event.interruptions
+        self._schedule.cut(at=event.at, interruptions=event.interruptions)
+        return event
+
+    def _handle(self, event: Event, *, observe_s: float) -> None:
+        recorder = self._recorder
+        if recorder is not None and recorder.wants_checkpoint():
+            recorder.begin(self._engine.checkpoint(), at=event.at, first_event=event.id)
+        began = self._monotonic()
+        try:
+            outcome = self._engine.handle(event)
+        except InvariantBroken:
+            _log.exception("engine.broke", tick=event.id)
+            self._listener.engine_broke()
+            outcome = Outcome()
+        decide_s = self._monotonic() - began
+        if recorder is not None:
+            recorder.append(event, outcome)
+        self._actuator.submit(outcome.commands)
+        if isinstance(event, NoticeReceived):
+            self._schedule.hasten(at=event.at, gap_s=NOTICE_GAP_S)
+        self._listener.handled(event, outcome, observe_s=observe_s, decide_s=decide_s)

@@ -1,0 +1,210 @@
+"""What the daemon exports: one literal table, and the registry that follows it.
+
+Gauges are levels: they are read from the last decisions when somebody scrapes, so a model or pool
+that is gone leaves no series behind, and a tick pays nothing for them. A value that is unknown has no
+series: zero would be a lie, and NaN would spoil every sum. Counters and histograms are kept, and
+each of their series with closed labels is there, at zero, from the start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+PREFIX = "inference_autoscaler_"
+
+_MODEL = ("namespace", "model")
+_POOL = ("namespace", "model", "pool", "capacity_type")
+_TICK_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
+_NOTICE_BUCKETS = (5.0, 10.0, 15.0, 20.0, 25.0, 30.0, 60.0, 90.0, 120.0, 300.0, 3600.0)
+_DRAIN_BUCKETS = (1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 90.0, 120.0, 300.0)
+
+Kind = Literal["gauge", "counter", "histogram"]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One metric."""
+
+    name: str
+    """Without the prefix; a counter ends in `_total`."""
+    kind: Kind
+    labels: tuple[str, ...]
+    help: str
+    buckets: tuple[float, ...] = ()
+
+
+TABLE: tuple[Row, ...] = (
+    Row("desired_replicas", "gauge", _POOL, "Replicas decided, fallback included."),
+    Row("current_replicas", "gauge", _POOL, "Replicas asked of the API (spec.replicas)."),
+    Row("ready_replicas", "gauge", _POOL, "Replicas ready, not deleting and not doomed."),
+    Row("starting_replicas", "gauge", _POOL, "Replicas on their way and counted on."),
+    Row("doomed_replicas", "gauge", _POOL, "Replicas on nodes that are being taken away."),
+    Row("fallback_replicas", "gauge", _POOL, "Of the desired: on-demand fallback for spot."),
+    Row("warm_floor_replicas", "gauge", _MODEL, "Ready replicas kept even without demand."),
+    Row("demand_replicas", "gauge", _MODEL, "Demand, in replicas' worth of work."),
+    Row("waiting_requests", "gauge", _MODEL, "Requests that wait, over all replicas."),
+    Row("running_requests", "gauge", _MODEL, "Requests that run, over all replicas."),
+    Row("kv_usage_ratio", "gauge", _MODEL, "KV cache in use, mean over the replicas."),
+    Row("forecast_replicas", "gauge", _MODEL, "Mean forecast of demand one cold start ahead."),
+    Row("forecast_low_replicas", "gauge", _MODEL, "5 % quantile of that forecast."),
+    Row("forecast_high_replicas", "gauge", _MODEL, "95 % quantile of that forecast."),
+    Row("forecast_error_ratio", "gauge", _MODEL, "Mean absolute error over mean demand."),
+    Row("forecast_pinball_loss_replicas", "gauge", _MODEL, "Pinball loss of the forecast."),
+    Row("forecast_coverage_ratio", "gauge", _MODEL, "Share of demand within the 90 % band."),
+    Row("cold_start_seconds", "gauge", _MODEL, "Learnt 90 % quantile, created to ready."),
+    Row(
+        "decisions_total",
+        "counter",
+        (*_MODEL, "direction", "reason"),
+        "Decisions by what they do and the step that had the last word.",
+    ),
+    Row(
+        "guard_adjustments_total",
+        "counter",
+        (*_MODEL, "guard", "direction"),
+        "Proposals that a guard changed.",
+    ),
+    Row(
+        "tick_duration_seconds", "histogram", (), "Observing, deciding, handing on.", _TICK_BUCKETS
+    ),
+    Row("decision_duration_seconds", "histogram", (), "Deciding alone.", _TICK_BUCKETS),
+    Row("observation_age_seconds", "gauge", ("source",), "Age of the oldest last value."),
+    Row("source_reads_total", "counter", ("source", "outcome"), "Reads by how they ended."),
+    Row("source_errors_total", "counter", ("source",), "Reads that failed."),
+    Row("cluster_age_seconds", "gauge", (), "Since the cluster was last known to be in step."),
+    Row("cluster_failures_total", "counter", (), "Lists and watches that failed."),
+    Row("commands_total", "counter", ("command", "reason"), "Commands by how they ended."),
+    Row(
+        "actuation_errors_total", "counter", ("reason",), "Writes that were sent and not accepted."
+    ),
+    Row("interruption_notices_total", "counter", ("source",), "Nodes noticed to be taken away."),
+    Row(
+        "notice_lead_time_seconds",
+        "histogram",
+        (),
+        "From notice to deadline, as seen here.",
+        _NOTICE_BUCKETS,
+    ),
+    Row(
+        "drain_duration_seconds",
+        "histogram",
+        (),
+        "From the first eviction on a node until its last replica was gone.",
+        _DRAIN_BUCKETS,
+    ),
+    Row("drains_total", "counter", ("outcome",), "Drained nodes by how it ended."),
+    Row("engine_errors_total", "counter", (), "Bugs of ours that the engine held over."),
+    Row("recording_events_total", "counter", (), "Events recorded."),
+    Row("recording_lost_events_total", "counter", (), "Events handled and not recorded."),
+    Row("recording_bytes_total", "counter", (), "Bytes of the recording, compressed."),
+    Row("spec_problems", "gauge", (), "Problems of the configuration on disk; 0: it is in use."),
+    Row("leader", "gauge", (), "1: this process acts."),
+    Row("build_info", "gauge", ("version", "python"), "1, labelled with what runs."),
+)
+"""Every metric. The README's table and the names in `deploy/` are compared with it by a test."""
+
+_ROWS = {row.name: row for row in TABLE}
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """One series of a level, at the time of a scrape."""
+
+    name: str
+    labels: tuple[str, ...]
+    value: float | None
+    """None: unknown; it has no series then."""
+
+
+class Levels:
+    """Where the values of gauges, and of counters that others keep, come from."""
+
+    def values(self) -> Iterable[Value]:
+        """Read them now."""
+        raise NotImplementedError
+
+
+class Metrics:
+    """The registry of one daemon."""
+
+    def __init__(self, levels: Levels) -> None:
+        """Make every metric of the table; gauges come from `levels` at each scrape."""
+        self.registry = CollectorRegistry()
+        self._kept: dict[str, Counter | Histogram] = {}
+        for row in TABLE:
+            name = PREFIX + row.name
+            if row.name in COUNTED_HERE:
+                self._kept[row.name] = Counter(name, row.help, row.labels, registry=self.registry)
+            elif row.kind == "histogram":
+                self._kept[row.name] = Histogram(
+                    name, row.help, row.labels, registry=self.registry, buckets=row.buckets
+                )
+        self.registry.register(_Scrape(levels))
+
+    def count(self, name: str, *labels: str, by: float = 1.0) -> None:
+        """Raise a counter; by 0 it is merely created."""
+        counter = self._kept[name]
+        assert isinstance(counter, Counter)
+        (counter.labels(*labels) if labels else counter).inc(by)
+
+    def measure(self, name: str, value: float) -> None:
+        """Add to a histogram."""
+        histogram = self._kept[name]
+        assert isinstance(histogram, Histogram)
+        histogram.observe(value)
+
+    def forget(self, name: str, labels: dict[str, str]) -> None:
+        """Drop the series of a model that is gone."""
+        self._kept[name].remove_by_labels(labels)
+
+
+COUNTED_HERE = frozenset(
+    {
+        "decisions_total",
+        "guard_adjustments_total",
+        "commands_total",
+        "actuation_errors_total",
+        "interruption_notices_total",
+        "drains_total",
+        "engine_errors_total",
+    }
+)
+"""Counters that `Metrics.count` raises; the others are kept by those who count."""
+
+
+class _Scrape(Collector):
+    """Turns levels into families, in the order of the table."""
+
+    def __init__(self, levels: Levels) -> None:
+        self._levels = levels
+
+    def describe(self) -> Iterator[Metric]:
+        """Name the families, so that registering does not read the levels."""
+        for row in TABLE:
+            if _is_level(row):
+                yield _family(row)
+
+    def collect(self) -> Iterator[Metric]:
+        """Read the levels now."""
+        families = {row.name: _family(row) for row in TABLE if _is_level(row)}
+        for value in self._levels.values():
+            if value.value is not None:
+                families[value.name].add_metric(value.labels, value.value)
+        yield from families.values()
+
+
+def _is_level(row: Row) -> bool:
+    return row.kind != "histogram" and row.name not in COUNTED_HERE
+
+
+def _family(row: Row) -> GaugeMetricFamily | CounterMetricFamily:
+    name = PREFIX + row.name
+    if row.kind == "counter":
+        return CounterMetricFamily(name, row.help, labels=row.labels)
+    return GaugeMetricFamily(name, row.help, labels=row.labels)

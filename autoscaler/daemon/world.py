@@ -1,0 +1,119 @@
+"""What the loop observes: the watch caches and the sources' last values, cut together.
+
+Nothing is asked of anybody when an observation is cut: it takes what is there, with its age.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import structlog
+
+from autoscaler.core.events import Observed
+from autoscaler.core.spec import FleetSpec
+from autoscaler.kube.observe import Cluster
+from autoscaler.settings import InferenceAutoscaler, metrics_settings
+from autoscaler.sources.collector import Collector
+
+LOST_AGE_S = 30.0
+"""As the engine's `cluster_age_s_max`: older knowledge of the cluster is blind."""
+
+_log = structlog.get_logger(__name__)
+
+
+class World:
+    """The cluster and the sources of a fleet."""
+
+    def __init__(
+        self,
+        *,
+        cluster: Cluster,
+        collector: Collector,
+        fleet: FleetSpec,
+        resources: Iterable[InferenceAutoscaler],
+        now: Callable[[], float],
+    ) -> None:
+        self.cluster = cluster
+        self.collector = collector
+        self._fleet = fleet
+        self._now = now
+        self._synced = False
+        self._lost = ""
+        self.follow(fleet, resources)
+
+    def follow(self, fleet: FleetSpec, resources: Iterable[InferenceAutoscaler]) -> None:
+        """Observe this fleet from now on."""
+        self._fleet = fleet
+        self.cluster.follow(fleet)
+        self.collector.set_models([metrics_settings(resource) for resource in resources])
+
+    @property
+    def synced(self) -> bool:
+        """Whether everything that decisions rest on was listed once. It stays true."""
+        if not self._synced and self.cluster.cluster_at > 0:
+            self._synced = True
+            _log.info("cluster.synced")
+        return self._synced
+
+    def observe(self, *, id: int, at: float) -> Observed:  # noqa: A002  the event's own word
+        """Cut the level of now."""
+        cluster, collector = self.cluster, self.collector
+        collector.set_targets(cluster.scrape_targets(self._fleet))
+        collector.set_exporters(cluster.exporter_targets())
+        seen = cluster.observe(
+            at=at,
+            fleet=self._fleet,
+            samples=collector.samples(),
+            framebuffers=collector.framebuffers(),
+            gpus=collector.gpus(),
+        )
+        return Observed(
+            id=id,
+            at=at,
+            nodes=seen.nodes,
+            interruptions=seen.interruptions,
+            models=seen.models,
+            cluster_at=seen.cluster_at,
+        )
+
+    def age_s(self) -> float | None:
+        """Seconds since the cluster was last known to be in step; None: it never was."""
+        cluster_at = self.cluster.cluster_at
+        return max(0.0, self._now() - cluster_at) if cluster_at > 0 else None
+
+    def problem(self) -> str:
+        """Why the cluster is not in step with us; empty: it is."""
+        problems = self.cluster.problems()
+        age_s = self.age_s()
+        if age_s is None:
+            return "; ".join(problems) or "the first lists are not in yet"
+        if age_s > LOST_AGE_S:
+            return f"the cluster was last in step {age_s:.0f} s ago: {'; '.join(problems) or 'silence'}"
+        return ""
+
+    def watch_over(self) -> None:
+        """Say once that the API server is lost, and once that it is back. Called now and then."""
+        problem = self.problem()
+        if problem and not self._lost and (self._synced or self.cluster.problems()):
+            _log.warning("cluster.lost", message=problem)
+            self._lost = problem
+        elif self._lost and not problem:
+            _log.info("cluster.recovered")
+            self._lost = ""
+
+    def sources(self) -> list[dict[str, Any]]:
+        """How each source fares, for /debug/models."""
+        return [
+            {
+                "name": report.name,
+                "source": report.source,
+                "model": report.model,
+                "targets": report.targets,
+                "failing": list(report.failing),
+                "outcome": str(report.outcome),
+                "message": report.message,
+                "warnings": list(report.warnings),
+            }
+            for report in self.collector.reports()
+        ]

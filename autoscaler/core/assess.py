@@ -103,7 +103,7 @@ def assess(
         cold_start_s=cold_start_s, parts=parts,
     )  # fmt: skip
     current = sum([pool.current - pool.fallback for pool in pools])
-    standing = standing_in(pools, preferred=layout.preferred)
+    standing = standing_in(pools, preferred=layout.preferred, remembered=memory.standing)
     level = current - standing
     proposal = _propose(
         at=at, spec=spec, settings=settings, stock=stock, demand=demand, forecast=forecast,

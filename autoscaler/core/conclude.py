@@ -37,6 +37,7 @@ def conclude(
     s, wanted, trail = draft.situation, draft.wanted, draft.trail
     readable = all(pool.current_replicas is not None for pool in s.observation.pools)
     placement = place(s, wanted) if readable else _hold_pools(s)
+    memory.standing = placement.standing
     total = sum(placement.desired)
     if total != wanted.replicas:
         trail.append(_placement_step(s, wanted, total=total, readable=readable))
@@ -141,7 +142,9 @@ def hold(
 
 def _hold_pools(s: Situation) -> Placement:
     """Ask of every pool what it has; of one that cannot be read, nothing."""
-    return Placement(desired=tuple([pool.current for pool in s.pools]), unplaced=0)
+    return Placement(
+        desired=tuple([pool.current for pool in s.pools]), standing=s.standing, unplaced=0
+    )
 
 
 def _placement_step(s: Situation, wanted: Wanted, *, total: int, readable: bool) -> Step:

@@ -42,6 +42,8 @@ class ModelMemory:
     """The first observation; nothing scales down until a window has passed since."""
     placed: dict[str, int] = field(default_factory=dict)
     """By pool: what was last decided without the fallback; tells how much of a pool is fallback."""
+    standing: int = 0
+    """Stand-ins outside the preferred pool, decided or not gone yet."""
     refusals: dict[str, tuple[str, str]] = field(default_factory=dict)
     """By target of a command: reason and message of the last refusal, until one is accepted."""
 
@@ -55,6 +57,7 @@ class ModelMemory:
             "hpa": self.hpa.to_builtins(),
             "first_at": plain_float(self.first_at),
             "placed": [[pool, replicas] for pool, replicas in self.placed.items()],
+            "standing": self.standing,
             "refusals": [[target, *found] for target, found in self.refusals.items()],
         }
 
@@ -75,6 +78,7 @@ class ModelMemory:
             hpa=HpaMemory.from_builtins(record["hpa"]),
             first_at=read_optional_float(record["first_at"]),
             placed={str(pool): read_int(replicas) for pool, replicas in placed},
+            standing=read_int(record["standing"]),
             refusals={
                 str(target): (str(reason), str(message)) for target, reason, message in refusals
             },

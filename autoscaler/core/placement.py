@@ -44,19 +44,22 @@ class Placement:
 
     desired: tuple[int, ...]
     """By pool, fallback included."""
+    standing: int
+    """Of the desired or current replicas: stand-ins outside the preferred pool."""
     unplaced: int
     """Stuck replicas for which no other pool can be had."""
 
 
-def standing_in(pools: list[PoolState], *, preferred: int) -> int:
+def standing_in(pools: list[PoolState], *, preferred: int, remembered: int) -> int:
     """Return how many of the current replicas stand in for some of the preferred pool.
 
-    Those outside it and beyond their pool's base, as far as the preferred pool's are not back.
+    Those outside it and beyond their pool's base, as far as the preferred pool's are not back; and
+    those that are remembered as such, which are to go on the very tick on which it is.
     """
     if len(pools) == 1:
         return 0
     outside = sum([pool.beyond for index, pool in enumerate(pools) if index != preferred])
-    return min(outside, max(0, pools[preferred].current - pools[preferred].returned))
+    return min(outside, max(remembered, pools[preferred].current - pools[preferred].returned))
 
 
 def arrange(s: Situation, *, level: int, promised: int, stand_ins: bool = True) -> Arrangement:
@@ -134,7 +137,11 @@ def place(s: Situation, wanted: Wanted) -> Placement:
     bound = max(planned, s.spec.max_replicas + fallback)
     if sum(desired) > bound:
         _give_way(s, desired, surplus=sum(desired) - bound)
-    return Placement(desired=tuple(desired), unplaced=arrangement.unplaced)
+    return Placement(
+        desired=tuple(desired),
+        standing=max(arrangement.stand_ins, s.standing),
+        unplaced=arrangement.unplaced,
+    )
 
 
 def _keep_level(s: Situation, *, level: int, floor: int) -> list[int]:

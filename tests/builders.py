@@ -1,0 +1,424 @@
+"""Words to write observations with: a fleet's specification and what is seen of it, in a line each.
+
+    spec = model(pools=[on_demand(), spot()], maximum=6, warm=1, warm_on=ON_DEMAND)
+    event = observed(
+        seen(spec, group("on-demand", ready=1), group("spot", ready=2, starting=[20.0], node="s1")),
+        at=100.0,
+        interruptions=[notice("s1", deadline_at=160.0)],
+    )
+
+Ages are seconds before `at`. A pool's current replicas are the rows that are not being deleted, unless
+`current` says otherwise; nodes are made up from the rows, unless `nodes` says otherwise.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from autoscaler.core.events import Observed, SpecChanged
+from autoscaler.core.spec import (
+    Behavior,
+    FleetSpec,
+    ForecastMode,
+    Mode,
+    ModelSpec,
+    Pause,
+    PolicyType,
+    PoolSpec,
+    ScaleTarget,
+    ScalingPolicy,
+    ScalingRules,
+    SelectPolicy,
+    Spot,
+    WarmFloor,
+)
+from autoscaler.core.state import (
+    NO_NODE,
+    CapacityType,
+    Interruption,
+    InterruptionKind,
+    ModelObservation,
+    NodeColumns,
+    PoolObservation,
+    Promise,
+    ReplicaColumns,
+)
+
+ON_DEMAND, SPOT, MIXED = CapacityType.ON_DEMAND, CapacityType.SPOT, CapacityType.MIXED
+NAMESPACE = "serving"
+LONG_AGO_S = 10_000.0
+UNKNOWN = math.nan
+
+
+# -- what is asked
+
+
+def pool(name: str, kind: CapacityType, *, price: float | None = None) -> PoolSpec:
+    """A pool whose Deployment has its name."""
+    return PoolSpec(
+        name=name,
+        target=ScaleTarget(namespace=NAMESPACE, name=name),
+        capacity_type=kind,
+        price_usd_per_hour=price,
+    )
+
+
+def on_demand(name: str = "on-demand", *, price: float | None = None) -> PoolSpec:
+    return pool(name, ON_DEMAND, price=price)
+
+
+def spot(name: str = "spot", *, price: float | None = None) -> PoolSpec:
+    return pool(name, SPOT, price=price)
+
+
+def mixed(name: str = "mixed", *, price: float | None = None) -> PoolSpec:
+    return pool(name, MIXED, price=price)
+
+
+def model(
+    name: str = "llama",
+    *,
+    pools: Sequence[PoolSpec] = (),
+    minimum: int = 1,
+    maximum: int = 10,
+    warm: int = 0,
+    warm_on: CapacityType | None = None,
+    behavior: Behavior | None = None,
+    cold_start_s: float = 180.0,
+    forecast: ForecastMode = ForecastMode.AUTO,
+    mode: Mode = Mode.ACTIVE,
+    pause: Pause = Pause.NO,
+    priority: int = 0,
+    fallback: bool = True,
+    return_after_s: float = 300.0,
+    margin_s: float = 10.0,
+) -> ModelSpec:
+    """A model; with no pools given, one on-demand pool."""
+    return ModelSpec(
+        namespace=NAMESPACE,
+        name=name,
+        pools=tuple(pools) or (on_demand(),),
+        min_replicas=minimum,
+        max_replicas=maximum,
+        warm_floor=WarmFloor(replicas=warm, capacity_type=warm_on),
+        behavior=behavior,
+        cold_start_prior_s=cold_start_s,
+        forecast_mode=forecast,
+        mode=mode,
+        pause=pause,
+        priority=priority,
+        spot=Spot(
+            on_demand_fallback=fallback, return_after_s=return_after_s, drain_margin_s=margin_s
+        ),
+    )
+
+
+def rules(
+    *policies: tuple[str, int, int],
+    window: int | None = None,
+    select: SelectPolicy = SelectPolicy.MAX,
+    tolerance: float | None = None,
+) -> ScalingRules:
+    """One direction of a behavior; policies as (type, value, period)."""
+    return ScalingRules(
+        stabilization_window_s=window,
+        select_policy=select,
+        policies=tuple(
+            ScalingPolicy(type=PolicyType(kind), value=value, period_s=period)
+            for kind, value, period in policies
+        )
+        or None,
+        tolerance_ratio=tolerance,
+    )
+
+
+def specified(*models: ModelSpec, at: float = 0.0, gpu_budget: int | None = None) -> SpecChanged:
+    """The event that tells the engine its fleet."""
+    ordered = tuple(sorted(models, key=lambda spec: spec.key))
+    return SpecChanged(id=0, at=at, fleet=FleetSpec(models=ordered, gpu_budget=gpu_budget))
+
+
+# -- what is seen
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One replica; ages in seconds before the observation."""
+
+    name: str
+    pool: str
+    node: str | None = None
+    age_s: float = LONG_AGO_S
+    scheduled_age_s: float = UNKNOWN
+    unschedulable_age_s: float = UNKNOWN
+    ready_age_s: float = UNKNOWN
+    deleting: bool = False
+    grace_s: float = 30.0
+    sample_age_s: float = UNKNOWN
+    waiting: float = UNKNOWN
+    running: float = UNKNOWN
+    kv_usage: float = UNKNOWN
+    finished: float = UNKNOWN
+    framebuffer_bytes: float = UNKNOWN
+    framebuffer_age_s: float = UNKNOWN
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeRow:
+    """One node."""
+
+    name: str
+    kind: CapacityType | None = None
+    exists: bool = True
+    ready: bool = True
+    unschedulable: bool = False
+    cordoned_by_us: bool = False
+    gpus_free: float = UNKNOWN
+
+
+def node(name: str, kind: CapacityType | None = None, **what: object) -> NodeRow:
+    """A node; `what` as in NodeRow."""
+    return replace(NodeRow(name=name, kind=kind), **what)  # type: ignore[arg-type]  tests are not checked
+
+
+def group(
+    pool: str = "on-demand",
+    *,
+    ready: int = 0,
+    starting: Sequence[float] = (),
+    unschedulable: Sequence[float] = (),
+    deleting: int = 0,
+    node: str | None = None,
+    ready_age_s: float = 5_000.0,
+    sample_age_s: float = 1.0,
+    running: float = 10.0,
+    waiting: float = 0.0,
+    kv_usage: float = UNKNOWN,
+    grace_s: float = 30.0,
+    framebuffer_bytes: float = UNKNOWN,
+    name: str = "",
+) -> list[Row]:
+    """Replicas of one pool that are alike.
+
+    Args:
+        pool: its name.
+        ready: how many serve; each holds `running` and `waiting` requests.
+        starting: ages since they were bound, one each.
+        unschedulable: seconds since the scheduler gave up, one each.
+        deleting: how many are on their way out (they still serve).
+        node: where they are; default: "<pool>-node" (of an unschedulable one: none).
+        ready_age_s: since when the ready ones are.
+        sample_age_s: of their engine samples; NaN: never read.
+        running: requests of each ready one.
+        waiting: requests that wait at each.
+        kv_usage: of each.
+        grace_s: their grace period.
+        framebuffer_bytes: of the starting ones, read just now.
+        name: tells groups of one pool apart.
+    """
+    prefix = f"{pool}-{name}" if name else pool
+    place = f"{pool}-node" if node is None else node
+    serving = {
+        "pool": pool,
+        "node": place,
+        "scheduled_age_s": ready_age_s + 100.0,
+        "age_s": ready_age_s + 100.0,
+        "ready_age_s": ready_age_s,
+        "grace_s": grace_s,
+        "sample_age_s": sample_age_s,
+        "running": running,
+        "waiting": waiting,
+        "kv_usage": kv_usage,
+    }
+    rows = [Row(name=f"{prefix}-r{i:04d}", **serving) for i in range(ready)]
+    rows += [
+        Row(
+            name=f"{prefix}-s{i:04d}",
+            pool=pool,
+            node=place or None,
+            age_s=age,
+            scheduled_age_s=age if place else UNKNOWN,
+            grace_s=grace_s,
+            framebuffer_bytes=framebuffer_bytes,
+            framebuffer_age_s=UNKNOWN if math.isnan(framebuffer_bytes) else 0.0,
+        )
+        for i, age in enumerate(starting)
+    ]
+    rows += [
+        Row(name=f"{prefix}-u{i:04d}", pool=pool, age_s=age, unschedulable_age_s=age)
+        for i, age in enumerate(unschedulable)
+    ]
+    rows += [Row(name=f"{prefix}-d{i:04d}", deleting=True, **serving) for i in range(deleting)]
+    return rows
+
+
+def columns(
+    rows: Sequence[Row], *, at: float, pools: Sequence[str], nodes: Sequence[str]
+) -> ReplicaColumns:
+    """Rows as columns, ordered by (pool, name)."""
+    rows = sorted(rows, key=lambda row: (list(pools).index(row.pool), row.name))
+
+    def floats(values: list[float]) -> np.ndarray:
+        return np.array(values, dtype=np.float64)
+
+    return ReplicaColumns(
+        name=tuple(row.name for row in rows),
+        pool=np.array([list(pools).index(row.pool) for row in rows], dtype=np.int64),
+        node=np.array(
+            [NO_NODE if row.node is None else list(nodes).index(row.node) for row in rows],
+            dtype=np.int64,
+        ),
+        created_at=floats([at - row.age_s for row in rows]),
+        scheduled_at=floats([at - row.scheduled_age_s for row in rows]),
+        unschedulable_since=floats([at - row.unschedulable_age_s for row in rows]),
+        ready=np.array([not math.isnan(row.ready_age_s) for row in rows], dtype=np.bool_),
+        ready_at=floats([at - row.ready_age_s for row in rows]),
+        deleting=np.array([row.deleting for row in rows], dtype=np.bool_),
+        grace_s=floats([row.grace_s for row in rows]),
+        sampled_at=floats([at - row.sample_age_s for row in rows]),
+        waiting_requests=floats([row.waiting for row in rows]),
+        running_requests=floats([row.running for row in rows]),
+        kv_usage_ratio=floats([row.kv_usage for row in rows]),
+        finished_requests_total=floats([row.finished for row in rows]),
+        prompt_tokens_total=floats([UNKNOWN for _ in rows]),
+        generation_tokens_total=floats([UNKNOWN for _ in rows]),
+        preemptions_total=floats([UNKNOWN for _ in rows]),
+        framebuffer_used_bytes=floats([row.framebuffer_bytes for row in rows]),
+        framebuffer_at=floats([at - row.framebuffer_age_s for row in rows]),
+    )
+
+
+def node_columns(nodes: Sequence[NodeRow]) -> NodeColumns:
+    """Nodes as columns, ordered by name."""
+    nodes = sorted(nodes, key=lambda row: row.name)
+    return NodeColumns(
+        name=tuple(row.name for row in nodes),
+        capacity_type=tuple(row.kind for row in nodes),
+        exists=np.array([row.exists for row in nodes], dtype=np.bool_),
+        ready=np.array([row.ready for row in nodes], dtype=np.bool_),
+        unschedulable=np.array([row.unschedulable for row in nodes], dtype=np.bool_),
+        cordoned_by_us=np.array([row.cordoned_by_us for row in nodes], dtype=np.bool_),
+        gpus_free=np.array([row.gpus_free for row in nodes], dtype=np.float64),
+    )
+
+
+def notice(
+    node: str,
+    *,
+    deadline_at: float | None,
+    noticed_at: float = 0.0,
+    source: str = "aws-node-termination-handler",
+) -> Interruption:
+    """A node that will be taken away."""
+    return Interruption(
+        node=node,
+        kind=InterruptionKind.TERMINATION,
+        source=source,
+        noticed_at=noticed_at,
+        deadline_at=deadline_at,
+    )
+
+
+def lost(node: str, *, noticed_at: float = 0.0) -> Interruption:
+    """A node that is gone or NotReady."""
+    return Interruption(
+        node=node,
+        kind=InterruptionKind.LOST,
+        source="node-status",
+        noticed_at=noticed_at,
+        deadline_at=None,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PoolNow:
+    """What the API server says of one pool, where it is not what the rows say."""
+
+    rolling_out: bool = False
+    gpus_per_replica: int = 1
+    promises: tuple[Promise, ...] = ()
+    promises_readable: bool = True
+
+
+def promised(node: str, replicas: int, *, since: float = 0.0) -> Promise:
+    return Promise(node=node, replicas=replicas, since=since)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """One model's part of an observation."""
+
+    spec: ModelSpec
+    rows: Sequence[Row]
+    current: Mapping[str, int | None] = field(default_factory=dict)
+    pools: Mapping[str, PoolNow] = field(default_factory=dict)
+
+
+def seen(
+    spec: ModelSpec,
+    *groups: Sequence[Row],
+    current: Mapping[str, int | None] | None = None,
+    pools: Mapping[str, PoolNow] | None = None,
+) -> Seen:
+    """One model's part of an observation of several."""
+    rows = [row for rows in groups for row in rows]
+    return Seen(spec=spec, rows=rows, current=current or {}, pools=pools or {})
+
+
+def observed(
+    *parts: Seen,
+    at: float,
+    id: int = 1,  # noqa: A002  the event's own word
+    nodes: Sequence[NodeRow] = (),
+    interruptions: Sequence[Interruption] = (),
+    cluster_age_s: float = 0.0,
+) -> Observed:
+    """One observation of all the models given."""
+    listed = {row.name: row for row in nodes}
+    kinds = {pool.name: pool.capacity_type for part in parts for pool in part.spec.pools}
+    for part in parts:
+        for row in part.rows:
+            if row.node is not None and row.node not in listed:
+                kind = kinds[row.pool]
+                listed[row.node] = NodeRow(name=row.node, kind=None if kind is MIXED else kind)
+    for interruption in interruptions:
+        listed.setdefault(interruption.node, NodeRow(name=interruption.node))
+    names = sorted(listed)
+    return Observed(
+        id=id,
+        at=at,
+        nodes=node_columns(list(listed.values())),
+        interruptions=tuple(sorted(interruptions, key=lambda each: each.node)),
+        models=tuple(
+            _observation(part, at=at, nodes=names)
+            for part in sorted(parts, key=lambda part: part.spec.key)
+        ),
+        cluster_at=at - cluster_age_s,
+    )
+
+
+def _observation(part: Seen, *, at: float, nodes: Sequence[str]) -> ModelObservation:
+    pools = [each.name for each in part.spec.pools]
+    pool_observations = []
+    for name in pools:
+        now = part.pools.get(name, PoolNow())
+        there = sum(row.pool == name and not row.deleting for row in part.rows)
+        pool_observations.append(
+            PoolObservation(
+                name=name,
+                current_replicas=part.current.get(name, there),
+                rolling_out=now.rolling_out,
+                gpus_per_replica=now.gpus_per_replica,
+                promises=now.promises,
+                promises_readable=now.promises_readable,
+            )
+        )
+    return ModelObservation(
+        model=part.spec.key,
+        pools=tuple(pool_observations),
+        replicas=columns(part.rows, at=at, pools=pools, nodes=nodes),
+    )

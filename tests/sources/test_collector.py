@@ -1,0 +1,377 @@
+"""The collector against real servers that are sound, slow, wrong, huge, cut short or absent."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import replace
+
+import pytest
+from aiohttp import web
+
+from autoscaler.core.samples import PodSample
+from autoscaler.settings import EngineType, MetricsSettings, MetricsSource
+from autoscaler.sources.collector import SOURCE_LABELS, Collector
+from autoscaler.sources.feeds import DCGM_PORT, ExporterFeed, PodFeed
+from autoscaler.sources.fetch import BODY_BYTES_MAX
+from autoscaler.sources.outcome import Outcome
+from autoscaler.sources.readings import Readings
+from autoscaler.sources.rounds import FeedReport
+from tests.sources.bodies import page
+from tests.sources.servers import Answer, Pod, body_of, free_port, never, raw, serving
+
+LOADED = page("vllm-0.32.0-loaded")
+PATIENCE_S = 30.0
+"""Of the tests themselves; nothing is measured against it."""
+
+
+def settings(port: int, **changes: object) -> MetricsSettings:
+    return replace(
+        MetricsSettings(
+            model="serving/llama",
+            namespace="serving",
+            engine=EngineType.VLLM,
+            model_names=frozenset(),
+            source=MetricsSource.PODS,
+            port=port,
+            path="/metrics",
+            period_s=0.02,
+            prometheus=None,
+        ),
+        **changes,
+    )
+
+
+def pod(number: int, **changes: object) -> Pod:
+    return replace(Pod(key=("serving", f"pod-{number}"), ip=f"127.0.0.{number}"), **changes)
+
+
+class Watched:
+    """A collector whose rounds can be waited for."""
+
+    def __init__(self, *, deadline_s: float = 5.0, now: Callable[[], float] | None = None) -> None:
+        self.reports: asyncio.Queue[FeedReport] = asyncio.Queue()
+        clock = itertools.count(1000.0, 1.0)
+        self.collector = Collector(
+            now=now or (lambda: next(clock)),
+            deadline_s=deadline_s,
+            on_round=self.reports.put_nowait,
+        )
+
+    async def until(self, wanted: Callable[[FeedReport], bool]) -> FeedReport:
+        async with asyncio.timeout(PATIENCE_S):
+            while True:
+                report = await self.reports.get()
+                if wanted(report):
+                    return report
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        task = asyncio.create_task(self.collector.run())
+        try:
+            yield
+        finally:
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+
+
+async def read_once(
+    port: int, pods: Iterable[Pod], *, deadline_s: float = 10.0
+) -> tuple[dict[str, Outcome], dict[str, str], Readings]:
+    """Read pods once, with a session of the collector's own kind."""
+    readings = Readings()
+    readings.set_targets(pods)
+    feed = PodFeed(settings=settings(port), readings=readings, now=lambda: 100.0)
+    async with Collector(now=lambda: 100.0)._open_session() as session:
+        ended = await feed.read(session, deadline_s=deadline_s)
+    return (
+        {each.target: each.outcome for each in ended},
+        {each.target: each.message for each in ended},
+        readings,
+    )
+
+
+async def test_pods_are_read_all_at_once_and_one_that_never_answers_delays_nobody():
+    both = asyncio.Barrier(2)
+
+    async def waits_for_the_other(_request: web.Request) -> web.StreamResponse:
+        await both.wait()  # only passes when both are asked at the same time
+        return web.Response(body=LOADED)
+
+    answers = {
+        "127.0.0.1": waits_for_the_other,
+        "127.0.0.2": waits_for_the_other,
+        "127.0.0.3": never,
+    }
+    watched = Watched(deadline_s=PATIENCE_S)
+    async with serving(answers) as port:
+        watched.collector.set_models([settings(port, period_s=PATIENCE_S)])
+        watched.collector.set_targets([pod(1), pod(2), pod(3)])
+        async with watched.running(), asyncio.timeout(PATIENCE_S):
+            while len(watched.collector.samples()) < 2:
+                await asyncio.sleep(0)
+            # They are there while the third still hangs: its round is not over.
+            assert watched.reports.empty()
+    assert set(watched.collector.samples()) == {("serving", "pod-1"), ("serving", "pod-2")}
+
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n"
+ANSWERS: list[tuple[str, Answer | bytes | None, Outcome, str]] = [
+    # what the pod does, its answer, the outcome, what is told
+    ("answers", body_of(LOADED), Outcome.READ, ""),
+    ("refuses", None, Outcome.REFUSED, "could not be read"),
+    ("hangs", never, Outcome.TIMED_OUT, "did not answer within"),
+    (
+        "is a proxy's HTML",
+        body_of(b"<html><title>Sign in</title></html>"),
+        Outcome.NOT_METRICS,
+        "Sign in",
+    ),
+    (
+        "says 503",
+        body_of(b"loading", status=503),
+        Outcome.STATUS,
+        "503 Service Unavailable: 'loading'",
+    ),
+    ("says 404", body_of(b'{"detail":"Not Found"}', status=404), Outcome.STATUS, "404"),
+    ("has no such series", body_of(b"python_info 1.0\n"), Outcome.NO_SIGNAL, "no series of vLLM"),
+    ("is empty", body_of(b""), Outcome.NO_SIGNAL, "empty"),
+    ("sends no HTTP", b"SSH-2.0-OpenSSH_9.2\r\n", Outcome.REFUSED, "could not be read"),
+    ("hangs up", b"", Outcome.REFUSED, "could not be read"),
+    (
+        "promises more than it sends",
+        HEAD + b"Content-Length: 60000\r\n\r\n" + LOADED[:40000],
+        Outcome.TRUNCATED,
+        "in the middle of its answer",
+    ),
+    (
+        "stops in the middle of a chunk",
+        HEAD + b"Transfer-Encoding: chunked\r\n\r\nffff\r\n" + LOADED[:40000],
+        Outcome.TRUNCATED,
+        "in the middle of its answer",
+    ),
+    (
+        # Nothing but the closed connection ends it, and it closed too early: 8 of 83 would be read.
+        "closes within a number",
+        HEAD + b"\r\nvllm:num_requests_running 3\nvllm:num_requests_waiting 8",
+        Outcome.TRUNCATED,
+        "in the middle of a line",
+    ),
+    (
+        "redirects",
+        b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n",
+        Outcome.STATUS,
+        "302",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("answer", "outcome", "told"), [row[1:] for row in ANSWERS], ids=[row[0] for row in ANSWERS]
+)
+async def test_how_a_read_ends(answer: Answer | bytes | None, outcome: Outcome, told: str):
+    async with contextlib.AsyncExitStack() as stack:
+        answers = {"127.0.0.1": answer} if callable(answer) else {}
+        port = await stack.enter_async_context(serving(answers))
+        if not answers:
+            # A port of our own, so that nobody else can answer on it meanwhile.
+            port = free_port()
+            if isinstance(answer, bytes):
+                await stack.enter_async_context(raw("127.0.0.1", port, answer))
+        hurried = 0.2 if answer is never else 10.0
+        outcomes, messages, readings = await read_once(port, [pod(1)], deadline_s=hurried)
+    assert outcomes == {"serving/pod-1": outcome}
+    assert told in messages["serving/pod-1"]
+    assert bool(readings.samples()) == (outcome is Outcome.READ)
+
+
+async def test_a_body_without_end_is_cut_off():
+    sent = 0
+
+    async def endless(request: web.Request) -> web.StreamResponse:
+        nonlocal sent
+        response = web.StreamResponse()
+        await response.prepare(request)
+        while True:
+            await response.write(b"# more\n" * 10_000)
+            sent += 70_000
+
+    async with serving({"127.0.0.1": endless}) as port:
+        outcomes, messages, _ = await read_once(port, [pod(1)], deadline_s=PATIENCE_S)
+    assert outcomes == {"serving/pod-1": Outcome.TOO_LARGE}
+    assert str(BODY_BYTES_MAX) in messages["serving/pod-1"]
+    assert sent < 4 * BODY_BYTES_MAX
+
+
+async def test_the_closed_port_of_a_pod_that_still_loads_is_no_error():
+    async with serving({}) as port:
+        outcomes, _, _ = await read_once(port, [pod(1, ready=False)])
+    assert outcomes == {"serving/pod-1": Outcome.NOT_READY}
+
+
+async def test_a_pod_without_an_address_is_not_read():
+    async with serving({"127.0.0.1": body_of(LOADED)}) as port:
+        outcomes, _, _ = await read_once(port, [pod(1, ip="")])
+    assert outcomes == {}
+
+
+async def test_the_last_value_stays_with_its_own_time_while_its_pod_fails():
+    broken = asyncio.Event()
+
+    async def answer(_request: web.Request) -> web.StreamResponse:
+        return web.Response(status=500) if broken.is_set() else web.Response(body=LOADED)
+
+    watched = Watched()
+    async with serving({"127.0.0.1": answer}) as port:
+        watched.collector.set_models([settings(port)])
+        watched.collector.set_targets([pod(1)])
+        async with watched.running():
+            await watched.until(lambda report: report.targets == 1 and not report.failing)
+            broken.set()
+            await watched.until(lambda report: bool(report.failing))
+            before = watched.collector.samples()
+            await watched.until(lambda report: bool(report.failing))
+            assert watched.collector.samples() == before
+            broken.clear()
+            await watched.until(lambda report: not report.failing)
+            after = watched.collector.samples()
+    key = ("serving", "pod-1")
+    assert before[key].sampled_at < after[key].sampled_at
+    assert replace(before[key], sampled_at=0.0) == replace(after[key], sampled_at=0.0)
+    assert watched.collector.outcomes["VLLM", Outcome.STATUS] >= 2
+    assert watched.collector.ages(at=after[key].sampled_at + 7.0) == {"VLLM": 7.0}
+
+
+async def test_a_pod_that_is_gone_or_replaced_leaves_nothing_behind():
+    watched = Watched()
+    async with serving({f"127.0.0.{number}": body_of(LOADED) for number in (1, 2)}) as port:
+        watched.collector.set_models([settings(port)])
+        watched.collector.set_targets([pod(1), pod(2)])
+        async with watched.running():
+            await watched.until(lambda report: report.targets == 2 and not report.failing)
+        watched.collector.set_targets([pod(1, uid="2")])  # a StatefulSet's pod keeps its name
+        assert watched.collector.samples() == {}
+
+
+async def test_an_answer_that_comes_after_its_pod_has_gone_is_dropped():
+    asked, answer_now = asyncio.Event(), asyncio.Event()
+
+    async def late(_request: web.Request) -> web.StreamResponse:
+        asked.set()
+        await answer_now.wait()
+        return web.Response(body=LOADED)
+
+    watched = Watched(deadline_s=PATIENCE_S)
+    async with serving({"127.0.0.1": late}) as port:
+        watched.collector.set_models([settings(port, period_s=PATIENCE_S)])
+        watched.collector.set_targets([pod(1)])
+        async with watched.running():
+            await asked.wait()
+            watched.collector.set_targets([pod(1, uid="2")])
+            answer_now.set()
+            await watched.until(lambda report: report.targets == 1)
+            assert watched.collector.samples() == {}
+
+
+async def test_two_models_of_two_engines_are_read_apart():
+    other = pod(2, model="serving/tgi")
+    watched = Watched()
+    answers = {"127.0.0.1": body_of(LOADED), "127.0.0.2": body_of(page("tgi"))}
+    async with serving(answers) as port:
+        watched.collector.set_models(
+            [settings(port), settings(port, model="serving/tgi", engine=EngineType.TGI)]
+        )
+        watched.collector.set_targets([pod(1), other])
+        async with watched.running():
+            waiting = {"VLLM", "TGI"}
+            while waiting:
+                report = await watched.until(lambda report: report.targets == 1)
+                waiting.discard(report.source)
+            samples = watched.collector.samples()
+    assert samples["serving", "pod-1"].waiting_requests == 8
+    assert samples[other.key].waiting_requests == 7
+
+
+async def test_nothing_is_left_running_or_open_after_shutdown():
+    asked = asyncio.Event()
+
+    async def hangs(request: web.Request) -> web.StreamResponse:
+        asked.set()
+        return await never(request)
+
+    watched = Watched(deadline_s=PATIENCE_S)
+    async with serving({"127.0.0.1": hangs}) as port:
+        watched.collector.set_models([settings(port, period_s=PATIENCE_S)])
+        watched.collector.set_targets([pod(1)])
+        before = asyncio.all_tasks()
+        async with watched.running():
+            await asked.wait()
+        ours = {
+            task
+            for task in asyncio.all_tasks() - before
+            if "autoscaler" in str(task.get_coro().cr_code.co_filename)
+        }
+    assert ours == set()
+
+
+async def test_exporters_are_read_for_pods_and_nodes_and_forgotten_when_gone():
+    exporter = Pod(key=("gpu-operator", "dcgm-1"), ip="127.0.0.1", node="worker-a")
+    holder = replace(pod(1), key=("llm-serving", "llama-8b-7d9c5b6f4-abcde"))
+    readings = Readings()
+    readings.set_targets([holder])
+    readings.set_exporters(["gpu-operator/dcgm-1"])
+    async with (
+        serving({"127.0.0.1": body_of(page("dcgm-exporter"))}) as port,
+        Collector(now=lambda: 100.0)._open_session() as session,
+    ):
+        feed = ExporterFeed(exporters=[exporter], readings=readings, now=lambda: 50.0, port=port)
+        (ended,) = await feed.read(session, deadline_s=PATIENCE_S)
+    assert ended.outcome == Outcome.READ
+    # Only pods that are ours; the node is the exporter's own, whatever its label says.
+    assert {key: s.used_bytes for key, s in readings.framebuffers().items()} == {
+        holder.key: 75186 * 2**20
+    }
+    assert {node: (s.free, s.sampled_at) for node, s in readings.nodes().items()} == {
+        "worker-a": (1, 50.0)
+    }
+    assert len(readings.gpus()) == 5
+    readings.set_exporters([])
+    assert (readings.framebuffers(), readings.nodes(), readings.gpus()) == ({}, {}, [])
+
+
+async def test_the_collector_scrapes_the_exporters_it_is_given():
+    watched = Watched()
+    watched.collector.set_exporters([Pod(key=("gpu", "dcgm-1"), ip="127.0.0.9")])
+    async with watched.running():
+        report = await watched.until(lambda report: report.source == "DCGM")
+    assert report.failing == ("gpu/dcgm-1",)
+    assert f":{DCGM_PORT}/metrics" in report.message
+
+
+def test_a_newer_sample_is_not_replaced_by_an_older_one():
+    readings = Readings()
+    readings.set_targets([pod(1)])
+    for at in (10.0, 30.0, 20.0):
+        readings.put_sample(pod(1), PodSample(sampled_at=at, running_requests=at))
+    assert readings.samples()["serving", "pod-1"].running_requests == 30.0
+
+
+def test_every_pair_of_source_and_outcome_is_counted_from_the_start():
+    outcomes = Collector(now=lambda: 0.0).outcomes
+    assert set(outcomes.values()) == {0}
+    assert len(outcomes) == len(SOURCE_LABELS) * len(Outcome)
+
+
+async def test_the_accept_header_asks_for_the_text_format():
+    seen: list[str] = []
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        seen.append(request.headers["Accept"])
+        return web.Response(body=LOADED)
+
+    async with serving({"127.0.0.1": answer}) as port:
+        await read_once(port, [pod(1)])
+    assert seen == ["text/plain;version=0.0.4, text/plain;q=0.5"]

@@ -1,0 +1,451 @@
+"""Queries, their answers and their headers, against a server that speaks Prometheus's API."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import math
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+from yarl import URL
+
+from autoscaler.errors import SourceError
+from autoscaler.settings import EngineType, MetricsSettings, MetricsSource, PrometheusSettings
+from autoscaler.sources import SOURCES, prometheus
+from autoscaler.sources.collector import Collector
+from autoscaler.sources.feeds import DcgmQueryFeed, Ended, PrometheusFeed
+from autoscaler.sources.outcome import Outcome
+from autoscaler.sources.prometheus import PrometheusClient, read_answer
+from autoscaler.sources.readings import Readings
+from tests.sources.servers import Pod, body_of, never, serving
+
+DEADLINE_S = 10.0
+
+
+def server(port: int, **changes: Any) -> PrometheusSettings:
+    return PrometheusSettings(
+        **{
+            "server_address": f"http://127.0.0.1:{port}",
+            "bearer_token_file": "",
+            "ca_file": "",
+            "headers": (),
+            **changes,
+        }
+    )
+
+
+def series(name: str, *values: tuple[float, str], **labels: str) -> dict[str, Any]:
+    return {"metric": {"__name__": name, **labels}, "values": [[at, value] for at, value in values]}
+
+
+def answer(*result: dict[str, Any], **beside: Any) -> bytes:
+    data = {"resultType": "matrix", "result": list(result)}
+    return json.dumps({"status": "success", "data": data, **beside}).encode()
+
+
+# -- expressions
+
+
+def test_one_expression_asks_for_all_series_of_these_pods_by_name():
+    expression = prometheus.raw_samples(
+        ["vllm:a", "vllm:b"],
+        window_s=60.0,
+        matchers=prometheus.pod_matchers("serving", ["m.0", "m-1"]),
+    )
+    assert expression == (
+        '{__name__=~"vllm:a|vllm:b",namespace="serving",pod=~"m\\\\.0|m\\\\-1"}[60000ms]'
+    )
+
+
+def test_what_stands_in_a_string_cannot_leave_it():
+    (matcher, _) = prometheus.pod_matchers('a"} or vector(1) #\\', [])
+    assert matcher == 'namespace="a\\"} or vector(1) #\\\\"'
+
+
+# -- answers
+
+
+def test_the_newest_sample_counts_with_its_own_time():
+    found = read_answer(
+        answer(
+            series("up", (10.0, "1"), (25.5, "2"), pod="a"),
+            series("up", (11.0, "7"), (26.0, "NaN"), pod="b"),
+            series("down", (12.0, "+Inf"), pod="a"),
+        )
+    )
+    a, b = found.rows("up")
+    assert (a.value, a.at, a.labels) == (2.0, 25.5, {"pod": "a"})
+    assert math.isnan(b.value)  # not the 7 before it
+    assert found.rows("down")[0].value == math.inf
+    assert found.rows("never") == []
+
+
+NO_ANSWERS = [
+    (b"<html>Sign in</html>", Outcome.NOT_METRICS, "Sign in"),
+    (b"", Outcome.NOT_METRICS, "no answer of a Prometheus"),
+    (b"[]", Outcome.NOT_METRICS, "no answer"),
+    (b'{"status":"success"}', Outcome.NOT_METRICS, "no answer"),
+    (b"[" * 100_000, Outcome.NOT_METRICS, "no answer"),
+    (answer()[:-5], Outcome.NOT_METRICS, "no answer"),
+    (answer(series("up")), Outcome.NOT_METRICS, "no answer"),
+    (answer(series("up", (1.0, "one"))), Outcome.NOT_METRICS, "no answer"),
+    (
+        b'{"status":"success","data":{"resultType":"vector","result":[]}}',
+        Outcome.NOT_METRICS,
+        "a vector came",
+    ),
+    (
+        b'{"status":"error","errorType":"bad_data","error":"parse error at char 3"}',
+        Outcome.STATUS,
+        "bad_data: parse error at char 3",
+    ),
+]
+
+
+@pytest.mark.parametrize(("body", "outcome", "told"), NO_ANSWERS)
+def test_what_is_no_answer_says_what_came(body: bytes, outcome: Outcome, told: str):
+    with pytest.raises(SourceError, match=told) as caught:
+        read_answer(body)
+    assert caught.value.outcome == outcome
+
+
+# -- over HTTP
+
+
+async def ask(settings: PrometheusSettings, *, deadline_s: float = DEADLINE_S) -> prometheus.Answer:
+    client = PrometheusClient(settings)
+    async with Collector(now=lambda: 0.0)._open_session() as session:
+        return await client.query(session, "up[60s]", deadline_s=deadline_s)
+
+
+async def test_a_query_is_posted_below_the_server_s_path_with_headers_and_the_token_of_now(
+    tmp_path: Path,
+):
+    seen: list[tuple[str, str, str, dict[str, str]]] = []
+
+    async def tells(request: web.Request) -> web.StreamResponse:
+        form = {key: str(value) for key, value in (await request.post()).items()}
+        seen.append(
+            (
+                request.method,
+                request.headers["Authorization"],
+                request.headers["X-Scope-OrgID"],
+                form,
+            )
+        )
+        return web.Response(body=answer(), content_type="application/json")
+
+    token = tmp_path / "token"
+    token.write_text("first\n")
+    async with serving({"127.0.0.1": tells}, path="/prom/api/v1/query") as port:
+        settings = server(
+            port,
+            server_address=f"http://127.0.0.1:{port}/prom",
+            bearer_token_file=str(token),
+            headers=(("X-Scope-OrgID", "team-a"),),
+        )
+        client = PrometheusClient(settings)
+        async with Collector(now=lambda: 0.0)._open_session() as session:
+            await client.query(session, "up[60s]", deadline_s=2.5)
+            token.write_text("second\n")
+            await client.query(session, "up[60s]", deadline_s=DEADLINE_S)
+    assert [(method, authorization) for method, authorization, *_ in seen] == [
+        ("POST", "Bearer first"),
+        ("POST", "Bearer second"),
+    ]
+    assert seen[0][2:] == ("team-a", {"query": "up[60s]", "timeout": "2500ms"})
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"bearer_token_file": "/nowhere/token"}, "bearer token cannot be read"),
+        ({"ca_file": "/nowhere/ca.crt"}, "CA file /nowhere/ca.crt cannot be loaded"),
+        ({"ca_file": __file__}, "cannot be loaded"),
+    ],
+)
+async def test_what_is_missing_on_our_side_is_told(changes: dict[str, str], told: str):
+    with pytest.raises(SourceError, match=told):
+        await ask(server(1, **changes))
+
+
+async def test_the_reason_of_a_refused_query_is_told():
+    body = b'{"status":"error","errorType":"bad_data","error":"unexpected {"}'
+    refuses = body_of(body, status=400, content_type="application/json")
+    async with serving({"127.0.0.1": refuses}, path="/api/v1/query") as port:
+        with pytest.raises(SourceError, match=r"bad_data: unexpected \{"):
+            await ask(server(port))
+
+
+@pytest.mark.parametrize(
+    ("respond", "outcome", "told"),
+    [
+        (body_of(b"no token", status=401), Outcome.STATUS, "401 Unauthorized: 'no token'"),
+        (body_of(b"<html>", status=502), Outcome.STATUS, "502"),
+        (never, Outcome.TIMED_OUT, "did not answer within 0.2 s"),
+    ],
+)
+async def test_a_server_that_does_not_answer_is_a_gap(respond: Any, outcome: Outcome, told: str):
+    async with serving({"127.0.0.1": respond}, path="/api/v1/query") as port:
+        with pytest.raises(SourceError, match=told) as caught:
+            await ask(server(port), deadline_s=0.2 if respond is never else DEADLINE_S)
+    assert caught.value.outcome == outcome
+
+
+# -- TLS
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ssl.SSLContext]:
+    """Make a certificate for 127.0.0.1 that only its own file vouches for."""
+    import shutil
+    import subprocess
+
+    from tests.require import require
+
+    openssl = shutil.which("openssl")
+    require("openssl", openssl, "no openssl to make a certificate with")
+    folder = tmp_path_factory.mktemp("tls")
+    certificate, key = folder / "ca.crt", folder / "tls.key"
+    subprocess.run(
+        [
+            str(openssl), "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
+            "-nodes", "-days", "2", "-subj", "/CN=prometheus", "-addext", "subjectAltName=IP:127.0.0.1",
+            "-keyout", str(key), "-out", str(certificate),
+        ],
+        check=True,
+        capture_output=True,
+    )  # fmt: skip
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate, key)
+    return certificate, context
+
+
+async def test_a_ca_file_is_what_is_trusted_and_is_loaded_again_when_it_changes(
+    authority: tuple[Path, ssl.SSLContext], tmp_path: Path
+):
+    certificate, context = authority
+    app = web.Application()
+    app.router.add_post("/api/v1/query", body_of(answer(), content_type="application/json"))
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context)
+    await site.start()
+    address = f"https://127.0.0.1:{runner.addresses[0][1]}"
+    try:
+        with pytest.raises(SourceError, match="certificate verify failed"):
+            await ask(server(0, server_address=address))
+        ca_file = tmp_path / "ca.crt"
+        ca_file.write_text("rotating\n")
+        client = PrometheusClient(server(0, server_address=address, ca_file=str(ca_file)))
+        async with Collector(now=lambda: 0.0)._open_session() as session:
+            with pytest.raises(SourceError, match="cannot be loaded"):
+                await client.query(session, "up[60s]", deadline_s=DEADLINE_S)
+            ca_file.write_bytes(certificate.read_bytes())
+            found = await client.query(session, "up[60s]", deadline_s=DEADLINE_S)
+            assert found.by_name == {}
+            loaded = client._context()
+            assert client._context() is loaded  # not loaded for every query
+    finally:
+        await runner.cleanup()
+
+
+# -- feeds
+
+
+def metrics(port: int, *, engine: EngineType = EngineType.VLLM, **changes: Any) -> MetricsSettings:
+    return MetricsSettings(
+        **{
+            "model": "serving/llama",
+            "namespace": "serving",
+            "engine": engine,
+            "model_names": frozenset(),
+            "source": MetricsSource.PROMETHEUS,
+            "port": 8000,
+            "path": "/metrics",
+            "period_s": 15.0,
+            "prometheus": server(port),
+            **changes,
+        }
+    )
+
+
+async def read_feed(
+    result: Callable[[str], bytes], pods: list[Pod], **changes: Any
+) -> tuple[list[Ended], Readings, list[str]]:
+    asked: list[str] = []
+
+    async def answers(request: web.Request) -> web.StreamResponse:
+        asked.append(str((await request.post())["query"]))
+        return web.Response(body=result(asked[-1]), content_type="application/json")
+
+    readings = Readings()
+    readings.set_targets(pods)
+    async with (
+        serving({"127.0.0.1": answers}, path="/api/v1/query") as port,
+        Collector(now=lambda: 0.0)._open_session() as session,
+    ):
+        settings = metrics(port, **changes)
+        assert settings.prometheus is not None
+        feed = PrometheusFeed(
+            settings=settings,
+            client=PrometheusClient(settings.prometheus),
+            readings=readings,
+            now=lambda: 100.0,
+        )
+        ended = await feed.read(session, deadline_s=DEADLINE_S)
+    return ended, readings, asked
+
+
+def vllm(pod: str, at: float, *, waiting: str = "3", **labels: str) -> list[dict[str, Any]]:
+    common = {"namespace": "serving", "pod": pod, "engine": "0", "model_name": "llama", **labels}
+    return [
+        series("vllm:num_requests_running", (at - 15, "1"), (at, "2"), **common),
+        series("vllm:num_requests_waiting", (at - 15, "1"), (at, waiting), **common),
+        series("vllm:kv_cache_usage_perc", (at, "0.5"), **common),
+        series("vllm:request_success_total", (at, "10"), finished_reason="stop", **common),
+        series("vllm:request_success_total", (at, "1"), finished_reason="abort", **common),
+    ]
+
+
+def a_pod(name: str, **changes: Any) -> Pod:
+    return Pod(**{"key": ("serving", name), "ip": "127.0.0.1", **changes})
+
+
+async def test_one_query_serves_all_pods_of_a_model_each_with_its_own_time():
+    pods = [a_pod("a"), a_pod("b"), a_pod("silent"), a_pod("loading", ready=False)]
+    ended, readings, asked = await read_feed(
+        lambda _: answer(*vllm("a", 95.0), *vllm("b", 80.0), *vllm("stranger", 99.0)), pods
+    )
+    assert len(asked) == 1
+    assert all(name in asked[0] for name in SOURCES["VLLM"].names)
+    samples = readings.samples()
+    assert set(samples) == {("serving", "a"), ("serving", "b")}
+    assert (samples["serving", "a"].sampled_at, samples["serving", "b"].sampled_at) == (95.0, 80.0)
+    assert samples["serving", "a"].running_requests == 2
+    assert samples["serving", "a"].finished_requests_total == 11
+    assert {each.target: each.outcome for each in ended[1:]} == {
+        "serving/a": Outcome.READ,
+        "serving/b": Outcome.READ,
+        "serving/silent": Outcome.NO_SIGNAL,
+        "serving/loading": Outcome.NOT_READY,
+    }
+
+
+async def test_a_sample_from_the_server_s_future_is_not_younger_than_now():
+    _, readings, _ = await read_feed(lambda _: answer(*vllm("a", 107.0)), [a_pod("a")])
+    assert readings.samples()["serving", "a"].sampled_at == 100.0
+
+
+async def test_nan_is_unknown_and_model_names_restrict():
+    _, readings, _ = await read_feed(
+        lambda _: answer(
+            *vllm("a", 95.0, waiting="NaN"), *vllm("a", 95.0, waiting="50", model_name="other")
+        ),
+        [a_pod("a")],
+        model_names=frozenset({"llama"}),
+    )
+    sample = readings.samples()["serving", "a"]
+    assert sample.waiting_requests is None
+    assert sample.running_requests == 2
+
+
+async def test_an_empty_answer_is_no_demand_of_zero():
+    ended, readings, _ = await read_feed(lambda _: answer(), [a_pod("a")])
+    assert readings.samples() == {}
+    assert ended[1].outcome == Outcome.NO_SIGNAL
+    assert "no recent sample" in ended[1].message
+
+
+async def test_warnings_of_a_partial_answer_are_kept():
+    ended, _, _ = await read_feed(
+        lambda _: answer(*vllm("a", 95.0), warnings=["store b timed out"], infos=["not a counter"]),
+        [a_pod("a")],
+    )
+    assert ended[0].warnings == ("store b timed out", "not a counter")
+
+
+async def test_an_error_of_the_server_is_one_error_not_one_a_pod():
+    ended, _, _ = await read_feed(lambda _: b"<html>", [a_pod(name) for name in "abc"])
+    assert [each.outcome for each in ended] == [Outcome.NOT_METRICS]
+    assert URL(ended[0].target).host == "127.0.0.1"
+
+
+async def test_hundreds_of_pods_are_asked_for_in_a_few_queries():
+    pods = [a_pod(f"pod-{number}") for number in range(prometheus.PODS_PER_QUERY * 2 + 1)]
+    _, _, asked = await read_feed(lambda _: answer(), pods)
+    assert len(asked) == 3
+
+
+async def test_without_targets_nothing_is_asked():
+    ended, _, asked = await read_feed(lambda _: answer(), [])
+    assert (ended, asked) == ([], [])
+
+
+async def read_dcgm(body: bytes) -> tuple[list[Ended], Readings]:
+    readings = Readings()
+    readings.set_targets([a_pod("a")])
+    readings.set_exporters(["DCGM"])
+    respond = body_of(body, content_type="application/json")
+    async with (
+        serving({"127.0.0.1": respond}, path="/api/v1/query") as port,
+        Collector(now=lambda: 0.0)._open_session() as session,
+    ):
+        client = PrometheusClient(server(port))
+        feed = DcgmQueryFeed(name="DCGM", client=client, readings=readings, now=lambda: 100.0)
+        return await feed.read(session, deadline_s=DEADLINE_S), readings
+
+
+async def test_gpus_are_read_through_prometheus_likewise():
+    gpu = {"Hostname": "n1", "pod": "nvidia-dcgm-exporter-x", "namespace": "gpu-operator"}
+    held = {**gpu, "UUID": "GPU-0", "exported_namespace": "serving", "exported_pod": "a"}
+    ended, readings = await read_dcgm(
+        answer(
+            series("DCGM_FI_DEV_FB_USED", (70.0, "1000"), **held),
+            series("DCGM_FI_DEV_FB_USED", (70.0, "3"), UUID="GPU-1", **gpu),
+        )
+    )
+    assert ended[0].outcome == Outcome.READ
+    assert readings.framebuffers()["serving", "a"].used_bytes == 1000 * 2**20
+    assert readings.framebuffers()["serving", "a"].sampled_at == 70.0
+    assert readings.nodes()["n1"].free == 1
+
+
+async def test_a_cluster_without_dcgm_is_no_error_and_knows_nothing():
+    ended, readings = await read_dcgm(answer())
+    assert ended[0].outcome == Outcome.READ
+    assert (readings.framebuffers(), readings.nodes()) == ({}, {})
+
+
+async def test_models_of_one_server_ask_it_for_gpus_once():
+    reports: asyncio.Queue[Any] = asyncio.Queue()
+    collector = Collector(now=lambda: 100.0, on_round=reports.put_nowait)
+    respond = body_of(answer(), content_type="application/json")
+    async with serving({"127.0.0.1": respond}, path="/api/v1/query") as port:
+        tenant = server(port, headers=(("X-Scope-OrgID", "b"),))
+        collector.set_models(
+            [
+                metrics(port),
+                metrics(port, model="serving/second"),
+                metrics(port, model="serving/tenant", prometheus=tenant),
+            ]
+        )
+        task = asyncio.create_task(collector.run())
+        async with asyncio.timeout(30.0):
+            names = {(await reports.get()).name for _ in range(5)}
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+    assert names == {
+        "Prometheus for serving/llama",
+        "Prometheus for serving/second",
+        "Prometheus for serving/tenant",
+        "DCGM through the Prometheus of serving/llama",
+        "DCGM through the Prometheus of serving/tenant",
+    }

@@ -6,8 +6,7 @@ serves; one that no node was found for costs nothing.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from simulations.local_cluster.nodes import CAPACITY_TYPE_LABEL
@@ -16,7 +15,7 @@ from simulations.local_cluster.store import Store
 
 @dataclass(slots=True, kw_only=True)
 class Stay:
-    """One pod on one node; moments are of the event loop's clock."""
+    """One pod on one node; moments are of the bill's clock."""
 
     capacity_type: str
     """`spot` or `on-demand`, of its node when it was bound."""
@@ -29,6 +28,8 @@ class Bill:
     """Follows the pods of a store."""
 
     store: Store
+    now: Callable[[], float]
+    """Seconds, on any clock."""
     stays: dict[str, Stay] = field(default_factory=dict)
     """By the pod's uid."""
 
@@ -41,7 +42,7 @@ class Bill:
 
     def note(self) -> None:
         """Take in what has changed."""
-        at = asyncio.get_running_loop().time()
+        at = self.now()
         bound = {
             pod["metadata"]["uid"]: str(pod["spec"]["nodeName"])
             for pod in self.store.all("pods")

@@ -120,7 +120,7 @@ class Demo:
         async with self._stage() as (cluster, service, daemon):
             await daemon.ready(timeout_s=_READY_S)
             await cluster.until(lambda: bool(service.routes.endpoints), timeout_s=_READY_S)
-            bill, reclaim = Bill(cluster.store), Reclaim(cluster, self.scenario)
+            bill, reclaim = Bill(cluster.store, now=loop.time), Reclaim(cluster, self.scenario)
             load.url = service.url
             began_at = loop.time()
             async with asyncio.TaskGroup() as group:

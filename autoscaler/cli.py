@@ -124,6 +124,7 @@ def _cluster_options(command: Callable[..., None]) -> Callable[..., None]:
     help="debug has a line for every decision, also when nothing changed.",
 )
 def run(
+    *,
     config: Path,
     dry_run: bool,
     record: Path | None,
@@ -283,9 +284,7 @@ def _report_json(report: SegmentReport) -> dict[str, Any]:
 
 
 @cli.command()
-@click.argument(
-    "traces", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="TRACE..."
-)
+@click.argument("traces", nargs=-1, required=True, metavar="TRACE...")
 @click.option(
     "--policy",
     "policies",
@@ -324,9 +323,16 @@ def _report_json(report: SegmentReport) -> dict[str, Any]:
     "--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="Runs each."
 )
 @click.option(
-    "--spot", type=click.Path(path_type=Path), help="A trace of spot capacity: losses of nodes."
+    "--spot", metavar="TRACE", help="A recording of a spot market; on-demand nodes only by default."
 )
-@click.option("--spot-lead", metavar="SECONDS", help="From notice to loss.")
+@click.option(
+    "--spot-lead",
+    type=click.FloatRange(min=0),
+    default=120.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="From the notice to the loss of a spot node.",
+)
 @click.option(
     "-o",
     "output",
@@ -335,7 +341,8 @@ def _report_json(report: SegmentReport) -> dict[str, Any]:
     show_default=True,
 )
 def simulate(
-    traces: tuple[Path, ...],
+    *,
+    traces: tuple[str, ...],
     policies: tuple[str, ...],
     profile: str,
     cold_start: str,
@@ -343,8 +350,8 @@ def simulate(
     objective: str,
     max_replicas: int | None,
     seeds: int,
-    spot: Path | None,
-    spot_lead: str | None,
+    spot: str | None,
+    spot_lead: float,
     output: str,
 ) -> None:
     """Replay traffic through policies and say what each would have served, lost and cost."""

@@ -86,6 +86,7 @@ def _cluster_options(command: Callable[..., None]) -> Callable[..., None]:
 )
 @click.option(
     "--tick-seconds",
+    "--tick",
     type=click.FloatRange(0.1, 60),
     default=5.0,
     show_default=True,

@@ -125,35 +125,19 @@ class Report(Levels):
         return tuple(reasons)
 
     def models(self) -> dict[str, Any]:
-        """The last decisions, with the pools' capacity types, and the sources."""
+        """The last decision of each model, with what is asked of it; and the sources."""
         fleet = self._fleet
+        problems = self.unready()
         return {
             "at": self._clock.now(),
             "decided_at": self._decided_at,
             "version": __version__,
-            "ready": not self.unready(),
-            "problems": list(self.unready()),
+            "ready": not problems,
+            "problems": list(problems),
             "models": [
-                {
-                    "model": model.key,
-                    "mode": str(model.mode),
-                    "pause": str(model.pause),
-                    "pools": [
-                        {
-                            "pool": pool.name,
-                            "target": str(pool.target),
-                            "capacity_type": str(pool.capacity_type),
-                            "price_usd_per_hour": pool.price_usd_per_hour,
-                        }
-                        for pool in model.pools
-                    ],
-                    "min_replicas": model.min_replicas,
-                    "max_replicas": model.max_replicas,
-                    "decision": decision_to_builtins(self._decisions[model.key])
-                    if model.key in self._decisions
-                    else None,
-                }
+                {**decision_to_builtins(self._decisions[model.key]), "spec": _asked(model)}
                 for model in (fleet.models if fleet else ())
+                if model.key in self._decisions
             ],
             "sources": self._world.sources(),
         }
@@ -305,6 +289,25 @@ class Report(Levels):
         else:
             self._endings[key] = said
         return repeated
+
+
+def _asked(model: ModelSpec) -> dict[str, Any]:
+    """What a reader of a decision needs of the specification."""
+    return {
+        "mode": str(model.mode),
+        "pause": str(model.pause),
+        "min_replicas": model.min_replicas,
+        "max_replicas": model.max_replicas,
+        "pools": [
+            {
+                "pool": pool.name,
+                "target": str(pool.target),
+                "capacity_type": str(pool.capacity_type),
+                "price_usd_per_hour": pool.price_usd_per_hour,
+            }
+            for pool in model.pools
+        ],
+    }
 
 
 def _model_values(model: ModelSpec, decision: Decision) -> Iterator[Value]:

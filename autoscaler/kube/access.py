@@ -59,22 +59,26 @@ class Access:
         if self._age_s() >= RENEW_EVERY_S:
             await self._read(older_than_s=RENEW_EVERY_S)
 
-    async def renew(self) -> bool:
-        """After a 401: read the token again at once; whether it is another one."""
-        return await self._read(older_than_s=RENEW_PAUSE_S)
+    async def renew(self, rejected: str | None) -> bool:
+        """After a 401: read the token again at once; whether it is another than that rejected."""
+        await self._read(older_than_s=RENEW_PAUSE_S)
+        return self.token != rejected
+
+    @property
+    def token(self) -> str | None:
+        """The Authorization header that goes with each call; None: there is none."""
+        token: str | None = self.configuration.api_key.get("BearerToken")
+        return token
 
     def _age_s(self) -> float:
         return asyncio.get_running_loop().time() - self._renewed_at
 
-    async def _read(self, *, older_than_s: float) -> bool:
-        read_token = self.read_token
-        if read_token is None:
-            return False
+    async def _read(self, *, older_than_s: float) -> None:
+        if self.read_token is None:
+            return
         async with self._lock:
-            before = self.configuration.api_key.get("BearerToken")
             if self._age_s() >= older_than_s:
-                await self._read_once(read_token)
-            return bool(self.configuration.api_key.get("BearerToken") != before)
+                await self._read_once(self.read_token)
 
     async def _read_once(self, read_token: ReadToken) -> None:
         from kubernetes_asyncio.config import ConfigException  # noqa: PLC0415  see client.connect

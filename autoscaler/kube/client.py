@@ -161,7 +161,8 @@ class Client:
         timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109  aiohttp's own, not a deadline of ours
     ) -> aiohttp.ClientResponse:
         response = await self._request(verb, path, query, body, content_type, timeout)
-        if response.status == _UNAUTHORIZED and await self._access.renew():
+        sent = response.request_info.headers.get("Authorization")
+        if response.status == _UNAUTHORIZED and await self._access.renew(sent):
             # a token that ran out between two refreshes: once more with a new one
             response.release()
             response = await self._request(verb, path, query, body, content_type, timeout)

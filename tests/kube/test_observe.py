@@ -1,0 +1,560 @@
+"""The observation, through real watches: what each column says, whose each pod is, who is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import math
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+
+from autoscaler.core.commands import FALLBACK_ANNOTATION
+from autoscaler.core.samples import FramebufferSample, NodeGpuSample, PodKey, PodSample
+from autoscaler.core.spec import FleetSpec
+from autoscaler.core.state import (
+    NO_NODE,
+    CapacityType,
+    Interruption,
+    InterruptionKind,
+    ModelObservation,
+    Promise,
+)
+from autoscaler.interruptions.node_marks import read_marks
+from autoscaler.kube.caches import PodSelector
+from autoscaler.kube.client import Client
+from autoscaler.kube.observe import Cluster, ClusterObservation
+from tests.kube.api_server import Held, ScriptedServer, refuse
+from tests.kube.scene import (
+    CREATED_AT,
+    Json,
+    deployment,
+    fleet,
+    model,
+    node,
+    pod,
+    replica_set,
+)
+
+AT = CREATED_AT + 600
+SPOT_ITN = {"key": "aws-node-termination-handler/spot-itn", "value": "x", "effect": "NoSchedule"}
+SPOT = {"karpenter.sh/capacity-type": "spot"}
+
+
+class Scene:
+    """A cluster that is watched, with a clock that the test moves."""
+
+    def __init__(
+        self, server: ScriptedServer, client: Client, spec: FleetSpec, **more: Any
+    ) -> None:
+        self.at = AT
+        self.held = Held(server)
+        self.server = server
+        self.spec = spec
+        self.noticed: list[Interruption] = []
+        self.cluster = Cluster(
+            client,
+            spec,
+            marks=read_marks,
+            now=lambda: self.at,
+            on_notice=self.noticed.append,
+            **more,
+        )
+
+    def observe(
+        self,
+        *,
+        samples: Mapping[PodKey, PodSample] | None = None,
+        framebuffers: Mapping[PodKey, FramebufferSample] | None = None,
+        gpus: Mapping[str, NodeGpuSample] | None = None,
+    ) -> ClusterObservation:
+        return self.cluster.observe(
+            at=self.at,
+            fleet=self.spec,
+            samples=samples or {},
+            framebuffers=framebuffers or {},
+            gpus=gpus or {},
+        )
+
+    @property
+    def model(self) -> ModelObservation:
+        return self.observe().models[0]
+
+    async def until(self, holds: Callable[[], bool]) -> None:
+        async with asyncio.timeout(60):
+            while not holds():
+                await asyncio.sleep(0.001)
+
+    async def pods(self, count: int) -> None:
+        await self.until(lambda: len(self.model.replicas) == count)
+
+
+@pytest.fixture
+async def begin(server: ScriptedServer, client: Client) -> AsyncIterator[Callable[..., Any]]:
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def start(spec: FleetSpec, *items: Json, **more: Any) -> Scene:
+            scene = Scene(server, client, spec, **more)
+            scene.held.put(*items)
+            running = asyncio.create_task(scene.cluster.run())
+
+            async def stop() -> None:
+                running.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await running
+
+            stack.push_async_callback(stop)
+            async with asyncio.timeout(60):
+                await scene.cluster.wait_synced()
+            return scene
+
+        yield start
+
+
+Begin = Callable[..., Any]
+
+
+async def test_columns_of_replicas_in_order_of_pool_and_name(begin: Begin):
+    scene = await begin(
+        fleet("llama", "spot"),
+        deployment("llama", replicas=3),
+        deployment("spot", replicas=1),
+        replica_set("llama-1", owner="llama"),
+        replica_set("spot-1", owner="spot"),
+        node("n1", labels={"karpenter.sh/capacity-type": "on-demand"}),
+        node("n2", labels=SPOT, unschedulable=True),
+        node("other"),
+        pod("llama-b", owner="llama-1", node="n1", ready_since="2026-03-01T12:02:00Z"),
+        pod("llama-a", owner="llama-1", unschedulable_since="2026-03-01T12:01:00Z"),
+        pod("llama-c", owner="llama-1", node="n1", deleting=True, grace_s=None),
+        pod("spot-z", owner="spot-1", node="n2"),
+    )
+    seen = scene.observe()
+    assert seen.nodes.name == ("n1", "n2"), "a node with nothing of ours is left out"
+    assert seen.nodes.capacity_type == (CapacityType.ON_DEMAND, CapacityType.SPOT)
+    assert seen.nodes.unschedulable.tolist() == [False, True]
+    assert seen.nodes.ready.all()
+    assert seen.nodes.exists.all()
+    assert np.isnan(seen.nodes.gpus_free).all()
+    assert seen.interruptions == ()
+    (observed,) = seen.models
+    assert observed.model == "serving/llama"
+    assert [(p.name, p.current_replicas, p.gpus_per_replica) for p in observed.pools] == [
+        ("llama", 3, 1),
+        ("spot", 1, 1),
+    ]
+    replicas = observed.replicas
+    assert replicas.name == ("llama-a", "llama-b", "llama-c", "spot-z")
+    assert replicas.pool.tolist() == [0, 0, 0, 1]
+    assert replicas.node.tolist() == [NO_NODE, 0, 0, 1]
+    assert replicas.created_at.tolist() == [CREATED_AT] * 4
+    assert replicas.ready.tolist() == [False, True, False, False]
+    assert replicas.deleting.tolist() == [False, False, True, False]
+    assert replicas.grace_s.tolist() == [60.0, 60.0, 30.0, 60.0]
+    nan = math.nan
+    np.testing.assert_equal(replicas.scheduled_at, [nan, *[CREATED_AT + 5] * 3])
+    np.testing.assert_equal(replicas.ready_at, [nan, CREATED_AT + 120, nan, nan])
+    np.testing.assert_equal(replicas.unschedulable_since, [CREATED_AT + 60, nan, nan, nan])
+    np.testing.assert_equal(replicas.sampled_at, [nan] * 4)
+
+
+async def test_samples_take_their_rows_and_what_is_unknown_is_nan(begin: Begin):
+    scene = await begin(
+        fleet("llama"),
+        deployment("llama"),
+        replica_set("llama-1", owner="llama"),
+        node("n1"),
+        pod("llama-a", owner="llama-1", node="n1"),
+        pod("llama-b", owner="llama-1", node="n1"),
+    )
+    sample = PodSample(
+        sampled_at=AT - 2,
+        waiting_requests=3.0,
+        running_requests=None,
+        kv_usage_ratio=0.5,
+        finished_requests_total=100.0,
+        prompt_tokens_total=5e6,
+        generation_tokens_total=2e6,
+        preemptions_total=1.0,
+    )
+    ghost = PodSample(sampled_at=AT, waiting_requests=1e9)
+    seen = scene.observe(
+        samples={
+            ("serving", "llama-b"): sample,
+            ("serving", "gone"): ghost,
+            ("x", "llama-a"): ghost,
+        },
+        framebuffers={
+            ("serving", "llama-a"): FramebufferSample(sampled_at=AT - 9, used_bytes=4e10)
+        },
+    )
+    replicas, nan = seen.models[0].replicas, math.nan
+    np.testing.assert_equal(replicas.sampled_at, [nan, AT - 2])
+    np.testing.assert_equal(replicas.waiting_requests, [nan, 3.0])
+    np.testing.assert_equal(replicas.running_requests, [nan, nan])
+    np.testing.assert_equal(replicas.kv_usage_ratio, [nan, 0.5])
+    np.testing.assert_equal(replicas.finished_requests_total, [nan, 100.0])
+    np.testing.assert_equal(replicas.prompt_tokens_total, [nan, 5e6])
+    np.testing.assert_equal(replicas.generation_tokens_total, [nan, 2e6])
+    np.testing.assert_equal(replicas.preemptions_total, [nan, 1.0])
+    np.testing.assert_equal(replicas.framebuffer_used_bytes, [4e10, nan])
+    np.testing.assert_equal(replicas.framebuffer_at, [AT - 9, nan])
+
+
+async def test_free_gpus_of_all_nodes_that_tell_while_they_are_fresh(begin: Begin):
+    """An empty node is where the next start goes: it must be seen."""
+    scene = await begin(
+        fleet("llama"),
+        deployment("llama"),
+        replica_set("llama-1", owner="llama"),
+        node("busy"),
+        node("empty", labels=SPOT),
+        node("silent"),
+        pod("llama-a", owner="llama-1", node="busy"),
+    )
+    gpus = {
+        "busy": NodeGpuSample(sampled_at=AT - 300, free=1),
+        "empty": NodeGpuSample(sampled_at=AT - 5, free=4),
+        "no-such-node": NodeGpuSample(sampled_at=AT, free=8),
+    }
+    nodes = scene.observe(gpus=gpus).nodes
+    assert nodes.name == ("busy", "empty")
+    np.testing.assert_equal(nodes.gpus_free, [math.nan, 4.0])
+    assert nodes.capacity_type == (None, CapacityType.SPOT)
+
+
+async def test_owners_tell_pods_apart_that_share_their_labels(begin: Begin):
+    """All pods here carry app=llama: selectors would count each of them for both pools."""
+    scene = await begin(
+        fleet("llama", "spot"),
+        deployment("llama"),
+        deployment("spot"),
+        deployment("unmanaged"),
+        replica_set("llama-old", owner="llama"),
+        replica_set("llama-new", owner="llama"),
+        replica_set("spot-1", owner="spot"),
+        replica_set("unmanaged-1", owner="unmanaged"),
+        pod("llama-old-x", owner="llama-old"),
+        pod("llama-new-x", owner="llama-new"),
+        pod("spot-1-x", owner="spot-1"),
+        pod("unmanaged-1-x", owner="unmanaged-1"),
+        pod("orphan", owner="no-such-set"),
+    )
+    replicas = scene.model.replicas
+    assert replicas.name == ("llama-new-x", "llama-old-x", "spot-1-x")
+    assert replicas.pool.tolist() == [0, 0, 1]
+
+
+async def test_pods_that_ended_are_no_replicas(begin: Begin):
+    scene = await begin(
+        fleet("llama"),
+        deployment("llama"),
+        replica_set("llama-1", owner="llama"),
+        node("n"),
+        pod("failed", owner="llama-1", node="n", phase="Failed"),
+        pod("done", owner="llama-1", node="n", phase="Succeeded"),
+        pod("lost-touch", owner="llama-1", node="n", phase="Unknown"),
+    )
+    assert scene.model.replicas.name == ("lost-touch",)
+    assert [t.key[1] for t in scene.cluster.scrape_targets(scene.spec)] == ["lost-touch"]
+
+
+async def test_a_target_that_is_not_there_is_unknown_not_zero(begin: Begin):
+    scene = await begin(fleet("llama", "missing"), deployment("llama", replicas=0))
+    here, missing = scene.model.pools
+    assert here.current_replicas == 0
+    assert missing.current_replicas is None
+
+
+async def test_promises_and_what_cannot_be_read_of_them(begin: Begin):
+    text = json.dumps([{"node": "n", "replicas": 2, "since": AT}])
+    scene = await begin(
+        fleet("llama", "broken"),
+        deployment("llama", annotations={FALLBACK_ANNOTATION: text}),
+        deployment("broken", annotations={FALLBACK_ANNOTATION: "by hand"}),
+    )
+    llama, broken = scene.model.pools
+    assert llama.promises == (Promise(node="n", replicas=2, since=AT),)
+    assert llama.promises_readable
+    assert broken.promises == ()
+    assert not broken.promises_readable
+
+
+async def test_gpus_behind_claims_are_said_to_be_unknown(begin: Begin):
+    spec = {"containers": [{"name": "vllm"}], "resourceClaims": [{"name": "gpu"}]}
+    scene = await begin(fleet("llama"), deployment("llama", pod_spec=spec))
+    assert scene.model.pools[0].gpus_per_replica == 0
+    (problem,) = scene.cluster.problems()
+    assert "Deployment/serving/llama" in problem
+    assert "resource claims" in problem
+
+
+async def test_two_models_in_two_namespaces_and_a_change_of_them(begin: Begin):
+    one, two = model("llama"), model("qwen", namespace="other", name="qwen")
+    scene = await begin(
+        FleetSpec(models=(two, one)),
+        deployment("llama"),
+        deployment("qwen", namespace="other"),
+        replica_set("llama-1", owner="llama"),
+        replica_set("qwen-1", owner="qwen", namespace="other"),
+        pod("llama-a", owner="llama-1"),
+        pod("qwen-a", owner="qwen-1", namespace="other"),
+    )
+    assert [m.model for m in scene.observe().models] == ["other/qwen", "serving/llama"]
+    assert [m.replicas.name for m in scene.observe().models] == [("qwen-a",), ("llama-a",)]
+    asked = {r.path for r in scene.server.requests}
+    assert "/api/v1/namespaces/other/pods" in asked
+    assert "/api/v1/pods" not in asked, "only the namespaces in use are read"
+
+    third = model("phi", namespace="third", name="phi")
+    scene.held.put(deployment("phi", namespace="third", replicas=4))
+    scene.spec = FleetSpec(models=(one, third))
+    scene.cluster.follow(scene.spec)
+    assert scene.observe().cluster_at == 0.0, "not listed yet: blind, not empty"
+    async with asyncio.timeout(60):
+        await scene.cluster.wait_synced()
+    assert [m.pools[0].current_replicas for m in scene.observe().models] == [2, 4]
+    assert set(scene.cluster._caches.namespaces) == {"serving", "third"}
+    watched = len(scene.cluster._caches._tasks)
+    assert watched == 7, "nodes, and three of each namespace; those of the old one are cancelled"
+
+
+async def test_scrape_targets(begin: Begin):
+    scene = await begin(
+        fleet("llama"),
+        deployment("llama"),
+        replica_set("llama-1", owner="llama"),
+        node("n"),
+        pod(
+            "llama-b", owner="llama-1", node="n", ready_since="2026-03-01T12:02:00Z", ip="10.0.0.7"
+        ),
+        pod("llama-a", owner="llama-1", node="n", deleting=True, ip="10.0.0.8"),
+        pod("llama-c", owner="llama-1"),
+    )
+    a, b, c = scene.cluster.scrape_targets(scene.spec)
+    assert (a.key, a.uid, a.ip, a.deleting, a.ready) == (
+        ("serving", "llama-a"),
+        "uid-llama-a",
+        "10.0.0.8",
+        True,
+        False,
+    )
+    assert (b.node, b.model, b.phase, b.ready) == ("n", "serving/llama", "Running", True)
+    assert (c.ip, c.node, c.phase) == ("", "", "Pending")
+    assert scene.cluster.pod_uid("serving", "llama-a") == "uid-llama-a"
+    assert scene.cluster.pod_uid("serving", "nobody") is None
+    assert scene.cluster.pod_uid("nowhere", "llama-a") is None
+
+
+async def test_exporters_are_found_and_do_not_hold_up_the_rest(begin: Begin):
+    exporter = pod("dcgm-x", owner="ds", node="n", namespace="gpu-operator", ip="10.0.0.9")
+    scene = await begin(
+        fleet("llama"),
+        deployment("llama"),
+        exporter,
+        pod("dcgm-y", owner="ds", node="m", namespace="gpu-operator", ip=""),
+        pod("dcgm-z", owner="ds", node="m", namespace="gpu-operator", deleting=True),
+        exporters=[PodSelector(namespace="gpu-operator", labels="app=nvidia-dcgm-exporter")],
+    )
+    (target,) = scene.cluster.exporter_targets()
+    assert (target.key, target.ip, target.node) == (("gpu-operator", "dcgm-x"), "10.0.0.9", "n")
+    (listed,) = [r for r in scene.server.requests if r.kind == "list" and "gpu-op" in r.path]
+    assert listed.query["labelSelector"] == "app=nvidia-dcgm-exporter"
+    scene.cluster._caches.exporters[0].confirmed_at = 1.0
+    assert scene.cluster.cluster_at == AT
+
+
+async def test_the_age_is_that_of_the_oldest_cache(begin: Begin):
+    scene = await begin(fleet("llama"), deployment("llama"), node("n"))
+    assert scene.observe().cluster_at == AT
+    scene.at = AT + 10
+    scene.held.put(node("n", labels=SPOT))
+    await scene.until(lambda: scene.cluster._caches.nodes.confirmed_at == AT + 10)
+    assert scene.observe().cluster_at == AT
+
+
+async def test_a_cache_that_may_not_be_read_is_blindness_with_a_reason(
+    server: ScriptedServer, client: Client
+):
+    server.always["list"] = refuse(403, "Forbidden", "nodes is forbidden")
+    cluster = Cluster(client, fleet("llama"), marks=read_marks, now=lambda: AT)
+    running = asyncio.create_task(cluster.run())
+    async with asyncio.timeout(60):
+        while len(cluster.problems()) < 4:
+            await asyncio.sleep(0.001)
+    assert not cluster.synced
+    assert cluster.cluster_at == 0.0
+    assert any("lacks the verb `list` on `nodes`" in problem for problem in cluster.problems())
+    assert cluster.failures_total >= 4
+    running.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await running
+
+
+# -- nodes that are taken away
+
+
+def replica_on(name: str, node_name: str) -> Json:
+    return pod(name, owner="llama-1", node=node_name, ready_since="2026-03-01T12:02:00Z")
+
+
+@pytest.fixture
+async def spot(begin: Begin) -> Scene:
+    """Two spot nodes, one replica each, and an empty third one."""
+    return await begin(
+        fleet("llama"),
+        deployment("llama"),
+        replica_set("llama-1", owner="llama"),
+        node("n1", labels=SPOT),
+        node("n2", labels=SPOT),
+        node("n3", labels=SPOT),
+        replica_on("llama-a", "n1"),
+        replica_on("llama-b", "n2"),
+    )
+
+
+async def test_a_mark_is_told_at_once_and_stands_with_its_first_date(spot: Scene):
+    spot.held.put(node("n1", labels=SPOT, taints=[SPOT_ITN]))
+    await spot.until(lambda: bool(spot.noticed))
+    expected = Interruption(
+        node="n1",
+        kind=InterruptionKind.TERMINATION,
+        source="aws-node-termination-handler",
+        noticed_at=AT,
+        deadline_at=AT + 120,
+    )
+    assert spot.noticed == [expected]
+    assert spot.observe().interruptions == (expected,)
+
+    spot.at = AT + 40  # the node is written again, with the same mark: the same notice
+    spot.held.put(node("n1", labels=SPOT, taints=[SPOT_ITN], unschedulable=True))
+    await spot.until(lambda: bool(spot.observe().nodes.unschedulable[0]))
+    assert spot.observe().interruptions == (expected,)
+    assert spot.noticed == [expected]
+
+
+async def test_a_mark_that_is_taken_off_is_withdrawn_and_may_come_again(spot: Scene):
+    spot.held.put(node("n1", labels=SPOT, taints=[SPOT_ITN]))
+    await spot.until(lambda: bool(spot.observe().interruptions))
+    spot.held.put(node("n1", labels=SPOT))
+    await spot.until(lambda: not spot.observe().interruptions)
+    spot.at = AT + 500
+    spot.held.put(node("n1", labels=SPOT, taints=[SPOT_ITN]))
+    await spot.until(lambda: len(spot.noticed) == 2)
+    assert spot.noticed[1].noticed_at == AT + 500
+
+
+async def test_a_mark_on_a_node_without_replicas_is_seen_too(spot: Scene):
+    """What starts next would land there."""
+    spot.held.put(node("n3", labels=SPOT, taints=[SPOT_ITN]))
+    await spot.until(lambda: bool(spot.noticed))
+    assert spot.observe().nodes.name == ("n1", "n2", "n3")
+    assert [each.node for each in spot.observe().interruptions] == ["n3"]
+
+
+@pytest.mark.parametrize("ready", ["False", "Unknown"])
+async def test_a_node_that_is_not_ready_is_lost_and_told_at_once(spot: Scene, ready: str):
+    spot.held.put(node("n2", labels=SPOT, ready=ready, ready_since="2026-03-01T12:09:30Z"))
+    await spot.until(lambda: bool(spot.noticed))
+    lost = Interruption(
+        node="n2",
+        kind=InterruptionKind.LOST,
+        source="node-status",
+        noticed_at=CREATED_AT + 570,
+        deadline_at=None,
+    )
+    assert spot.noticed == [lost]
+    seen = spot.observe()
+    assert seen.interruptions == (lost,)
+    assert seen.nodes.ready.tolist() == [True, False]
+    assert seen.nodes.exists.tolist() == [True, True]
+
+
+async def test_a_node_that_is_not_ready_and_carries_nothing_of_ours_is_no_matter(spot: Scene):
+    spot.held.put(node("n3", ready="Unknown"), node("n1", labels=SPOT, unschedulable=True))
+    await spot.until(lambda: bool(spot.observe().nodes.unschedulable[0]))
+    assert spot.observe().interruptions == ()
+    assert spot.noticed == []
+
+
+async def test_a_node_that_is_gone_is_lost_since_that_was_seen(spot: Scene):
+    spot.held.drop(node("n2"))
+    await spot.until(lambda: bool(spot.noticed))
+    seen = spot.observe()
+    (lost,) = seen.interruptions
+    assert (lost.node, lost.kind, lost.noticed_at) == ("n2", InterruptionKind.LOST, AT)
+    assert seen.nodes.name == ("n1", "n2")
+    assert seen.nodes.exists.tolist() == [True, False]
+    assert seen.nodes.ready.tolist() == [True, False]
+    spot.at = AT + 20
+    assert spot.observe().interruptions == (lost,), "its date stays"
+    spot.held.drop(pod("llama-b", owner="llama-1"))
+    await spot.pods(1)
+    assert spot.observe().interruptions == ()
+
+
+async def test_a_doomed_node_that_goes_has_happened(spot: Scene):
+    spot.held.put(node("n2", labels=SPOT, taints=[SPOT_ITN]))
+    await spot.until(lambda: bool(spot.noticed))
+    spot.held.drop(node("n2"))
+    await spot.until(lambda: not spot.observe().nodes.exists[1])
+    (lost,) = spot.observe().interruptions
+    assert lost.kind is InterruptionKind.LOST
+
+
+async def test_a_pod_on_a_node_too_new_to_be_known_is_not_lost(spot: Scene):
+    """The watches of pods and nodes run apart: a pod may be heard of before its node."""
+    spot.held.put(replica_on("llama-c", "n4"))
+    await spot.pods(3)
+    seen = spot.observe()
+    assert seen.interruptions == ()
+    assert seen.nodes.name == ("n1", "n2", "n4")
+    assert seen.nodes.exists.all()
+    assert seen.nodes.ready.all()
+    spot.held.bookmark()  # the nodes are in step beyond the pod's version: it is not there
+    await spot.until(lambda: bool(spot.observe().interruptions))
+    assert [each.node for each in spot.observe().interruptions] == ["n4"]
+
+
+async def test_while_nodes_are_not_known_freshly_none_is_said_to_be_gone(spot: Scene):
+    spot.held.drop(node("n2"))
+    await spot.until(lambda: bool(spot.observe().interruptions))
+    spot.at = AT + 31
+    assert spot.observe().interruptions == ()
+    assert spot.observe().nodes.exists.all()
+
+
+async def test_a_kubelet_that_shuts_down_is_a_notice_not_a_loss(spot: Scene):
+    told = node("n1", labels=SPOT, ready="False", ready_since="2026-03-01T12:09:50Z")
+    told["status"]["conditions"][0] |= {
+        "reason": "KubeletNotReady",
+        "message": "[container runtime is down, node is shutting down]",
+    }
+    spot.held.put(told)
+    await spot.until(lambda: bool(spot.noticed))
+    (notice,) = spot.observe().interruptions
+    assert notice.kind is InterruptionKind.TERMINATION
+    assert (notice.source, notice.deadline_at) == ("kubelet", CREATED_AT + 590 + 30)
+    assert spot.noticed == [notice]
+
+
+async def test_of_two_marks_the_sooner_deadline_counts_and_is_told(spot: Scene):
+    spot.held.put(node("n1", labels=SPOT, taints=[SPOT_ITN]))
+    await spot.until(lambda: len(spot.noticed) == 1)
+    rehearsal = {"inference-autoscaler.dev/interruption": "2026-03-01T12:11:00Z"}
+    spot.held.put(node("n1", labels=SPOT, taints=[SPOT_ITN], annotations=rehearsal))
+    await spot.until(lambda: len(spot.noticed) == 2)
+    assert spot.noticed[1].source == "rehearsal"
+    assert spot.observe().interruptions == (spot.noticed[1],)
+    spot.held.put(node("n1", labels=SPOT, taints=[SPOT_ITN]))
+    await spot.until(lambda: spot.observe().interruptions == (spot.noticed[0],))
+
+
+async def test_a_deadline_that_cannot_be_read_is_said(spot: Scene):
+    spot.held.put(node("n1", annotations={"inference-autoscaler.dev/interruption": "soon"}))
+    await spot.until(lambda: bool(spot.noticed))
+    (problem,) = spot.cluster.problems()
+    assert "node n1: the deadline of rehearsal cannot be read in 'soon'" in problem

@@ -1,0 +1,55 @@
+"""The table of rights is what the code does: no call without its right, no right without its call."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from pathlib import Path
+
+from autoscaler.interruptions.node_marks import read_marks
+from autoscaler.kube.client import connect
+from autoscaler.kube.observe import Cluster
+from autoscaler.kube.perform import perform
+from autoscaler.kube.permissions import PERMISSIONS
+from autoscaler.kube.resources import DEPLOYMENTS, NODES, PODS, REPLICA_SETS
+from simulations.local_cluster import LocalCluster
+from tests.kube.scene import deployment, fleet, node, pod
+from tests.kube.test_perform import AT, COMMANDS
+
+RESOURCES = {each.plural: each for each in (DEPLOYMENTS, NODES, PODS, REPLICA_SETS)}
+
+
+async def test_the_table_holds_each_call_and_nothing_more(tmp_path: Path):
+    async with (
+        LocalCluster(controllers=False, folder=tmp_path) as cluster,
+        await connect(str(cluster.kubeconfig)) as client,
+    ):
+        cluster.apply(deployment("llama", replicas=2))
+        cluster.apply(node("n"))
+        spec = fleet("llama")
+        watching = Cluster(client, spec, marks=read_marks, now=lambda: AT)
+        running = asyncio.create_task(watching.run())
+        async with asyncio.timeout(60):
+            await watching.wait_synced()
+            for command in COMMANDS:
+                cluster.apply(pod("p", owner="rs", node="n"))  # evicted by one, deleted by the next
+                await perform(client, command, now=lambda: AT)
+            while len({r.resource for r in cluster.api.requests if r.verb == "watch"}) < 4:
+                await asyncio.sleep(0.001)
+        running.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await running
+        used = {(r.resource, r.verb, bool(r.namespace)) for r in cluster.api.requests}
+    granted = {(p.resource, verb, p.namespaced) for p in PERMISSIONS for verb in p.verbs}
+    assert used == granted
+
+
+def test_rows_name_their_groups_and_are_in_order():
+    assert [(p.group, p.resource) for p in PERMISSIONS] == sorted(
+        (p.group, p.resource) for p in PERMISSIONS
+    )
+    for row in PERMISSIONS:
+        resource = RESOURCES[row.resource.split("/")[0]]
+        assert (row.group, row.namespaced) == (resource.group, resource.namespaced)
+        assert list(row.verbs) == sorted(set(row.verbs))
+        assert row.why

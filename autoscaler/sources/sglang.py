@@ -16,6 +16,7 @@ Choices, with their reasons:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 from autoscaler.sources.exposition import Row, Rows
@@ -83,8 +84,8 @@ def _one_per_schedule(rows: Iterable[Row]) -> list[Row]:
             continue
         key = tuple(row.labels.get(label, "") for label in ("model_name", "engine_type", "dp_rank"))
         known = schedules.get(key)
-        # `not <=` rather than `>`: a NaN of one rank makes the schedule unknown, and stays.
-        if known is None or not row.value <= known.value:
+        # A NaN of one rank makes its schedule unknown, and nothing is greater.
+        if known is None or math.isnan(row.value) or row.value > known.value:
             schedules[key] = row
     return list(schedules.values())
 

@@ -188,6 +188,27 @@ def test_sglang_takes_the_total_of_priorities_one_rank_of_each_schedule_and_all_
     assert sample.finished_requests_total == 40
 
 
+def test_a_priority_s_row_that_lags_its_total_does_not_count():
+    body = lines(
+        'sglang:num_running_reqs{model_name="m"} 1',
+        'sglang:num_queue_reqs{model_name="m",priority="1"} 6',
+        'sglang:num_queue_reqs{model_name="m",priority=""} 0',
+    )
+    assert read("SGLang", body).waiting_requests == 0
+
+
+@pytest.mark.parametrize("values", [("NaN", "5"), ("5", "NaN")])
+def test_a_rank_that_says_nan_makes_its_schedule_unknown(values: tuple[str, str]):
+    body = lines(
+        'sglang:num_running_reqs{model_name="m"} 1',
+        *(
+            f'sglang:num_queue_reqs{{model_name="m",tp_rank="{rank}"}} {value}'
+            for rank, value in enumerate(values)
+        ),
+    )
+    assert read("SGLang", body).waiting_requests is None
+
+
 def test_a_side_queue_of_sglang_that_says_nan_makes_waiting_unknown():
     body = with_value(page("sglang"), "sglang:num_grammar_queue_reqs", "NaN")
     assert read("SGLang", body).waiting_requests is None

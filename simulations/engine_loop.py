@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias
 
-from autoscaler.core.engine import EngineSettings, build_engine
-
 from autoscaler.core.commands import (
     Annotate,
     Command,
@@ -24,6 +22,7 @@ from autoscaler.core.commands import (
     UncordonNode,
 )
 from autoscaler.core.decision import Outcome
+from autoscaler.core.engine import EngineSettings, build_engine
 from autoscaler.core.events import CommandFinished, Event, NoticeReceived, SpecChanged
 from autoscaler.core.spec import FleetSpec
 from simulations.agenda import NS, Agenda, Priority

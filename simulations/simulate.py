@@ -2,34 +2,27 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import math
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol, TextIO
-
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.table import Table
 
 from autoscaler.core.spec import Objective
 from autoscaler.errors import SettingsError
 from simulations.baselines.registry import BASELINES
 from simulations.coldstart import cold_start as parse_cold_start
 from simulations.offered import peak_replicas
-from simulations.replay import ENGINE_POLICIES, Conditions, run
-from simulations.scorecard import SCHEMA, Row, score
+from simulations.progress import reporting
+from simulations.replay import ENGINE_POLICIES, Conditions
+from simulations.runs import Plan, cores, loaded, play_all
 from simulations.serving.profiles import PROFILES, Profile
 from simulations.spot import read_spot
+from simulations.tables import OUTPUTS, write_rows
 from simulations.traces.overlay import scaled
-from simulations.traces.reading import Trace, read_trace
+from simulations.traces.reading import Trace
 
 ALL = "all"
-OUTPUTS = ("table", "json", "csv")
 REPLICAS_MAX = 10
 """As in the resource, unless the trace's peak needs more."""
 
@@ -47,6 +40,7 @@ def run_simulate(
     spot: str | None = None,
     spot_lead: float = 120.0,
     output: str = "table",
+    jobs: int | None = None,
 ) -> int:
     """Replay every trace under every policy with every seed, and print one row each.
 
@@ -62,6 +56,7 @@ def run_simulate(
         spot: A recording of a spot market; None: all nodes are on demand.
         spot_lead: Seconds from a notice to the loss; 0: none.
         output: `table`, `json` or `csv`.
+        jobs: Runs side by side; None: one a processor.
 
     Returns:
         The exit status, 0.
@@ -84,19 +79,15 @@ def run_simulate(
         raise SettingsError(f"--seeds {seeds}: write 1 or more")
     if max_replicas is not None and max_replicas < 1:
         raise SettingsError(f"--max-replicas {max_replicas}: write 1 or more")
-    loaded = [read_trace(spec) for spec in traces]
-    rows: list[Row] = []
-    with _reporting(sys.stderr, runs=len(loaded) * len(names) * seeds) as reporter:
-        for trace in loaded:
-            bounded = replace(
-                conditions, replicas_max=max_replicas or default_max(trace, conditions)
-            )
-            for name in names:
-                for seed in range(seeds):
-                    reporter.begin(f"{trace.name}  {name}  seed {seed}")
-                    done = run(trace, name, seed=seed, conditions=bounded, progress=reporter.share)
-                    rows.append(score(done))
-                    reporter.end(rows[-1])
+    plans = [
+        Plan(trace=spec, policy=name, seed=seed, conditions=bounded)
+        for spec in traces
+        for bounded in (_bounded(conditions, loaded(spec), max_replicas),)
+        for name in names
+        for seed in range(seeds)
+    ]
+    with reporting(sys.stderr, runs=len(plans)) as reporter:
+        rows = play_all(plans, jobs=cores() if jobs is None else jobs, reporter=reporter)
     write_rows(rows, output=output, file=sys.stdout)
     return 0
 
@@ -135,10 +126,12 @@ def parse_objective(text: str) -> Objective:
     )
 
 
-def default_max(trace: Trace, conditions: Conditions) -> int:
-    """A bound that lets every policy breathe: 10, or twice what the busiest minute needs."""
-    requests = scaled(trace.requests, scale=conditions.scale, seed=0)
-    return max(REPLICAS_MAX, 2 * peak_replicas(requests, conditions.profile))
+def _bounded(conditions: Conditions, trace: Trace, max_replicas: int | None) -> Conditions:
+    """With a bound that lets every policy breathe: 10, or twice what the busiest minute needs."""
+    if max_replicas is None:
+        requests = scaled(trace.requests, scale=conditions.scale, seed=0)
+        max_replicas = max(REPLICAS_MAX, 2 * peak_replicas(requests, conditions.profile))
+    return replace(conditions, replicas_max=max_replicas)
 
 
 def _profile(name: str) -> Profile:
@@ -159,159 +152,3 @@ def _lead(seconds: float) -> float:
     if not 0 <= seconds <= 3600:
         raise SettingsError(f"--spot-lead {seconds}: write seconds from 0 to 3600")
     return seconds
-
-
-def write_rows(rows: Sequence[Row], *, output: str, file: TextIO) -> None:
-    """Print rows as a table, as JSON in the published schema, or as CSV with flat names."""
-    if output == "json":
-        json.dump({"schema": SCHEMA, "rows": [row.to_json() for row in rows]}, file, indent=1)
-        file.write("\n")
-    elif output == "csv":
-        writer = csv.writer(file, lineterminator="\n")
-        for number, row in enumerate(rows):
-            flat = dict(_flat(row.to_json()))
-            if number == 0:
-                writer.writerow(flat)
-            writer.writerow("" if value is None else value for value in flat.values())
-    else:
-        Console(file=file, width=None if file.isatty() else 160).print(table(rows))
-
-
-def _flat(row: dict[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
-    for name, value in row.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{name}_")
-        else:
-            yield prefix + name, value
-
-
-def table(rows: Sequence[Row]) -> Table:
-    """The comparison, for people."""
-    shown = Table(box=None, pad_edge=False, header_style="bold")
-    shown.add_column("trace", no_wrap=True)
-    shown.add_column("policy", no_wrap=True)
-    for name in (
-        "seed",
-        "cost $",
-        "GPU h",
-        "attained",
-        "worst 5 min",
-        "TTFT p50",
-        "p95 s",
-        "TPOT p95 s",
-        "replicas",
-        "max",
-        "starts",
-        "flaps",
-        "aborted",
-        "lost",
-    ):
-        shown.add_column(name, justify="right")
-    for row in rows:
-        shown.add_row(
-            row.trace,
-            row.policy,
-            str(row.seed),
-            f"{row.cost_usd:.2f}",
-            f"{row.gpu_hours:.2f}",
-            f"{100 * row.attainment:.2f} %",
-            _share(row.worst_5min_attainment),
-            _seconds(row.ttft_s.p50),
-            _seconds(row.ttft_s.p95),
-            _seconds(row.tpot_s.p95),
-            f"{row.replicas_mean:.2f}",
-            str(row.replicas_max),
-            str(row.starts),
-            str(row.flaps),
-            str(row.aborted),
-            str(row.lost),
-        )
-    return shown
-
-
-def _share(value: float | None) -> str:
-    return "-" if value is None else f"{100 * value:.1f} %"
-
-
-def _seconds(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
-
-
-class _Reporter(Protocol):
-    """Tells how far the runs are."""
-
-    def begin(self, what: str) -> None:
-        """A run begins."""
-
-    def share(self, done: float) -> None:
-        """The present run is so far, 0 to 1."""
-
-    def end(self, row: Row) -> None:
-        """It came to this."""
-
-
-class _PlainReporter:
-    """One line a run, for logs."""
-
-    def __init__(self, file: TextIO, *, runs: int) -> None:
-        self._file = file
-        self._runs = runs
-        self._number = 0
-        self._what = ""
-
-    def begin(self, what: str) -> None:
-        self._number += 1
-        self._what = what
-
-    def share(self, done: float) -> None:
-        """Nothing: lines cannot be taken back."""
-
-    def end(self, row: Row) -> None:
-        print(
-            f"{self._number}/{self._runs}  {self._what}: ${row.cost_usd:.2f}, "
-            f"{100 * row.attainment:.2f} % attained, {row.wall_s:.1f} s",
-            file=self._file,
-            flush=True,
-        )
-
-
-class _BarReporter:
-    """One bar over all runs, for a terminal."""
-
-    def __init__(self, bar: Progress, *, runs: int) -> None:
-        self._bar = bar
-        self._task = bar.add_task("", total=float(runs))
-        self._done = 0
-
-    def begin(self, what: str) -> None:
-        self._bar.update(self._task, description=what)
-
-    def share(self, done: float) -> None:
-        self._bar.update(self._task, completed=self._done + done)
-
-    def end(self, row: Row) -> None:
-        self._done += 1
-        self._bar.update(self._task, completed=self._done)
-        self._bar.console.print(
-            f"{row.trace}  {row.policy}  seed {row.seed}: ${row.cost_usd:.2f}, "
-            f"{100 * row.attainment:.2f} % attained",
-            highlight=False,
-        )
-
-
-@contextmanager
-def _reporting(file: TextIO, *, runs: int) -> Iterator[_Reporter]:
-    if not file.isatty():
-        yield _PlainReporter(file, runs=runs)
-        return
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.percentage:3.0f} %"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        console=Console(file=file),
-        transient=True,
-    )
-    with bar:
-        yield _BarReporter(bar, runs=runs)

@@ -1,0 +1,108 @@
+"""Many runs: one after the other, or side by side in processes, with the same rows in the same order."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator, MutableSequence, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import dataclass
+from functools import lru_cache
+
+from simulations.progress import Reporter
+from simulations.replay import Conditions, run
+from simulations.scorecard import Row, score
+from simulations.traces.reading import Trace, read_trace
+
+POLL_S = 0.25
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """One run to be made."""
+
+    trace: str
+    """Its path or `generate:…`; whoever runs it reads it."""
+    policy: str
+    seed: int
+    conditions: Conditions
+
+
+@lru_cache(maxsize=4)
+def loaded(spec: str) -> Trace:
+    """The trace of this name, read once a process."""
+    return read_trace(spec)
+
+
+def cores() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def play(plan: Plan, *, progress: Callable[[float], None] = lambda _: None) -> Row:
+    """Make one run."""
+    return score(
+        run(
+            loaded(plan.trace),
+            plan.policy,
+            seed=plan.seed,
+            conditions=plan.conditions,
+            progress=progress,
+        )
+    )
+
+
+def play_all(plans: Sequence[Plan], *, jobs: int, reporter: Reporter) -> list[Row]:
+    """Make every run, `jobs` at a time; the rows are in the order of the plans."""
+    jobs = min(jobs, len(plans))
+    if jobs <= 1:
+        return list(_one_by_one(plans, reporter))
+    return _side_by_side(plans, jobs, reporter)
+
+
+def _one_by_one(plans: Sequence[Plan], reporter: Reporter) -> Iterator[Row]:
+    for number, plan in enumerate(plans):
+        row = play(plan, progress=lambda share, number=number: reporter.share(number + share))  # type: ignore[misc]  # mypy takes the default for an argument
+        reporter.end(row)
+        yield row
+
+
+_shares: MutableSequence[float] | None = None
+"""In a worker: how far each run is, shared with the parent."""
+
+
+def _begin_worker(shares: MutableSequence[float]) -> None:
+    global _shares  # noqa: PLW0603  a process pool hands shared memory over in no other way
+    _shares = shares
+
+
+def _play_numbered(number: int, plan: Plan) -> Row:
+    def note(share: float) -> None:
+        if _shares is not None:
+            _shares[number] = share
+
+    return play(plan, progress=note)
+
+
+def _side_by_side(plans: Sequence[Plan], jobs: int, reporter: Reporter) -> list[Row]:
+    # spawned, not forked: the parent may have threads (a progress bar, an event loop)
+    context = multiprocessing.get_context("spawn")
+    shares = context.Array("d", len(plans), lock=False)
+    pool = ProcessPoolExecutor(
+        max_workers=jobs, mp_context=context, initializer=_begin_worker, initargs=(shares,)
+    )
+    with pool:
+        futures: list[Future[Row]] = [
+            pool.submit(_play_numbered, number, plan) for number, plan in enumerate(plans)
+        ]
+        waiting = set(futures)
+        try:
+            while waiting:
+                done, waiting = wait(waiting, timeout=POLL_S, return_when=FIRST_COMPLETED)
+                reporter.share(sum(shares))
+                for future in sorted(done, key=futures.index):
+                    reporter.end(future.result())
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    return [future.result() for future in futures]

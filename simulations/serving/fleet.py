@@ -12,7 +12,8 @@ from collections import deque
 from autoscaler.errors import InvariantBroken, SettingsError
 from simulations.serving.columns import NEVER, Gauges, Outcome, RequestColumns, RequestResults
 from simulations.serving.profiles import Profile
-from simulations.serving.replica import FOREVER, Replica, Slot
+from simulations.serving.replica import FOREVER, Replica
+from simulations.serving.slot import Slot
 from simulations.serving.workload import workload
 
 ROUTINGS = ("least-outstanding", "round-robin", "prefix")
@@ -78,7 +79,7 @@ class ServingFleet:
         """Rows are filled in when their outcome is decided; a pending row may lack its first token."""
         self.now_ns = 0
         self._routing = routing
-        self._timeout_ns = timeout_ns
+        self.timeout_ns = timeout_ns
         self._retries = retries
         self._tries: dict[int, int] = {}
         self._members: dict[int, _Member] = {}
@@ -178,7 +179,7 @@ class ServingFleet:
             output=int(work.output[request]),
             prefix=prefix,
             inbox_ns=at_ns + self.profile.before_ns,
-            deadline_ns=int(work.arrival_ns[request]) + self._timeout_ns,
+            deadline_ns=int(work.arrival_ns[request]) + self.timeout_ns,
         )
         self.results.replica[request] = member.number
         member.in_flight[request] = slot
@@ -219,7 +220,7 @@ class ServingFleet:
                 self._settle(member, at_ns)
         queue = self._router_queue
         while queue:
-            deadline = int(self.work.arrival_ns[queue[0]]) + self._timeout_ns
+            deadline = int(self.work.arrival_ns[queue[0]]) + self.timeout_ns
             if deadline > at_ns:
                 break
             self._conclude(queue.pop(0), at_ns=deadline, outcome=Outcome.ABORTED, first_ns=NEVER)

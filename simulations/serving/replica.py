@@ -8,70 +8,15 @@ preempt, are made one by one. The rules are stated in `reference`.
 
 from __future__ import annotations
 
-import heapq
 from collections import deque
-from math import isqrt
 
 from simulations.serving.columns import NEVER, Gauges
-from simulations.serving.kv_cache import Content, KvCache
+from simulations.serving.decode_batch import DecodeBatch
+from simulations.serving.kv_cache import KvCache
 from simulations.serving.profiles import Profile
+from simulations.serving.slot import Slot
 
 FOREVER = 1 << 62
-
-
-class Slot:
-    """One request in one replica."""
-
-    __slots__ = (
-        "computed",
-        "deadline_ns",
-        "finish",
-        "first_token_ns",
-        "gone",
-        "held",
-        "inbox_ns",
-        "order",
-        "output",
-        "own",
-        "preemptions",
-        "prefix",
-        "produced",
-        "prompt",
-        "request",
-    )
-
-    def __init__(
-        self,
-        *,
-        request: int,
-        prompt: int,
-        output: int,
-        prefix: tuple[int, ...],
-        inbox_ns: int,
-        deadline_ns: int,
-    ) -> None:
-        self.request = request
-        self.prompt = prompt
-        self.output = output
-        self.prefix = prefix
-        self.inbox_ns = inbox_ns
-        self.deadline_ns = deadline_ns
-        self.produced = 0
-        """Output tokens; while decoding, as of when the decoding began."""
-        self.computed = 0
-        """Tokens in the cache; while decoding, as of when the decoding began."""
-        self.finish = NEVER
-        """While decoding: the count of steps at which its last token is there."""
-        self.order = NEVER
-        """While running: its place in the order of admissions."""
-        self.first_token_ns = NEVER
-        """When the client has its first token."""
-        self.gone = False
-        """Finished or dropped: the engine has forgotten it."""
-        self.preemptions = 0
-        self.own: Content | None = None
-        """Its own idle blocks after a preemption."""
-        self.held: list[int] = []
 
 
 class Replica:
@@ -81,16 +26,18 @@ class Replica:
         self.profile = profile
         self.prefix_tokens = prefix_tokens
         self.cache = KvCache(profile, prefix_tokens)
+        self.batch = DecodeBatch(profile)
         self.ended: list[tuple[int, Slot]] = []
         """(end of its last step, slot) of requests that are finished; the owner takes them away."""
         self.start_ns = 0
         """Earliest start of the next step."""
         self.step_end_ns = NEVER
-        """End of the step with prefills that is under way; NEVER: none is."""
+        """End of the step that is under way; NEVER: none is, or it has not been looked at."""
         self._last_start_ns = NEVER
         self._inbox: deque[Slot] = deque()
         self._waiting: deque[Slot] = deque()
         self._running: dict[int, Slot] = {}
+        """By order of admission."""
         self._admissions = 0
         self._prefills: list[tuple[Slot, int]] = []
         """Of the step under way: (slot, tokens)."""
@@ -98,19 +45,12 @@ class Replica:
         """The newest running request, where its prefill is not done."""
         self._blocked = False
         """The head of the queue cannot be admitted before something leaves."""
-        self._steps = 0
-        self._decodes = 0
-        self._context = 0
-        """Tokens in the cache of those that decode."""
-        self._phases = [0] * profile.block_tokens
-        """Decoding requests by (computed - steps) modulo the block: who needs a block when."""
-        self._heap: list[tuple[int, int, Slot]] = []
         self._deadline_ns = FOREVER
-        """No request in the engine has an earlier one."""
+        """No request in the engine has to be dropped earlier."""
         self._finished = self._prompt_tokens = self._generation_tokens = 0
         self._preemptions = self._prefix_queried = self._prefix_hit = 0
         self._shown: Gauges | None = None
-        """The page while a step with prefills is under way."""
+        """The page while a step is under way."""
 
     def put(self, slot: Slot) -> None:
         """Send a request; calls come in order of `inbox_ns`."""
@@ -138,7 +78,7 @@ class Replica:
                 if steps:
                     made += steps
                     continue
-                if self._blocks_needed(1) <= self.cache.free:
+                if self.batch.blocks_needed(1) <= self.cache.free:
                     break
             self._start_step(start)
         return made
@@ -151,9 +91,11 @@ class Replica:
         if self.step_end_ns != NEVER:
             return self.step_end_ns
         start = self._next_start()
-        if start == FOREVER or not self._plain_decoding(start) or not self._until_exhaustion(1):
-            return min(FOREVER, start + 1)
-        return start + self._decode_ns(self._context + self._decodes)
+        if start == FOREVER:
+            return FOREVER
+        if not self._plain_decoding(start) or self.batch.blocks_needed(1) > self.cache.free:
+            return start + 1
+        return start + self.batch.step_ns()
 
     def completion_bound_ns(self) -> int:
         """No request finishes before this moment, whatever arrives."""
@@ -165,11 +107,11 @@ class Replica:
         single = self.profile.step_ns
         if not self._plain_decoding(start):
             return start + single
-        self._forget_stale()
-        steps = self._until_exhaustion(self._heap[0][0] - self._steps)
+        batch = self.batch
+        steps = batch.steps_with_blocks(batch.steps_to_finish(), self.cache.free)
         if steps == 0:
             return start + single
-        bound = start + self._span_ns(steps) - self._pause_ns(self._decodes)
+        bound = start + batch.span_ns(steps) - batch.pause_ns()
         bound = min(bound, max(start, self._deadline_ns) + single)
         if self._inbox and not self._blocked:
             # Whoever is admitted next may be done in one step.
@@ -178,17 +120,11 @@ class Replica:
 
     def produced(self, slot: Slot) -> int:
         """Output tokens of a request so far."""
-        if slot.finish == NEVER:
-            return slot.produced
-        return slot.output - (slot.finish - self._steps)
+        return self.batch.produced(slot)
 
     def in_engine(self) -> list[Slot]:
         """Everything that is neither finished nor dropped."""
         return [*self._running.values(), *self._waiting, *self._inbox]
-
-    def idle(self) -> bool:
-        """Whether there is nothing at all to do."""
-        return not self._running and not self._waiting and not self._inbox
 
     def gauges(self) -> Gauges:
         """The page as of the end of the last step."""
@@ -208,7 +144,7 @@ class Replica:
             prefix_hit_tokens_total=self._prefix_hit,
         )
 
-    # Time.
+    # Stretches of plain decode steps.
 
     def _next_start(self) -> int:
         if self._running or self._waiting:
@@ -219,143 +155,35 @@ class Replica:
 
     def _plain_decoding(self, start: int) -> bool:
         """Whether the step that starts then only decodes (or preempts)."""
-        if self._partial is not None or not self._decodes or start >= self._deadline_ns:
+        if self._partial is not None or not self.batch.size or start >= self._deadline_ns:
             return False
         if self._blocked:
             return True
         return not self._waiting and (not self._inbox or self._inbox[0].inbox_ns > start)
 
-    def _decode_ns(self, context: int) -> int:
-        """A step of decodes alone, over so many tokens of context."""
-        profile = self.profile
-        beyond = self._decodes - profile.flat_tokens
-        return (
-            profile.step_ns
-            + (profile.token_ns * beyond if beyond > 0 else 0)
-            + profile.kv_token_ns * context
-        )
-
-    def _pause_ns(self, decodes: int) -> int:
-        return self.profile.pause_ns + self.profile.pause_decode_ns * decodes
-
-    def _span_ns(self, steps: int) -> int:
-        """From the start of a decode step to the start of the one so many steps later."""
-        first = self._decode_ns(self._context + self._decodes) + self._pause_ns(self._decodes)
-        growth = self.profile.kv_token_ns * self._decodes
-        return steps * first + growth * (steps * (steps - 1) // 2)
-
-    def _steps_within(self, span_ns: int) -> int:
-        """The most steps whose span is at most so long."""
-        first = self._decode_ns(self._context + self._decodes) + self._pause_ns(self._decodes)
-        growth = self.profile.kv_token_ns * self._decodes
-        if growth == 0:
-            return span_ns // first
-        # growth/2 n^2 + (first - growth/2) n <= span, solved in whole numbers, then checked.
-        linear = 2 * first - growth
-        steps = (isqrt(linear * linear + 8 * growth * span_ns) - linear) // (2 * growth)
-        while self._span_ns(steps + 1) <= span_ns:
-            steps += 1
-        while self._span_ns(steps) > span_ns:
-            steps -= 1
-        return steps
-
-    # Decode stretches.
-
     def _stretch(self, start: int, limit_ns: int, steps_max: int) -> int:
         """Make as many plain decode steps as can be told in one go."""
-        self._forget_stale()
-        finishing = self._heap[0][0] - self._steps
-        steps = min(finishing, steps_max)
-        steps = min(steps, self._steps_within(limit_ns - start + self._pause_ns(self._decodes)))
+        batch = self.batch
+        pause = batch.pause_ns()
+        finishing = batch.steps_to_finish()
+        steps = min(finishing, steps_max, batch.steps_within(limit_ns - start + pause))
         bound = self._deadline_ns
         if not self._blocked and self._inbox:
             bound = min(bound, self._inbox[0].inbox_ns)
         if bound != FOREVER:
-            steps = min(steps, 1 + self._steps_within(bound - 1 - start))
-        steps = self._until_exhaustion(steps)
+            steps = min(steps, 1 + batch.steps_within(bound - 1 - start))
+        steps = batch.steps_with_blocks(steps, self.cache.free)
         if steps == 0:
             return 0
-        decodes = self._decodes
-        self._last_start_ns = start + self._span_ns(steps - 1)
-        self.start_ns = start + self._span_ns(steps)
-        self.cache.take(self._blocks_needed(steps))
-        self._steps += steps
-        self._context += steps * decodes
-        self._generation_tokens += steps * decodes
+        self._last_start_ns = start + batch.span_ns(steps - 1)
+        self.start_ns = start + batch.span_ns(steps)
+        self.cache.take(batch.blocks_needed(steps))
+        self._generation_tokens += steps * batch.size
+        batch.advance(steps)
         if steps == finishing:
-            self._finish_decodes(self.start_ns - self._pause_ns(decodes))
+            for slot in batch.finished():
+                self._finish(slot, self.start_ns - pause)
         return steps
-
-    def _blocks_needed(self, steps: int) -> int:
-        """Blocks that so many steps of the present decodes take."""
-        phases, size = self._phases, self.profile.block_tokens
-        rounds, rest = divmod(steps, size)
-        needed = rounds * self._decodes
-        for step in range(self._steps, self._steps + rest):
-            needed += phases[-step % size]
-        return needed
-
-    def _until_exhaustion(self, steps: int) -> int:
-        """How many of so many decode steps find all their blocks."""
-        size = self.profile.block_tokens
-        free = self.cache.free
-        if self._decodes * (-(-steps // size)) <= free:
-            return steps
-        rounds = min(steps // size, free // self._decodes)
-        free -= rounds * self._decodes
-        made = rounds * size
-        while made < steps:
-            free -= self._phases[-(self._steps + made) % size]
-            if free < 0:
-                break
-            made += 1
-        return made
-
-    def _forget_stale(self) -> None:
-        """Take requests off the heap that were preempted or dropped."""
-        heap = self._heap
-        while heap and (heap[0][2].finish != heap[0][0] or heap[0][2].order != heap[0][1]):
-            heapq.heappop(heap)
-
-    def _finish_decodes(self, at_ns: int) -> None:
-        """Let those leave whose last token this step computed."""
-        heap = self._heap
-        while heap and heap[0][0] <= self._steps:
-            finish, order, slot = heapq.heappop(heap)
-            if slot.finish == finish and slot.order == order:
-                self._finish(slot, at_ns)
-
-    def _finish(self, slot: Slot, at_ns: int) -> None:
-        self._leave(slot)
-        self._finished += 1
-        slot.gone = True
-        self.ended.append((at_ns, slot))
-
-    def _leave(self, slot: Slot) -> None:
-        """Stop running; whatever the reason."""
-        size = self.profile.block_tokens
-        if slot.finish != NEVER:
-            slot.produced = self.produced(slot)
-            slot.computed = slot.prompt + slot.produced - 1
-            self._decodes -= 1
-            self._context -= slot.computed
-            self._phases[(slot.computed - self._steps) % size] -= 1
-            slot.finish = NEVER
-        own = 0
-        if self.cache.caching:
-            own_tokens = slot.computed - len(slot.prefix) * self.prefix_tokens
-            own = max(0, own_tokens // size)
-        slot.own = (slot.request, slot.preemptions) if own else None
-        self.cache.release(
-            blocks=-(-slot.computed // size), own=own, content=slot.own, held=slot.held
-        )
-        slot.held = []
-        slot.computed = 0
-        if slot is self._partial:
-            self._partial = None
-        del self._running[slot.order]
-        slot.order = NEVER
-        self._blocked = False
 
     # Steps that are made one by one.
 
@@ -369,33 +197,34 @@ class Replica:
         if not self._running and not self._waiting:
             self._shown = None
             return
-        budget = self.profile.step_tokens_max
         preempted = self._take_decode_blocks()
-        decodes = self._decodes
-        budget -= decodes
+        decodes = self.batch.size
+        budget = self.profile.step_tokens_max - decodes
         self._prefills = []
         if self._partial is not None:
             slot = self._partial
-            tokens = min(budget, slot.prompt + slot.produced - slot.computed)
-            if self._missing(slot, tokens) > self.cache.free:
+            tokens = min(budget, slot.known - slot.computed)
+            if self._blocks_missing(slot, tokens) > self.cache.free:
                 self._preempt(slot)
                 preempted = True
             elif tokens:
                 budget -= self._prefill(slot, tokens)
         if not preempted:
             self._admit(budget)
-        self._context += decodes
-        tokens = decodes + sum(count for _, count in self._prefills)
+        self.step_end_ns = start + self._mixed_step_ns()
+
+    def _mixed_step_ns(self) -> int:
+        """The step of the present decodes and prefills."""
+        profile = self.profile
+        tokens = self.batch.size + sum(count for _, count in self._prefills)
         pairs = sum(
             count * (slot.computed - count) + count * (count + 1) // 2
             for slot, count in self._prefills
         )
-        profile = self.profile
-        self.step_end_ns = (
-            start
-            + profile.step_ns
+        return (
+            profile.step_ns
             + profile.token_ns * max(0, tokens - profile.flat_tokens)
-            + profile.kv_token_ns * self._context
+            + profile.kv_token_ns * (self.batch.context + self.batch.size)
             + profile.attention_ps * pairs // 1000
             + profile.prefill_request_ns * len(self._prefills)
         )
@@ -403,16 +232,15 @@ class Replica:
     def _end_step(self) -> None:
         """Take in the tokens of the step under way."""
         end = self.step_end_ns
-        decodes = self._decodes
         self.step_end_ns = NEVER
         self._shown = None
-        self.start_ns = end + self._pause_ns(decodes)
-        self._steps += 1
-        self._generation_tokens += decodes
-        if decodes:
-            self._finish_decodes(end)
+        self.start_ns = end + self.batch.pause_ns()
+        self._generation_tokens += self.batch.size
+        self.batch.advance(1)
+        for slot in self.batch.finished():
+            self._finish(slot, end)
         for slot, _ in self._prefills:
-            if slot.computed < slot.prompt + slot.produced:
+            if slot.computed < slot.known:
                 self._partial = slot
                 continue
             if slot is self._partial:
@@ -425,29 +253,20 @@ class Replica:
             if slot.produced == slot.output:
                 self._finish(slot, end)
             else:
-                self._decode(slot)
+                self.batch.join(slot)
         self._prefills = []
-
-    def _decode(self, slot: Slot) -> None:
-        """From the next step on the request decodes."""
-        slot.finish = self._steps + slot.output - slot.produced
-        heapq.heappush(self._heap, (slot.finish, slot.order, slot))
-        self._decodes += 1
-        self._context += slot.computed
-        self._phases[(slot.computed - self._steps) % self.profile.block_tokens] += 1
 
     def _take_decode_blocks(self) -> bool:
         """Give each decode the block it may need, preempting the newest; True: one was."""
-        needed = self._blocks_needed(1)
+        needed = self.batch.blocks_needed(1)
         if needed <= self.cache.free:
             self.cache.take(needed)
             return False
-        size = self.profile.block_tokens
         for order in list(self._running):
             slot = self._running.get(order)
             if slot is None:
                 break
-            if slot.finish == NEVER or (slot.prompt + self.produced(slot) - 1) % size:
+            if slot.finish == NEVER or not self.batch.needs_block(slot):
                 continue
             while self.cache.free == 0:
                 newest = self._running[next(reversed(self._running))]
@@ -458,21 +277,14 @@ class Replica:
                 self.cache.take(1)
         return True
 
-    def _preempt(self, slot: Slot) -> None:
-        """Send the newest back to the head of the queue."""
-        self._leave(slot)
-        slot.preemptions += 1
-        self._preemptions += 1
-        self._waiting.appendleft(slot)
-
-    def _missing(self, slot: Slot, tokens: int) -> int:
+    def _blocks_missing(self, slot: Slot, tokens: int) -> int:
         """Blocks that so many more tokens of a prefill take."""
         size = self.profile.block_tokens
         return -(-(slot.computed + tokens) // size) - -(-slot.computed // size)
 
     def _prefill(self, slot: Slot, tokens: int) -> int:
         """Schedule so many tokens of its prompt (and of what it had produced)."""
-        self.cache.take(self._missing(slot, tokens))
+        self.cache.take(self._blocks_missing(slot, tokens))
         if slot.prefix:
             done = slot.computed // self.prefix_tokens
             upto = (slot.computed + tokens) // self.prefix_tokens
@@ -480,6 +292,13 @@ class Replica:
         slot.computed += tokens
         self._prefills.append((slot, tokens))
         return tokens
+
+    # Who comes and goes.
+
+    def _read_inbox(self, at_ns: int) -> None:
+        inbox = self._inbox
+        while inbox and inbox[0].inbox_ns <= at_ns:
+            self._waiting.append(inbox.popleft())
 
     def _admit(self, budget: int) -> None:
         """Admit from the head of the queue while the budget, the limit and the blocks allow."""
@@ -493,13 +312,13 @@ class Replica:
             slot.order = self._admissions
             self._running[slot.order] = slot
             self._admissions += 1
-            budget -= self._prefill(slot, min(budget, slot.prompt + slot.produced - slot.computed))
+            budget -= self._prefill(slot, min(budget, slot.known - slot.computed))
 
     def _give_cached(self, slot: Slot) -> bool:
         """Let the request hold what is cached of it, if blocks for all the rest are free."""
         cache = self.cache
         size = cache.block_tokens
-        known = slot.prompt + slot.produced
+        known = slot.known
         hit: tuple[int, ...] = ()
         own = 0
         if cache.caching:
@@ -523,10 +342,39 @@ class Replica:
             self._prefix_hit += slot.computed
         return True
 
-    def _read_inbox(self, at_ns: int) -> None:
-        inbox = self._inbox
-        while inbox and inbox[0].inbox_ns <= at_ns:
-            self._waiting.append(inbox.popleft())
+    def _finish(self, slot: Slot, at_ns: int) -> None:
+        self._leave(slot)
+        self._finished += 1
+        slot.gone = True
+        self.ended.append((at_ns, slot))
+
+    def _preempt(self, slot: Slot) -> None:
+        """Send the newest back to the head of the queue."""
+        self._leave(slot)
+        slot.preemptions += 1
+        self._preemptions += 1
+        self._waiting.appendleft(slot)
+
+    def _leave(self, slot: Slot) -> None:
+        """Stop running, whatever the reason."""
+        if slot.finish != NEVER:
+            self.batch.leave(slot)
+        size = self.profile.block_tokens
+        own = 0
+        if self.cache.caching:
+            own_tokens = slot.computed - len(slot.prefix) * self.prefix_tokens
+            own = max(0, own_tokens // size)
+        slot.own = (slot.request, slot.preemptions) if own else None
+        self.cache.release(
+            blocks=-(-slot.computed // size), own=own, content=slot.own, held=slot.held
+        )
+        slot.held = []
+        slot.computed = 0
+        if slot is self._partial:
+            self._partial = None
+        del self._running[slot.order]
+        slot.order = NEVER
+        self._blocked = False
 
     def _drop_aborted(self, at_ns: int) -> None:
         """Forget requests whose clients have gone, and find the next deadline."""

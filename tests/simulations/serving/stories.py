@@ -137,10 +137,8 @@ def requests(draw: st.DrawFn, profile: Profile) -> RequestColumns:
 def stories(draw: st.DrawFn) -> Story:
     profile = draw(profiles())
     columns = draw(requests(profile))
-    acts: list[tuple[int, str, int]] = []
+    acts = [(0, "add", replica) for replica in range(draw(st.sampled_from([1, 2, 3, 0])))]
     at = 0
-    for replica in range(draw(st.sampled_from([1, 2, 3, 0]))):
-        acts.append((0, "add", replica))
     what = st.tuples(
         st.sampled_from([0, 3, 17, 40, 111, 500]),
         st.sampled_from(["look", "look", "look", "add", "stop", "kill"]),
@@ -149,11 +147,10 @@ def stories(draw: st.DrawFn) -> Story:
     added = {replica for _, _, replica in acts}
     for gap, act, replica in draw(st.lists(what, max_size=20)):
         at += gap
-        if act == "add" and replica in added:
-            act = "look"
+        again = act == "add" and replica in added
         if act == "add":
             added.add(replica)
-        acts.append((at, act, replica))
+        acts.append((at, "look" if again else act, replica))
     return Story(
         profile=profile,
         requests=columns,

@@ -1,0 +1,120 @@
+"""How much one replica carries within an objective, found by serving requests at rising rates.
+
+The target of an autoscaler (requests in flight per replica) depends on the requests: thirty
+conversations fit where four long documents do. A replay that gives every policy the right target judges
+the policy, not the guess.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from simulations.rng import stream
+from simulations.serving.columns import Outcome, RequestColumns
+from simulations.serving.fleet import ServingFleet
+from simulations.serving.profiles import Profile
+
+SAMPLE = 3_000
+"""Requests of one attempt: enough for a share of 99.5 % to mean fifteen requests."""
+HALVINGS = 7
+"""Of the interval between a rate that holds and twice that: to within one per cent."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Carrying:
+    """What one replica does at the highest rate that it carries within the objective."""
+
+    requests_per_s: float
+    in_flight_requests: float
+    """Mean, from the first arrival to the last."""
+
+
+def carrying(
+    profile: Profile,
+    requests: RequestColumns,
+    *,
+    ttft_s: float,
+    tpot_s: float,
+    attainment_ratio: float,
+) -> Carrying:
+    """The highest Poisson rate of such requests at which one replica meets the objective.
+
+    Args:
+        profile: Of the replica.
+        requests: Their lengths and prefixes count, every n-th of them; their times do not.
+        ttft_s: Time to the first token that is good enough.
+        tpot_s: The same for the mean time between the others.
+        attainment_ratio: Share of requests that must meet both.
+    """
+    sample = _sample(requests)
+
+    def attempt(rate: float) -> tuple[float, float]:
+        return _attempt(profile, sample, rate=rate, ttft_s=ttft_s, tpot_s=tpot_s)
+
+    low = _slowest_rate(profile, sample)
+    while attempt(2 * low)[0] >= attainment_ratio:
+        low *= 2
+    high = 2 * low
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        if attempt(middle)[0] >= attainment_ratio:
+            low = middle
+        else:
+            high = middle
+    return Carrying(requests_per_s=low, in_flight_requests=attempt(low)[1])
+
+
+def _sample(requests: RequestColumns) -> RequestColumns:
+    """Every n-th request, so that one replica sees of the prefixes what one among n would."""
+    rows = np.arange(0, len(requests), max(1, len(requests) // SAMPLE))
+    blocks = ends = None
+    if requests.blocks is not None and requests.block_ends is not None:
+        starts = np.concatenate(([0], requests.block_ends[:-1]))
+        parts = [requests.blocks[starts[row] : requests.block_ends[row]] for row in rows]
+        blocks = np.concatenate(parts)
+        ends = np.cumsum([len(part) for part in parts])
+    return RequestColumns(
+        arrival_ns=np.zeros(len(rows), dtype=np.int64),
+        prompt_tokens=requests.prompt_tokens[rows],
+        output_tokens=requests.output_tokens[rows],
+        block_tokens=requests.block_tokens,
+        blocks=blocks,
+        block_ends=ends,
+    )
+
+
+def _slowest_rate(profile: Profile, sample: RequestColumns) -> float:
+    """A rate that leaves a replica nearly idle: one request in ten times its own time."""
+    steps = sample.output_tokens + sample.prompt_tokens / profile.step_tokens_max
+    alone_ns = steps * profile.step_ns + sample.prompt_tokens * profile.token_ns
+    return 1e9 / (10 * float(np.mean(alone_ns)))
+
+
+def _attempt(
+    profile: Profile, sample: RequestColumns, *, rate: float, ttft_s: float, tpot_s: float
+) -> tuple[float, float]:
+    """Share of requests within the objective, and mean requests in flight, at this rate."""
+    gaps = stream(0, "carrying").exponential(1e9 / rate, len(sample))
+    arrival_ns = np.cumsum(gaps).astype(np.int64)
+    fleet = ServingFleet(
+        profile,
+        RequestColumns(
+            arrival_ns=arrival_ns,
+            prompt_tokens=sample.prompt_tokens,
+            output_tokens=sample.output_tokens,
+            block_tokens=sample.block_tokens,
+            blocks=sample.blocks,
+            block_ends=sample.block_ends,
+        ),
+    )
+    fleet.add_replica(0, 0)
+    fleet.run_until(int(arrival_ns[-1]) + 2 * fleet.timeout_ns)
+    results = fleet.results
+    first = (results.first_token_ns - arrival_ns) / 1e9
+    following = (results.finished_ns - results.first_token_ns) / 1e9
+    tpot = following / np.maximum(1, sample.output_tokens - 1)
+    good = (results.outcome == Outcome.COMPLETED) & (first <= ttft_s) & (tpot <= tpot_s)
+    in_flight = float(np.sum(results.finished_ns - arrival_ns)) / float(arrival_ns[-1])
+    return float(np.mean(good)), in_flight

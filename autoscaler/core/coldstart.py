@@ -57,6 +57,8 @@ class ColdStartMemory:
     """Pods of this pool that start, with their age (time unschedulable left out), seconds."""
     measured_s: list[float] = field(default_factory=list)
     """The last created-to-ready times, oldest first."""
+    finished: tuple[float, float] | None = None
+    """(prior, quantile) of the finished starts, until another one is; no part of a checkpoint."""
 
     def to_builtins(self) -> Plain:
         """Write for a checkpoint."""
@@ -145,7 +147,12 @@ def cold_start_s(memory: ColdStartMemory, *, prior_s: float) -> float:
 
 def finished_cold_start_s(memory: ColdStartMemory, *, prior_s: float) -> float:
     """Return the same of the finished starts alone: what capacity on its way expires by."""
-    return _quantile(memory.measured_s, prior_s=prior_s, prior_weight=_prior_weight(memory))
+    kept = memory.finished
+    if kept is None or kept[0] != prior_s:
+        weight = _prior_weight(memory)
+        quantile = _quantile(memory.measured_s, prior_s=prior_s, prior_weight=weight)
+        kept = memory.finished = prior_s, quantile
+    return kept[1]
 
 
 def _prior_weight(memory: ColdStartMemory) -> float:
@@ -178,6 +185,7 @@ def _remember(memory: ColdStartMemory, duration_s: float) -> None:
         return
     memory.measured_s.append(duration_s)
     del memory.measured_s[:-MEASURED_MAX]
+    memory.finished = None
 
 
 def _ages(replicas: ReplicaColumns, *, at: float) -> FloatArray:

@@ -2,10 +2,10 @@
 
     python -m tests.benchmarks.tick [-o table|json] [--replicas N]...
 
-One model with an on-demand and a spot pool under demand that moves; every replica answers on every
-tick, and the scale follows the decisions as far as the pods of the story allow. What is measured
-begins when the forecast has history. `cpu_s` is the mean CPU time of a tick, `cpu_s_max` that of the
-slowest one (the loop stands still for so long).
+One model with an on-demand and a spot pool, under a load that waves around what N replicas carry.
+Every replica answers on every tick, and the scale follows the decisions: replicas start, serve after
+a minute, and go. What is measured begins when the forecast has history. `cpu_s` is the mean CPU time
+of a tick, `cpu_s_max` that of the slowest one (the loop stands still for so long).
 """
 
 from __future__ import annotations
@@ -15,96 +15,146 @@ import gc
 import json
 import math
 import time
+from dataclasses import dataclass, field
 
 import numpy as np
 
+from autoscaler.core.decision import Decision
 from autoscaler.core.engine import EngineSettings, build_engine
-from autoscaler.core.events import Event, Observed, SpecChanged
+from autoscaler.core.events import Observed
+from autoscaler.core.spec import ModelSpec
 from autoscaler.core.state import ModelObservation, NodeColumns, PoolObservation, ReplicaColumns
 from tests.builders import ON_DEMAND, SPOT, model, on_demand, specified, spot
 
 REPLICAS = (1, 8, 32, 128, 5000)
 TICK_S = 5.0
+COLD_START_S = 60.0
+SERVICE_S = 10.0
+IN_FLIGHT = 32.0
+"""Of one replica: the target."""
 PER_NODE = 8
 BEGIN_AT = 1_700_000_000.0
 WARM_UP_TICKS = 500
 TICKS = 1000
 FEW_TICKS = 200
-"""For a fleet so large that its observations are many megabytes."""
+"""Each, for thousands of replicas."""
 
 
-def fleet_spec(replicas: int) -> SpecChanged:
-    """One model over two pools; the maximum leaves room."""
-    spec = model(
-        pools=[on_demand(price=4.0), spot(price=1.5)],
-        warm=1,
-        warm_on=ON_DEMAND,
-        maximum=2 * replicas + 2,
-        cold_start_s=60.0,
-    )
-    return specified(spec, at=BEGIN_AT)
+@dataclass(kw_only=True)
+class Story:
+    """A fleet that serves, row by row: on-demand first, each pool in order of creation."""
 
+    replicas: int
+    """About what the load needs."""
+    rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(7))
+    tick: int = 0
+    created_at: dict[str, np.ndarray] = field(default_factory=dict)
+    finished: dict[str, np.ndarray] = field(default_factory=dict)
+    names: dict[str, list[str]] = field(default_factory=dict)
+    born: int = 0
 
-def observations(replicas: int, *, ticks: int, seed: int = 7) -> list[Event]:
-    """Observations of a fleet that serves: Poisson numbers around a load that waves."""
-    rng = np.random.default_rng(seed)
-    pool = np.array([0] * ((replicas + 3) // 4) + [1] * (replicas - (replicas + 3) // 4))
-    nodes = _nodes(pool)
-    names = tuple(f"llama-{'on-demand' if p == 0 else 'spot'}-{i:05d}" for i, p in enumerate(pool))
-    long_ago = np.full(replicas, BEGIN_AT - 10_000.0)
-    unknown = np.full(replicas, math.nan)
-    counted = int(np.count_nonzero(pool == 0)), int(np.count_nonzero(pool == 1))
-    pools = tuple(
-        PoolObservation(
-            name=name,
-            current_replicas=count,
-            rolling_out=False,
-            gpus_per_replica=1,
-            promises=(),
+    def __post_init__(self) -> None:
+        on_demand_count = (self.replicas + 3) // 4
+        counts = {"on-demand": on_demand_count, "spot": self.replicas - on_demand_count}
+        for pool, count in counts.items():
+            self.created_at[pool] = np.empty(0)
+            self.finished[pool] = np.empty(0)
+            self.names[pool] = []
+            self._resize(pool, count, created_at=BEGIN_AT - 10_000.0)
+
+    def spec(self) -> ModelSpec:
+        """The model; its maximum leaves room."""
+        return model(
+            pools=[on_demand(price=4.0), spot(price=1.5)],
+            warm=1,
+            warm_on=ON_DEMAND,
+            maximum=2 * self.replicas + 2,
+            cold_start_s=COLD_START_S,
         )
-        for name, count in zip(("on-demand", "spot"), counted, strict=True)
-    )
-    finished = np.zeros(replicas)
-    events: list[Event] = []
-    for tick in range(ticks):
-        at = BEGIN_AT + TICK_S * (tick + 1)
-        level = 22.0 + 4.0 * math.sin(tick / 60.0)
-        finished = finished + rng.poisson(level / 2.0, replicas)
-        running = np.minimum(rng.poisson(level, replicas), 32).astype(np.float64)
-        columns = ReplicaColumns(
-            name=names,
-            pool=pool,
-            node=np.arange(replicas, dtype=np.int64) // PER_NODE,
-            created_at=long_ago,
-            scheduled_at=long_ago,
-            unschedulable_since=unknown,
-            ready=np.ones(replicas, dtype=np.bool_),
-            ready_at=long_ago + 50.0,
-            deleting=np.zeros(replicas, dtype=np.bool_),
-            grace_s=np.full(replicas, 120.0),
-            sampled_at=at - rng.uniform(0.1, 1.0, replicas),
-            waiting_requests=np.maximum(rng.poisson(0.1, replicas) - 1.0, 0.0),
-            running_requests=running,
-            kv_usage_ratio=running / 64.0,
-            finished_requests_total=finished,
-            prompt_tokens_total=finished * 300.0,
-            generation_tokens_total=finished * 100.0,
-            preemptions_total=np.zeros(replicas),
-            framebuffer_used_bytes=np.full(replicas, 40e9),
-            framebuffer_at=np.full(replicas, at - 2.0),
-        )
-        observation = ModelObservation(model="serving/llama", pools=pools, replicas=columns)
-        events.append(
-            Observed(
-                id=tick + 1,
-                at=at,
-                nodes=nodes,
-                interruptions=(),
-                models=(observation,),
-                cluster_at=at - 0.5,
+
+    def follow(self, decision: Decision) -> None:
+        """Let the pools have what was decided; the newest replicas go first, at once."""
+        at = BEGIN_AT + TICK_S * self.tick + 0.5
+        for pool in decision.pools:
+            if pool.desired_replicas is not None:
+                self._resize(pool.pool, pool.desired_replicas, created_at=at)
+
+    def _resize(self, pool: str, count: int, *, created_at: float) -> None:
+        there = len(self.names[pool])
+        more = max(0, count - there)
+        self.names[pool] = self.names[pool][:count]
+        self.names[pool] += [f"llama-{pool}-{self.born + i:06d}" for i in range(more)]
+        self.born += more
+        self.created_at[pool] = np.append(self.created_at[pool][:count], np.full(more, created_at))
+        self.finished[pool] = np.append(self.finished[pool][:count], np.zeros(more))
+
+    def look(self) -> Observed:
+        """One more tick of load, and what is then seen."""
+        self.tick += 1
+        at = BEGIN_AT + TICK_S * self.tick
+        created_at = np.concatenate([self.created_at["on-demand"], self.created_at["spot"]])
+        ready = at - created_at >= COLD_START_S
+        serving = max(1, int(np.count_nonzero(ready)))
+        wave = 0.85 + 0.1 * math.sin(self.tick / 60.0)
+        running = self.rng.poisson(IN_FLIGHT * self.replicas * wave / serving, len(ready))
+        running = np.where(ready, running, 0).astype(np.float64)
+        completions = self.rng.poisson(running * TICK_S / SERVICE_S)
+        pools = []
+        row = 0
+        for name, there in self.names.items():
+            self.finished[name] = self.finished[name] + completions[row : row + len(there)]
+            row += len(there)
+            pools.append(
+                PoolObservation(
+                    name=name,
+                    current_replicas=len(there),
+                    rolling_out=False,
+                    gpus_per_replica=1,
+                    promises=(),
+                )
             )
+        columns = self._columns(at=at, created_at=created_at, ready=ready, running=running)
+        return Observed(
+            id=self.tick,
+            at=at,
+            nodes=_nodes(columns.pool),
+            interruptions=(),
+            models=(ModelObservation(model="serving/llama", pools=tuple(pools), replicas=columns),),
+            cluster_at=at - 0.5,
         )
-    return events
+
+    def _columns(
+        self, *, at: float, created_at: np.ndarray, ready: np.ndarray, running: np.ndarray
+    ) -> ReplicaColumns:
+        count = len(ready)
+        unknown = np.full(count, math.nan)
+        finished = np.concatenate([self.finished["on-demand"], self.finished["spot"]])
+
+        def sampled(values: np.ndarray) -> np.ndarray:
+            return np.where(ready, values, math.nan)
+
+        return ReplicaColumns(
+            name=(*self.names["on-demand"], *self.names["spot"]),
+            pool=np.repeat([0, 1], [len(self.names["on-demand"]), len(self.names["spot"])]),
+            node=np.arange(count, dtype=np.int64) // PER_NODE,
+            created_at=created_at,
+            scheduled_at=created_at,
+            unschedulable_since=unknown,
+            ready=ready,
+            ready_at=sampled(created_at + COLD_START_S),
+            deleting=np.zeros(count, dtype=np.bool_),
+            grace_s=np.full(count, 120.0),
+            sampled_at=sampled(at - self.rng.uniform(0.1, 1.0, count)),
+            waiting_requests=sampled(np.maximum(self.rng.poisson(0.1, count) - 1.0, 0.0)),
+            running_requests=sampled(running),
+            kv_usage_ratio=sampled(running / 64.0),
+            finished_requests_total=sampled(finished),
+            prompt_tokens_total=sampled(finished * 300.0),
+            generation_tokens_total=sampled(finished * 100.0),
+            preemptions_total=sampled(np.zeros(count)),
+            framebuffer_used_bytes=np.full(count, 40e9),
+            framebuffer_at=np.full(count, at - 2.0),
+        )
 
 
 def _nodes(pool: np.ndarray) -> NodeColumns:
@@ -127,21 +177,18 @@ def measure(replicas: int) -> dict[str, float | int]:
     large = replicas > 1000
     warm_up, ticks = (FEW_TICKS, FEW_TICKS) if large else (WARM_UP_TICKS, TICKS)
     engine = build_engine(EngineSettings(tick_s=TICK_S))
-    engine.handle(fleet_spec(replicas))
-    events = observations(replicas, ticks=warm_up + ticks)
+    story = Story(replicas=replicas)
+    engine.handle(specified(story.spec(), at=BEGIN_AT))
     gc.collect()
-    gc.freeze()  # the story's own objects are no garbage of a daemon's
-    outcome = None
-    for event in events[:warm_up]:
-        outcome = engine.handle(event)
     spent = []
-    for event in events[warm_up:]:
+    for _ in range(warm_up + ticks):
+        event = story.look()
         begun = time.process_time()
         outcome = engine.handle(event)
         spent.append(time.process_time() - begun)
-    gc.unfreeze()
-    assert outcome is not None
-    decision = outcome.decisions[0]
+        decision = outcome.decisions[0]
+        story.follow(decision)
+    spent = spent[warm_up:]
     assert decision.measures.forecast_replicas is not None, "the policy was to decide on every tick"
     assert decision.policy == "economic"
     return {"replicas": replicas, "cpu_s": sum(spent) / ticks, "cpu_s_max": max(spent)}

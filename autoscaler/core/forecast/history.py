@@ -9,18 +9,15 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from autoscaler.core.plain import (
     Plain,
     plain_float,
-    plain_floats,
-    read_floats,
+    read_float,
     read_int,
+    read_list,
     read_optional_float,
     read_record,
 )
-from autoscaler.core.state import FloatArray
 
 SLOT_S = 5.0
 """Width of a slot: the default tick."""
@@ -30,21 +27,24 @@ BRIDGED_SLOTS = 3
 """A gap this short is a late tick, and the new value fills it; a longer one is unknown."""
 
 
-def _empty() -> FloatArray:
-    return np.full(2 * SLOTS, np.nan)
-
-
 @dataclass(slots=True, kw_only=True)
 class History:
-    """A ring of slots, written twice so that any look back is one slice. Part of the memory."""
+    """A ring of slots, with running sums over the spans whose means are asked for.
+
+    Part of the engine's memory.
+    """
 
     anchor_at: float | None = None
     """The first moment: the middle of slot 0, so that a tick's jitter does not cross a boundary."""
     slot: int = -1
     """The newest slot; -1: none yet."""
-    known: int = 0
-    """How many slots up to the newest one hold a value without a gap, at most SLOTS."""
-    values: FloatArray = field(default_factory=_empty)
+    since: int = 0
+    """The first slot of those up to the newest one that all hold a value."""
+    values: list[float] = field(default_factory=lambda: [math.nan] * SLOTS)
+    """NaN: unknown."""
+    sums: dict[int, tuple[int, float]] = field(default_factory=dict)
+    """By span in slots: the slot for which it was last summed, and the sum. Only of spans without a
+    gap; summed anew once a ring, so that rounding does not accumulate."""
 
     def record(self, at: float, value: float) -> int:
         """Put `value` into the slot of `at`; return how many slots are new (0: the same one)."""
@@ -52,60 +52,71 @@ class History:
             self.anchor_at = at
         slot = max(self.slot, math.floor((at - self.anchor_at) / SLOT_S + 0.5))
         opened = slot - self.slot
-        if opened - 1 > BRIDGED_SLOTS and self.slot >= 0:
-            self._write(slot - min(opened, SLOTS) + 1, slot - 1, math.nan)
-            self._write(slot, slot, value)
-            self.known = 1
-        else:
-            self._write(slot - max(opened, 1) + 1, slot, value)
-            self.known = min(self.known + opened, SLOTS)
+        values = self.values
+        if opened == 0:
+            self.sums.clear()
+        elif opened > 1:
+            bridged = opened - 1 <= BRIDGED_SLOTS and self.slot >= 0
+            for skipped in range(slot - min(opened, SLOTS) + 1, slot):
+                values[skipped % SLOTS] = value if bridged else math.nan
+            self.sums.clear()
+            if not bridged:
+                self.since = slot
+        values[slot % SLOTS] = value
         self.slot = slot
         return opened
-
-    def _write(self, first: int, last: int, value: float) -> None:
-        for slot in range(first, last + 1):
-            place = slot % SLOTS
-            self.values[place] = value
-            self.values[place + SLOTS] = value
 
     @property
     def last(self) -> float:
         """The newest value."""
-        return float(self.values[self.slot % SLOTS])
-
-    def stays_below(self, value: float, *, slots: int) -> bool:
-        """Tell whether the last `slots` slots are all known, and all below `value`."""
-        if self.known < slots:
-            return False
-        end = self.slot % SLOTS + SLOTS + 1
-        return bool(np.maximum.reduce(self.values[end - slots : end]) < value)
+        return self.values[self.slot % SLOTS]
 
     def mean(self, slots: int) -> float:
         """Mean of the known values of the last `slots` slots; there is at least the newest one."""
-        end = self.slot % SLOTS + SLOTS + 1
-        if self.known >= slots:
-            return float(np.add.reduce(self.values[end - slots : end])) / slots
-        recent = self.values[end - min(slots, self.slot + 1, SLOTS) : end]
-        recent = recent[~np.isnan(recent)]
-        return float(np.add.reduce(recent)) / len(recent)
+        slot = self.slot
+        if slot - self.since + 1 < slots:
+            known = [v for v in self.recent(min(slots, slot + 1)) if not math.isnan(v)]
+            return math.fsum(known) / len(known)
+        at, total = self.sums.get(slots, (-1, 0.0))
+        if at == slot - 1 and slot % SLOTS and slot - self.since >= slots:
+            total += self.values[slot % SLOTS] - self.values[(slot - slots) % SLOTS]
+        elif at != slot:
+            total = math.fsum(self.recent(slots))
+        self.sums[slots] = slot, total
+        return max(total, 0.0) / slots
+
+    def recent(self, slots: int) -> list[float]:
+        """Return the last `slots` values, at most SLOTS, oldest first; NaN where unknown."""
+        end = self.slot % SLOTS + 1
+        begin = end - slots
+        values = self.values
+        return values[begin:end] if begin >= 0 else values[begin:] + values[:end]
+
+    def stays_below(self, value: float, *, slots: int) -> bool:
+        """Tell whether the last `slots` slots are all known, and all below `value`."""
+        if self.last >= value or self.slot - self.since + 1 < slots:
+            return False
+        return max(self.recent(slots)) < value
 
     def to_builtins(self) -> Plain:
         """Write for a checkpoint."""
         return {
             "anchor_at": plain_float(self.anchor_at),
             "slot": self.slot,
-            "known": self.known,
-            "values": plain_floats(self.values[:SLOTS]),
+            "since": self.since,
+            "values": [plain_float(value) for value in self.values],
+            "sums": [[slots, at, total] for slots, (at, total) in self.sums.items()],
         }
 
     @classmethod
     def from_builtins(cls, value: Plain) -> History:
         """Read back what `to_builtins` wrote."""
         record = read_record(value)
-        values = read_floats(record["values"])
+        sums = [read_list(row) for row in read_list(record["sums"])]
         return cls(
             anchor_at=read_optional_float(record["anchor_at"]),
             slot=read_int(record["slot"]),
-            known=read_int(record["known"]),
-            values=np.concatenate([values, values]),
+            since=read_int(record["since"]),
+            values=[math.nan if v is None else read_float(v) for v in read_list(record["values"])],
+            sums={read_int(n): (read_int(at), read_float(total)) for n, at, total in sums},
         )

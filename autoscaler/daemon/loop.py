@@ -29,7 +29,7 @@ from autoscaler.daemon.recorder import Recorder
 from autoscaler.daemon.schedule import NOTICE_GAP_S, STEP_GAP_S, Schedule
 from autoscaler.errors import InvariantBroken
 
-_IDLE_S = 1.0
+_IDLE_S = 0.2
 """While nothing can be observed yet, it is looked again this often."""
 
 _log = structlog.get_logger(__name__)

@@ -8,12 +8,20 @@ each of their series with closed labels is there, at zero, from the start.
 
 from __future__ import annotations
 
+import bisect
+import itertools
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
 from prometheus_client.registry import Collector
 
 PREFIX = "inference_autoscaler_"
@@ -38,6 +46,25 @@ class Row:
     help: str
     buckets: tuple[float, ...] = ()
 
+    @property
+    def kept(self) -> Literal["count", "histogram", "level"]:
+        """Who keeps its values: `Metrics`, or whoever `Levels` asks."""
+        if self.kind == "histogram":
+            return "histogram"
+        return "count" if self.kind == "counter" and self.name not in COUNTED_ELSEWHERE else "level"
+
+
+COUNTED_ELSEWHERE = frozenset(
+    {
+        "source_reads_total",
+        "source_errors_total",
+        "cluster_failures_total",
+        "recording_events_total",
+        "recording_lost_events_total",
+        "recording_bytes_total",
+    }
+)
+"""Counters that are read at a scrape, as gauges are."""
 
 TABLE: tuple[Row, ...] = (
     Row("desired_replicas", "gauge", _POOL, "Replicas decided, fallback included."),
@@ -109,8 +136,6 @@ TABLE: tuple[Row, ...] = (
 )
 """Every metric. The README's table and the names in `deploy/` are compared with it by a test."""
 
-_ROWS = {row.name: row for row in TABLE}
-
 
 @dataclass(frozen=True, slots=True)
 class Value:
@@ -131,80 +156,98 @@ class Levels:
 
 
 class Metrics:
-    """The registry of one daemon."""
+    """The registry of one daemon, and the counters and histograms that are kept here."""
 
     def __init__(self, levels: Levels) -> None:
         """Make every metric of the table; gauges come from `levels` at each scrape."""
+        self._counts: dict[str, dict[tuple[str, ...], float]] = {
+            row.name: {} if row.labels else {(): 0.0} for row in TABLE if row.kept == "count"
+        }
+        self._histograms = {
+            row.name: _Histogram(row.buckets) for row in TABLE if row.kept == "histogram"
+        }
         self.registry = CollectorRegistry()
-        self._kept: dict[str, Counter | Histogram] = {}
-        for row in TABLE:
-            name = PREFIX + row.name
-            if row.name in COUNTED_HERE:
-                self._kept[row.name] = Counter(name, row.help, row.labels, registry=self.registry)
-            elif row.kind == "histogram":
-                self._kept[row.name] = Histogram(
-                    name, row.help, row.labels, registry=self.registry, buckets=row.buckets
-                )
-        self.registry.register(_Scrape(levels))
+        self.registry.register(_Scrape(levels, self._counts, self._histograms))
 
     def count(self, name: str, *labels: str, by: float = 1.0) -> None:
         """Raise a counter; by 0 it is merely created."""
-        counter = self._kept[name]
-        assert isinstance(counter, Counter)
-        (counter.labels(*labels) if labels else counter).inc(by)
+        counts = self._counts[name]
+        counts[labels] = counts.get(labels, 0.0) + by
 
     def measure(self, name: str, value: float) -> None:
         """Add to a histogram."""
-        histogram = self._kept[name]
-        assert isinstance(histogram, Histogram)
-        histogram.observe(value)
+        self._histograms[name].add(value)
 
-    def forget(self, name: str, labels: dict[str, str]) -> None:
-        """Drop the series of a model that is gone."""
-        self._kept[name].remove_by_labels(labels)
+    def forget(self, name: str, *labels: str) -> None:
+        """Drop the series whose first labels are these: those of a model that is gone."""
+        counts = self._counts[name]
+        for key in [key for key in counts if key[: len(labels)] == labels]:
+            del counts[key]
 
 
-COUNTED_HERE = frozenset(
-    {
-        "decisions_total",
-        "guard_adjustments_total",
-        "commands_total",
-        "actuation_errors_total",
-        "interruption_notices_total",
-        "drains_total",
-        "engine_errors_total",
-    }
-)
-"""Counters that `Metrics.count` raises; the others are kept by those who count."""
+class _Histogram:
+    """Counts by bucket."""
+
+    def __init__(self, buckets: tuple[float, ...]) -> None:
+        self._bounds = (*buckets, math.inf)
+        self._counts = [0] * len(self._bounds)
+        self.total = 0.0
+
+    def add(self, value: float) -> None:
+        """Count one value."""
+        self._counts[bisect.bisect_left(self._bounds, value)] += 1
+        self.total += value
+
+    def cumulative(self) -> list[tuple[str, float]]:
+        """Counts of values up to each bound."""
+        sums = itertools.accumulate(self._counts)
+        return [
+            ("+Inf" if math.isinf(bound) else repr(bound), float(count))
+            for bound, count in zip(self._bounds, sums, strict=True)
+        ]
 
 
 class _Scrape(Collector):
-    """Turns levels into families, in the order of the table."""
+    """Everything there is, as families, in the order of the table."""
 
-    def __init__(self, levels: Levels) -> None:
+    def __init__(
+        self,
+        levels: Levels,
+        counts: dict[str, dict[tuple[str, ...], float]],
+        histograms: dict[str, _Histogram],
+    ) -> None:
         self._levels = levels
+        self._counts = counts
+        self._histograms = histograms
 
     def describe(self) -> Iterator[Metric]:
         """Name the families, so that registering does not read the levels."""
-        for row in TABLE:
-            if _is_level(row):
-                yield _family(row)
+        yield from (_family(row) for row in TABLE)
 
     def collect(self) -> Iterator[Metric]:
-        """Read the levels now."""
-        families = {row.name: _family(row) for row in TABLE if _is_level(row)}
+        """Read everything now."""
+        levels: dict[str, list[Value]] = {}
         for value in self._levels.values():
-            if value.value is not None:
-                families[value.name].add_metric(value.labels, value.value)
-        yield from families.values()
+            levels.setdefault(value.name, []).append(value)
+        for row in TABLE:
+            family = _family(row)
+            if isinstance(family, HistogramMetricFamily):
+                histogram = self._histograms[row.name]
+                family.add_metric((), histogram.cumulative(), histogram.total)
+            elif row.kept == "count":
+                for labels, count in self._counts[row.name].items():
+                    family.add_metric(labels, count)
+            else:
+                for value in levels.get(row.name, ()):
+                    if value.value is not None:
+                        family.add_metric(value.labels, value.value)
+            yield family
 
 
-def _is_level(row: Row) -> bool:
-    return row.kind != "histogram" and row.name not in COUNTED_HERE
-
-
-def _family(row: Row) -> GaugeMetricFamily | CounterMetricFamily:
+def _family(row: Row) -> GaugeMetricFamily | CounterMetricFamily | HistogramMetricFamily:
     name = PREFIX + row.name
+    if row.kind == "histogram":
+        return HistogramMetricFamily(name, row.help, labels=row.labels)
     if row.kind == "counter":
         return CounterMetricFamily(name, row.help, labels=row.labels)
     return GaugeMetricFamily(name, row.help, labels=row.labels)

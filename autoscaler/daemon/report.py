@@ -58,6 +58,9 @@ class Report(Levels):
         self._drains = Drains()
         self._log = DecisionLog()
         self._endings: dict[tuple[str, str], str] = {}
+        """By kind and target: how the last command ended, unless it was accepted."""
+        self._scales: dict[str, int] = {}
+        """By target: what was last decided and not yet accepted."""
         self._metrics = Metrics(self)
         self._create_closed_series()
 
@@ -172,16 +175,23 @@ class Report(Levels):
             self._decisions[decision.model] = decision
             self._log.say(decision, duration_s=decide_s)
             self._count_decision(decision)
+            _say_fallback(decision)
         for command in outcome.commands:
             if isinstance(command, SetReplicas):
-                _log.info(
-                    "scale.decided",
-                    model=command.model,
-                    target=command.target,
-                    replicas=command.replicas,
-                    command=command.id,
-                )
+                self._say_scale(command)
         self._follow_drains(event, outcome)
+
+    def _say_scale(self, command: SetReplicas) -> None:
+        """Log a write that was decided; one that is decided again with every tick, only once."""
+        again = self._scales.get(command.target) == command.replicas
+        self._scales[command.target] = command.replicas
+        (_log.debug if again else _log.info)(
+            "scale.decided",
+            model=command.model,
+            target=command.target,
+            replicas=command.replicas,
+            command=command.id,
+        )
 
     def _count_decision(self, decision: Decision) -> None:
         namespace, _, model = decision.model.partition("/")
@@ -238,7 +248,7 @@ class Report(Levels):
         for key in before - now:
             namespace, _, model = key.partition("/")
             for name in ("decisions_total", "guard_adjustments_total"):
-                self._metrics.forget(name, {"namespace": namespace, "model": model})
+                self._metrics.forget(name, namespace, model)
         for key in now - before:
             self._create_model_series(key)
 
@@ -286,6 +296,7 @@ class Report(Levels):
         repeated = self._endings.get(key) == said
         if ending.accepted:
             self._endings.pop(key, None)
+            self._scales.pop(command.target, None)
         else:
             self._endings[key] = said
         return repeated
@@ -334,6 +345,20 @@ def _model_values(model: ModelSpec, decision: Decision) -> Iterator[Value]:
     yield Value("forecast_pinball_loss_replicas", names, measures.forecast_pinball_loss_replicas)
     yield Value("forecast_coverage_ratio", names, measures.forecast_coverage_ratio)
     yield Value("cold_start_seconds", names, measures.cold_start_s)
+
+
+_FALLBACK_EVENTS = {"FallbackRaised": "fallback.raised", "FallbackReleased": "fallback.released"}
+
+
+def _say_fallback(decision: Decision) -> None:
+    for step in decision.trail:
+        if step.reason in _FALLBACK_EVENTS:
+            _log.info(
+                _FALLBACK_EVENTS[step.reason],
+                model=decision.model,
+                message=step.message,
+                replicas=sum(pool.fallback_replicas for pool in decision.pools),
+            )
 
 
 def _say_ending(command: Command, ending: Ending, *, repeated: bool) -> None:

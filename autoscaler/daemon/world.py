@@ -14,10 +14,12 @@ from autoscaler.core.events import Observed
 from autoscaler.core.spec import FleetSpec
 from autoscaler.kube.observe import Cluster
 from autoscaler.settings import InferenceAutoscaler, metrics_settings
-from autoscaler.sources.collector import Collector
+from autoscaler.sources.collector import DEADLINE_S, Collector
 
 LOST_AGE_S = 30.0
 """As the engine's `cluster_age_s_max`: older knowledge of the cluster is blind."""
+FIRST_READ_S = DEADLINE_S + 0.2
+"""From the first lists to the first decision: a read's deadline, and a little."""
 
 _log = structlog.get_logger(__name__)
 
@@ -38,23 +40,35 @@ class World:
         self.collector = collector
         self._fleet = fleet
         self._now = now
-        self._synced = False
+        self._resources = tuple(resources)
+        self._synced_at: float | None = None
         self._lost = ""
-        self.follow(fleet, resources)
 
     def follow(self, fleet: FleetSpec, resources: Iterable[InferenceAutoscaler]) -> None:
         """Observe this fleet from now on."""
         self._fleet = fleet
+        self._resources = tuple(resources)
         self.cluster.follow(fleet)
-        self.collector.set_models([metrics_settings(resource) for resource in resources])
+        if self._synced_at is not None:
+            self._read_sources()
 
     @property
     def synced(self) -> bool:
-        """Whether everything that decisions rest on was listed once. It stays true."""
-        if not self._synced and self.cluster.cluster_at > 0:
-            self._synced = True
+        """Whether there is something to decide on. Once true, it stays true.
+
+        That is: all that decisions rest on was listed, and the sources had the time to be read once.
+        """
+        now = self._now()
+        if self._synced_at is None and self.cluster.cluster_at > 0:
+            self._synced_at = now
+            # Only now are there targets, so that the first round of each source has some.
+            self.collector.set_targets(self.cluster.scrape_targets(self._fleet))
+            self._read_sources()
             _log.info("cluster.synced")
-        return self._synced
+        return self._synced_at is not None and now - self._synced_at >= FIRST_READ_S
+
+    def _read_sources(self) -> None:
+        self.collector.set_models([metrics_settings(resource) for resource in self._resources])
 
     def observe(self, *, id: int, at: float) -> Observed:  # noqa: A002  the event's own word
         """Cut the level of now."""
@@ -95,7 +109,8 @@ class World:
     def watch_over(self) -> None:
         """Say once that the API server is lost, and once that it is back. Called now and then."""
         problem = self.problem()
-        if problem and not self._lost and (self._synced or self.cluster.problems()):
+        told = self._synced_at is not None or self.cluster.problems()
+        if problem and not self._lost and told:
             _log.warning("cluster.lost", message=problem)
             self._lost = problem
         elif self._lost and not problem:

@@ -228,8 +228,5 @@ def _direction(current: int, desired: int) -> Direction:
 
 
 def _last_word(trail: list[Step]) -> str:
-    """Return the reason of the last step that changed the number; of the policy's if none did."""
-    for step in reversed(trail):
-        if step.before != step.after:
-            return step.reason
-    return trail[0].reason
+    """Return the reason of the last step after the policy's; of the policy's if there is none."""
+    return trail[-1].reason

@@ -30,6 +30,8 @@ class Arrangement:
     they serve, and stand-ins."""
     stand_ins: int
     """Asked for on top of the level."""
+    outside: int
+    """Of these, outside the preferred pool."""
     rest: int
     """What the preferred pool is to serve."""
     gap: int
@@ -75,7 +77,7 @@ def arrange(s: Situation, *, level: int, promised: int, stand_ins: bool = True) 
     if len(pools) == 1:
         gap = max(0, level - pools[0].returned) if s.layout.interruptible else 0
         stuck = min(pools[0].stuck, max(0, level - pools[0].healthy))
-        return Arrangement(beyond=(0,), stand_ins=0, rest=level, gap=gap, unplaced=stuck)
+        return Arrangement(beyond=(0,), stand_ins=0, outside=0, rest=level, gap=gap, unplaced=stuck)
     floor = 0 if s.layout.floor is None else min(level, pools[s.layout.floor].base)
     kept = _keep_level(s, level=level, floor=floor)
     rest = level - floor - sum(kept)
@@ -85,7 +87,9 @@ def arrange(s: Situation, *, level: int, promised: int, stand_ins: bool = True) 
         kept_there = sum([kept[index] for index in s.layout.interruptible])
         gap = max(0, rest + kept_there - back)
     if not stand_ins:
-        return Arrangement(beyond=tuple(kept), stand_ins=0, rest=rest, gap=gap, unplaced=0)
+        return Arrangement(
+            beyond=tuple(kept), stand_ins=0, outside=0, rest=rest, gap=gap, unplaced=0
+        )
     covered = min(promised, gap)
     extra = _keep_stand_ins(s, kept=kept, rest=rest, covered=covered)
     unplaced = _stand_in_for_stuck(s, extra=extra, rest=rest, covered=covered)
@@ -93,6 +97,7 @@ def arrange(s: Situation, *, level: int, promised: int, stand_ins: bool = True) 
     return Arrangement(
         beyond=tuple([a + b for a, b in zip(kept, extra, strict=True)]),
         stand_ins=sum(extra),
+        outside=sum(extra) - extra[s.layout.preferred],
         rest=rest,
         gap=gap,
         unplaced=unplaced,
@@ -125,7 +130,7 @@ def place(s: Situation, wanted: Wanted) -> Placement:
         _trim(s, desired, surplus=elsewhere - wanted.asked)
     if fallback and s.layout.fallback is not None:
         desired[s.layout.fallback] += fallback
-    planned = sum(desired)
+    planned = list(desired)
     for index, pool in enumerate(s.pools):
         if desired[index] >= pool.current:
             continue
@@ -133,13 +138,13 @@ def place(s: Situation, wanted: Wanted) -> Placement:
             desired[index] = pool.current
         elif pool.doomed:
             desired[index] = min(pool.current, desired[index] + pool.doomed)
-    # Holding a pool must not break the bound: then the preferred pool gives way first.
-    bound = max(planned, s.spec.max_replicas + fallback)
-    if sum(desired) > bound:
-        _give_way(s, desired, surplus=sum(desired) - bound)
+    # Holding a pool must not break the bound.
+    surplus = sum(desired) - max(sum(planned), s.spec.max_replicas + fallback)
+    if surplus > 0:
+        _give_way(s, desired, planned=planned, surplus=surplus)
     return Placement(
         desired=tuple(desired),
-        standing=max(arrangement.stand_ins, s.standing),
+        standing=max(arrangement.outside, s.standing),
         unplaced=arrangement.unplaced,
     )
 
@@ -243,10 +248,10 @@ def _trim(s: Situation, desired: list[int], *, surplus: int) -> None:
         surplus -= cut
 
 
-def _give_way(s: Situation, desired: list[int], *, surplus: int) -> None:
-    """Undo holds until the bound is kept, the preferred pool first, the floor's base never."""
-    for index in s.layout.preference:
-        cut = min(desired[index] - s.pools[index].base, surplus)
+def _give_way(s: Situation, desired: list[int], *, planned: list[int], surplus: int) -> None:
+    """Undo what is held beyond the plan until the bound is kept, the most expensive pool first."""
+    for index in reversed(s.layout.preference):
+        cut = min(desired[index] - planned[index], surplus)
         if cut > 0:
             desired[index] -= cut
             surplus -= cut

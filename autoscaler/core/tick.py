@@ -174,7 +174,8 @@ def _pass_through(draft: Draft, guards: Mapping[str, Guard]) -> None:
             continue
         before, after = wanted.replicas, verdict.wanted.replicas
         wanted = verdict.wanted
-        if before != after:
+        # A release is told although the fallback was in no number before it.
+        if before != after or (wanted.plan is not None and wanted.plan.released):
             draft.trail.append(
                 Step(
                     by=name,

@@ -107,8 +107,8 @@ class Writes:
         """
         value, standing = render_promises(promises), render_promises(observed)
         pending = self._pending("Annotate", str(target))
-        if pending is not None and pending.value == value:
-            if standing != value:
+        if pending is not None and _promise_alike(pending.value, value):
+            if standing != value and not _promise_alike(standing, value):
                 return None if pending.accepted else pending.id
             self.memory.pending.pop((pending.kind, pending.target))
             return None
@@ -156,7 +156,7 @@ class Writes:
         """Evict a pod, or delete it where its budget refused and the deadline is near."""
         target = f"Pod/{namespace}/{pod}"
         kind = DeletePod if delete else EvictPod
-        if self._pending(kind.__name__, target) is not None:
+        if self._pending(kind.__name__, target) or self._pending("DeletePod", target):
             return
         self._send(
             kind(
@@ -197,6 +197,17 @@ class Writes:
             if command.id == after:
                 return command.expires_at + COMMAND_TIMEOUT_S
         return self.at + COMMAND_TIMEOUT_S
+
+
+def _promise_alike(one: int | str | None, other: str | None) -> bool:
+    """Tell whether two annotations promise the same; one on its way is dated a tick earlier."""
+    return _promised(one) == _promised(other)
+
+
+def _promised(value: int | str | None) -> list[tuple[str, int]]:
+    if not isinstance(value, str):
+        return []
+    return [(entry["node"], entry["replicas"]) for entry in json.loads(value)]
 
 
 def forget_expired(memory: Memory, *, at: float) -> None:

@@ -110,6 +110,7 @@ class Cluster:
         self._now = now
         self._on_notice = on_notice
         self._notices = Notices(marks)
+        self._targets: dict[PodKey, tuple[Pod, ScrapeTarget]] = {}
         self._caches = Caches(
             client,
             now=now,
@@ -207,21 +208,15 @@ class Cluster:
 
     def scrape_targets(self, fleet: FleetSpec) -> list[ScrapeTarget]:
         """The replicas of a fleet, ordered by pod; those being deleted are among them."""
-        targets = [
-            ScrapeTarget(
-                key=(pod.namespace, pod.name),
-                uid=pod.uid,
-                ip=pod.ip,
-                node=pod.node,
-                model=model.key,
-                phase=pod.phase,
-                ready=pod.ready,
-                deleting=pod.deleting,
-            )
-            for model, rows in zip(fleet.models, self._rows(fleet), strict=True)
-            for _, pod in rows
-        ]
-        return sorted(targets, key=lambda target: target.key)
+        # A pod that did not change keeps its target: at 5,000 replicas this runs on the event loop.
+        before, self._targets = self._targets, {}
+        for model, rows in zip(fleet.models, self._rows(fleet), strict=True):
+            for _, pod in rows:
+                known, target = before.get((pod.namespace, pod.name), (None, None))
+                if target is None or known is not pod or target.model != model.key:
+                    target = _target(pod, model.key)
+                self._targets[target.key] = (pod, target)
+        return [target for _, (_, target) in sorted(self._targets.items())]
 
     def exporter_targets(self) -> list[ExporterTarget]:
         """Pods of the exporters that run and have an address, ordered by pod."""
@@ -340,3 +335,16 @@ class Cluster:
     def _notify(self, interruption: Interruption) -> None:
         if self._on_notice is not None:
             self._on_notice(interruption)
+
+
+def _target(pod: Pod, model: str) -> ScrapeTarget:
+    return ScrapeTarget(
+        key=(pod.namespace, pod.name),
+        uid=pod.uid,
+        ip=pod.ip,
+        node=pod.node,
+        model=model,
+        phase=pod.phase,
+        ready=pod.ready,
+        deleting=pod.deleting,
+    )

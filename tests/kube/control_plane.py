@@ -1,0 +1,121 @@
+"""A real API server with its etcd, and a service account that has the rights of our table."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from autoscaler.kube.client import Client, connect
+from autoscaler.kube.permissions import PERMISSIONS
+from autoscaler.kube.resources import Resource
+from tests.require import ROOT, require
+
+SCRIPT = ROOT / "tests" / "e2e" / "cluster" / "control-plane.sh"
+ACCOUNT = "autoscaler"
+NAMESPACE = "serving"
+
+NAMESPACES = Resource(group="", version="v1", plural="namespaces", namespaced=False)
+ACCOUNTS = Resource(group="", version="v1", plural="serviceaccounts", namespaced=True)
+BUDGETS = Resource(group="policy", version="v1", plural="poddisruptionbudgets", namespaced=True)
+RBAC = "rbac.authorization.k8s.io"
+ROLES = Resource(group=RBAC, version="v1", plural="clusterroles", namespaced=False)
+BINDINGS = Resource(group=RBAC, version="v1", plural="clusterrolebindings", namespaced=False)
+
+
+def binaries() -> Path:
+    """The folder of etcd and kube-apiserver; skips where there is none."""
+    named = os.environ.get("KUBEBUILDER_ASSETS")
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    found = [Path(named)] if named else sorted(cache.glob("inference-autoscaler/cluster-tools-*"))
+    usable = [path for path in found if (path / "kube-apiserver").is_file()]
+    require(
+        "control-plane", usable, "no kube-apiserver; set KUBEBUILDER_ASSETS or `make cluster-tools`"
+    )
+    require("control-plane", shutil.which("openssl"), "control-plane.sh needs openssl")
+    return usable[-1]
+
+
+class ControlPlane:
+    """Started and stopped by the script of the end-to-end suite."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._environment = {
+            **os.environ,
+            "KUBEBUILDER_ASSETS": str(binaries()),
+            "WITHOUT": "kube-scheduler kube-controller-manager",
+        }
+
+    async def script(self, *arguments: str) -> None:
+        process = await asyncio.create_subprocess_exec(
+            str(SCRIPT),
+            *arguments,
+            str(self.folder),
+            env=self._environment,
+            stdout=asyncio.subprocess.DEVNULL,
+        )
+        assert await process.wait() == 0, f"control-plane.sh {arguments} failed; see {self.folder}"
+
+    async def admin(self) -> Client:
+        return await connect(str(self.folder / "admin.kubeconfig"))
+
+    async def set_up(self, admin: Client) -> None:
+        """A namespace, and our service account with the rights of the table."""
+        await create(admin, NAMESPACES, {"metadata": {"name": NAMESPACE}})
+        for name in (ACCOUNT, "default"):  # pods are admitted only where the default one exists
+            await create(admin, ACCOUNTS, {"metadata": {"name": name}}, namespace=NAMESPACE)
+        rules = [
+            {"apiGroups": [each.group], "resources": [each.resource], "verbs": list(each.verbs)}
+            for each in PERMISSIONS
+        ]
+        await create(admin, ROLES, {"metadata": {"name": ACCOUNT}, "rules": rules})
+        subject = {"kind": "ServiceAccount", "namespace": NAMESPACE, "name": ACCOUNT}
+        await create(
+            admin,
+            BINDINGS,
+            {
+                "metadata": {"name": ACCOUNT},
+                "roleRef": {"apiGroup": RBAC, "kind": "ClusterRole", "name": ACCOUNT},
+                "subjects": [subject],
+            },
+        )
+
+    async def mount_account(self, admin: Client, folder: Path) -> Mapping[str, str]:
+        """Write token and certificate as a kubelet does; returns a pod's environment."""
+        answer = await admin.call(
+            "create",
+            ACCOUNTS,
+            namespace=NAMESPACE,
+            name=ACCOUNT,
+            subresource="token",
+            body={"spec": {"expirationSeconds": 3600}},
+        )
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "token").write_text(answer["status"]["token"])
+        shutil.copy(self.folder / "pki" / "ca.crt", folder / "ca.crt")
+        host, port = admin.server.removeprefix("https://").rsplit(":", 1)
+        return {"KUBERNETES_SERVICE_HOST": host, "KUBERNETES_SERVICE_PORT": port}
+
+
+async def create(
+    client: Client, resource: Resource, body: Mapping[str, Any], *, namespace: str = ""
+) -> dict[str, Any]:
+    return await client.call("create", resource, namespace=namespace, body=dict(body))
+
+
+async def set_status(
+    client: Client, resource: Resource, name: str, status: Mapping[str, Any], *, namespace: str = ""
+) -> None:
+    await client.call(
+        "patch",
+        resource,
+        namespace=namespace,
+        name=name,
+        subresource="status",
+        body={"status": dict(status)},
+        content_type="application/merge-patch+json",
+    )

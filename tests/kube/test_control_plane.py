@@ -1,0 +1,314 @@
+"""The room on a real API server, as a pod with the rights of our table and no more.
+
+No controllers run: what they would write (a Deployment's pods, a budget's status) the test writes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from autoscaler.core.commands import (
+    CORDON_ANNOTATION,
+    FALLBACK_ANNOTATION,
+    Annotate,
+    CordonNode,
+    DeletePod,
+    EvictPod,
+    SetReplicas,
+    UncordonNode,
+)
+from autoscaler.core.spec import ScaleTarget
+from autoscaler.errors import ActuationError
+from autoscaler.interruptions.node_marks import read_marks
+from autoscaler.interruptions.rehearse import rehearse
+from autoscaler.kube import access, client
+from autoscaler.kube.client import ApiError, Client
+from autoscaler.kube.observe import Cluster
+from autoscaler.kube.perform import perform
+from autoscaler.kube.resources import DEPLOYMENTS, NODES, PODS, REPLICA_SETS
+from autoscaler.kube.watch import Timing
+from tests.kube.control_plane import (
+    BUDGETS,
+    NAMESPACE,
+    NAMESPACES,
+    ControlPlane,
+    create,
+    set_status,
+)
+from tests.kube.scene import fleet
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+COMMON: dict[str, Any] = {"id": "1.1", "model": "serving/llama"}
+TARGET = ScaleTarget(namespace=NAMESPACE, name="llama")
+CONTAINER = {"name": "vllm", "image": "vllm", "resources": {"limits": {"nvidia.com/gpu": "2"}}}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("control-plane")
+
+
+@pytest.fixture(scope="module")
+def control_plane(folder: Path) -> Any:
+    made = ControlPlane(folder)
+    asyncio.run(made.script("start"))
+
+    async def set_up() -> None:
+        async with await made.admin() as admin:
+            await made.set_up(admin)
+
+    try:
+        asyncio.run(set_up())
+        yield made
+    finally:
+        asyncio.run(made.script("stop"))
+
+
+@pytest.fixture
+async def admin(control_plane: ControlPlane) -> AsyncIterator[Client]:
+    async with await control_plane.admin() as made:
+        yield made
+
+
+@pytest.fixture
+async def kube(
+    control_plane: ControlPlane, admin: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Client]:
+    """As a pod sees it: a service account, TLS, RBAC."""
+    for name, value in (await control_plane.mount_account(admin, tmp_path)).items():
+        monkeypatch.setenv(name, value)
+    from kubernetes_asyncio.client import ApiClient
+
+    granted = await access.in_cluster(tmp_path)
+    async with client.Client(ApiClient(granted.configuration), granted) as made:
+        yield made
+
+
+class Watching:
+    def __init__(self, kube: Client, timing: Timing | None = None) -> None:
+        self.spec = fleet("llama")
+        self.noticed: list[Any] = []
+        self.cluster = Cluster(
+            kube,
+            self.spec,
+            marks=read_marks,
+            now=time.time,
+            on_notice=self.noticed.append,
+            timing=timing,
+        )
+
+    def observe(self) -> Any:
+        return self.cluster.observe(
+            at=time.time(), fleet=self.spec, samples={}, framebuffers={}, gpus={}
+        )
+
+    async def until(self, holds: Callable[[], Any], *, timeout_s: float = 120) -> None:
+        async with asyncio.timeout(timeout_s):
+            while not holds():
+                await asyncio.sleep(0.02)
+
+
+@pytest.fixture
+async def watching(kube: Client) -> AsyncIterator[Watching]:
+    made = Watching(kube)
+    running = asyncio.create_task(made.cluster.run())
+    yield made
+    assert not running.done()
+    running.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await running
+
+
+async def do(kube: Client, kind: Any, **fields: Any) -> None:
+    command = kind(**COMMON, expires_at=time.time() + 30, **fields)
+    await perform(kube, command, now=time.time)
+
+
+@pytest.fixture(scope="module")
+def scene(control_plane: ControlPlane) -> None:
+    """A Deployment with one pod of its own, on a spot node."""
+
+    async def make() -> None:
+        async with await control_plane.admin() as admin:
+            labels = {"app": "llama"}
+            template = {"metadata": {"labels": labels}, "spec": {"containers": [CONTAINER]}}
+            selector = {"matchLabels": labels}
+            owner = await create(
+                admin,
+                DEPLOYMENTS,
+                {
+                    "metadata": {"name": "llama"},
+                    "spec": {"replicas": 1, "selector": selector, "template": template},
+                },
+                namespace=NAMESPACE,
+            )
+            replica_set = await create(
+                admin,
+                REPLICA_SETS,
+                {
+                    "metadata": {"name": "llama-1", "ownerReferences": [owned(owner)]},
+                    "spec": {"replicas": 1, "selector": selector, "template": template},
+                },
+                namespace=NAMESPACE,
+            )
+            node_labels = {"karpenter.sh/capacity-type": "spot"}
+            await create(admin, NODES, {"metadata": {"name": "spot-1", "labels": node_labels}})
+            ready = {
+                "type": "Ready",
+                "status": "True",
+                "lastTransitionTime": "2026-03-01T12:00:00Z",
+            }
+            await set_status(admin, NODES, "spot-1", {"conditions": [ready]})
+            for name in ("llama-1-a", "llama-1-b"):
+                pod = {
+                    "metadata": {
+                        "name": name,
+                        "labels": labels,
+                        "ownerReferences": [owned(replica_set)],
+                    },
+                    "spec": {"nodeName": "spot-1", "containers": [CONTAINER]},
+                }
+                await create(admin, PODS, pod, namespace=NAMESPACE)
+                told = {"phase": "Running", "podIP": "10.1.2.3", "conditions": [ready]}
+                await set_status(admin, PODS, name, told, namespace=NAMESPACE)
+
+    asyncio.run(make())
+
+
+def owned(owner: dict[str, Any]) -> dict[str, Any]:
+    kind = "ReplicaSet" if owner.get("kind") == "ReplicaSet" else "Deployment"
+    metadata = owner["metadata"]
+    return {
+        "apiVersion": "apps/v1",
+        "kind": kind,
+        "name": metadata["name"],
+        "uid": metadata["uid"],
+        "controller": True,
+    }
+
+
+@pytest.mark.usefixtures("scene")
+async def test_a_pod_with_the_rights_of_the_table_can_do_all_and_no_more(
+    kube: Client, admin: Client, watching: Watching
+):
+    await watching.until(lambda: watching.cluster.synced)
+    assert watching.cluster.problems() == ()
+    seen = watching.observe()
+    (model,) = seen.models
+    assert (model.pools[0].current_replicas, model.pools[0].gpus_per_replica) == (1, 2)
+    assert model.pools[0].rolling_out, "no controller has looked at it"
+    assert model.replicas.name == ("llama-1-a", "llama-1-b")
+    assert model.replicas.ready.all()
+    assert [t.ip for t in watching.cluster.scrape_targets(watching.spec)] == ["10.1.2.3"] * 2
+    assert seen.nodes.capacity_type[0].value == "Spot"
+
+    await do(kube, SetReplicas, scale_target=TARGET, replicas=4)
+    await watching.until(lambda: watching.observe().models[0].pools[0].current_replicas == 4)
+    promise = '[{"node":"spot-1","replicas":1,"since":1772366400}]'
+    await do(kube, Annotate, scale_target=TARGET, key=FALLBACK_ANNOTATION, value=promise)
+    await watching.until(lambda: watching.observe().models[0].pools[0].promises)
+    await do(kube, Annotate, scale_target=TARGET, key=FALLBACK_ANNOTATION, value=None)
+    await watching.until(lambda: not watching.observe().models[0].pools[0].promises)
+
+    deadline_at = await rehearse(admin, "spot-1", in_s=60, at=time.time())
+    await watching.until(lambda: watching.noticed)
+    assert watching.noticed[0].deadline_at == deadline_at
+    await do(kube, CordonNode, node="spot-1")
+    await watching.until(lambda: bool(watching.observe().nodes.cordoned_by_us[0]))
+    assert watching.observe().nodes.unschedulable.all()
+    await do(kube, UncordonNode, node="spot-1")
+    await watching.until(lambda: not watching.observe().nodes.unschedulable.any())
+    told = await admin.call("get", NODES, name="spot-1")
+    assert CORDON_ANNOTATION not in told["metadata"]["annotations"]
+    assert "unschedulable" not in told["spec"]
+
+    with pytest.raises(ApiError, match="lacks the verb `list` on `namespaces`") as it:
+        await kube.call("list", NAMESPACES)
+    assert "system:serviceaccount:serving:autoscaler" in str(it.value)
+
+
+@pytest.mark.usefixtures("scene")
+async def test_eviction_asks_the_budget_and_deletion_does_not(
+    kube: Client, admin: Client, watching: Watching
+):
+    await watching.until(lambda: len(watching.observe().models[0].replicas) == 2)
+    selector = {"matchLabels": {"app": "llama"}}
+    await create(
+        admin,
+        BUDGETS,
+        {"metadata": {"name": "keep"}, "spec": {"minAvailable": 2, "selector": selector}},
+        namespace=NAMESPACE,
+    )
+    status = {"observedGeneration": 1, "expectedPods": 2, "currentHealthy": 2, "desiredHealthy": 2}
+    await set_status(
+        admin, BUDGETS, "keep", {**status, "disruptionsAllowed": 0}, namespace=NAMESPACE
+    )
+    pod = {"namespace": NAMESPACE, "pod": "llama-1-a", "grace_s": 17}
+    with pytest.raises(ActuationError, match="the disruption budget keep refuses") as it:
+        await do(kube, EvictPod, **pod)
+    assert it.value.reason == "DisruptionBudget"
+    await set_status(
+        admin, BUDGETS, "keep", {**status, "disruptionsAllowed": 1}, namespace=NAMESPACE
+    )
+    await do(kube, EvictPod, **pod)
+    told = await admin.call("get", PODS, namespace=NAMESPACE, name="llama-1-a")
+    assert told["metadata"]["deletionGracePeriodSeconds"] == 17
+    await watching.until(lambda: watching.observe().models[0].replicas.deleting.tolist()[0])
+
+    await do(kube, DeletePod, namespace=NAMESPACE, pod="llama-1-b", grace_s=9)
+    told = await admin.call("get", PODS, namespace=NAMESPACE, name="llama-1-b")
+    assert told["metadata"]["deletionGracePeriodSeconds"] == 9
+    other = DeletePod(
+        **COMMON, expires_at=time.time() + 30, namespace=NAMESPACE, pod="llama-1-b", grace_s=1
+    )
+    await perform(kube, other, now=time.time, uid_of=lambda _namespace, _name: "another")
+    told = await admin.call("get", PODS, namespace=NAMESPACE, name="llama-1-b")
+    assert told["metadata"]["deletionGracePeriodSeconds"] == 9, "another pod's uid: left alone"
+    await do(kube, EvictPod, namespace=NAMESPACE, pod="no-such-pod", grace_s=1)
+
+
+@pytest.mark.usefixtures("scene")
+async def test_a_scale_written_in_between_is_a_conflict(kube: Client):
+    place: dict[str, Any] = {"namespace": NAMESPACE, "name": "llama", "subresource": "scale"}
+    stale = await kube.call("get", DEPLOYMENTS, **place)
+    replicas = stale["spec"]["replicas"] + 1
+    await do(kube, SetReplicas, scale_target=TARGET, replicas=replicas)
+    with pytest.raises(ApiError) as it:
+        await kube.call("update", DEPLOYMENTS, **place, body=stale)
+    assert it.value.status == 409
+
+
+@pytest.mark.usefixtures("scene")
+async def test_an_api_server_that_dies_is_waited_for_and_nothing_is_forgotten(
+    control_plane: ControlPlane, kube: Client
+):
+    watching = Watching(kube, Timing(backoff_s_max=1.0))
+    running = asyncio.create_task(watching.cluster.run())
+    await watching.until(lambda: watching.cluster.synced)
+    before = watching.observe()
+    await control_plane.script("kill", "kube-apiserver")
+    await watching.until(lambda: len(watching.cluster.problems()) == 4)
+    during = watching.observe()
+    assert during.cluster_at <= time.time()
+    assert during.models[0].replicas.name == before.models[0].replicas.name
+    assert during.models[0].pools == before.models[0].pools
+    assert during.interruptions == before.interruptions, "a blip is no loss of nodes"
+    with pytest.raises(ActuationError, match="check that the API server runs") as it:
+        await do(kube, SetReplicas, scale_target=TARGET, replicas=9)
+    assert it.value.reason == "Unavailable"
+    await control_plane.script("restart", "kube-apiserver")
+    back_at = time.time()
+    await watching.until(lambda: watching.cluster.cluster_at > back_at)
+    assert watching.cluster.problems() == ()
+    assert watching.observe().models[0].pools == before.models[0].pools
+    running.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await running

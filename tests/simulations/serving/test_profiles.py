@@ -20,7 +20,7 @@ NANOSECONDS_A_LAYER = 32_000
 def conversations(rows: int) -> RequestColumns:
     """Lengths like those of Azure's conversations of 2023: 1,155 in and 211 out on average."""
     random = stream(1, "conversations")
-    prompt = random.lognormal(np.log(1155) - 0.5, 1.0, rows)
+    prompt = random.lognormal(np.log(1155) - 0.245, 0.7, rows)
     output = random.lognormal(np.log(211) - 0.245, 0.7, rows)
     return RequestColumns(
         arrival_ns=np.zeros(rows, dtype=np.int64),

@@ -59,8 +59,9 @@ class Daemon:
             f"--config={self._config}",
             f"--record={self._recording}",
             f"--kubeconfig={self._kubeconfig}",
-            f"--tick={self._tick_s:g}",
+            f"--tick-seconds={self._tick_s:g}",
             f"--listen=127.0.0.1:{self._port}",
+            "--dcgm-selector=",  # no GPUs here, so no exporter
             log=self.log,
         )
         self._http = aiohttp.ClientSession(self.url, timeout=aiohttp.ClientTimeout(total=5.0))

@@ -170,10 +170,11 @@ class Demo:
         loop = asyncio.get_running_loop()
         began_at = loop.time()
         while True:
-            for decision in await daemon.decisions():
-                picture.decide(decision)
+            decisions = await daemon.decisions()
             picture.at_s = loop.time() - began_at
             picture.phase = self.scenario.phase(picture.at_s)
+            for decision in decisions:
+                picture.decide(decision)
             picture.sent, picture.completed = len(load.requests), load.completed
             picture.lost, picture.in_flight = len(load.lost), load.in_flight
             picture.count(cluster.store, reclaim.doomed)

@@ -1,7 +1,7 @@
 """What happens in the demo: machines, Deployments, the resource, the load and the reclaim.
 
 Accelerated where a cluster is slow (a cold start of seconds, a short notice), real in all else. Small
-enough for two cores: at most six servers, of six requests at a time each.
+enough for two cores: some six servers, of four requests at a time each.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ NAMESPACE = "serving"
 MODEL = "llama"
 PORT = 8000
 _PROFILE = "llama-3.1-8b/1xL40S"
-_REQUESTS_MAX = 6
+_REQUESTS_MAX = 4
 
 MACHINES = (
     Machine(name="on-demand-1", gpus=4),
@@ -40,10 +40,10 @@ class Scenario:
     """The course of events, in seconds since the load began."""
 
     ramps: int = 3
-    ramp_s: float = 17.0
+    ramp_s: float = 18.0
     """From the beginning of one ramp to that of the next."""
-    rate_low_per_s: float = 0.8
-    rate_high_per_s: float = 11.0
+    rate_low_per_s: float = 0.7
+    rate_high_per_s: float = 10.0
     reclaim_at_s: float = 24.0
     """In the middle of the second ramp."""
     notice_s: float = 13.0
@@ -59,14 +59,14 @@ class Scenario:
         return self.ramps * self.ramp_s
 
     def rate_per_s(self, at_s: float) -> float:
-        """Each ramp rises for half of its time, holds for a fifth, falls, and rests."""
+        """Each ramp rises for 45 % of its time, holds for 15 %, falls for 10 %, and rests."""
         share = at_s % self.ramp_s / self.ramp_s
-        if share < 0.5:
-            height = share / 0.5
-        elif share < 0.7:
+        if share < 0.45:
+            height = share / 0.45
+        elif share < 0.6:
             height = 1.0
         else:
-            height = max(0.0, 1.0 - (share - 0.7) / 0.1)
+            height = max(0.0, 1.0 - (share - 0.6) / 0.1)
         return self.rate_low_per_s + height * (self.rate_high_per_s - self.rate_low_per_s)
 
     def phase(self, at_s: float) -> str:
@@ -201,7 +201,10 @@ def resource(scenario: Scenario) -> dict[str, Any]:
                 "timePerOutputTokenMilliseconds": round(TPOT_S * 1000),
                 "attainmentPercent": f"{100 * ATTAINMENT:g}",
             },
-            "targets": {"inFlightRequestsPerReplica": 4, "waitingRequestsPerReplica": 2},
+            "targets": {
+                "inFlightRequestsPerReplica": _REQUESTS_MAX,
+                "waitingRequestsPerReplica": 2,
+            },
             "coldStart": {"priorSeconds": max(1, round(scenario.cold_start_s) + 1)},
             "spot": {"returnAfterSeconds": 5, "drainMarginSeconds": 2},
         },

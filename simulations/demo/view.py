@@ -15,8 +15,11 @@ from rich.text import Text
 from simulations.demo.picture import Picture
 
 _BARS = " ▁▂▃▄▅▆▇█"
-_CURVE_CELLS = 60
-_NEWS_LINES = 9
+_NEWS_LINES_MIN, _NEWS_LINES_MAX = 4, 14
+_OTHER_LINES = 19
+"""Of the screen, beside the news."""
+_OTHER_CELLS = 36
+"""Of a line with a curve: frame, name and peak."""
 _PLAIN_EVERY_S = 2.0
 
 
@@ -47,7 +50,8 @@ class View:
     def show(self, picture: Picture) -> None:
         """Draw it anew, or say what is new."""
         if self._live is not None:
-            self._live.update(render(picture), refresh=True)
+            width, height = self._console.size
+            self._live.update(render(picture, width=width, height=height), refresh=True)
             return
         if picture.phase != self._phase:
             self._phase = picture.phase
@@ -78,21 +82,22 @@ def plain_line(picture: Picture) -> str:
     )
 
 
-def render(picture: Picture) -> RenderableType:
-    """The whole screen."""
+def render(picture: Picture, *, width: int, height: int) -> RenderableType:
+    """The whole screen, for a terminal of this size."""
     title = f"inference-autoscaler, in a box: {picture.phase}"
     if picture.at_s >= 0:
         title += f", {picture.at_s:.0f} s of {picture.seconds:.0f} s"
-    news = list(picture.news)[-_NEWS_LINES:]
+    lines = min(_NEWS_LINES_MAX, max(_NEWS_LINES_MIN, height - _OTHER_LINES))
+    news = list(picture.news)[-lines:]
     return Panel(
         Group(
             _numbers(picture),
             _replicas(picture),
-            _curves(picture),
+            _curves(picture, cells=max(20, width - _OTHER_CELLS)),
             Panel(
                 Text("\n".join(news) or "nothing yet", no_wrap=True, overflow="ellipsis"),
                 title="decisions and events",
-                height=_NEWS_LINES + 2,
+                height=lines + 2,
             ),
         ),
         title=title,
@@ -102,8 +107,7 @@ def render(picture: Picture) -> RenderableType:
 def _numbers(picture: Picture) -> RenderableType:
     table = Table.grid(padding=(0, 3))
     table.add_row(
-        f"in flight [bold]{picture.in_flight}[/] "
-        f"({_whole(picture.waiting)} waiting, {_whole(picture.running)} running)",
+        f"in flight [bold]{picture.in_flight}[/] ({_whole(picture.waiting)} waiting)",
         f"sent {picture.sent}, completed [green]{picture.completed}[/], "
         f"lost [{'red' if picture.lost else 'green'}]{picture.lost}[/]",
         f"cold start {_number(picture.measure('cold_start_s'))} s",
@@ -111,7 +115,7 @@ def _numbers(picture: Picture) -> RenderableType:
     table.add_row(
         f"demand {_number(picture.measure('demand_replicas'))} replicas",
         f"forecast {_band(picture)}",
-        f"warm-pool floor {_whole(picture.measure('warm_floor_replicas'))}",
+        f"warm floor {_whole(picture.measure('warm_floor_replicas'))}",
     )
     return table
 
@@ -138,23 +142,27 @@ def _replicas(picture: Picture) -> RenderableType:
     return table
 
 
-def _curves(picture: Picture) -> RenderableType:
+def _curves(picture: Picture, *, cells: int) -> RenderableType:
     moments = picture.moments
     table = Table.grid(padding=(0, 1))
-    rows = (
-        ("in flight", [float(moment.in_flight) for moment in moments]),
+    replicas: list[tuple[str, list[float | None]]] = [
+        ("demand", [moment.demand for moment in moments]),
         ("ready replicas", [float(moment.ready) for moment in moments]),
         ("forecast, high", [moment.forecast_high for moment in moments]),
         ("forecast, low", [moment.forecast_low for moment in moments]),
-    )
-    top = max(
-        (value for _, values in rows[1:] for value in values if value is not None), default=0.0
-    )
-    for name, values in rows:
-        known = [value for value in values if value is not None]
-        peak = max(known, default=0.0) if name == "in flight" else top
-        table.add_row(name, curve(values, cells=_CURVE_CELLS, peak=peak), f"peak {peak:.3g}")
+    ]
+    in_flight: list[float | None] = [float(moment.in_flight) for moment in moments]
+    top = max((_peak(values) for _, values in replicas), default=0.0)
+    for name, values, peak in (
+        ("in flight", in_flight, _peak(in_flight)),
+        *((name, values, top) for name, values in replicas),
+    ):
+        table.add_row(name, curve(values, cells=cells, peak=peak), f"of {peak:.3g}")
     return table
+
+
+def _peak(values: Sequence[float | None]) -> float:
+    return max((value for value in values if value is not None), default=0.0)
 
 
 def curve(values: Sequence[float | None], *, cells: int, peak: float) -> str:
@@ -167,8 +175,13 @@ def curve(values: Sequence[float | None], *, cells: int, peak: float) -> str:
         last = max(first + 1, (cell + 1) * len(values) // cells)
         known = [value for value in values[first:last] if value is not None]
         height = sum(known) / len(known) / peak if known and peak > 0 else 0.0
-        bars.append(_BARS[round(height * (len(_BARS) - 1))] if known else " ")
+        bars.append(_bar(height) if known else " ")
     return "".join(bars)
+
+
+def _bar(height: float) -> str:
+    """Something stands above nothing, however little it is."""
+    return _BARS[0] if height <= 0 else _BARS[max(1, round(height * (len(_BARS) - 1)))]
 
 
 def _band(picture: Picture) -> str:

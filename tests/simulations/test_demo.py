@@ -306,12 +306,13 @@ def test_the_screen_has_everything_asked_for():
     picture.decide(decision())
     picture.replicas["spot"].ready, picture.replicas["spot"].doomed = 2, 1
     picture.remember()
-    console.print(render(picture))
+    console.print(render(picture, width=100, height=40))
     console.file.close()
     screen = console.export_text()
     for words in ("ramp 2 of 3", "30 s of 60 s", "in flight 12", "3 waiting", "on-demand", "spot"):
         assert words in screen
-    for words in ("warm-pool floor 1", "2.5 (1.5 to 3.5)", "[WorthItsCost] spot 1 → 2"):
+    assert all(len(line) <= 100 for line in screen.splitlines())
+    for words in ("warm floor 1", "2.5 (1.5 to 3.5)", "[WorthItsCost] spot 1 → 2"):
         assert words in screen
 
 

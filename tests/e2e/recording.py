@@ -7,22 +7,22 @@ import subprocess
 import tarfile
 from pathlib import Path
 
+from tests.e2e.daemon import NAMESPACE, Daemon
 from tests.e2e.kubectl import wait_until
-from tests.e2e.scene import Scene
 
 RECORDINGS = "/var/lib/inference-autoscaler"
 
 
-async def fetch_recording(scene: Scene, folder: Path) -> Path:
+async def fetch_recording(daemon: Daemon, folder: Path) -> Path:
     """Copy the recording of the running daemon's pod; the open segment as far as it was flushed."""
-    pod = await wait_until("the daemon runs", scene.daemon_pod, timeout_s=60)
+    pod = await wait_until("the daemon runs", daemon.pod, timeout_s=60)
     name = pod["metadata"]["name"]
     archive = subprocess.run(
         [
             "kubectl",
             "exec",
             "-n",
-            scene.namespace,
+            NAMESPACE,
             name,
             "--",
             "tar",

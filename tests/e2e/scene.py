@@ -1,28 +1,23 @@
-"""One scene: a namespace with vLLM-shaped pods behind a Service, and the daemon beside them.
+"""Scenes: each a namespace with vLLM-shaped pods behind a Service; one daemon scales them.
 
-The daemon is installed from `deploy/base` (a kustomization on top names the image, the namespace and
-the config); the pods run `simulations.vllm_server` with the drain hook of `deploy/drain`.
+The pods run `simulations.vllm_server` with the drain hook of `deploy/drain`; the daemon is installed
+from `deploy/base` (see `daemon`).
 """
 
 from __future__ import annotations
 
-import asyncio
 import json
-import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import aiohttp
-import yaml
-
-from tests.e2e.kubectl import get, kubectl, kubectl_async, wait_until
+from tests.e2e.daemon import NAMESPACE, Daemon, keep_logs
+from tests.e2e.kubectl import get, kubectl_async, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 MODEL = "llama"
-DAEMON = "inference-autoscaler"
 CAPACITY = {"spot": "spot", "on-demand": "on-demand"}
 
 
@@ -163,84 +158,12 @@ class Scene:
             "spec": spec,
         }
 
-    # --- the daemon -----------------------------------------------------------------------
-
-    def install_daemon(self, folder: Path) -> None:
-        """Apply `deploy/base` with this scene's image, namespace and config."""
-        shutil.rmtree(folder, ignore_errors=True)
-        shutil.copytree(ROOT / "deploy/base", folder / "base")
-        config = folder / "config.yaml"
-        config.write_text(yaml.safe_dump(self.resource(), sort_keys=False))
-        name, _, tag = self.image.rpartition(":")
-        overlay = {
-            "apiVersion": "kustomize.config.k8s.io/v1beta1",
-            "kind": "Kustomization",
-            "namespace": self.namespace,
-            "resources": ["base"],
-            "images": [{"name": DAEMON, "newName": name, "newTag": tag}],
-            "configMapGenerator": [
-                {
-                    "name": f"{DAEMON}-config",
-                    "behavior": "replace",
-                    "files": ["config.yaml"],
-                    "options": {"disableNameSuffixHash": True},
-                }
-            ],
-            "patches": [{"path": "daemon.yaml"}],
-        }
-        (folder / "kustomization.yaml").write_text(yaml.safe_dump(overlay))
-        (folder / "daemon.yaml").write_text(yaml.safe_dump(self._daemon_patch()))
-        kubectl("apply", "-k", str(folder))
-
-    def _daemon_patch(self) -> dict[str, Any]:
-        """The image is a plain root: it has no entry point. The recording is kept."""
-        container = {
-            "name": DAEMON,
-            "imagePullPolicy": "Never",
-            "command": ["/usr/local/bin/autoscaler"],
-            "env": [
-                # there is no cluster DNS here; client libraries use these two
-                {"name": "KUBERNETES_SERVICE_HOST", "value": "10.96.0.1"},
-            ],
-        }
-        return {
-            "apiVersion": "apps/v1",
-            "kind": "Deployment",
-            "metadata": {"name": DAEMON},
-            "spec": {"template": {"spec": {"containers": [container]}}},
-        }
-
     # --- what is seen ---------------------------------------------------------------------
 
     async def address(self) -> str:
         """The Service's URL."""
         service = (await get("service", MODEL, namespace=self.namespace))[0]
         return f"http://{service['spec']['clusterIP']}:8000"
-
-    async def daemon_pod(self) -> dict[str, Any] | None:
-        """The running daemon's pod."""
-        selector = f"app.kubernetes.io/name={DAEMON}"
-        for pod in await get("pods", "-l", selector, namespace=self.namespace):
-            if pod["status"].get("phase") == "Running" and not _deleting(pod):
-                return pod
-        return None
-
-    async def daemon_url(self) -> str:
-        """Where the daemon answers: its pod's address."""
-        pod = await wait_until("the daemon runs", self.daemon_pod, timeout_s=60)
-        return f"http://{pod['status']['podIP']}:8080"
-
-    async def daemon_get(self, path: str) -> str:
-        """A page of the daemon, or the reason that there is none."""
-        url = await self.daemon_url()
-        try:
-            async with (
-                aiohttp.ClientSession() as session,
-                session.get(url + path, timeout=aiohttp.ClientTimeout(total=5)) as answer,
-            ):
-                return await answer.text() if answer.status == 200 else f"HTTP {answer.status}"
-        except (aiohttp.ClientError, TimeoutError) as error:
-            return f"{type(error).__name__}: {error}"
 
     async def wanted(self) -> dict[str, int]:
         """spec.replicas of each pool; empty while the API server is away."""
@@ -279,52 +202,34 @@ def is_ready(pod: dict[str, Any]) -> bool:
 
 
 @asynccontextmanager
-async def playing(scene: Scene) -> AsyncIterator[Scene]:
-    """The scene, set up; taken down whatever happens, its daemon's log kept."""
-    objects: list[dict[str, Any]] = [
-        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": scene.namespace}},
-        scene.drain_hook(),
-        scene.service(),
-        *(scene.deployment(pool) for pool in scene.pools),
-    ]
-    listing = {"apiVersion": "v1", "kind": "List", "items": objects}
-    await kubectl_async("apply", "-f", "-", stdin=json.dumps(listing))
-    folder = scene.logs / scene.namespace
-    follower: asyncio.subprocess.Process | None = None
+async def playing(*scenes: Scene) -> AsyncIterator[Daemon]:
+    """The scenes and their daemon; taken down whatever happens, what their pods said is kept."""
+    for scene in scenes:
+        objects: list[dict[str, Any]] = [
+            {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": scene.namespace}},
+            scene.drain_hook(),
+            scene.service(),
+            *(scene.deployment(pool) for pool in scene.pools),
+        ]
+        listing = {"apiVersion": "v1", "kind": "List", "items": objects}
+        await kubectl_async("apply", "-f", "-", stdin=json.dumps(listing))
+    folder = scenes[0].logs / scenes[0].namespace
+    daemon = Daemon(image=scenes[0].image, folder=folder)
     try:
-        await asyncio.to_thread(scene.install_daemon, folder / "manifests")
-
-        async def ready() -> bool:
-            return not (await scene.daemon_get("/readyz")).startswith(("HTTP", "Client", "Timeout"))
-
-        await wait_until("the daemon is ready", ready, timeout_s=120)
-        yield scene
+        namespaces = [scene.namespace for scene in scenes]
+        await daemon.install([scene.resource() for scene in scenes], namespaces=namespaces)
+        await wait_until("the daemon is ready", daemon.ready, timeout_s=120)
+        yield daemon
     finally:
-        if follower:
-            follower.kill()
-        await _keep_logs(scene, folder)
-        await kubectl_async("delete", "-k", str(folder / "manifests"), "--wait=false", check=False)
-        await kubectl_async("delete", "namespace", scene.namespace, "--wait=false", check=False)
-        await kubectl_async(
-            "delete",
-            "pods",
-            "--all",
-            "-n",
-            scene.namespace,
-            "--grace-period=1",
-            "--wait",
-            check=False,
-        )
+        for namespace in (NAMESPACE, *(scene.namespace for scene in scenes)):
+            await keep_logs(namespace, folder)
+        await daemon.uninstall()
+        for scene in scenes:
+            await _leave(scene.namespace)
 
 
-async def _keep_logs(scene: Scene, folder: Path) -> None:
-    for pod in await get("pods", namespace=scene.namespace):
-        name = pod["metadata"]["name"]
-        for extra in ([], ["--previous"]):
-            text = await kubectl_async("logs", name, *extra, "-n", scene.namespace, check=False)
-            if text:
-                (folder / f"{name}{''.join(extra)}.log").write_text(text)
-    described = await kubectl_async(
-        "get", "pods,deployments,nodes", "-A", "-o", "wide", check=False
-    )
-    (folder / "objects.txt").write_text(described)
+async def _leave(namespace: str) -> None:
+    quickly = ("--grace-period=1", "--wait=true", "--timeout=60s")
+    await kubectl_async("delete", "deployments", "--all", "-n", namespace, check=False)
+    await kubectl_async("delete", "pods", "--all", "-n", namespace, *quickly, check=False)
+    await kubectl_async("delete", "namespace", namespace, "--wait=false", check=False)

@@ -1,4 +1,7 @@
-"""Three equal ramps, with the forecast and without: by the third it must have learnt them."""
+"""Three equal ramps, with the forecast and without: by the third it must have learnt them.
+
+Both at once, as two models of one daemon: the machine's bad moments are the same for both.
+"""
 
 from __future__ import annotations
 
@@ -48,13 +51,12 @@ async def _waiting(scene: Scene, ramp: Ramp, session: aiohttp.ClientSession) -> 
         last = now
 
 
-async def _three_ramps(mode: str, image: str, logs) -> list[Ramp]:
-    scene = Scene(
+def _scene(mode: str, image: str, logs) -> Scene:
+    return Scene(
         namespace=f"e2e-ramps-{mode.lower()}",
         image=image,
         logs=logs,
         cold_start_s=COLD_START_S,
-        pools=("on-demand", "spot"),
         replicas={"on-demand": 1},
         spec={
             "forecast": {"mode": mode},
@@ -62,8 +64,11 @@ async def _three_ramps(mode: str, image: str, logs) -> list[Ramp]:
             "maxReplicas": 4,
         },
     )
+
+
+async def _three_ramps(scene: Scene) -> list[Ramp]:
     ramps: list[Ramp] = []
-    async with playing(scene), aiohttp.ClientSession() as session:
+    async with aiohttp.ClientSession() as session:
         await scene.wait_ready(1)
         load = Load(url=await scene.address(), model=MODEL, tokens=TOKENS)
         async with filming(scene, load) as film:
@@ -97,9 +102,9 @@ async def _back_at_the_floor(scene: Scene) -> None:
 
 async def test_the_third_of_three_equal_ramps_is_met_in_advance(image, logs):
     """`Auto` asks for the second and third replica a tick before `Off`, and halves the queue."""
-    auto, off = await asyncio.gather(
-        _three_ramps("Auto", image, logs), _three_ramps("Off", image, logs)
-    )
+    scenes = [_scene(mode, image, logs) for mode in ("Auto", "Off")]
+    async with playing(*scenes):
+        auto, off = await asyncio.gather(*(_three_ramps(scene) for scene in scenes))
     for number, (learnt, reactive) in enumerate(zip(auto, off, strict=True), start=1):
         print(
             f"\nramp {number}: Auto {learnt.asked_for}, {learnt.waiting_request_s:.0f} request-s;"

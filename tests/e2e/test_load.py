@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 
+from tests.e2e.daemon import ROOT
 from tests.e2e.kubectl import kubectl_async, run, wait_until
 from tests.e2e.load import Load
 from tests.e2e.prometheus import Prometheus
 from tests.e2e.recording import fetch_recording
-from tests.e2e.scene import MODEL, ROOT, Scene, playing
+from tests.e2e.scene import MODEL, Scene, playing
 from tests.e2e.watcher import filming
 
 TOKENS = 100
@@ -26,12 +27,12 @@ async def test_load_raises_the_replicas_and_its_end_returns_them_to_the_floor(im
         spec={"warmFloor": {"replicas": 1, "capacityType": "OnDemand"}},
     )
     prometheus = Prometheus(folder=logs / "e2e-load" / "prometheus")
-    async with playing(scene):
+    async with playing(scene) as daemon:
         await scene.wait_ready(1)
         load = Load(url=await scene.address(), model=MODEL, tokens=TOKENS)
-        daemon = (await scene.daemon_url()).removeprefix("http://")
+        page = (await daemon.url()).removeprefix("http://")
         engines = [f"{p['status']['podIP']}:8000" for p in await scene.ready_pods()]
-        await prometheus.start({"autoscaler": [daemon], "vllm": engines})
+        await prometheus.start({"autoscaler": [page], "vllm": engines})
         try:
             async with filming(scene, load) as film:
                 await load.play([(60, 8.0), (90, 18.0), (20, 6.0)], seed=1)
@@ -57,7 +58,7 @@ async def test_load_raises_the_replicas_and_its_end_returns_them_to_the_floor(im
             await _prometheus_holds_the_decisions(prometheus)
         finally:
             prometheus.kill()
-        recording = await fetch_recording(scene, logs / scene.namespace / "recording")
+        recording = await fetch_recording(daemon, logs / scene.namespace / "recording")
         said = run(str(ROOT / ".venv/bin/autoscaler"), "replay", str(recording), timeout_s=300)
         print(said)
 
@@ -92,11 +93,11 @@ async def test_a_dry_run_only_withholds_the_act(image, logs):
         replicas={"on-demand": 2},
         spec={"mode": "Observe"},
     )
-    async with playing(scene):
+    async with playing(scene) as daemon:
         await scene.wait_ready(2)
 
         async def decided() -> bool:
-            return '"desired_replicas"' in await scene.daemon_get("/debug/models")
+            return '"desired_replicas"' in await daemon.get("/debug/models")
 
         await wait_until("decisions are there", decided, timeout_s=60)
         await asyncio.sleep(30)

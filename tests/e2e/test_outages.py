@@ -10,6 +10,7 @@ import time
 import aiohttp
 import pytest
 
+from tests.e2e.daemon import Daemon
 from tests.e2e.kubectl import command_from, kubectl_async, run, wait_until
 from tests.e2e.load import Load
 from tests.e2e.prometheus import Prometheus
@@ -35,16 +36,12 @@ def _scene(name: str, image: str, logs, **spec) -> Scene:
     )
 
 
-async def _decides_again(scene: Scene) -> None:
-    """The loop goes on: its last decision is young and rests on fresh samples."""
-
-    async def fresh() -> bool:
-        return "HTTP" not in (await scene.daemon_get("/readyz"))[:6]
-
-    await wait_until("the daemon is ready again", fresh, timeout_s=60)
+async def _decides_again(daemon: Daemon) -> None:
+    """The loop goes on by itself."""
+    await wait_until("the daemon is ready again", daemon.ready, timeout_s=60)
 
 
-async def _no_fall_during(scene: Scene, load: Load, outage) -> None:
+async def _no_fall_during(scene: Scene, daemon: Daemon, load: Load, outage) -> None:
     async with filming(scene, load) as film:
         await outage()
         await asyncio.sleep(10)
@@ -52,17 +49,17 @@ async def _no_fall_during(scene: Scene, load: Load, outage) -> None:
     assert seen, "the API server was asked"
     drops = [(a, b) for a, b in itertools.pairwise(seen) if b < a]
     assert drops == [], f"replicas went down during the outage: {seen}"
-    await _decides_again(scene)
+    await _decides_again(daemon)
 
 
-async def _under_load(scene: Scene, outage) -> None:
+async def _under_load(scene: Scene, daemon: Daemon, outage) -> None:
     """The outage in the middle of a load that needs what is there."""
     await scene.wait_ready(2)
     load = Load(url=await scene.address(), model=MODEL, tokens=TOKENS)
     task = asyncio.create_task(load.play([(400, RATE)], seed=5))
     try:
         await asyncio.sleep(20)
-        await _no_fall_during(scene, load, outage)
+        await _no_fall_during(scene, daemon, load, outage)
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
@@ -80,7 +77,7 @@ async def _falls_when_it_is_over(scene: Scene) -> None:
 @pytest.mark.skipif(not os.environ.get("E2E_CONTROL_PLANE"), reason="E2E_CONTROL_PLANE is not set")
 async def test_the_api_server_goes_away(image, logs):
     scene = _scene("e2e-no-api", image, logs)
-    async with playing(scene):
+    async with playing(scene) as daemon:
 
         async def outage() -> None:
             control = command_from("E2E_CONTROL_PLANE")
@@ -88,13 +85,13 @@ async def test_the_api_server_goes_away(image, logs):
             await asyncio.sleep(OUTAGE_S)
             run(*control, "restart", "kube-apiserver", timeout_s=120)
 
-        await _under_load(scene, outage)
+        await _under_load(scene, daemon, outage)
         await _falls_when_it_is_over(scene)
 
 
 async def test_all_engines_stop_answering_scrapes(image, logs):
     scene = _scene("e2e-no-metrics", image, logs)
-    async with playing(scene):
+    async with playing(scene) as daemon:
 
         async def outage() -> None:
             async with aiohttp.ClientSession() as session:
@@ -104,7 +101,7 @@ async def test_all_engines_stop_answering_scrapes(image, logs):
                         assert answer.status == 200, await answer.text()
             await asyncio.sleep(OUTAGE_S)
 
-        await _under_load(scene, outage)
+        await _under_load(scene, daemon, outage)
         await _falls_when_it_is_over(scene)
 
 
@@ -119,7 +116,7 @@ async def test_prometheus_goes_away_where_it_is_the_source(image, logs):
             "prometheus": {"serverAddress": f"http://10.77.0.1:{prometheus.port}"},
         },
     )
-    async with playing(scene):
+    async with playing(scene) as daemon:
         await scene.wait_ready(2)
         await prometheus.start_for_pods(await scene.ready_pods())
         try:
@@ -129,7 +126,7 @@ async def test_prometheus_goes_away_where_it_is_the_source(image, logs):
                 await asyncio.sleep(OUTAGE_S)
                 await prometheus.start_for_pods(await scene.ready_pods())
 
-            await _under_load(scene, outage)
+            await _under_load(scene, daemon, outage)
             await _falls_when_it_is_over(scene)
         finally:
             prometheus.kill()
@@ -138,7 +135,7 @@ async def test_prometheus_goes_away_where_it_is_the_source(image, logs):
 async def test_a_node_loses_its_power_without_a_notice(image, logs):
     """Its replica stops counting at once and is made up for; nothing of ours touches the node."""
     scene = _scene("e2e-power", image, logs)
-    async with playing(scene):
+    async with playing(scene) as daemon:
         await scene.wait_ready(2)
         node = (await scene.ready_pods("spot"))[0]["spec"]["nodeName"]
         before = await scene.wanted()
@@ -157,6 +154,6 @@ async def test_a_node_loses_its_power_without_a_notice(image, logs):
             assert "unschedulable: true" not in text, "never cordoned by us"
 
         try:
-            await _under_load(scene, outage)
+            await _under_load(scene, daemon, outage)
         finally:
             await _restore(node)

@@ -17,9 +17,10 @@ from typing import Any
 
 import pytest
 
+from tests.e2e.daemon import NAME, NAMESPACE
 from tests.e2e.kubectl import command_from, get, kubectl_async, run, wait_until
 from tests.e2e.load import Load
-from tests.e2e.scene import DAEMON, MODEL, Scene, playing
+from tests.e2e.scene import MODEL, Scene, playing
 from tests.e2e.watcher import filming
 
 FALLBACK = "inference-autoscaler.dev/fallback"
@@ -179,7 +180,7 @@ WRITES = {
 def _refusal(scene: Scene, group: str, resource: str, operation: str) -> list[dict[str, Any]]:
     """An admission policy that refuses one kind of write to the daemon."""
     name = f"refuse-{scene.namespace}"
-    user = f"system:serviceaccount:{scene.namespace}:{DAEMON}"
+    user = f"system:serviceaccount:{NAMESPACE}:{NAME}"
     rule = {
         "apiGroups": [group],
         "apiVersions": ["*"],
@@ -206,18 +207,12 @@ def _refusal(scene: Scene, group: str, resource: str, operation: str) -> list[di
     return [policy, binding]
 
 
-async def _kill_the_daemon(scene: Scene) -> None:
-    pod = await wait_until("the daemon runs", scene.daemon_pod, timeout_s=30)
-    name = pod["metadata"]["name"]
-    await kubectl_async("delete", "pod", name, "-n", scene.namespace, "--grace-period=0", "--force")
-
-
 @pytest.mark.parametrize("moment", list(WRITES))
 async def test_a_daemon_killed_between_two_writes_goes_on_where_it_was(moment, image, logs):
     scene = _scene(f"e2e-kill-{moment}", image, logs)
     refusal = _refusal(scene, *WRITES[moment])
     listing = json.dumps({"apiVersion": "v1", "kind": "List", "items": refusal})
-    async with playing(scene):
+    async with playing(scene) as daemon:
         await scene.wait_ready(3)
         node = await _doomed_node(scene)
         doomed = len(_on(node, await scene.pods()))
@@ -237,7 +232,7 @@ async def test_a_daemon_killed_between_two_writes_goes_on_where_it_was(moment, i
                     return bool((await get("node", node))[0]["spec"].get("unschedulable"))
 
                 await wait_until("the write before it", last_write_is_seen, timeout_s=TICK_S + 5)
-                await _kill_the_daemon(scene)
+                await daemon.kill()
                 await kubectl_async("delete", "-f", "-", stdin=listing)
                 await _the_node_is_left_in_time(scene, node, marked_at)
                 promises = await _promised(scene)

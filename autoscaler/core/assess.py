@@ -30,9 +30,10 @@ from autoscaler.core.situation import (
     Wanted,
     assess_pools,
     count_floor_ready,
+    is_quiet,
 )
-from autoscaler.core.spec import ForecastMode, ModelSpec
-from autoscaler.core.state import BoolArray, FloatArray, ModelObservation
+from autoscaler.core.spec import ForecastMode, ModelSpec, Pause
+from autoscaler.core.state import BoolArray, ModelObservation
 from autoscaler.core.stock import Stock, take_stock
 
 
@@ -95,8 +96,14 @@ def assess(
     cold_start_s = parts.cold_start_s(
         memory.cold_starts[preferred], prior_s=spec.cold_start_prior_s
     )
+    used: BoolArray = stock.ready & fresh
+    answering = int(np.count_nonzero(used))
     blind, blind_message = _find_blindness(
-        at=at, event=event, settings=settings, spec=spec, stock=stock, fresh=fresh
+        spec=spec,
+        cluster_age_s=at - event.cluster_at,
+        cluster_age_s_max=settings.cluster_age_s_max,
+        ready=stock.supply.ready,
+        answering=answering,
     )
     forecast = _look_ahead(
         memory.forecast, at=at, spec=spec, settings=settings, demand=demand,
@@ -109,6 +116,9 @@ def assess(
         at=at, spec=spec, settings=settings, stock=stock, demand=demand, forecast=forecast,
         cold_start_s=cold_start_s, level=level, parts=parts,
     )  # fmt: skip
+    settled = _settle(
+        memory, at=at, settings=settings, spec=spec, level=level, cold_start_s=cold_start_s
+    )
     situation = Situation(
         at=at,
         spec=spec,
@@ -126,8 +136,9 @@ def assess(
         proposal=proposal.replicas,
         blind=blind,
         blind_message=blind_message,
-        settled=_settle(memory, at=at, settings=settings, spec=spec, level=level,
-                        cold_start_s=cold_start_s),
+        may_shrink=settled and not blind and spec.pause is Pause.NO,
+        pinned=any(pool.pinned for pool in pools),
+        quiet=is_quiet(pools, layout=layout, promised=promised, doom=doom),
         floor_ready=count_floor_ready(
             spec=spec, observation=observation, nodes=event.nodes, stock=stock
         ),
@@ -147,7 +158,7 @@ def assess(
         proposal=proposal,
         measures=_measure(
             spec, demand=demand, forecast=forecast, memory=memory, cold_start_s=cold_start_s,
-            age_s=_oldest(ages_s, stock.ready & fresh), parts=parts,
+            age_s=float(ages_s[used].max()) if answering else None, parts=parts,
         ),
     )  # fmt: skip
 
@@ -218,24 +229,22 @@ def _propose(
 
 def _find_blindness(
     *,
-    at: float,
-    event: Observed,
-    settings: EngineSettings,
     spec: ModelSpec,
-    stock: Stock,
-    fresh: BoolArray,
+    cluster_age_s: float,
+    cluster_age_s_max: float,
+    ready: int,
+    answering: int,
 ) -> tuple[str, str]:
     """Return why nothing may be scaled down: a reason and a message, empty where we can see."""
-    age_s = at - event.cluster_at
-    if not age_s <= settings.cluster_age_s_max:
-        return (
-            "ClusterStale",
-            f"the cluster was last in step {age_s:.0f} s ago, more than {settings.cluster_age_s_max:.0f} s",
+    if not cluster_age_s <= cluster_age_s_max:  # NaN is not either
+        message = (
+            f"the cluster was last in step {cluster_age_s:.0f} s ago, more than the "
+            f"{cluster_age_s_max:.0f} s that are allowed"
         )
-    unread = int(np.count_nonzero(stock.ready & ~fresh))
-    if unread:
+        return "ClusterStale", message
+    if answering < ready:
         limit_s = spec.sample_age_s_max
-        message = f"{unread} of {stock.supply.ready} ready replicas have no sample younger than {limit_s:.0f} s"
+        message = f"{ready - answering} of {ready} ready replicas have no sample younger than {limit_s:.0f} s"
         return "MetricsStale", message
     return "", ""
 
@@ -290,11 +299,6 @@ def _measure(
         warm_floor_replicas=spec.warm_floor.replicas,
         observation_age_s=age_s,
     )
-
-
-def _oldest(ages_s: FloatArray, used: BoolArray) -> float | None:
-    picked = ages_s[used]
-    return float(picked.max()) if len(picked) else None
 
 
 def _total(pools: Sequence[PoolState]) -> int:

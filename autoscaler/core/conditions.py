@@ -55,15 +55,16 @@ def describe(
         trail: of the decision.
         refusals: by target, the last refusal of a command.
     """
+    free = len(trail) == 1 and not unplaced
     return (
         READY,
-        _able(trail, refusals),
+        ABLE if free and not refusals else _able(trail, refusals),
         _active(s),
-        _limited(unplaced=unplaced, trail=trail),
+        WITHIN if free else _limited(unplaced=unplaced, trail=trail),
         _metrics(s),
         _warm_pool(s),
-        _interrupted(s),
-        _fallback(s, wanted),
+        CALM if s.doom is None else _interrupted(s),
+        NO_FALLBACK if s.quiet and wanted.plan is None and not s.pinned else _fallback(s, wanted),
     )
 
 

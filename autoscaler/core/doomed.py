@@ -49,7 +49,8 @@ def find_doomed(
     kubelet that shuts down says so by turning NotReady, and its pods still want to be drained.
     """
     marks = {interruption.node: interruption for interruption in interruptions}
-    if not marks and nodes.exists.all() and nodes.ready.all():
+    there = np.count_nonzero(nodes.exists) + np.count_nonzero(nodes.ready)
+    if not marks and there == 2 * len(nodes):
         return None
     found: list[DoomedNode] = []
     rows = enumerate(

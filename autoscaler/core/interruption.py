@@ -82,9 +82,9 @@ def uncordon_withdrawn(
     nodes: NodeColumns, *, doom: Doom | None, model: str | None, writes: Writes
 ) -> None:
     """Uncordon what we cordoned and what is no longer doomed, in the name of one active model."""
-    ours = nodes.cordoned_by_us & nodes.exists & nodes.unschedulable
-    if model is None or not ours.any():
+    if model is None or not np.count_nonzero(nodes.cordoned_by_us):
         return
+    ours = nodes.cordoned_by_us & nodes.exists & nodes.unschedulable
     if doom is not None:
         ours &= ~doom.doomed[:-1]
     for index in np.flatnonzero(ours).tolist():

@@ -14,13 +14,12 @@ not keep it counted on for ever.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-import numpy as np
-
 from autoscaler.core.plain import Plain, read_float, read_list, read_optional_float, read_record
-from autoscaler.core.state import FloatArray, IntArray, ReplicaColumns
+from autoscaler.core.state import IntArray, ReplicaColumns
 
 RISE_BYTES_MIN = 16.0 * 2**20
 """Less is the driver's own coming and going (contexts take some hundred kilobytes at a time)."""
@@ -60,7 +59,7 @@ class LoadingMemory:
 
 def watch_loading(
     memory: LoadingMemory, *, at: float, replicas: ReplicaColumns, rows: IntArray
-) -> FloatArray:
+) -> list[float | None]:
     """Return when the framebuffer of each starting row last rose, once a tick.
 
     Args:
@@ -70,24 +69,29 @@ def watch_loading(
         rows: those that start.
 
     Returns:
-        One moment a row; -inf: its framebuffer is known and never rose; NaN: it is unknown.
+        One moment a row; -inf: its framebuffer is known and never rose; None: it is unknown.
     """
-    rose = np.full(len(rows), np.nan)
-    known = at - replicas.framebuffer_at[rows] <= FRAMEBUFFER_AGE_S_MAX
-    known &= ~np.isnan(replicas.framebuffer_used_bytes[rows])
-    if not known.any() and not memory.climbs:
-        return rose
+    used_bytes: list[float] = replicas.framebuffer_used_bytes[rows].tolist()
+    read_at: list[float] = replicas.framebuffer_at[rows].tolist()
+    oldest = at - FRAMEBUFFER_AGE_S_MAX
     climbs: dict[str, Climb] = {}
-    for index, row in enumerate(rows.tolist()):
-        name, created_at = replicas.name[row], float(replicas.created_at[row])
+    rose: list[float | None] = []
+    for row, used, moment in zip(rows.tolist(), used_bytes, read_at, strict=True):
+        known = moment >= oldest and not math.isnan(used)
+        name = replicas.name[row]
         climb = memory.climbs.get(name)
+        if climb is None and not known:
+            rose.append(None)
+            continue
+        created_at = float(replicas.created_at[row])
         if climb is None or climb[0] != created_at:
             climb = (created_at, 0.0, None)
-        if known[index]:
-            used = float(replicas.framebuffer_used_bytes[row])
-            if used >= climb[1] + RISE_BYTES_MIN:
-                climb = (created_at, used, float(replicas.framebuffer_at[row]))
-            rose[index] = -np.inf if climb[2] is None else climb[2]
+        if known and used >= climb[1] + RISE_BYTES_MIN:
+            climb = (created_at, used, moment)
         climbs[name] = climb
+        if known:
+            rose.append(-math.inf if climb[2] is None else climb[2])
+        else:
+            rose.append(None)
     memory.climbs = climbs
     return rose

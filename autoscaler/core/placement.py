@@ -74,6 +74,16 @@ def arrange(s: Situation, *, level: int, promised: int, stand_ins: bool = True) 
         stand_ins: whether to stand in for stuck replicas and those that are not back.
     """
     pools = s.pools
+    if s.quiet:
+        floor = 0 if s.layout.floor is None else min(level, pools[s.layout.floor].base)
+        return Arrangement(
+            beyond=(0,) * len(pools),
+            stand_ins=0,
+            outside=0,
+            rest=level - floor,
+            gap=0,
+            unplaced=0,
+        )
     if len(pools) == 1:
         gap = max(0, level - pools[0].returned) if s.layout.interruptible else 0
         stuck = min(pools[0].stuck, max(0, level - pools[0].healthy))
@@ -106,8 +116,8 @@ def arrange(s: Situation, *, level: int, promised: int, stand_ins: bool = True) 
 
 def at_level(s: Situation, wanted: Wanted, level: int, *, promised: int | None = None) -> Wanted:
     """Return what is asked for at another level, stand-ins recomputed."""
-    if not wanted.stand_ins:
-        return Wanted(level, level)
+    if s.quiet or not wanted.stand_ins:
+        return Wanted(level, level, wanted.stand_ins)
     arrangement = arrange(s, level=level, promised=s.promised if promised is None else promised)
     return Wanted(level, level + arrangement.stand_ins, stand_ins=True)
 
@@ -116,6 +126,8 @@ def place(s: Situation, wanted: Wanted) -> Placement:
     """Put what the guards let through on the pools; the fallback comes on top."""
     preferred = s.layout.preferred
     plan = wanted.plan
+    if s.quiet and s.may_shrink and plan is None:
+        return _place_quietly(s, wanted)
     promised = s.promised if plan is None else plan.total
     fallback = 0 if plan is None else plan.in_force
     arrangement = arrange(s, level=wanted.level, promised=promised, stand_ins=wanted.stand_ins)
@@ -147,6 +159,20 @@ def place(s: Situation, wanted: Wanted) -> Placement:
         standing=max(arrangement.outside, s.standing),
         unplaced=arrangement.unplaced,
     )
+
+
+def _place_quietly(s: Situation, wanted: Wanted) -> Placement:
+    """Do the same where nothing is doomed, stuck or stood in for."""
+    desired = [0] * len(s.pools)
+    desired[s.layout.preferred] = wanted.asked
+    if s.layout.floor is not None:
+        floor = min(wanted.level, wanted.asked, s.pools[s.layout.floor].base)
+        desired[s.layout.preferred] -= floor
+        desired[s.layout.floor] = floor
+    for index, pool in enumerate(s.pools):
+        if pool.pinned and desired[index] < pool.current:
+            desired[index] = pool.current
+    return Placement(desired=tuple(desired), standing=s.standing, unplaced=0)
 
 
 def _keep_level(s: Situation, *, level: int, floor: int) -> list[int]:

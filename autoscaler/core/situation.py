@@ -17,7 +17,7 @@ import numpy as np
 from autoscaler.core.doomed import Doom
 from autoscaler.core.hpa import HpaMemory
 from autoscaler.core.layout import Layout
-from autoscaler.core.spec import ModelSpec, Pause
+from autoscaler.core.spec import ModelSpec
 from autoscaler.core.state import CapacityType, ModelObservation, NodeColumns, Promise
 from autoscaler.core.stock import Stock
 
@@ -78,8 +78,12 @@ class Situation:
     blind: str
     """Why nothing may be scaled down, one CamelCase word; empty: we can see."""
     blind_message: str
-    settled: bool
-    """A whole window has been watched since the start."""
+    may_shrink: bool
+    """Replicas may be given up at all: we can see, a whole window has been watched, no pause."""
+    pinned: bool
+    """Some pool is not to be cut."""
+    quiet: bool
+    """No node is doomed, nothing is promised, stuck or stood in for: almost every tick."""
     floor_ready: int
     """Replicas that count in the warm floor: ready, not doomed, on its capacity type."""
     granted: int | None = None
@@ -89,11 +93,6 @@ class Situation:
     def rolling_out(self) -> bool:
         """Tell whether a target is in the middle of a rollout."""
         return any(pool.rolling_out for pool in self.pools)
-
-    @property
-    def may_shrink(self) -> bool:
-        """Tell whether replicas may be given up at all."""
-        return not self.blind and self.settled and self.spec.pause is Pause.NO
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,6 +195,16 @@ def assess_pools(
             states, at=at, spec=spec, layout=layout, observation=observation, stock=stock
         )
     return states
+
+
+def is_quiet(pools: list[PoolState], *, layout: Layout, promised: int, doom: Doom | None) -> bool:
+    """Tell whether a level lies on the pools in the plain way."""
+    if doom is not None or promised:
+        return False
+    for index, pool in enumerate(pools):
+        if pool.stuck or (index != layout.preferred and pool.beyond):
+            return False
+    return layout.floor is None or pools[layout.floor].ready >= pools[layout.floor].base
 
 
 def _count_returned(

@@ -6,6 +6,7 @@ never on its way; a doomed one counts neither as supply nor in the floor from th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -20,8 +21,6 @@ from autoscaler.core.spec import ModelSpec
 from autoscaler.core.state import (
     NO_NODE,
     BoolArray,
-    FloatArray,
-    IntArray,
     ModelObservation,
     ReplicaColumns,
 )
@@ -34,7 +33,7 @@ UNSCHEDULABLE_PATIENCE_S = 60.0
 pool only after this long: a node provisioner first sees the pod when it is unschedulable, and takes
 about a minute to add a node; asking elsewhere at once would buy every scale-up twice."""
 
-WatchLoading: TypeAlias = Callable[..., FloatArray]
+WatchLoading: TypeAlias = Callable[..., list[float | None]]
 """`loading.watch_loading`, or what replaces it."""
 
 
@@ -101,16 +100,20 @@ def take_stock(
     """
     replicas = observation.replicas
     pools = observation.pools
-    there = ~replicas.deleting
+    rows = len(replicas)
+    there: BoolArray | None = None  # all of them, as on almost every tick
+    if np.count_nonzero(replicas.deleting):
+        there = ~replicas.deleting
     doomed: BoolArray | None = None
     whole = there
     if doom is not None:
         on_doomed = doom.doomed[replicas.node]
-        doomed = there & on_doomed
-        whole = there & ~on_doomed
-    ready = whole & replicas.ready
-    ready_counts = _by_pool(replicas, ready, len(pools))
+        doomed = on_doomed if there is None else there & on_doomed
+        whole = ~on_doomed if there is None else there & ~on_doomed
+    ready = replicas.ready if whole is None else whole & replicas.ready
     there_counts = _by_pool(replicas, there, len(pools))
+    serves_all = there is None and np.count_nonzero(ready) == rows
+    ready_counts = there_counts if serves_all else _by_pool(replicas, ready, len(pools))
     missing = [
         0 if pool.current_replicas is None else max(0, pool.current_replicas - count)
         for pool, count in zip(pools, there_counts, strict=True)
@@ -123,51 +126,77 @@ def take_stock(
         # Nothing starts, nothing is doomed: almost every tick of a calm fleet.
         memory.loading.climbs.clear()
         memory.missing_since.clear()
-        counted = tuple([PoolSupply(ready=count) for count in ready_counts])
-        supply = Supply(ready=sum(ready_counts), pools=counted)
+        calm = tuple([PoolSupply(ready=count) for count in ready_counts])
+        supply = Supply(ready=sum(ready_counts), pools=calm)
         return Stock(supply=supply, ready=ready, doomed=doomed)
-    starts = _take_starts(
-        memory, at=at, replicas=replicas, waiting=whole & ~replicas.ready,
+    tallies = [_Tally() for _ in pools]
+    _tally_starts(
+        tallies, memory, at=at, replicas=replicas, waiting=~replicas.ready if whole is None else whole & ~replicas.ready,
         cold_starts_s=cold_starts_s, watch=watch,
     )  # fmt: skip
-    counted = tuple(
-        [
-            _count_pool(
-                memory,
-                at=at,
-                spec=spec,
-                observation=observation,
-                index=index,
-                starts=starts,
-                missing=missing[index],
-                cold_start_s=cold_starts_s[index],
-                gpus=gpus,
+    counted: list[PoolSupply] = []
+    for index, tally in enumerate(tallies):
+        pool = spec.pools[index]
+        cold_start_s = cold_starts_s[index]
+        if _missing_too_long(
+            memory, at=at, pool=pool.name, missing=missing[index], cold_start_s=cold_start_s
+        ):
+            tally.expired += missing[index]
+        else:
+            tally.remaining_s.extend([cold_start_s] * missing[index])
+            tally.unbound += missing[index]
+        covered = gpus.cover(
+            tally.unbound,
+            capacity_type=pool.capacity_type,
+            gpus_per_replica=pools[index].gpus_per_replica,
+        )
+        counted.append(
+            tally.close(
+                uncovered=tally.unbound - covered,
                 ready=ready_counts[index],
                 doomed=doomed_counts[index],
                 lost=lost_counts[index],
             )
-            for index in range(len(pools))
-        ]
+        )
+    remaining = sorted([left for pool in counted for left in pool.starting_remaining_s])
+    supply = Supply(
+        ready=sum(ready_counts), starting_remaining_s=tuple(remaining), pools=tuple(counted)
     )
-    remaining = sorted([s for pool in counted for s in pool.starting_remaining_s])
-    supply = Supply(ready=sum(ready_counts), starting_remaining_s=tuple(remaining), pools=counted)
     return Stock(supply=supply, ready=ready, doomed=doomed)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Starts:
-    """Replicas that are not ready, by row; columns of one length."""
+@dataclass(slots=True)
+class _Tally:
+    """One pool's replicas that are not ready, while they are counted."""
 
-    pool: IntArray
-    remaining_s: FloatArray
-    """Until the expected moment; below 0: overdue."""
-    unschedulable: BoolArray
-    patience_over: BoolArray
-    expired: BoolArray
-    unbound: BoolArray
+    remaining_s: list[float] = field(default_factory=list)
+    unbound: int = 0
+    """Of those counted on, how many have no node."""
+    unschedulable: int = 0
+    impatient: int = 0
+    """Of the unschedulable: for longer than a provisioner is given."""
+    expired: int = 0
+
+    def close(self, *, uncovered: int, ready: int, doomed: int, lost: int) -> PoolSupply:
+        """Sum up; the starts that no free GPU covers are the last ones expected."""
+        remaining_s = sorted(self.remaining_s)
+        if uncovered:
+            del remaining_s[-uncovered:]
+        return PoolSupply(
+            ready=ready,
+            starting=len(remaining_s),
+            unschedulable=self.unschedulable,
+            expired=self.expired,
+            uncovered=uncovered,
+            stuck=self.expired + self.impatient,
+            doomed=doomed,
+            lost=lost,
+            starting_remaining_s=tuple(remaining_s),
+        )
 
 
-def _take_starts(
+def _tally_starts(
+    tallies: Sequence[_Tally],
     memory: StockMemory,
     *,
     at: float,
@@ -175,78 +204,42 @@ def _take_starts(
     waiting: BoolArray,
     cold_starts_s: Sequence[float],
     watch: WatchLoading,
-) -> _Starts:
+) -> None:
+    """Count the replicas that are not ready; an overdue one has 0 s to go until it expires.
+
+    A loop over these alone: they are few but in a cold start of the whole fleet, and for a few
+    rows it is quicker than columns.
+    """
     rows = np.flatnonzero(waiting)
-    pool = replicas.pool[rows]
-    expected = np.array(cold_starts_s, dtype=np.float64)[pool]
-    scheduled = replicas.scheduled_at[rows]
-    began = np.where(np.isnan(scheduled), replicas.created_at[rows], scheduled)
-    rose = watch(memory.loading, at=at, replicas=replicas, rows=rows)
-    expires = np.where(
-        np.isnan(rose),
-        began + EXPIRY_COLD_STARTS * expected,
-        np.fmax(rose, began) + expected,
+    if len(rows) == 0:
+        memory.loading.climbs.clear()
+        return
+    columns = zip(
+        replicas.pool[rows].tolist(),
+        replicas.node[rows].tolist(),
+        replicas.created_at[rows].tolist(),
+        replicas.scheduled_at[rows].tolist(),
+        replicas.unschedulable_since[rows].tolist(),
+        watch(memory.loading, at=at, replicas=replicas, rows=rows),
+        strict=True,
     )
-    since = replicas.unschedulable_since[rows]
-    unschedulable = ~np.isnan(since)
-    return _Starts(
-        pool=pool,
-        remaining_s=began + expected - at,
-        unschedulable=unschedulable,
-        patience_over=at - since > UNSCHEDULABLE_PATIENCE_S,
-        expired=~unschedulable & (at > expires),
-        unbound=replicas.node[rows] == NO_NODE,
-    )
-
-
-def _count_pool(
-    memory: StockMemory,
-    *,
-    at: float,
-    spec: ModelSpec,
-    observation: ModelObservation,
-    index: int,
-    starts: _Starts,
-    missing: int,
-    cold_start_s: float,
-    gpus: FreeGpus,
-    ready: int,
-    doomed: int,
-    lost: int,
-) -> PoolSupply:
-    """Count one pool; those that are overdue have 0 s to go until they expire."""
-    mine = starts.pool == index
-    unschedulable = mine & starts.unschedulable
-    expired = mine & starts.expired
-    hopeful = mine & ~starts.unschedulable & ~starts.expired
-    remaining: list[float] = np.maximum(starts.remaining_s[hopeful], 0.0).tolist()
-    unbound = int(np.count_nonzero(hopeful & starts.unbound))
-    overdue = _missing_too_long(
-        memory, at=at, pool=spec.pools[index].name, missing=missing, cold_start_s=cold_start_s
-    )
-    given_up = missing if overdue else 0
-    remaining.extend([cold_start_s] * (missing - given_up))
-    remaining.sort()
-    nowhere = unbound + missing - given_up
-    uncovered = nowhere - gpus.cover(
-        nowhere,
-        capacity_type=spec.pools[index].capacity_type,
-        gpus_per_replica=observation.pools[index].gpus_per_replica,
-    )
-    if uncovered:
-        del remaining[-uncovered:]
-    given_up += int(np.count_nonzero(expired))
-    return PoolSupply(
-        ready=ready,
-        starting=len(remaining),
-        unschedulable=int(np.count_nonzero(unschedulable)),
-        expired=given_up,
-        uncovered=uncovered,
-        stuck=given_up + int(np.count_nonzero(unschedulable & starts.patience_over)),
-        doomed=doomed,
-        lost=lost,
-        starting_remaining_s=tuple(remaining),
-    )
+    for pool, node, created_at, scheduled_at, since, rose_at in columns:
+        tally = tallies[pool]
+        if not math.isnan(since):
+            tally.unschedulable += 1
+            tally.impatient += at - since > UNSCHEDULABLE_PATIENCE_S
+            continue
+        began_at = created_at if math.isnan(scheduled_at) else scheduled_at
+        expected_s = cold_starts_s[pool]
+        if rose_at is None:
+            expires_at = began_at + EXPIRY_COLD_STARTS * expected_s
+        else:
+            expires_at = max(rose_at, began_at) + expected_s
+        if at > expires_at:
+            tally.expired += 1
+            continue
+        tally.remaining_s.append(max(0.0, began_at + expected_s - at))
+        tally.unbound += node == NO_NODE
 
 
 def _missing_too_long(
@@ -260,8 +253,10 @@ def _missing_too_long(
     return at - since > EXPIRY_COLD_STARTS * cold_start_s
 
 
-def _by_pool(replicas: ReplicaColumns, mask: BoolArray, pools: int) -> list[int]:
+def _by_pool(replicas: ReplicaColumns, mask: BoolArray | None, pools: int) -> list[int]:
+    """Count rows by pool; without a mask, all."""
     if pools == 1:
-        return [int(np.count_nonzero(mask))]
-    counts: list[int] = np.bincount(replicas.pool[mask], minlength=pools).tolist()
+        return [len(replicas) if mask is None else int(np.count_nonzero(mask))]
+    rows = replicas.pool if mask is None else replicas.pool[mask]
+    counts: list[int] = np.bincount(rows, minlength=pools).tolist()
     return counts

@@ -13,8 +13,8 @@ from autoscaler.core.situation import Situation, Verdict, Wanted
 
 def adjust(s: Situation, wanted: Wanted) -> Verdict | None:
     """Add the stand-ins for what is stuck, and keep those whose principals are not back."""
-    if len(s.pools) == 1:
-        return None
+    if s.quiet or len(s.pools) == 1:
+        return Verdict(wanted._replace(stand_ins=True), "", "")
     arrangement = arrange(s, level=wanted.level, promised=s.promised)
     asked = wanted.level + arrangement.stand_ins
     message = ""

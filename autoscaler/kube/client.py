@@ -19,7 +19,7 @@ import msgspec
 from autoscaler import __version__
 from autoscaler.errors import AutoscalerError
 from autoscaler.kube.access import Access, load_access
-from autoscaler.kube.resources import Resource
+from autoscaler.kube.resources import NODES, Resource
 
 Json: TypeAlias = dict[str, Any]
 
@@ -86,6 +86,10 @@ class Client:
     async def close(self) -> None:
         """Close the connections."""
         await self._api.close()
+
+    async def check(self) -> None:
+        """Ask something small: raises ApiError where the server cannot be reached or refuses us."""
+        await self.call("list", NODES, query={"limit": "1"})
 
     async def call(
         self,

@@ -83,23 +83,48 @@ class Notices:
             if mark.problem
         )
 
+    def gone(
+        self, pods: Sequence[Pod], nodes: Mapping[Key, Node], *, version: int | None, at: float
+    ) -> frozenset[str]:
+        """Nodes that pods are bound to and that no longer exist.
+
+        A node is missing for certain only once the cache of nodes has seen all that happened up to
+        the pod's own last change: else the pod may be bound to a node that is so new that its event
+        is still on the way. Once it is certain it stays so until the node is there, or the pods are
+        gone: a pod that is written again (as its deletion begins) is ahead of the nodes for a while.
+
+        Args:
+            pods: The replicas.
+            nodes: All nodes there are.
+            version: The resourceVersion that the cache of nodes has reached; the API server counts
+                them over all resources of one etcd. None: the cache is blind; nothing new is said.
+            at: Now.
+        """
+        since: dict[str, float] = {}
+        for pod in pods:
+            if not pod.node or ("", pod.node) in nodes:
+                continue
+            if pod.node in self._gone_since:
+                since[pod.node] = self._gone_since[pod.node]
+            elif version is not None and pod.version <= version:
+                since[pod.node] = at
+        self._gone_since = since
+        return frozenset(since)
+
     def standing(
-        self, *, at: float, nodes: Mapping[Key, Node], gone: Iterable[str], bound: Iterable[str]
+        self, *, nodes: Mapping[Key, Node], bound: Iterable[str]
     ) -> tuple[Interruption, ...]:
         """All of them, one a node, ordered by node: of several marks the soonest deadline.
 
         Args:
-            at: Now.
             nodes: All nodes there are.
-            gone: Nodes without a Node object that replicas are bound to.
-            bound: Nodes that replicas are bound to.
+            bound: Nodes that replicas are bound to; `gone` was asked about them before.
         """
         found = {name: _soonest(marks) for name, marks in self._marks.items()}
         for name in bound:
             node = nodes.get(("", name))
             if node is not None and name not in found and not node.ready:
                 found[name] = lost(name, at=node.not_ready_since)
-        self._gone_since = {name: self._gone_since.get(name, at) for name in gone}
         for name, since in self._gone_since.items():
             found[name] = lost(name, at=since)
         return tuple(found[name] for name in sorted(found))
@@ -113,21 +138,6 @@ def lost(node: str, *, at: float) -> Interruption:
         source=LOST_SOURCE,
         noticed_at=at,
         deadline_at=None,
-    )
-
-
-def gone_nodes(pods: Sequence[Pod], nodes: Mapping[Key, Node], *, version: int) -> frozenset[str]:
-    """Nodes that pods are bound to and that no longer exist.
-
-    A node is missing for certain only once the cache of nodes has seen all that happened up to the
-    pod's own last change: else the pod may be bound to a node that is so new that its event is still
-    on the way. `version` is the resourceVersion that the cache of nodes has reached; the API server
-    counts them over all resources of one etcd.
-    """
-    return frozenset(
-        pod.node
-        for pod in pods
-        if pod.node and ("", pod.node) not in nodes and pod.version <= version
     )
 
 

@@ -22,13 +22,13 @@ from autoscaler.core.state import (
 from autoscaler.kube.caches import Caches, PodSelector
 from autoscaler.kube.client import Client
 from autoscaler.kube.columns import node_columns, replica_columns
-from autoscaler.kube.notices import MarkFunction, Notices, gone_nodes, lost
+from autoscaler.kube.notices import MarkFunction, Notices, lost
 from autoscaler.kube.resources import DEPLOYMENTS, SCALE_TARGETS
 from autoscaler.kube.slim import Deployment, Node, Pod
 from autoscaler.kube.watch import Change, Timing
 
 NODES_AGE_S_MAX = 30.0
-"""With nodes known no better than this, none is said to be gone."""
+"""With nodes known no better than this, no other is said to be gone."""
 GPU_AGE_S_MAX = 90.0
 """A reading of free GPUs that is older is unknown: three of the DCGM exporter's own intervals."""
 _OVER = frozenset({"Succeeded", "Failed"})
@@ -181,7 +181,7 @@ class Cluster:
         pods = [pod for model_rows in rows for _, pod in model_rows]
         bound = {pod.node for pod in pods if pod.node}
         gone = self._gone(pods, at=at)
-        interruptions = self._notices.standing(at=at, nodes=nodes, gone=gone, bound=bound)
+        interruptions = self._notices.standing(nodes=nodes, bound=bound)
         measured = {name for name in gpus if ("", name) in nodes}
         names = sorted(bound | measured | {each.node for each in interruptions})
         node_index = {name: index for index, name in enumerate(names)}
@@ -303,10 +303,10 @@ class Cluster:
 
     def _gone(self, pods: Sequence[Pod], *, at: float) -> frozenset[str]:
         cache = self._caches.nodes
-        if not cache.synced or at - cache.confirmed_at > NODES_AGE_S_MAX:
-            return frozenset()  # we are blind: a node we cannot see may well be there
-        version = int(cache.version) if cache.version.isdigit() else 0
-        return gone_nodes(pods, cache.objects, version=version)
+        version = None
+        if cache.synced and at - cache.confirmed_at <= NODES_AGE_S_MAX and cache.version.isdigit():
+            version = int(cache.version)
+        return self._notices.gone(pods, cache.objects, version=version, at=at)
 
     def _nodes_changed(self, changes: Sequence[Change[Node]]) -> None:
         at = self._now()

@@ -5,9 +5,10 @@ jitter), never hang (a connection that says nothing is given up) and never forge
 cannot be read the last state stays, and `confirmed_at` says how old it is.
 
 A watch lasts 15 to 20 s here, not the 4 to 5 minutes of client-go. The API server sends a bookmark right
-before a watch's end and else once a minute: in a quiet cluster only this keeps the cache's age well
-below the 30 s at which the engine takes itself for blind, and a half-open connection, which HTTP/1.1
-cannot ping, is found in half a minute rather than five. The price is one request in 17 s per cache.
+before a watch's end and else about once a minute: on a quiet 1.36 server the age of four caches was
+20 s at most this way, and up to 121 s, over the 30 s at which the engine takes itself for blind for 61 %
+of the time, the other way. A half-open connection, which HTTP/1.1 cannot ping, is found in half a
+minute rather than five. The price is one request in 17 s per cache.
 """
 
 from __future__ import annotations

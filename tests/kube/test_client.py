@@ -34,6 +34,15 @@ async def test_a_call_is_plain_json_both_ways(server: ScriptedServer, client: Cl
     assert request.content_type == "application/json"
 
 
+async def test_check_asks_something_small(server: ScriptedServer, client: Client):
+    server.always["list"] = answer({"items": []})
+    await client.check()
+    server.always["list"] = refuse(403, "Forbidden", "no")
+    with pytest.raises(ApiError, match="lacks the verb `list` on `nodes`"):
+        await client.check()
+    assert server.requests[0].query == {"limit": "1"}
+
+
 def test_paths_escape_what_a_name_may_not_hold():
     assert NODES.path(name="a/b?c") == "/api/v1/nodes/a%2Fb%3Fc"
     assert PODS.path() == "/api/v1/pods"

@@ -520,11 +520,28 @@ async def test_a_pod_on_a_node_too_new_to_be_known_is_not_lost(spot: Scene):
 
 
 async def test_while_nodes_are_not_known_freshly_none_is_said_to_be_gone(spot: Scene):
+    """An API server that comes back with half its nodes must not double a fleet."""
+    nodes = spot.cluster._caches.nodes
     spot.held.drop(node("n2"))
-    await spot.until(lambda: bool(spot.observe().interruptions))
+    await spot.until(lambda: ("", "n2") not in nodes.objects)
     spot.at = AT + 31
     assert spot.observe().interruptions == ()
     assert spot.observe().nodes.exists.all()
+    spot.at = AT + 30
+    (lost,) = spot.observe().interruptions
+    spot.at = AT + 31
+    assert spot.observe().interruptions == (lost,), "what was certain is not forgotten"
+
+
+async def test_a_lost_node_stays_lost_while_its_pods_are_written(spot: Scene):
+    """The garbage collector marks them deleted: newer than anything the cache of nodes has seen."""
+    spot.held.drop(node("n2"))
+    await spot.until(lambda: bool(spot.observe().interruptions))
+    spot.held.put(pod("llama-b", owner="llama-1", node="n2", deleting=True))
+    await spot.until(lambda: bool(spot.model.replicas.deleting[1]))
+    assert [each.node for each in spot.observe().interruptions] == ["n2"]
+    spot.held.put(node("n2", labels=SPOT))
+    await spot.until(lambda: not spot.observe().interruptions)
 
 
 async def test_a_kubelet_that_shuts_down_is_a_notice_not_a_loss(spot: Scene):

@@ -75,7 +75,7 @@ def _merge_list(target: list[Object], patch: list[Object], key: str) -> list[Obj
             if where is not None:
                 del merged[where]
         elif where is None:
-            merged.append(copy.deepcopy(item))
+            merged.insert(0, copy.deepcopy(item))  # the API server puts new items first
         else:
             merged[where] = _merge(merged[where], item, by_key=True)
     return merged

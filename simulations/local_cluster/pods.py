@@ -26,17 +26,18 @@ def delete(store: Store, namespace: str, name: str, *, grace_s: int | None = Non
     own = int(pod["spec"].get("terminationGracePeriodSeconds", 30))
     grace = own if grace_s is None else max(0, grace_s)
     finished = pod.get("status", {}).get("phase") in {"Succeeded", "Failed"}
-    if grace == 0 or finished or not pod["spec"].get("nodeName"):
+    if finished or not pod["spec"].get("nodeName"):
         return store.remove("pods", namespace, name)
     running_out = pod["metadata"].get("deletionGracePeriodSeconds")
-    if running_out is not None and grace >= running_out:
+    if running_out is not None and grace >= running_out > 0:
         return pod
 
     def mark(obj: Object) -> None:
         obj["metadata"]["deletionTimestamp"] = timestamp(store.clock() + grace)
         obj["metadata"]["deletionGracePeriodSeconds"] = grace
 
-    return store.modify("pods", namespace, name, mark) or pod
+    marked = store.modify("pods", namespace, name, mark) or pod
+    return marked if grace > 0 else store.remove("pods", namespace, name)
 
 
 def evict(
@@ -91,7 +92,7 @@ def _ask_budgets(store: Store, pod: Object) -> None:
     if len(budgets) > 1:
         raise StatusError(
             HTTPStatus.INTERNAL_SERVER_ERROR,
-            "InternalError",
+            "",
             "This pod has more than one PodDisruptionBudget, which the eviction subresource "
             "does not support.",
         )

@@ -116,6 +116,7 @@ class Store:
         metadata["uid"] = str(uuid.UUID(int=self._rng.getrandbits(128), version=4))
         metadata["creationTimestamp"] = timestamp(self.clock())
         metadata["generation"] = 1
+        _omit_empty(metadata)
         return self._commit(resource, None, obj)
 
     def replace(self, resource: str, obj: Object) -> Object:
@@ -132,9 +133,10 @@ class Store:
             raise conflict(resource, name)
         for kept in ("uid", "creationTimestamp", "generation", "resourceVersion"):
             obj["metadata"][kept] = before["metadata"][kept]
+        _omit_empty(obj["metadata"])
         if obj == before:
             return before
-        if obj.get("spec") != before.get("spec"):
+        if _is_asked_anew(resource, before, obj):
             obj["metadata"]["generation"] = before["metadata"]["generation"] + 1
         return self._commit(resource, before, obj)
 
@@ -209,3 +211,17 @@ class Store:
         finally:
             self._waiters.discard(waiter)
         return True
+
+
+def _omit_empty(metadata: Object) -> None:
+    for name in ("labels", "annotations"):
+        if not metadata.get(name, True):
+            del metadata[name]
+
+
+def _is_asked_anew(resource: str, before: Object, after: Object) -> bool:
+    """Whether the generation moves: with the spec, and of a Deployment with annotations as well."""
+    annotated = resource == "deployments" and before["metadata"].get("annotations") != after[
+        "metadata"
+    ].get("annotations")
+    return annotated or before.get("spec") != after.get("spec")

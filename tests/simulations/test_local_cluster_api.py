@@ -322,7 +322,7 @@ async def test_patches_of_a_node(cluster: LocalCluster, http: aiohttp.ClientSess
     other = {"status": {"conditions": [{"type": "MemoryPressure", "status": "False"}]}}
     await call(http, "PATCH", f"{path}/status", ready, headers=headers)
     _, node = await call(http, "PATCH", f"{path}/status", other, headers=headers)
-    assert [c["type"] for c in node["status"]["conditions"]] == ["Ready", "MemoryPressure"]
+    assert [c["type"] for c in node["status"]["conditions"]] == ["MemoryPressure", "Ready"]
     operations = [
         {"op": "test", "path": "/spec/unschedulable", "value": True},
         {"op": "remove", "path": "/spec/unschedulable"},

@@ -7,27 +7,15 @@ whose zero is the trace's start.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import IntEnum
 
 import numpy as np
 from numpy.typing import NDArray
 
+from simulations.serving.gauges import NEVER, Gauges, Outcome
+
+__all__ = ["NEVER", "Gauges", "Int64Array", "Outcome", "RequestColumns", "RequestResults"]
+
 Int64Array = NDArray[np.int64]
-
-NEVER = -1
-"""In a time column: it has not happened. In `RequestResults.replica`: never routed."""
-
-
-class Outcome(IntEnum):
-    """What became of a request; the values stand in `RequestResults.outcome`."""
-
-    PENDING = 0
-    """Not decided yet: waiting at the router, or in flight."""
-    COMPLETED = 1
-    ABORTED = 2
-    """The client's time-out ran out."""
-    LOST = 3
-    """Its replica died, and so did the client's retries."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,22 +70,3 @@ class RequestResults:
             outcome=np.full(rows, Outcome.PENDING, dtype=np.int8),
             replica=np.full(rows, NEVER, dtype=np.int32),
         )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Gauges:
-    """What a replica's `/metrics` page says: everything as of the end of its last engine step."""
-
-    waiting_requests: int
-    running_requests: int
-    kv_usage_ratio: float
-    """Blocks in use over usable blocks; one block is reserved and counts as neither."""
-    finished_requests_total: int
-    """All reasons: completed and aborted."""
-    prompt_tokens_total: int
-    """Of prompts whose first token came; prefix hits included, recomputation not."""
-    generation_tokens_total: int
-    preemptions_total: int
-    prefix_queried_tokens_total: int
-    """Tokens that were looked up in the prefix cache."""
-    prefix_hit_tokens_total: int

@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 from math import isqrt
 
-from simulations.serving.columns import NEVER
+from simulations.serving.gauges import NEVER
 from simulations.serving.profiles import Profile
 from simulations.serving.slot import Slot
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from collections import deque
 
-from simulations.serving.columns import NEVER, Gauges
 from simulations.serving.decode_batch import DecodeBatch
+from simulations.serving.gauges import NEVER, Gauges
 from simulations.serving.kv_cache import KvCache
 from simulations.serving.profiles import Profile
 from simulations.serving.slot import Slot
@@ -33,6 +33,12 @@ class Replica:
         """Earliest start of the next step."""
         self.step_end_ns = NEVER
         """End of the step that is under way; NEVER: none is, or it has not been looked at."""
+        self.last_end_ns = NEVER
+        """End of the last step that was made; its page is what `gauges` shows."""
+        self.last_decodes = 0
+        """Requests that decoded in it."""
+        self.last_prefills: list[tuple[Slot, int]] = []
+        """Requests that computed more than their newest token in it, and how many tokens."""
         self._last_start_ns = NEVER
         self._inbox: deque[Slot] = deque()
         self._waiting: deque[Slot] = deque()
@@ -55,6 +61,11 @@ class Replica:
     def put(self, slot: Slot) -> None:
         """Send a request; calls come in order of `inbox_ns`."""
         self._inbox.append(slot)
+        self._deadline_ns = min(self._deadline_ns, max(slot.deadline_ns, slot.inbox_ns))
+
+    def abort(self, slot: Slot, at_ns: int) -> None:
+        """The client is gone: the first step that starts at `at_ns` or later drops the request."""
+        slot.deadline_ns = min(slot.deadline_ns, at_ns)
         self._deadline_ns = min(self._deadline_ns, max(slot.deadline_ns, slot.inbox_ns))
 
     def advance(self, limit_ns: int, steps_max: int = FOREVER) -> int:
@@ -179,10 +190,13 @@ class Replica:
         self.start_ns = start + batch.span_ns(steps)
         self.cache.take(batch.blocks_needed(steps))
         self._generation_tokens += steps * batch.size
+        self.last_end_ns = self.start_ns - pause
+        self.last_decodes = batch.size
+        self.last_prefills = []
         batch.advance(steps)
         if steps == finishing:
             for slot in batch.finished():
-                self._finish(slot, self.start_ns - pause)
+                self._finish(slot, self.last_end_ns)
         return steps
 
     # Steps that are made one by one.
@@ -210,7 +224,7 @@ class Replica:
             elif tokens:
                 budget -= self._prefill(slot, tokens)
         if not preempted:
-            self._admit(budget)
+            self._admit(budget, start)
         self.step_end_ns = start + self._mixed_step_ns()
 
     def _mixed_step_ns(self) -> int:
@@ -234,6 +248,9 @@ class Replica:
         end = self.step_end_ns
         self.step_end_ns = NEVER
         self._shown = None
+        self.last_end_ns = end
+        self.last_decodes = self.batch.size
+        self.last_prefills = self._prefills
         self.start_ns = end + self.batch.pause_ns()
         self._generation_tokens += self.batch.size
         self.batch.advance(1)
@@ -298,9 +315,11 @@ class Replica:
     def _read_inbox(self, at_ns: int) -> None:
         inbox = self._inbox
         while inbox and inbox[0].inbox_ns <= at_ns:
-            self._waiting.append(inbox.popleft())
+            slot = inbox.popleft()
+            slot.queued_ns = at_ns
+            self._waiting.append(slot)
 
-    def _admit(self, budget: int) -> None:
+    def _admit(self, budget: int, start: int) -> None:
         """Admit from the head of the queue while the budget, the limit and the blocks allow."""
         self._blocked = False
         while self._waiting and budget:
@@ -309,6 +328,8 @@ class Replica:
                 self._blocked = True
                 return
             self._waiting.popleft()
+            if slot.scheduled_ns == NEVER:
+                slot.scheduled_ns = start
             slot.order = self._admissions
             self._running[slot.order] = slot
             self._admissions += 1
@@ -350,6 +371,8 @@ class Replica:
 
     def _preempt(self, slot: Slot) -> None:
         """Send the newest back to the head of the queue."""
+        if slot.finish != NEVER:
+            slot.last_token_ns = self.last_end_ns
         self._leave(slot)
         slot.preemptions += 1
         self._preemptions += 1

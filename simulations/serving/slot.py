@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from simulations.serving.columns import NEVER
+from simulations.serving.gauges import NEVER
 from simulations.serving.kv_cache import Content
 
 
@@ -17,6 +17,7 @@ class Slot:
         "gone",
         "held",
         "inbox_ns",
+        "last_token_ns",
         "order",
         "output",
         "own",
@@ -24,7 +25,9 @@ class Slot:
         "prefix",
         "produced",
         "prompt",
+        "queued_ns",
         "request",
+        "scheduled_ns",
     )
 
     def __init__(
@@ -55,6 +58,12 @@ class Slot:
         """While running: its place in the order of admissions."""
         self.first_token_ns = NEVER
         """When the client has its first token."""
+        self.queued_ns = NEVER
+        """Start of the first step that saw it in the inbox."""
+        self.scheduled_ns = NEVER
+        """Start of the first step that admitted it."""
+        self.last_token_ns = NEVER
+        """End of the step of its last token before it was preempted."""
         self.gone = False
         """Finished or dropped: the engine has forgotten it."""
         self.preemptions = 0

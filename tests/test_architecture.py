@@ -1,0 +1,55 @@
+"""Who may import whom, and one obvious place to add a thing: both executable."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+REGISTRIES = {
+    "autoscaler/core/forecast/registry.py": {
+        "distribution", "history", "idle", "learning", "registry", "residuals",
+    },
+    "autoscaler/core/guards/__init__.py": set(),
+    "autoscaler/core/policy/__init__.py": {"contract", "levels"},
+    "autoscaler/interruptions/__init__.py": {"rehearse"},
+    "autoscaler/sources/__init__.py": {
+        "collector", "dcgm", "exposition", "feeds", "fetch", "outcome", "prometheus", "readings", "rounds",
+        "signals",
+    },
+    "simulations/baselines/registry.py": {"baseline", "registry"},
+    "simulations/traces/registry.py": {"generate", "overlay", "reading", "registry", "rows"},
+}  # fmt: skip
+"""Registry, and the files beside it that are no entry of it: what entries are built on."""
+
+
+@pytest.mark.slow
+def test_the_import_contracts_are_kept():
+    run = subprocess.run(
+        [str(Path(sys.executable).with_name("lint-imports")), "--no-cache"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert "0 broken" in run.stdout
+
+
+@pytest.mark.parametrize("registry", REGISTRIES)
+def test_every_file_of_a_registry_folder_is_registered(registry):
+    path = ROOT / registry
+    package = ".".join(path.parent.relative_to(ROOT).parts)
+    imported = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module == package:
+            imported |= {name.name for name in node.names}
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith(f"{package}."):
+            imported.add((node.module or "").rsplit(".", 1)[1])
+    files = {file.stem for file in path.parent.glob("*.py")} - {"__init__"}
+    assert files - imported - REGISTRIES[registry] == set(), "not registered"

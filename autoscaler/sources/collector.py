@@ -17,6 +17,7 @@ from autoscaler.sources import SOURCES
 from autoscaler.sources.dcgm import GpuReading
 from autoscaler.sources.feeds import (
     DCGM,
+    DCGM_PORT,
     PROMETHEUS,
     DcgmQueryFeed,
     ExporterFeed,
@@ -44,6 +45,7 @@ class Collector:
         now: Callable[[], float],
         deadline_s: float = DEADLINE_S,
         session: aiohttp.ClientSession | None = None,
+        dcgm_port: int = DCGM_PORT,
         on_round: Callable[[FeedReport], None] | None = None,
     ) -> None:
         """Make a collector that reads nothing yet.
@@ -52,10 +54,12 @@ class Collector:
             now: Seconds since the epoch, never decreasing: the daemon's clock.
             deadline_s: Of one read.
             session: One that the caller closes; None: `run` makes one and closes it.
+            dcgm_port: Of the dcgm-exporters' pages.
             on_round: Called after each round of each feed.
         """
         self._now = now
         self._session = session
+        self._dcgm_port = dcgm_port
         self._readings = Readings()
         self._rounds = Rounds(deadline_s=deadline_s, on_round=on_round)
         self._settings: tuple[MetricsSettings, ...] = ()
@@ -161,7 +165,11 @@ class Collector:
                 PrometheusFeed(settings=settings, client=client, readings=readings, now=now)
             )
         if self._exporters:
-            feeds.append(ExporterFeed(exporters=self._exporters, readings=readings, now=now))
+            feeds.append(
+                ExporterFeed(
+                    exporters=self._exporters, readings=readings, now=now, port=self._dcgm_port
+                )
+            )
         pods = ("/".join(exporter.key) for exporter in self._exporters)
         readings.set_exporters([*pods, *(feed.name for feed in feeds)])
         return feeds

@@ -126,9 +126,13 @@ def read(rows: Rows, *, at: float, node: str | None = None) -> DcgmReading:
 
 
 def _key(row: Row, *, node: str | None) -> _Key:
-    """Return what tells one device from another: node, UUID and MIG instance."""
+    """Return what tells one device from another: node, UUID and MIG instance.
+
+    `node` is put there by Prometheus from its discovery; `Hostname`, which newer exporters spell
+    small, is the exporter's own idea, in older ones its pod's name.
+    """
     labels = row.labels
-    where = node or labels.get("Hostname") or labels.get("hostname") or labels.get("node") or ""
+    where = node or labels.get("node") or labels.get("Hostname") or labels.get("hostname") or ""
     return where, labels.get("UUID") or labels.get("uuid") or "", labels.get("GPU_I_ID", "")
 
 

@@ -202,7 +202,7 @@ class ExporterFeed:
     exporters: Sequence[Exporter]
     readings: Readings
     now: Callable[[], float]
-    port: int = DCGM_PORT
+    port: int
     name: str = "dcgm-exporters"
     source: str = DCGM
     model: str = ""

@@ -344,7 +344,9 @@ async def test_exporters_are_read_for_pods_and_nodes_and_forgotten_when_gone():
 
 async def test_the_collector_scrapes_the_exporters_it_is_given():
     watched = Watched()
-    watched.collector.set_exporters([Pod(key=("gpu", "dcgm-1"), ip="127.0.0.9")])
+    exporter = Pod(key=("gpu", "dcgm-1"), ip="127.0.0.9")
+    watched.collector.set_exporters([exporter])
+    watched.collector.set_exporters([replace(exporter)])  # the same ones, as on every tick
     async with watched.running():
         report = await watched.until(lambda report: report.source == "DCGM")
     assert report.failing == ("gpu/dcgm-1",)

@@ -136,6 +136,11 @@ def test_the_node_of_a_scraped_exporter_is_known_better_than_its_label():
     assert free(read(body, node="gpu-node-3")) == {"gpu-node-3": 1}
 
 
+def test_the_node_that_prometheus_discovered_is_known_better_too():
+    body = row(USED, 7, UUID="GPU-0", Hostname="dcgm-exporter-x7k2p", node="gpu-node-3")
+    assert free(read(body)) == {"gpu-node-3": 1}
+
+
 def test_without_reserved_and_without_used_the_rest_is_still_known():
     body = page("dcgm-exporter")
     assert used(read(without(body, RESERVED))) == used(read(body))

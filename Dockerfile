@@ -1,0 +1,34 @@
+# syntax=docker/dockerfile:1
+# The daemon: `docker build -t inference-autoscaler .`
+# Two stages: what builds is left behind. Versions and hashes come from locks/daemon.txt, from whatever
+# package index pip is configured with; the simulation extras (numba, scipy) are not in it.
+ARG PYTHON=3.12
+
+FROM python:${PYTHON}-slim AS build
+WORKDIR /build
+RUN python -m venv /opt/autoscaler
+COPY locks/daemon.txt locks/
+RUN /opt/autoscaler/bin/python -m pip install --no-cache-dir --disable-pip-version-check --no-compile \
+      --require-hashes --no-deps --only-binary=:all: -r locks/daemon.txt
+COPY pyproject.toml README.md LICENSE ./
+COPY autoscaler autoscaler
+COPY simulations simulations
+# The lock holds the build backend too; it goes when the project is in, and so does pip. The root is
+# read-only later on: what is not compiled now would be compiled at every start.
+RUN /opt/autoscaler/bin/python -m pip install --no-cache-dir --disable-pip-version-check --no-compile \
+      --no-deps --no-build-isolation . \
+ && /opt/autoscaler/bin/python -m pip uninstall --yes --quiet hatchling editables trove-classifiers pip \
+ && /opt/autoscaler/bin/python -m compileall -q -j 0 /opt/autoscaler/lib
+
+FROM python:${PYTHON}-slim
+LABEL org.opencontainers.image.title="inference-autoscaler" \
+      org.opencontainers.image.licenses="Apache-2.0"
+COPY --from=build /opt/autoscaler /opt/autoscaler
+ENV PATH=/opt/autoscaler/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1
+USER 65532:65532
+WORKDIR /
+EXPOSE 8080
+ENTRYPOINT ["autoscaler"]
+CMD ["--help"]

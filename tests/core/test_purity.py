@@ -67,31 +67,36 @@ UNSTABLE_FLOATS = {
 
 def impurities(source: str) -> list[str]:
     """What in a module's source breaks the rule, as `line: what`."""
-    found = []
-    for node in ast.walk(ast.parse(source)):
-        line = getattr(node, "lineno", 0)
-        match node:
-            case ast.Import(names=names):
-                found += [f"{line}: imports {n.name}" for n in names if not _may_import(n.name)]
-            case ast.ImportFrom(module=module) if not _may_import(module or ""):
-                found.append(f"{line}: imports {module}")
-            case ast.ImportFrom(module="numpy", names=names):
-                found += [f"{line}: imports {n.name} from numpy; write np.{n.name}" for n in names]
-            case ast.Call(func=ast.Name(id=name)) if name in IMPURE_NAMES:
-                found.append(f"{line}: uses {name}")
-            case ast.Global() | ast.Await() | ast.AsyncFunctionDef():
-                found.append(f"{line}: {type(node).__name__}")
-            case ast.Attribute(value=ast.Name(id="np"), attr=name) if name in UNSTABLE_FLOATS:
-                found.append(f"{line}: np.{name} gives other bytes on other machines")
-            case ast.Attribute(
-                value=ast.Name(id="datetime" | "date"), attr="now" | "utcnow" | "today"
-            ):
-                found.append(f"{line}: reads the clock")
-            case ast.Attribute(value=ast.Name(id="np"), attr=name) if name in IMPURE_ATTRIBUTES:
-                found.append(f"{line}: .{name}")
-            case ast.BinOp(left=left, op=ast.Pow(), right=right) if not _exact_power(left, right):
-                found.append(f"{line}: ** may be numpy's power; use math.pow or a product")
-    return found
+    nodes = list(ast.walk(ast.parse(source)))
+    return [found for node in nodes for found in (*_imports(node), *_uses(node))]
+
+
+def _imports(node: ast.AST) -> list[str]:
+    match node:
+        case ast.Import(names=names):
+            return [f"{node.lineno}: imports {n.name}" for n in names if not _may_import(n.name)]
+        case ast.ImportFrom(module=module) if not _may_import(module or ""):
+            return [f"{node.lineno}: imports {module}"]
+        case ast.ImportFrom(module="numpy", names=names):
+            return [f"{node.lineno}: write np.{n.name}, so that it is seen" for n in names]
+    return []
+
+
+def _uses(node: ast.AST) -> list[str]:
+    match node:
+        case ast.Call(func=ast.Name(id=name)) if name in IMPURE_NAMES:
+            return [f"{node.lineno}: uses {name}"]
+        case ast.Global() | ast.Await() | ast.AsyncFunctionDef():
+            return [f"{node.lineno}: {type(node).__name__}"]
+        case ast.Attribute(value=ast.Name(id="datetime" | "date"), attr="now" | "utcnow" | "today"):
+            return [f"{node.lineno}: reads the clock"]
+        case ast.Attribute(value=ast.Name(id="np"), attr=name) if name in UNSTABLE_FLOATS:
+            return [f"{node.lineno}: np.{name} gives other bytes on other machines"]
+        case ast.Attribute(value=ast.Name(id="np"), attr=name) if name in IMPURE_ATTRIBUTES:
+            return [f"{node.lineno}: np.{name}"]
+        case ast.BinOp(left=left, op=ast.Pow(), right=right) if not _exact_power(left, right):
+            return [f"{node.lineno}: ** may be numpy's power; use math.pow or a product"]
+    return []
 
 
 def _may_import(module: str) -> bool:

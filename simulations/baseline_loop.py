@@ -16,8 +16,8 @@ from simulations.world import World
 SCRAPE_AGE_NS = 7 * NS + NS // 2
 """Age of what a sync reads: the mean of a 15 s scrape, at syncs every 15 s."""
 WRITE_NS = NS // 10
-DRAIN_NS = 2 * NS
-"""From a spot notice to the node controller's cordon and evictions (Karpenter, or NTH)."""
+DRAIN_NS = NS
+"""From the mark of a spot notice to the node controller's cordon and evictions (Karpenter, or NTH)."""
 
 
 class BaselineLoop:

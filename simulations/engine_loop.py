@@ -32,8 +32,6 @@ from simulations.world import World
 
 WRITE_NS = NS // 10
 """One write to the API server; those of one target come one after the other."""
-MARK_NS = NS
-"""From a notice's publication to the mark on the Node, as the watch brings it."""
 
 Listener: TypeAlias = Callable[[Event, Outcome], None]
 
@@ -99,9 +97,7 @@ class EngineLoop:
         self._handle(self._observer.observed(at_ns, id_=self._id()), at_ns)
 
     def _on_notice(self, node: Node, at_ns: int) -> None:
-        self._agenda.add(
-            at_ns + MARK_NS, partial(self._mark, node), priority=Priority.NOTICE_RECEIVED
-        )
+        self._agenda.add(at_ns, partial(self._mark, node), priority=Priority.NOTICE_RECEIVED)
 
     def _mark(self, node: Node, at_ns: int) -> None:
         interruption = self._observer.interruption(node)

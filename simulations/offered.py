@@ -16,7 +16,9 @@ from autoscaler.core.state import FloatArray
 from simulations.serving.columns import RequestColumns
 from simulations.serving.profiles import Profile
 
-WINDOW_S = 60.0
+PEAK_WINDOW_S = 10.0
+"""Queues that a fleet's busiest ten seconds leave behind are what its users remember; sized for the
+busiest minute instead, a static fleet misses a quarter of the Azure code trace's requests."""
 
 
 def work_s(requests: RequestColumns, profile: Profile) -> FloatArray:
@@ -36,7 +38,7 @@ def work_s(requests: RequestColumns, profile: Profile) -> FloatArray:
 
 
 def offered_replicas(
-    requests: RequestColumns, profile: Profile, *, window_s: float = WINDOW_S
+    requests: RequestColumns, profile: Profile, *, window_s: float = PEAK_WINDOW_S
 ) -> FloatArray:
     """Mean offered work of each window, in replicas."""
     if not len(requests):
@@ -47,5 +49,5 @@ def offered_replicas(
 
 
 def peak_replicas(requests: RequestColumns, profile: Profile) -> int:
-    """Replicas that carry the busiest minute."""
+    """Replicas that carry the busiest ten seconds."""
     return max(1, math.ceil(float(offered_replicas(requests, profile).max())))

@@ -51,7 +51,7 @@ def run_simulate(
         cold_start: A name in COLD_STARTS, or seconds.
         scale: Copies of the trace laid over each other; below 1 it is thinned.
         objective: `ttft=SECONDS,tpot=SECONDS`.
-        max_replicas: Bound of every policy; None: 10, or twice what the busiest minute needs.
+        max_replicas: Bound of every policy; None: 10, or half more than the peak needs.
         seeds: Runs with the seeds 0 to this less one.
         spot: A recording of a spot market; None: all nodes are on demand.
         spot_lead: Seconds from a notice to the loss; 0: none.
@@ -127,10 +127,11 @@ def parse_objective(text: str) -> Objective:
 
 
 def _bounded(conditions: Conditions, trace: Trace, max_replicas: int | None) -> Conditions:
-    """With a bound that lets every policy breathe: 10, or twice what the busiest minute needs."""
+    """With a bound that lets every policy breathe: 10, or half more than the peak needs."""
     if max_replicas is None:
         requests = scaled(trace.requests, scale=conditions.scale, seed=0)
-        max_replicas = max(REPLICAS_MAX, 2 * peak_replicas(requests, conditions.profile))
+        peak = peak_replicas(requests, conditions.profile)
+        max_replicas = max(REPLICAS_MAX, peak + peak // 2)
     return replace(conditions, replicas_max=max_replicas)
 
 

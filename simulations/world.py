@@ -35,6 +35,8 @@ class Delays:
     """How often the drain hook looks whether the replica is idle."""
     exit_ns: int = NS
     """From the end of the hook to the pod's end."""
+    mark_ns: int = NS
+    """From a cloud's notice to the mark on the Node, as everybody's watch brings it."""
     node_monitor_ns: int = 50 * NS
     """From a node's silence to its NotReady (recorded: about 50 s)."""
     node_deleted_ns: int = 10 * NS
@@ -76,7 +78,7 @@ class World:
         self.version = 0
         """Changes whenever anything but samples does that an observer could see."""
         self.notice_listeners: list[Callable[[Node, int], None]] = []
-        """Called with a node and the moment its notice is published."""
+        """Called with a node and the moment at which its notice can be seen."""
         market = SpotMarket(setting.spot, stream(setting.seed, "spot/choice"))
         self.provider = Provider(
             slots=setting.replicas_per_node, market=market, on_demand_max=setting.on_demand_max
@@ -309,11 +311,13 @@ class World:
         lead_ns = self.setting.spot_lead_ns
         if lead_ns > 0:
             notice_ns = max(at_ns, machine.down_ns - lead_ns)
-            self.agenda.add(notice_ns, lambda at: self._notice(node, machine, at))
+            self.agenda.add(
+                notice_ns + self.setting.delays.mark_ns, lambda at: self._notice(node, machine, at)
+            )
         self.agenda.add(machine.down_ns, lambda at: self._lose(node, at))
 
     def _notice(self, node: Node, machine: MachineLife, at_ns: int) -> None:
-        if not node.exists:
+        if not node.exists or node.lost_ns != NEVER:
             return
         node.noticed_ns, node.deadline_ns = at_ns, machine.down_ns
         self.version += 1

@@ -1,7 +1,7 @@
-"""A fleet sized for the busiest minute of the trace and never touched: what most people run.
+"""A fleet sized for the peak of the trace and never touched: what most people run.
 
-Sized in hindsight: the offered work of the busiest minute, each replica taken to carry the profile's
-in-flight target, rounded up.
+Sized in hindsight: the offered work of the busiest ten seconds, each replica taken to carry the
+profile's in-flight target, rounded up.
 """
 
 from __future__ import annotations

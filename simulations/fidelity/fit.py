@@ -131,6 +131,7 @@ def profile_of(run: Run, fitted: Coefficients, speed: Speed) -> Profile:
     """The run's server as the serving model takes it."""
     return Profile(
         name=f"recorded/{run.name}",
+        variant="BF16",
         gpu="CPU",
         gpus=1,
         step_ns=round(fitted.step_s * speed.reading * 1e9),
@@ -149,8 +150,6 @@ def profile_of(run: Run, fitted: Coefficients, speed: Speed) -> Profile:
         step_tokens_max=run.step_tokens_max,
         prefix_caching=run.prefix_caching,
         in_flight_target=run.requests_max,
-        usd_per_hour=0.0,
-        spot_usd_per_hour=0.0,
         source="fitted on the step log of recorded runs",
     )
 

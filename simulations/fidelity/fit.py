@@ -131,7 +131,8 @@ def profile_of(run: Run, fitted: Coefficients, speed: Speed) -> Profile:
     """The run's server as the serving model takes it."""
     return Profile(
         name=f"recorded/{run.name}",
-        variant="BF16",
+        model=run.model,
+        variant="fp16",
         gpu="CPU",
         gpus=1,
         step_ns=round(fitted.step_s * speed.reading * 1e9),

@@ -15,13 +15,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
-import numpy as np
-
-from autoscaler.core.arrivals import ArrivalMemory, take_samples
+from autoscaler.core.arrivals import ArrivalMemory, Reading, read_replicas
 from autoscaler.core.plain import Plain, plain_float, read_optional_float, read_record
 from autoscaler.core.spec import Targets
-from autoscaler.core.state import BoolArray, FloatArray, ReplicaColumns
+from autoscaler.core.state import BoolArray, ReplicaColumns
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,8 +72,7 @@ class DemandMemory:
         )
 
 
-@dataclass(slots=True, kw_only=True)
-class _Levels:
+class _Levels(NamedTuple):
     """Sums over the replicas at one moment."""
 
     ready: int
@@ -111,98 +109,45 @@ def measure_demand(
         The demand. Its `replicas` is None where no replica can be read and nothing is remembered;
         its `offered_replicas` also where it is only remembered, for nothing is learnt from that.
     """
-    in_flight = replicas.waiting_requests + replicas.running_requests
-    known = in_flight >= 0.0  # not NaN
-    known &= fresh
-    take_samples(memory.arrivals, at=at, replicas=replicas, known=known, in_flight=in_flight)
-    level = _levels(memory, replicas=replicas, known=known, in_flight=in_flight)
+    reading = read_replicas(memory.arrivals, at=at, replicas=replicas, fresh=fresh)
     elapsed = 0.0 if memory.at is None else at - memory.at
     memory.at = at
-    if level is None:
-        return _without_samples(memory, replicas=replicas, targets=targets)
+    if not reading.serving:
+        return _without_samples(memory, blind=reading.ready > 0, targets=targets)
+    level = _sum_up(reading)
     _advance_offered(memory, level=level, elapsed_s=elapsed)
     return _conclude(memory, level=level, targets=targets)
 
 
-def _levels(
-    memory: DemandMemory, *, replicas: ReplicaColumns, known: BoolArray, in_flight: FloatArray
-) -> _Levels | None:
-    """Sum up; None where no ready replica answers, so that nothing can be said.
+def _sum_up(reading: Reading) -> _Levels:
+    """Sum up what the replicas say. Exact sums, so that their order does not matter.
 
-    Replicas that start hold nothing; those that leave are counted as long as they answer: what
-    they hold is still demand. A ready replica that does not answer is taken to hold the mean of
-    the others, or what it last held if that was more: the one that is overrun is the first to
-    miss its scrape. Such an estimate may raise; the freshness guard keeps it from lowering.
+    A ready replica that does not answer is taken to hold the mean of the others, or what it last
+    held if that was more: the one that is overrun is the first to miss its scrape. Such an estimate
+    may raise; the freshness guard keeps it from lowering. Arrivals that are unknown are the others'
+    mean.
     """
-    everyone = np.count_nonzero(known) == len(known) == np.count_nonzero(replicas.ready)
-    if everyone and len(known) > 0 and np.count_nonzero(replicas.deleting) == 0:
-        level = _levels_of_all(memory, replicas)
-        if level is not None:
-            return level
-    serving = replicas.ready & ~replicas.deleting
-    ready = int(np.count_nonzero(serving))
-    answering = serving & known
-    answers = int(np.count_nonzero(answering))
-    if answers == 0:
-        return None
-    waiting = _sum(replicas.waiting_requests[known])
-    running = _sum(replicas.running_requests[known])
-    held = waiting + running
-    if answers < ready:
-        mean = _sum(in_flight[answering]) / answers
-        last = memory.arrivals.in_flight[serving & ~known]
-        held += _sum(np.fmax(last, mean))
-    kv = replicas.kv_usage_ratio[answering]
-    kv = kv[~np.isnan(kv)]
+    waiting, running = math.fsum(reading.waiting), math.fsum(reading.running)
+    in_flight = waiting + running
+    if reading.silent:
+        mean = math.fsum(reading.serving) / len(reading.serving)
+        # The mean comes first: of a number and NaN, max takes the first.
+        in_flight += math.fsum([max(mean, last) for last in reading.silent])
+    arrivals: float | None = None
+    if reading.rates:
+        known = math.fsum(reading.rates)
+        missing = reading.ready - len(reading.rates)
+        arrivals = known + math.fsum(reading.other_rates) + missing * known / len(reading.rates)
+    kv = reading.kv_usage
     return _Levels(
-        ready=ready,
-        unknown=ready - answers,
-        in_flight=held,
-        arrivals_per_s=_arrivals(memory, serving=serving, known=known, ready=ready),
+        ready=reading.ready,
+        unknown=len(reading.silent),
+        in_flight=in_flight,
+        arrivals_per_s=arrivals,
         waiting=waiting,
         running=running,
-        kv_usage=_sum(kv) / len(kv) if len(kv) else None,
+        kv_usage=math.fsum(kv) / len(kv) if kv else None,
     )
-
-
-def _levels_of_all(memory: DemandMemory, replicas: ReplicaColumns) -> _Levels | None:
-    """Sum up where all replicas serve and answer; None where one of them leaves something out."""
-    rates = _sum(memory.arrivals.arrivals_per_s)
-    kv = _sum(replicas.kv_usage_ratio)
-    if math.isnan(rates) or math.isnan(kv):
-        return None
-    waiting = _sum(replicas.waiting_requests)
-    running = _sum(replicas.running_requests)
-    ready = len(replicas)
-    return _Levels(
-        ready=ready,
-        unknown=0,
-        in_flight=waiting + running,
-        arrivals_per_s=rates,
-        waiting=waiting,
-        running=running,
-        kv_usage=kv / ready,
-    )
-
-
-def _arrivals(
-    memory: DemandMemory, *, serving: BoolArray, known: BoolArray, ready: int
-) -> float | None:
-    """Sum the arrivals of all replicas; those of which they are unknown get the others' mean."""
-    rates = memory.arrivals.arrivals_per_s
-    rate_known = known & ~np.isnan(rates)
-    answers = int(np.count_nonzero(rate_known & serving))
-    if answers == 0:
-        return None
-    total = _sum(rates[rate_known])
-    if answers < ready:
-        total += (ready - answers) * _sum(rates[rate_known & serving]) / answers
-    return total
-
-
-def _sum(column: FloatArray) -> float:
-    """Sum exactly, so that the order of replicas does not matter. NaN if one is."""
-    return math.fsum(column.tolist())
 
 
 def _advance_offered(memory: DemandMemory, *, level: _Levels, elapsed_s: float) -> None:
@@ -291,13 +236,12 @@ def _backlog_replicas(level: _Levels, *, held: float, offered: float, targets: T
     return min(wanted, 2.0 * offered + 1.0)
 
 
-def _without_samples(memory: DemandMemory, *, replicas: ReplicaColumns, targets: Targets) -> Demand:
+def _without_samples(memory: DemandMemory, *, blind: bool, targets: Targets) -> Demand:
     """Say what can be said where no ready replica answers.
 
     Blind (there are ready ones) is unknown. Where nobody serves, arrivals cannot be seen, and the
     last offered load stands: a fleet that died together must not come back as one replica.
     """
-    blind = bool((replicas.ready & ~replicas.deleting).any())
     remembered = memory.offered_requests
     if blind or remembered is None:
         found = "none of the ready replicas can be read" if blind else "no replica serves yet"

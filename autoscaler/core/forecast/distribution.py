@@ -12,28 +12,27 @@ them, whatever the level is.
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 
 from autoscaler.core.forecast.residuals import (
+    BAND,
     BINS,
-    HALF_ATOMS,
     LEADS_S,
+    PLACES,
     SHIFT,
+    ExpertTail,
     Mixture,
 )
 from autoscaler.core.state import FloatArray
 
-BAND = np.array([0.05, 0.95])
-"""Quantiles between which 90 % is expected."""
-_MIDDLES = np.array([0.5 * (a + b) for a, b in pairwise(LEADS_S)])
+_MIDDLES = [0.5 * (a + b) for a, b in pairwise(LEADS_S)]
 _ZERO_ROOT = math.sqrt(SHIFT)
-_EDGES = np.sqrt(np.arange(1024, dtype=np.float64) + SHIFT)
-_OFFSETS = np.arange(0, 64 * (BINS + 1), BINS + 1, dtype=np.int64)[:, None]
-"""Where each expert's tail begins."""
+_RESOLUTION = 0.01
+"""Of the band's edges, in square-root space: at ten replicas six hundredths of one."""
 
 
 def between_leads(seconds: float) -> tuple[int, float]:
@@ -49,7 +48,7 @@ def between_leads(seconds: float) -> tuple[int, float]:
 
 def nearest_lead(seconds: float) -> int:
     """Return the index of the lead of the grid that is nearest to a moment ahead."""
-    return int(np.searchsorted(_MIDDLES, seconds))
+    return bisect_left(_MIDDLES, seconds)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,60 +64,76 @@ class Forecast:
     """5 % quantile."""
     high_replicas: float
     """95 % quantile."""
-    roots: FloatArray
-    """[expert]: its level in square-root space."""
+    roots: tuple[float, ...]
+    """Of each expert: its level in square-root space."""
     mixture: Mixture
 
     def use(self, first: int, last: int) -> FloatArray:
         """Return the expected use of replicas `first` to `last` (counted from 1): [level, lead]."""
-        edges = _edge_roots(first - 1, last)
-        roots = self.roots[:, None]
-        threshold = edges - roots  # [expert, edge]
-        place = HALF_ATOMS.searchsorted(threshold)  # the first atom that counts
-        place += _OFFSETS[: len(roots)]
-        # D - x = (s + a)^2 - q^2 with q the edge's root: a^2 + 2 s a - t (t + 2 s), t = q - s
-        mass, first_moment, second_moment = self.mixture.tails
-        doubled = 2.0 * roots
-        excess = first_moment.take(place, axis=1)  # [lead, expert, edge]
-        excess *= doubled
-        excess += second_moment.take(place, axis=1)
-        doubled = doubled + threshold
-        doubled *= threshold
-        doubled = mass.take(place, axis=1) * doubled
-        excess -= doubled
-        summed = np.add.reduce(excess, axis=1).T
+        places: list[int] = []
+        factors: list[float] = []
+        moments: list[float] = []
+        edges = [math.sqrt(level + SHIFT) for level in range(first - 1, last + 1)]
+        offset = 0
+        for root in self.roots:
+            for edge in edges:
+                # D - x = (s + a)^2 - q^2 with q the edge's root: a^2 + 2 s a - t (t + 2 s), t = q - s
+                threshold = edge - root
+                places.append(offset + bisect_left(PLACES, threshold))
+                factors.append(-threshold * (threshold + 2.0 * root))
+                moments.append(2.0 * root)
+            offset += BINS + 1
+        sums = self.mixture.tails.take(places, axis=2)  # [3, lead, expert * edge]
+        excess = sums[2]
+        excess += sums[1] * moments
+        excess += sums[0] * factors
+        summed = np.add.reduce(excess.reshape(len(LEADS_S), -1, len(edges)), axis=1).T
         use: FloatArray = summed[:-1] - summed[1:]
         return use
 
 
-def distribution(mixture: Mixture, *, at: float, roots: FloatArray, lead: int) -> Forecast:
+def distribution(mixture: Mixture, *, at: float, roots: tuple[float, ...], lead: int) -> Forecast:
     """Put a forecast together from the experts' levels and their residuals."""
-    places = (HALF_ATOMS + roots[:, None]).reshape(-1)
-    mass = mixture.mass[lead]
-    order = places.argsort(kind="stable")
-    found = np.add.accumulate(mass.take(order)).searchsorted(BAND)
-    low, high = places.take(order.take(found, mode="clip")).tolist()
-    np.maximum(places, _ZERO_ROOT, out=places)
-    places *= places
-    places *= mass
+    parts = mixture.at_lead(lead)
+    mean = 0.0
+    for root, part in zip(roots, parts, strict=True):
+        place = bisect_left(PLACES, _ZERO_ROOT - root)
+        mean += part.square[place] + 2.0 * root * part.moment[place]
+        mean += (root * root - SHIFT) * part.mass[place]
+    lows = [root + part.low for root, part in zip(roots, parts, strict=True)]
+    highs = [root + part.high for root, part in zip(roots, parts, strict=True)]
     return Forecast(
         at=at,
         lead_s=float(LEADS_S[lead]),
-        mean_replicas=max(0.0, float(np.add.reduce(places)) - SHIFT),
-        low_replicas=_demand(low),
-        high_replicas=_demand(high),
+        mean_replicas=max(0.0, mean),
+        low_replicas=_demand(_narrow(roots, parts, lows, above=1.0 - BAND[0])[0]),
+        high_replicas=_demand(_narrow(roots, parts, highs, above=1.0 - BAND[1])[1]),
         roots=roots,
         mixture=mixture,
     )
 
 
+def _narrow(
+    roots: tuple[float, ...],
+    parts: tuple[ExpertTail, ...],
+    quantiles: list[float],
+    *,
+    above: float,
+) -> tuple[float, float]:
+    """Narrow down where the mixture has `above` of its mass above: between its experts' own places."""
+    low, high = min(quantiles), max(quantiles)
+    while high - low > _RESOLUTION:
+        middle = 0.5 * (low + high)
+        mass = 0.0
+        for root, part in zip(roots, parts, strict=True):
+            mass += part.mass[bisect_right(PLACES, middle - root)]
+        if mass <= above:
+            high = middle
+        else:
+            low = middle
+    return low, high
+
+
 def _demand(place: float) -> float:
     """Carry a root back to a demand; below zero there is none."""
     return place * place - SHIFT if place > _ZERO_ROOT else 0.0
-
-
-def _edge_roots(first: int, last: int) -> FloatArray:
-    """Return the roots of `first` to `last` replicas."""
-    if last < len(_EDGES):
-        return _EDGES[first : last + 1]
-    return np.sqrt(np.arange(first, last + 1, dtype=np.float64) + SHIFT)

@@ -21,8 +21,8 @@ from autoscaler.core.plain import (
 
 SLOT_S = 5.0
 """Width of a slot: the default tick."""
-SLOTS = 256
-"""Kept slots: more than the longest lead (1,200 s) and the longest mean (900 s) look back."""
+SLOTS = 320
+"""Kept slots: the longest lead (1,200 s), and a batch of residuals that wait."""
 BRIDGED_SLOTS = 3
 """A gap this short is a late tick, and the new value fills it; a longer one is unknown."""
 
@@ -48,9 +48,9 @@ class History:
 
     def record(self, at: float, value: float) -> int:
         """Put `value` into the slot of `at`; return how many slots are new (0: the same one)."""
+        slot = self.slot_of(at)
         if self.anchor_at is None:
             self.anchor_at = at
-        slot = max(self.slot, math.floor((at - self.anchor_at) / SLOT_S + 0.5))
         opened = slot - self.slot
         values = self.values
         if opened == 0:
@@ -65,6 +65,16 @@ class History:
         values[slot % SLOTS] = value
         self.slot = slot
         return opened
+
+    def slot_of(self, at: float) -> int:
+        """Return the slot of a moment, never one before the newest."""
+        if self.anchor_at is None:
+            return 0
+        return max(self.slot, math.floor((at - self.anchor_at) / SLOT_S + 0.5))
+
+    def at_slot(self, slot: int) -> float:
+        """Return the value of one of the last SLOTS slots; NaN: unknown."""
+        return self.values[slot % SLOTS]
 
     @property
     def last(self) -> float:

@@ -30,8 +30,11 @@ from autoscaler.core.plain import (
 from autoscaler.core.state import BoolArray, FloatArray
 
 _LEAD_SLOTS = tuple(round(lead / SLOT_S) for lead in LEADS_S)
-_BACK = SLOTS - np.array(_LEAD_SLOTS, dtype=np.int64)
-"""From a row of the ring to the rows of one lead ago, in the ring's second copy."""
+BATCH = 24
+"""Most slots whose residuals are taken in at once: two minutes. What follows from the histograms costs
+more than a tick may, and changes little from one tick to the next."""
+BATCH_RATIO = 0.1
+"""A batch is no more than a tenth of what is known."""
 _TAIL = 0.05
 """Of each side of the 90 % band."""
 IDLE_REPLICAS = 0.1
@@ -75,19 +78,26 @@ class ForecastMemory:
     """Of forecasts made while there was demand, or had been within the last five minutes."""
     idle: Residuals = field(default_factory=_idle_residuals)
     """Of forecasts made after five minutes without demand."""
-    roots: FloatArray = field(
-        default_factory=lambda: np.full((2 * SLOTS, len(FORECASTERS)), np.nan)
-    )
-    """[slot, expert]: levels in square-root space, written twice so that looking back is one index;
-    NaN: no forecast was made in that slot."""
-    was_idle: BoolArray = field(default_factory=lambda: np.zeros(2 * SLOTS, dtype=np.bool_))
-    """[slot]: in which of the two states that slot was; written twice, too."""
+    roots: FloatArray = field(default_factory=lambda: np.full((SLOTS, len(FORECASTERS)), np.nan))
+    """[slot, expert]: levels in square-root space; NaN: no forecast was made in that slot."""
+    was_idle: BoolArray = field(default_factory=lambda: np.zeros(SLOTS, dtype=np.bool_))
+    """[slot]: in which of the two states that slot was."""
+    pending: list[int] = field(default_factory=list)
+    """Slots whose residuals wait to be taken in."""
+    waited_s: float = 0.0
+    """The time they span."""
+    now: tuple[float, ...] = ()
+    """Levels of the newest slot, as in `roots`."""
     bands: list[Band | None] = field(default_factory=lambda: [None] * SLOTS)
     """Forecasts that wait for what comes, by slot."""
     lead: int = -1
     """Index of the lead that is scored: the last forecast's; -1: none was made."""
     score: tuple[float, float, float, float, float] = (0.0, 0.0, 0.0, 0.0, 0.0)
     """Decayed sums: absolute error, demand, pinball loss, covered, number."""
+
+    def seen(self, lead: int) -> float:
+        """Return how many residuals were taken in at a lead, in either state."""
+        return float(self.busy.seen[lead]) + float(self.idle.seen[lead])
 
     def to_builtins(self) -> Plain:
         """Write for a checkpoint."""
@@ -96,8 +106,11 @@ class ForecastMemory:
             "history": self.history.to_builtins(),
             "busy": self.busy.to_builtins(),
             "idle": self.idle.to_builtins(),
-            "was_idle": plain_bools(self.was_idle[:SLOTS]),
-            "roots": plain_floats(self.roots[:SLOTS]),
+            "was_idle": plain_bools(self.was_idle),
+            "roots": plain_floats(self.roots),
+            "pending": [*self.pending],
+            "waited_s": self.waited_s,
+            "now": list(self.now),
             "bands": [None if band is None else list(band) for band in self.bands],
             "lead": self.lead,
             "score": list(self.score),
@@ -109,12 +122,13 @@ class ForecastMemory:
         record = read_record(value)
         if record["forecasters"] != list(FORECASTERS):
             return cls()
-        roots = read_floats(record["roots"]).reshape(SLOTS, len(FORECASTERS))
-        was_idle = read_bools(record["was_idle"])
         memory = cls(
             history=History.from_builtins(record["history"]),
-            roots=np.concatenate([roots, roots]),
-            was_idle=np.concatenate([was_idle, was_idle]),
+            roots=read_floats(record["roots"]).reshape(SLOTS, len(FORECASTERS)),
+            was_idle=read_bools(record["was_idle"]),
+            pending=[read_int(slot) for slot in read_list(record["pending"])],
+            waited_s=read_float(record["waited_s"]),
+            now=tuple(read_float(root) for root in read_list(record["now"])),
             bands=[_read_band(band) for band in read_list(record["bands"])],
             lead=read_int(record["lead"]),
             score=_read_score(record["score"]),
@@ -129,23 +143,26 @@ def learn(memory: ForecastMemory, *, at: float, offered_replicas: float | None) 
     if offered_replicas is None:
         return
     history = memory.history
+    if memory.pending and history.slot_of(at) - memory.pending[0] > SLOTS - _LEAD_SLOTS[-1]:
+        _take_in(memory)  # before the ring forgets what they are compared with
     opened = history.record(at, offered_replicas)
     slot = history.slot
     row = slot % SLOTS
-    roots = memory.roots
     if opened > 0:
         if opened > 1:
             _forget_skipped(memory, slot=slot, opened=opened)
         elapsed = min(opened, SLOTS) * SLOT_S
-        rows = _BACK + row
-        halves = root(offered_replicas) - roots.take(rows, axis=0)
-        _add_by_state(memory, halves, idle=memory.was_idle.take(rows), elapsed_s=elapsed)
+        memory.pending.append(slot)
+        memory.waited_s += elapsed
+        count = len(memory.pending)
+        if count >= BATCH or count >= BATCH_RATIO * memory.seen(0):
+            _take_in(memory)
         if memory.lead >= 0:
             _keep_score(memory, slot=slot, offered=offered_replicas, elapsed_s=elapsed)
         memory.bands[row] = None
-    roots[row] = roots[row + SLOTS] = [root(level(history)) for level in FORECASTERS.values()]
-    idle = history.stays_below(IDLE_REPLICAS, slots=_IDLE_SLOTS)
-    memory.was_idle[row] = memory.was_idle[row + SLOTS] = idle
+    memory.now = tuple([root(level(history)) for level in FORECASTERS.values()])
+    memory.roots[row] = memory.now
+    memory.was_idle[row] = history.stays_below(IDLE_REPLICAS, slots=_IDLE_SLOTS)
 
 
 def forecast(memory: ForecastMemory, *, at: float, cold_start_s: float) -> Forecast | None:
@@ -156,13 +173,12 @@ def forecast(memory: ForecastMemory, *, at: float, cold_start_s: float) -> Forec
     knows nothing of how fast this model's demand moves.
     """
     lead = nearest_lead(cold_start_s)
-    seen = float(memory.busy.seen[lead]) + float(memory.idle.seen[lead])
-    if seen * SLOT_S < cold_start_s:
+    if memory.seen(lead) * SLOT_S < cold_start_s:
         return None
     slot = memory.history.slot
     row = slot % SLOTS
     state = memory.idle if memory.was_idle[row] else memory.busy
-    made = distribution(state.mixture, at=at, roots=memory.roots[row].copy(), lead=lead)
+    made = distribution(state.mixture, at=at, roots=memory.now, lead=lead)
     memory.bands[row] = (slot, lead, made.low_replicas, made.mean_replicas, made.high_replicas)
     memory.lead = lead
     return made
@@ -180,24 +196,29 @@ def scores(memory: ForecastMemory) -> Scores:
     )
 
 
-def _add_by_state(
-    memory: ForecastMemory, halves: FloatArray, *, idle: BoolArray, elapsed_s: float
-) -> None:
-    """Add residuals to the state in which each one's forecast was made."""
-    count = np.count_nonzero(idle)
-    if count < len(idle):
-        busy = np.where(idle[:, None], np.nan, halves) if count else halves
-        memory.busy.add(busy, elapsed_s=elapsed_s)
-    if count:
-        halves = np.where(idle[:, None], halves, np.nan) if count < len(idle) else halves
-        memory.idle.add(halves, elapsed_s=elapsed_s)
+def _take_in(memory: ForecastMemory) -> None:
+    """Take in the residuals of the pending slots, each in the state its forecast was made in."""
+    slots = np.array(memory.pending, dtype=np.int64)
+    came = np.array([root(memory.history.at_slot(slot)) for slot in memory.pending])
+    rows = (slots[:, None] - np.array(_LEAD_SLOTS)) % SLOTS
+    halves = came[:, None, None] - memory.roots.take(rows, axis=0)
+    idle = memory.was_idle.take(rows)
+    memory.busy.age(memory.waited_s)
+    memory.idle.age(memory.waited_s)
+    if idle.any():
+        memory.idle.add(np.where(idle[:, :, None], halves, np.nan))
+        halves = np.where(idle[:, :, None], np.nan, halves)
+    if not idle.all():
+        memory.busy.add(halves)
+    memory.pending.clear()
+    memory.waited_s = 0.0
 
 
 def _forget_skipped(memory: ForecastMemory, *, slot: int, opened: int) -> None:
     """Mark the slots in which no forecast was made."""
     for skipped in range(slot - min(opened, SLOTS) + 1, slot):
         row = skipped % SLOTS
-        memory.roots[row] = memory.roots[row + SLOTS] = math.nan
+        memory.roots[row] = math.nan
         memory.bands[row] = None
 
 

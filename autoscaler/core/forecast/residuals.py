@@ -4,9 +4,6 @@ Residuals are taken in square-root space, `2 * (sqrt(d + 0.3) - sqrt(level + 0.3
 spread of demand is nearly the same at night and at the peak, so one histogram serves both. Leads
 are a fixed grid of seconds, for the steps of the rule change as the cold start is learnt.
 
-New residuals wait in a batch, because what follows from the histograms (`Mixture`) costs more than
-a tick may, and changes little from one tick to the next once there are hundreds of residuals.
-
 Nothing here takes exp, log or power of arrays, nor a matrix product: their bytes differ between
 CPUs, and decisions are replayed byte for byte.
 """
@@ -16,6 +13,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 
@@ -24,7 +22,6 @@ from autoscaler.core.plain import (
     plain_floats,
     read_float,
     read_floats,
-    read_int,
     read_record,
 )
 from autoscaler.core.state import FloatArray
@@ -46,10 +43,6 @@ SHARPNESS = 10.0
 """Of the experts' weights: `exp(-10 * (loss / best - 1))`."""
 RESCALE_AT = 1e9
 """New residuals weigh more instead of old ones less; at this growth all are scaled back."""
-BATCH = 24
-"""Most residuals taken in at once: two minutes of ticks."""
-BATCH_RATIO = 0.1
-"""A batch is no more than a tenth of what is known."""
 
 
 def _half_atoms() -> FloatArray:
@@ -63,7 +56,11 @@ def _half_atoms() -> FloatArray:
 
 
 HALF_ATOMS = _half_atoms()
+PLACES: list[float] = HALF_ATOMS.tolist()
+"""The same as a list."""
 BINS = len(HALF_ATOMS)
+BAND = (0.05, 0.95)
+"""Quantiles between which 90 % is expected."""
 
 
 def root(demand: float) -> float:
@@ -79,7 +76,7 @@ def _prior() -> FloatArray:
             return 0.5 * math.exp(x / PRIOR_SCALE)
         return 1.0 - 0.5 * math.exp(-x / PRIOR_SCALE)
 
-    places = [2.0 * float(half) for half in HALF_ATOMS]
+    places = [2.0 * half for half in PLACES]
     edges = [0.5 * (a + b) for a, b in pairwise(places)]
     reached = [0.0, *(below(edge) for edge in edges), 1.0]
     return np.array([b - a for a, b in pairwise(reached)], dtype=np.float64)
@@ -88,15 +85,57 @@ def _prior() -> FloatArray:
 PRIOR = _prior()
 
 
+class ExpertTail(NamedTuple):
+    """One expert's part of the mixture at one lead; atoms are halved residuals."""
+
+    mass: list[float]
+    """Probability of this atom and those above."""
+    moment: list[float]
+    """Sum of probability times atom, likewise."""
+    square: list[float]
+    """Sum of probability times atom squared, likewise."""
+    low: float
+    """The expert's own 5 % quantile."""
+    high: float
+    """Its 95 % quantile."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mixture:
-    """What follows from the histograms and the experts' weights, until the next batch."""
+    """What follows from the histograms and the experts' weights, until residuals are added."""
 
-    mass: FloatArray
-    """[lead, expert * BINS]: probability of each atom of each expert; a lead's sum is 1."""
-    tails: tuple[FloatArray, FloatArray, FloatArray]
-    """[lead, expert * (BINS + 1)]: sums over this atom and those above of the probability, of it
-    times the atom (halved), and of it times the atom (halved) squared."""
+    tails: FloatArray
+    """[3, lead, expert * (BINS + 1)]: sums over this atom and those above of the probability, of it
+    times the atom (halved), and of it times the atom squared. A lead's probabilities sum to 1."""
+    experts: int
+    _by_lead: dict[int, tuple[ExpertTail, ...]] = field(default_factory=dict)
+
+    def at_lead(self, lead: int) -> tuple[ExpertTail, ...]:
+        """Return the experts' parts at one lead, as lists; written out once."""
+        found = self._by_lead.get(lead)
+        if found is None:
+            tails = self.tails[:, lead].reshape(3, self.experts, BINS + 1).tolist()
+            found = tuple(
+                ExpertTail(
+                    mass,
+                    moment,
+                    square,
+                    low=_quantile(mass, BAND[0]),
+                    high=_quantile(mass, BAND[1]),
+                )
+                for mass, moment, square in zip(*tails, strict=True)
+            )
+            self._by_lead[lead] = found
+        return found
+
+
+def _quantile(mass: list[float], quantile: float) -> float:
+    """Return the first atom above which no more than 1 - quantile of an expert's mass lies."""
+    above = (1.0 - quantile) * mass[0]
+    for place, remaining in zip(PLACES, mass[1:], strict=True):
+        if remaining <= above:
+            return place
+    return PLACES[-1]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -115,12 +154,6 @@ class Residuals:
     """[lead]: how many residuals were taken in, ever."""
     growth: float = 1.0
     """Weight of a residual of now."""
-    batch: FloatArray = field(init=False)
-    """[BATCH, lead, expert]: residuals (halved) that wait; NaN: no forecast was made for it."""
-    batched: int = 0
-    """How many wait."""
-    waited_s: float = 0.0
-    """The time they span."""
     mixture: Mixture = field(init=False)
 
     def __post_init__(self) -> None:
@@ -129,27 +162,15 @@ class Residuals:
         self.total = np.full(leads, self.prior_weight)
         self.loss = np.full((leads, self.experts), PRIOR_WEIGHT * PRIOR_SCALE)
         self.seen = np.zeros(leads)
-        self.batch = np.full((BATCH, leads, self.experts), np.nan)
         self.mixture = self._mix()
 
-    def add(self, halves: FloatArray, *, elapsed_s: float) -> None:
-        """Add one residual for each lead and expert.
+    def add(self, halves: FloatArray) -> None:
+        """Add residuals.
 
         Args:
-            halves: [lead, expert], differences of roots (half a residual); NaN where no forecast
-                was made that long ago (then for all experts of that lead).
-            elapsed_s: since the last ones.
+            halves: [any, lead, expert], differences of roots (half a residual); NaN where no
+                forecast was made that long ago (then for all experts of that lead).
         """
-        self.batch[self.batched] = halves
-        self.batched += 1
-        self.waited_s += elapsed_s
-        if self.batched == BATCH or self.batched >= BATCH_RATIO * self.seen[0]:
-            self._take_in()
-
-    def _take_in(self) -> None:
-        """Take the waiting residuals into the histograms."""
-        self._age(self.waited_s)
-        halves = self.batch[: self.batched]
         valid = ~np.isnan(halves)
         weight = np.where(valid, self.growth, 0.0)
         halves = np.where(valid, halves, 0.0)
@@ -165,11 +186,9 @@ class Residuals:
         self.loss += np.add.reduce(2.0 * np.abs(halves) * weight, axis=0)
         self.total += np.add.reduce(weight[:, :, 0], axis=0)
         self.seen += np.add.reduce(valid[:, :, 0], axis=0)
-        self.batched = 0
-        self.waited_s = 0.0
         self.mixture = self._mix()
 
-    def _age(self, elapsed_s: float) -> None:
+    def age(self, elapsed_s: float) -> None:
         """Let time pass: what comes later weighs more."""
         self.growth *= math.exp(elapsed_s / DECAY_S)
         if self.growth > RESCALE_AT:
@@ -198,8 +217,7 @@ class Residuals:
         for tail in tails:
             np.add.accumulate(moment[..., ::-1], axis=-1, out=tail[..., BINS - 1 :: -1])
             moment = moment * HALF_ATOMS
-        flat = tails.reshape(3, leads, -1)
-        return Mixture(mass=mass.reshape(leads, -1), tails=(flat[0], flat[1], flat[2]))
+        return Mixture(tails=tails.reshape(3, leads, -1), experts=experts)
 
     def to_builtins(self) -> Plain:
         """Write for a checkpoint."""
@@ -209,9 +227,6 @@ class Residuals:
             "loss": plain_floats(self.loss),
             "seen": plain_floats(self.seen),
             "growth": self.growth,
-            "batch": plain_floats(self.batch[: self.batched]),
-            "batched": self.batched,
-            "waited_s": self.waited_s,
         }
 
     def restore(self, value: Plain) -> None:
@@ -222,8 +237,4 @@ class Residuals:
         self.loss = read_floats(record["loss"]).reshape(self.loss.shape)
         self.seen = read_floats(record["seen"])
         self.growth = read_float(record["growth"])
-        self.batched = read_int(record["batched"])
-        self.waited_s = read_float(record["waited_s"])
-        waiting = self.batch[: self.batched]
-        waiting[...] = read_floats(record["batch"]).reshape(waiting.shape)
         self.mixture = self._mix()

@@ -99,7 +99,7 @@ def solve(gains: list[float], *, start: int) -> Values:
 class Levels:
     """The programs of all replicas under one forecast; each is solved when asked for, once."""
 
-    __slots__ = ("_forecast", "_price", "_solved", "_steps", "_use")
+    __slots__ = ("_by_lead", "_forecast", "_price", "_solved", "_steps", "_use")
 
     def __init__(
         self, forecast: Forecast, *, steps: Steps, price_ratio: float, likely: int
@@ -108,6 +108,7 @@ class Levels:
         self._forecast = forecast
         self._steps = steps
         self._price = price_ratio
+        self._by_lead: dict[int, list[float]] = {}
         self._use: dict[int, list[float]] = {}
         self._solved: dict[int, Values] = {}
         self._look_up(max(1, likely - 1), count=3)
@@ -115,17 +116,20 @@ class Levels:
     def _look_up(self, first: int, *, count: int) -> None:
         rows: list[list[float]] = self._forecast.use(first, first + count - 1).tolist()
         for level, row in enumerate(rows, first):
-            self._use[level] = row
+            self._by_lead[level] = row
 
     def use(self, level: int) -> list[float]:
         """Return the expected use of replica `level` (from 1) in each step: 0 to 1."""
-        if level not in self._use:
-            self._look_up(level - (level - 1) % BLOCK, count=BLOCK)
-        by_lead = self._use[level]
-        return [
-            by_lead[lead] + share * (by_lead[lead + 1] - by_lead[lead])
-            for lead, share in self._steps.leads
-        ]
+        use = self._use.get(level)
+        if use is None:
+            if level not in self._by_lead:
+                self._look_up(level - (level - 1) % BLOCK, count=BLOCK)
+            row = self._by_lead[level]
+            use = [
+                row[lead] + share * (row[lead + 1] - row[lead]) for lead, share in self._steps.leads
+            ]
+            self._use[level] = use
+        return use
 
     def values(self, level: int) -> Values:
         """Return the solved program of replica `level`."""

@@ -42,8 +42,8 @@ class World(Protocol):
     def synced(self) -> bool:
         """Whether there is anything to observe yet."""
 
-    def observe(self, *, id: int, at: float) -> Observed:  # noqa: A002  the event's own word
-        """Cut the level of now; must not wait."""
+    def observe(self, *, number: int, at: float) -> Observed:
+        """Cut the level of now, as the event of this id; must not wait."""
 
 
 class Listener(Protocol):
@@ -141,7 +141,7 @@ class Loop:
         gained_s = self._clock.re_anchor()
         if gained_s:
             _log.warning("clock.jumped", gained_s=round(gained_s, 3))
-        event = self._world.observe(id=self._inbox.take_id(), at=self._clock.now())
+        event = self._world.observe(number=self._inbox.take_id(), at=self._clock.now())
         self._interruptions = event.interruptions
         self._schedule.cut(at=event.at, interruptions=event.interruptions)
         return event

@@ -39,6 +39,8 @@ SEGMENT_BYTES = 16 * 1024 * 1024
 TOTAL_BYTES = 512 * 1024 * 1024
 BACKLOG_ROWS_MAX = 200_000
 """Rows of replicas that may wait for the thread: 40 ticks of 5,000 replicas, about 200 MB."""
+_UNFLUSHED_MAX = 100
+"""Events that a kill may cost while the thread is busy; when it is not, none."""
 RETRY_S = 30.0
 """After the disk refused: not sooner again."""
 
@@ -206,8 +208,11 @@ class _Thread:
         self._segment_bytes = segment_bytes
         self._total_bytes = total_bytes
         self._items = items
+        self._full_bytes = segment_bytes
+        """What makes the open segment full."""
         self._segment = 0
         self._segment_events = 0
+        self._unflushed = 0
         self._writer: SegmentWriter | None = None
         self._told_lost = 0
         """Losses that a segment has said already."""
@@ -230,10 +235,9 @@ class _Thread:
         if self._writer is None:
             self.lost += 1
             return
-        if not self._guarded(lambda: self._write(entry)):
-            self.lost += 1
+        self._guarded(lambda: self._write(entry))
 
-    def _guarded(self, step: Callable[[], None]) -> bool:
+    def _guarded(self, step: Callable[[], None]) -> None:
         """Do one step; what the disk refuses, or a bug, ends the segment and never the thread."""
         try:
             step()
@@ -246,18 +250,25 @@ class _Thread:
             self.problem = f"{type(error).__name__}: {error}"
             _log.exception("recording.broke")
         else:
-            return True
+            return
         if self._writer is not None:
             self._writer.abandon()
             self._writer = None
+        # What was compressed and not flushed is nowhere.
+        self.lost += self._unflushed
+        self._unflushed = 0
         self.failed.set()
-        return False
 
     def _shrink(self) -> None:
-        """The disk holds less than we were allowed: take three quarters of what we had on it."""
+        """The disk holds less than we were allowed: keep three quarters of what we have on it.
+
+        Unless that is next to nothing: then others have filled it.
+        """
         used = sum(path.stat().st_size for path in segment_files(self._folder))
-        self._total_bytes = min(self._total_bytes, used * 3 // 4)
-        self._segment_bytes = min(self._segment_bytes, self._total_bytes // 4)
+        if used > self._segment_bytes // 4:
+            self._total_bytes = min(self._total_bytes, used * 3 // 4)
+            self._segment_bytes = min(self._segment_bytes, self._total_bytes // 4)
+            self._full_bytes = self._segment_bytes
 
     def _begin(self, begin: _Begin) -> None:
         if self._writer is not None:
@@ -283,6 +294,8 @@ class _Thread:
         self._put(encode(header))
         self._put(encode(CheckpointLine(memory=begin.memory)))
         self._flush()
+        # Else a fleet whose checkpoint is as large as a segment would open one with every event.
+        self._full_bytes = max(self._segment_bytes, 4 * self._writer.written_bytes)
         self._told_lost = lost
         self.problem = ""
         self._segment_events = 0
@@ -298,17 +311,17 @@ class _Thread:
                 continue
 
     def _write(self, entry: _Entry) -> None:
+        self._unflushed += 1
         line = {
             "kind": "event",
             "event": event_to_builtins(entry.event),
             "outcome": outcome_to_builtins(entry.outcome),
         }
         self._put(encode(line))
-        if self._items.empty():
-            self._flush()
         self._segment_events += 1
-        self.events_total += 1
-        if self._writer is not None and self._writer.written_bytes > self._segment_bytes:
+        if self._items.empty() or self._unflushed >= _UNFLUSHED_MAX:
+            self._flush()
+        if self._writer is not None and self._writer.written_bytes > self._full_bytes:
             self.full.set()
 
     def _end(self, reason: str) -> None:
@@ -321,6 +334,7 @@ class _Thread:
         finally:
             writer.close()
         self.bytes_total += writer.written_bytes - before
+        self._flushed()
 
     def _put(self, line: bytes) -> None:
         if self._writer is not None:
@@ -333,11 +347,16 @@ class _Thread:
             before = self._writer.written_bytes
             self._writer.flush()
             self.bytes_total += self._writer.written_bytes - before
+            self._flushed()
+
+    def _flushed(self) -> None:
+        self.events_total += self._unflushed
+        self._unflushed = 0
 
     def _keep_total(self) -> None:
         """Delete the oldest segments, so that one more has room within the total."""
         sizes = {path: path.stat().st_size for path in segment_files(self._folder)}
-        excess = sum(sizes.values()) + self._segment_bytes - self._total_bytes
+        excess = sum(sizes.values()) + self._full_bytes - self._total_bytes
         for path, size in sizes.items():
             if excess <= 0:
                 return

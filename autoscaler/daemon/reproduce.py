@@ -196,7 +196,7 @@ def _replay_event(
         event=event.id,
         kind=type(event).__name__,
         at=event.at,
-        model=_model_at(before, where),
+        model=_model_at(before, where) or _model_at(after, where),
         field=where,
         recorded=recorded,
         reproduced=now,

@@ -70,7 +70,7 @@ class World:
     def _read_sources(self) -> None:
         self.collector.set_models([metrics_settings(resource) for resource in self._resources])
 
-    def observe(self, *, id: int, at: float) -> Observed:  # noqa: A002  the event's own word
+    def observe(self, *, number: int, at: float) -> Observed:
         """Cut the level of now."""
         cluster, collector = self.cluster, self.collector
         collector.set_targets(cluster.scrape_targets(self._fleet))
@@ -83,7 +83,7 @@ class World:
             gpus=collector.gpus(),
         )
         return Observed(
-            id=id,
+            id=number,
             at=at,
             nodes=seen.nodes,
             interruptions=seen.interruptions,

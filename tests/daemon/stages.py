@@ -1,0 +1,161 @@
+"""A loop in virtual time: a world, an engine and an API server that do as the test says."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from autoscaler.core.commands import Command, EvictPod, SetReplicas
+from autoscaler.core.decision import Outcome
+from autoscaler.core.engine import EngineSettings
+from autoscaler.core.events import Event, Observed
+from autoscaler.core.spec import ScaleTarget
+from autoscaler.core.state import Interruption
+from autoscaler.daemon.actuator import Actuator
+from autoscaler.daemon.clock import Clock
+from autoscaler.daemon.inbox import Inbox
+from autoscaler.daemon.loop import Loop
+from tests.builders import group, model, notice, observed, seen
+
+SPEC = model()
+
+
+class FakeEngine:
+    """Remembers what it was given; its answers come from the test."""
+
+    def __init__(self, answer: Callable[[Event], Outcome], tick_s: float) -> None:
+        self.settings = EngineSettings(tick_s=tick_s)
+        self.handled: list[Event] = []
+        self._answer = answer
+
+    def handle(self, event: Event) -> Outcome:
+        self.handled.append(event)
+        return self._answer(event)
+
+    def checkpoint(self) -> dict[str, object]:
+        return {"handled": len(self.handled)}
+
+
+class FakeWorld:
+    """One replica that is always there, and the interruptions that the test puts in."""
+
+    def __init__(self) -> None:
+        self.synced = True
+        self.interruptions: tuple[Interruption, ...] = ()
+
+    def observe(self, *, number: int, at: float) -> Observed:
+        seen_now = seen(SPEC, group("on-demand", ready=1))
+        event = observed(seen_now, at=at, interruptions=self.interruptions)
+        return Observed(
+            id=number,
+            at=at,
+            nodes=event.nodes,
+            interruptions=event.interruptions,
+            models=event.models,
+            cluster_at=at,
+        )
+
+
+class Listener:
+    """Remembers."""
+
+    def __init__(self) -> None:
+        self.rounds = 0
+        self.broken = 0
+        self.told: list[tuple[Event, Outcome]] = []
+
+    def alive(self) -> None:
+        self.rounds += 1
+
+    def handled(self, event: Event, outcome: Outcome, *, observe_s: float, decide_s: float) -> None:
+        assert observe_s >= 0
+        assert decide_s >= 0
+        self.told.append((event, outcome))
+
+    def engine_broke(self) -> None:
+        self.broken += 1
+
+
+@dataclass
+class Performed:
+    """A write that was begun."""
+
+    command: Command
+    at: float
+
+
+class Stage:
+    """All of it. Make it inside a running loop."""
+
+    def __init__(
+        self,
+        answer: Callable[[Event], Outcome] = lambda _: Outcome(),
+        *,
+        tick_s: float = 5.0,
+        recorder=None,
+        write_s: float = 0.05,
+        engine=None,
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        self.now = loop.time
+        clock = Clock(wall=loop.time, monotonic=loop.time)
+        self.inbox = Inbox(clock)
+        self.engine = engine or FakeEngine(answer, tick_s)
+        self.world = FakeWorld()
+        self.listener = Listener()
+        self.performed: list[Performed] = []
+        self.write_s = write_s
+        self.actuator = Actuator(perform=self._perform, clock=clock, finished=self._finished)
+        self.loop = Loop(
+            engine=self.engine,
+            inbox=self.inbox,
+            clock=clock,
+            world=self.world,
+            actuator=self.actuator,
+            recorder=recorder,
+            listener=self.listener,
+        )
+
+    async def run(self, seconds: float) -> None:
+        """Run the loop for so long, then shut down in order."""
+        actuator = asyncio.create_task(self.actuator.run())
+        await asyncio.sleep(0)
+        running = asyncio.create_task(self.loop.run())
+        await asyncio.sleep(seconds)
+        self.loop.stop()
+        await running
+        self.actuator.close()
+        await actuator
+
+    @property
+    def cuts(self) -> list[float]:
+        """When observations were cut."""
+        return [round(e.at, 6) for e in self.engine.handled if isinstance(e, Observed)]
+
+    async def _perform(self, command: Command) -> None:
+        self.performed.append(Performed(command, self.now()))
+        await asyncio.sleep(self.write_s)
+
+    def _finished(self, command: Command, ending) -> None:
+        self.loop.command_ended(command, ending)
+
+
+def doomed(node: str = "spot-1", *, deadline_at: float = 60.0) -> Interruption:
+    return notice(node, deadline_at=deadline_at)
+
+
+def scale(name: str, replicas: int = 3) -> SetReplicas:
+    return SetReplicas(
+        id=name,
+        model=SPEC.key,
+        expires_at=1e9,
+        scale_target=ScaleTarget(namespace="serving", name="on-demand"),
+        replicas=replicas,
+    )
+
+
+def evict(name: str, pod: str = "p") -> EvictPod:
+    return EvictPod(
+        id=name, model=SPEC.key, expires_at=1e9, namespace="serving", pod=pod, grace_s=10
+    )

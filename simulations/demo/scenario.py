@@ -118,6 +118,7 @@ def _deployment(scenario: Scenario, pool: str, replicas: int) -> dict[str, Any]:
             f"--profile={_PROFILE}",
             f"--max-num-seqs={_REQUESTS_MAX}",
             f"--cold-start={scenario.cold_start_s}",
+            "--teardown=0.5",
             "--shutdown-timeout=4",
         ],
         "env": [

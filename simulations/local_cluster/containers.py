@@ -145,6 +145,7 @@ def _environment(pod: Object, spec: Object, address: str) -> dict[str, str]:
     env = {name: os.environ[name] for name in kept if name in os.environ}
     root = str(Path(simulations.__file__).resolve().parent.parent)
     env["PYTHONPATH"] = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH", ""))))
+    env["HOSTNAME"] = pod["metadata"]["name"]
     # a pod here is a light process: no pool of threads for arithmetic
     env |= {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
     fields = _downward_fields(pod, address)

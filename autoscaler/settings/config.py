@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from autoscaler.errors import SettingsError, SpecProblem
 from autoscaler.settings.documents import Document, files_of, read_documents
-from autoscaler.settings.problems import problem_of, shown
+from autoscaler.settings.problems import problems_of, shown
 from autoscaler.settings.resource import API_VERSION, KIND, InferenceAutoscaler
 from autoscaler.settings.rules import problems_between, problems_within
 
@@ -93,7 +93,7 @@ def _resource(document: Document, problems: list[SpecProblem]) -> InferenceAutos
         # As JSON, because that is what the API server would get: strict, and with its types.
         resource = InferenceAutoscaler.model_validate_json(json.dumps(content))
     except ValidationError as error:
-        found = [problem_of(document.place, detail) for detail in error.errors()] + found
+        found = problems_of(document.place, error) + found
     except (TypeError, ValueError) as error:
         found.append(
             SpecProblem(

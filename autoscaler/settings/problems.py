@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from types import UnionType
 from typing import Any, Union, get_args, get_origin
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from autoscaler.errors import SpecProblem
@@ -18,8 +18,17 @@ _FOUND_LENGTH_MAX = 60
 _Location = tuple[int | str, ...]
 
 
-def problem_of(place: str, error: ErrorDetails) -> SpecProblem:
-    """Put one error of pydantic into words."""
+def problems_of(place: str, error: ValidationError) -> list[SpecProblem]:
+    """Put what pydantic found in one document into words."""
+    return [
+        _problem_of(place, detail)
+        for detail in error.errors(include_url=False)
+        # a list whose entries are all wrong counts as empty; its entries are told themselves
+        if not (detail["type"] == "too_short" and detail["input"])
+    ]
+
+
+def _problem_of(place: str, error: ErrorDetails) -> SpecProblem:
     location = error["loc"]
     kind = error["type"]
     if kind == "missing":

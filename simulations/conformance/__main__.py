@@ -1,27 +1,37 @@
-"""`python -m simulations.conformance hpa DIR [-o table|json]`: exits 0 at 99.5 % equal or more."""
+"""`python -m simulations.conformance hpa|keda DIR [-o table|json]`: exits 0 at 99.5 % equal or more.
+
+Of KEDA each recording has two rows, one a layer; what is compared in KEDA's own are the adapter's
+answers, its writes and its counts of failures.
+"""
 
 from __future__ import annotations
 
 import argparse
 import json
 import sys
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from autoscaler.errors import AutoscalerError
-from simulations.conformance.hpa import Conformance, replay_folder
+from simulations.conformance import hpa, keda
+from simulations.conformance.hpa import Conformance
 
 EQUAL_RATIO_MIN = 0.995
+REPLAYS: Mapping[str, Callable[[Path], Iterator[Conformance]]] = MappingProxyType(
+    {"hpa": hpa.replay_folder, "keda": keda.replay_folder}
+)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Replay a folder of recordings and print one row each."""
     parser = argparse.ArgumentParser(prog="python -m simulations.conformance", description=__doc__)
-    parser.add_argument("controller", choices=("hpa",))
+    parser.add_argument("controller", choices=tuple(REPLAYS))
     parser.add_argument("folder", type=Path, metavar="DIR")
     parser.add_argument("-o", "--output", choices=("table", "json"), default="table")
     options = parser.parse_args(arguments)
     try:
-        rows = list(replay_folder(options.folder))
+        rows = list(REPLAYS[options.controller](options.folder))
     except AutoscalerError as error:
         print(error, file=sys.stderr)
         return 2

@@ -23,13 +23,13 @@ _DELETING = "-deleting"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """One sync on which the replay and the real controller differ, in answer or proposal."""
+    """One thing on which the replay and the real controller differ."""
 
     at: float
-    recorded: int
-    replayed: int
-    recorded_proposal: int | None
-    replayed_proposal: int | None
+    what: str
+    """`sync`, by way of which proposal; or the kind of line of a KEDA recording."""
+    recorded: int | None
+    replayed: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,10 +98,9 @@ def replay_sync(
         return None
     return Difference(
         at=row["t"],
+        what=f"sync, proposal {row['proposal']} recorded, {sync.proposal} replayed",
         recorded=row["after"],
         replayed=sync.replicas,
-        recorded_proposal=row["proposal"],
-        replayed_proposal=sync.proposal,
     )
 
 

@@ -77,7 +77,11 @@ def _begin_worker(shares: MutableSequence[float]) -> None:
 
 
 def _play_numbered(number: int, plan: Plan) -> Row:
+    parent = os.getppid()
+
     def note(share: float) -> None:
+        if os.getppid() != parent:
+            raise SystemExit(1)  # whoever asked was killed: nobody waits for the rest
         if _shares is not None:
             _shares[number] = share
 

@@ -37,8 +37,8 @@ class Replica:
         """End of the last step that was made; its page is what `gauges` shows."""
         self.last_decodes = 0
         """Requests that decoded in it."""
-        self.last_prefills: list[tuple[Slot, int]] = []
-        """Requests that computed more than their newest token in it, and how many tokens."""
+        self.last_prefilled: list[Slot] = []
+        """Requests whose prefill it completed: they got a token too."""
         self._last_start_ns = NEVER
         self._inbox: deque[Slot] = deque()
         self._waiting: deque[Slot] = deque()
@@ -192,7 +192,7 @@ class Replica:
         self._generation_tokens += steps * batch.size
         self.last_end_ns = self.start_ns - pause
         self.last_decodes = batch.size
-        self.last_prefills = []
+        self.last_prefilled = []
         batch.advance(steps)
         if steps == finishing:
             for slot in batch.finished():
@@ -250,7 +250,7 @@ class Replica:
         self._shown = None
         self.last_end_ns = end
         self.last_decodes = self.batch.size
-        self.last_prefills = self._prefills
+        self.last_prefilled = []
         self.start_ns = end + self.batch.pause_ns()
         self._generation_tokens += self.batch.size
         self.batch.advance(1)
@@ -263,6 +263,7 @@ class Replica:
             if slot is self._partial:
                 self._partial = None
             slot.produced += 1
+            self.last_prefilled.append(slot)
             self._generation_tokens += 1
             if slot.produced == 1:
                 self._prompt_tokens += slot.prompt
@@ -330,6 +331,7 @@ class Replica:
             self._waiting.popleft()
             if slot.scheduled_ns == NEVER:
                 slot.scheduled_ns = start
+                slot.cached = slot.computed
             slot.order = self._admissions
             self._running[slot.order] = slot
             self._admissions += 1

@@ -10,6 +10,7 @@ class Slot:
     """A request and how far it is."""
 
     __slots__ = (
+        "cached",
         "computed",
         "deadline_ns",
         "finish",
@@ -62,6 +63,8 @@ class Slot:
         """Start of the first step that saw it in the inbox."""
         self.scheduled_ns = NEVER
         """Start of the first step that admitted it."""
+        self.cached = 0
+        """Tokens that were hit at its first admission."""
         self.last_token_ns = NEVER
         """End of the step of its last token before it was preempted."""
         self.gone = False

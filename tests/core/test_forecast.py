@@ -320,10 +320,10 @@ def test_three_equal_ramps_widen_the_forecast_upwards():
 
 
 def test_an_idle_model_forgets_how_its_bursts_were():
-    """Idle for some minutes, a burst before it keeps nothing; until then, it does."""
+    """After five quiet minutes a burst before them keeps nothing; until then, it does."""
     series = [0.0] * 24 + [2.5] * 36
     kept = ahead(taught(series + [0.0] * 30), cold_start_s=20.0)
-    idle = ahead(taught(series + [0.0] * 100), cold_start_s=20.0)
+    idle = ahead(taught(series + [0.0] * 65), cold_start_s=20.0)
     lead = nearest_lead(120.0)
     assert kept.use(2, 2)[0, lead] > 0.05
     assert idle.use(2, 2)[0, lead] < 0.01, "at a price of 60 it is not worth its cost"

@@ -160,9 +160,14 @@ def learn(memory: ForecastMemory, *, at: float, offered_replicas: float | None) 
         if memory.lead >= 0:
             _keep_score(memory, slot=slot, offered=offered_replicas, elapsed_s=elapsed)
         memory.bands[row] = None
-    memory.now = tuple([root(level(history)) for level in FORECASTERS.values()])
+    idle = history.stays_below(IDLE_REPLICAS, slots=_IDLE_SLOTS)
+    levels = [level(history) for level in FORECASTERS.values()]
+    if idle:
+        # a mean that still remembers the last burst is no level of an idle model
+        levels = [min(level, IDLE_REPLICAS) for level in levels]
+    memory.now = tuple([root(level) for level in levels])
     memory.roots[row] = memory.now
-    memory.was_idle[row] = history.stays_below(IDLE_REPLICAS, slots=_IDLE_SLOTS)
+    memory.was_idle[row] = idle
 
 
 def forecast(memory: ForecastMemory, *, at: float, cold_start_s: float) -> Forecast | None:

@@ -30,6 +30,7 @@ from autoscaler.daemon.loop import Loop
 from autoscaler.daemon.recorder import SEGMENT_BYTES, TOTAL_BYTES, Recorder
 from autoscaler.daemon.report import Report
 from autoscaler.daemon.world import World
+from autoscaler.errors import AutoscalerError
 from autoscaler.interruptions import NOTICE_SOURCES
 from autoscaler.kube.caches import PodSelector
 from autoscaler.kube.client import Client, connect
@@ -76,6 +77,7 @@ async def run(options: Options) -> None:
 
     Raises:
         SettingsError: Something it was given cannot be worked with.
+        AutoscalerError: A bug ended it, which has been logged.
     """
     config = load_config(options.config)
     host, port = parse_listen(options.listen)
@@ -95,6 +97,11 @@ async def run(options: Options) -> None:
             )
             try:
                 await daemon.run(stop)
+            except ExceptionGroup as group:
+                _log.exception("daemon.broke")
+                raise AutoscalerError(
+                    "a bug of ours ended the daemon; its log has the trace; please report it"
+                ) from group
             finally:
                 await server.close()
     _log.info("daemon.stopped")

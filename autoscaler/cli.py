@@ -403,15 +403,20 @@ def _exit(code: int) -> None:
 def _exit_code(arguments: list[str]) -> int:
     """Run the command line; every error that is not a bug becomes a message and a code."""
     try:
-        result = cli.main(args=arguments, prog_name="autoscaler", standalone_mode=False)
+        if "_AUTOSCALER_COMPLETE" in os.environ:
+            cli.main(args=arguments, prog_name="autoscaler")
+        # Not `cli.main`: it turns a broken pipe into a 1, which here means a difference.
+        with cli.make_context("autoscaler", arguments) as context:
+            cli.invoke(context)
         sys.stdout.flush()
-        return int(result or _OK)
+        return _OK
     except click.exceptions.Exit as exit_:
         return exit_.exit_code
     except click.ClickException as error:
         error.show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
+        click.echo(err=True)  # the shell's prompt belongs on a line of its own
         return _INTERRUPTED
     except BrokenPipeError:
         # Whoever read us has enough. Python would complain at exit, when it flushes once more.
@@ -420,9 +425,7 @@ def _exit_code(arguments: list[str]) -> int:
     except ModuleNotFoundError as error:
         return _missing(error)
     except AutoscalerError as error:
-        return _told([error])
-    except BaseExceptionGroup as group:
-        return _grouped(group)
+        return _told(error)
 
 
 def _missing(error: ModuleNotFoundError) -> int:
@@ -437,26 +440,11 @@ def _missing(error: ModuleNotFoundError) -> int:
     return _BAD_INPUT
 
 
-def _grouped(group: BaseExceptionGroup[BaseException]) -> int:
-    """Tell what a task group collected: our own errors are told, a bug is shown whole."""
-    leaves = _leaves(group)
-    own = [error for error in leaves if isinstance(error, AutoscalerError)]
-    if len(own) < len(leaves):
-        raise group
-    return _told(own)
-
-
-def _leaves(error: BaseException) -> list[BaseException]:
-    if isinstance(error, BaseExceptionGroup):
-        return [leaf for inner in error.exceptions for leaf in _leaves(inner)]
-    return [error]
-
-
-def _told(errors: list[AutoscalerError]) -> int:
-    for error in errors:
-        for line in str(error).splitlines():
-            click.echo(f"autoscaler: {line}", err=True)
-    return _BAD_INPUT if all(isinstance(error, _BAD_INPUTS) for error in errors) else _FAILED
+def _told(error: AutoscalerError) -> int:
+    """Tell an error, line by line: a configuration has as many as it has problems."""
+    for line in str(error).splitlines():
+        click.echo(f"autoscaler: {line}", err=True)
+    return _BAD_INPUT if isinstance(error, _BAD_INPUTS) else _FAILED
 
 
 if __name__ == "__main__":

@@ -52,7 +52,12 @@ class Server:
         application.router.add_get("/healthz", self._healthz)
         application.router.add_get("/readyz", self._readyz)
         application.router.add_get("/debug/models", self._models)
-        self._runner = web.AppRunner(application, access_log=None, handle_signals=False)
+        self._runner = web.AppRunner(
+            application,
+            access_log=None,
+            handle_signals=False,
+            shutdown_timeout=1.0,  # a scrape that hangs must not hold up a shutdown
+        )
 
     async def start(self) -> str:
         """Listen; returns the address, for people.
@@ -61,10 +66,7 @@ class Server:
             SettingsError: The address cannot be had.
         """
         await self._runner.setup()
-        # A scrape that hangs must not hold up a shutdown.
-        site = web.TCPSite(
-            self._runner, self._host or None, self._port, shutdown_timeout=1.0, reuse_address=True
-        )
+        site = web.TCPSite(self._runner, self._host or None, self._port, reuse_address=True)
         try:
             await site.start()
         except (OSError, OverflowError) as error:

@@ -83,7 +83,6 @@ def configure(*, form: str, level: str = "info", stream: TextIO | None = None) -
         processors=shared + rendering,
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
         logger_factory=structlog.WriteLoggerFactory(file=stream),
-        cache_logger_on_first_use=True,
     )
     root = logging.getLogger()
     root.handlers[:] = [_Forwarder(level=logging.WARNING)]

@@ -105,7 +105,12 @@ class Demo:
             played = None
         if played is None:
             return 1
-        result = served(load.requests, ttft_s=stage.TTFT_S, tpot_s=stage.TPOT_S)
+        result = served(
+            load.requests,
+            ttft_s=stage.TTFT_S,
+            tpot_s=stage.TPOT_S,
+            ramp_s=self.scenario.ramp_s,
+        )
         self._compare(result, load, played)
         log = self.folder / "replay.log"
         replayed = await replays_equal(self.recording, log=log)

@@ -48,7 +48,7 @@ class Scenario:
     """In the middle of the second ramp."""
     notice_s: float = 13.0
     """From the notice to the machine's end. Clouds give 30 to 120 s; requests here take two."""
-    returns_after_s: float = 6.0
+    returns_after_s: float = 3.0
     """From the machine's end to another spot machine."""
     cold_start_s: float = 3.0
     """Of a server, its process's own start included."""
@@ -195,7 +195,7 @@ def resource(scenario: Scenario) -> dict[str, Any]:
                 for pool in ("spot", "on-demand")
             ],
             "minReplicas": 1,
-            "maxReplicas": 5,
+            "maxReplicas": 4,
             "warmFloor": {"replicas": 1, "capacityType": "OnDemand"},
             "objective": {
                 "timeToFirstTokenMilliseconds": round(TTFT_S * 1000),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -22,22 +23,36 @@ class Served:
     lost: int
     attainment: float
     """Share of all requests, lost ones included, that met both parts of the objective."""
+    attainment_by_ramp: tuple[float, ...]
+    """The same, of the requests that were sent in each ramp."""
     ttft_s_p50: float
     ttft_s_p95: float
     tpot_s_p95: float
 
 
-def served(requests: Sequence[Request], *, ttft_s: float, tpot_s: float) -> Served:
-    """Sum up the clients' requests; NaN where none was completed."""
+def served(requests: Sequence[Request], *, ttft_s: float, tpot_s: float, ramp_s: float) -> Served:
+    """Sum up the clients' requests; NaN where none was completed.
+
+    Args:
+        requests: All that were sent; all have ended.
+        ttft_s: Objective of the time to the first token.
+        tpot_s: Objective of the time per further token.
+        ramp_s: Length of a ramp.
+    """
     completed = [request for request in requests if request.is_completed]
     ttft = np.array([request.ttft_s for request in completed], dtype=np.float64)
     tpot = np.array([request.tpot_s or 0.0 for request in completed], dtype=np.float64)
-    met = int(((ttft <= ttft_s) & (tpot <= tpot_s)).sum())
+    met = (ttft <= ttft_s) & (tpot <= tpot_s)
+    ramp_of = np.array([int(r.arrival.at_s // ramp_s) for r in completed], dtype=np.int64)
+    sent = Counter(int(request.arrival.at_s // ramp_s) for request in requests)
     return Served(
         sent=len(requests),
         completed=len(completed),
         lost=len(requests) - len(completed),
-        attainment=met / len(requests) if requests else float("nan"),
+        attainment=int(met.sum()) / len(requests) if requests else float("nan"),
+        attainment_by_ramp=tuple(
+            int(met[ramp_of == ramp].sum()) / sent[ramp] for ramp in sorted(sent)
+        ),
         ttft_s_p50=_quantile(ttft, 0.5),
         ttft_s_p95=_quantile(ttft, 0.95),
         tpot_s_p95=_quantile(tpot, 0.95),
@@ -69,6 +84,7 @@ def comparison(
         ("served", str(ours.completed), str(static.completed)),
         ("lost", str(ours.lost), str(ours.sent - static.completed)),
         ("met the objective", f"{ours.attainment:.1%}", f"{static.attainment:.1%}"),
+        ("  ramp by ramp", " ".join(f"{share:.0%}" for share in ours.attainment_by_ramp), ""),
         ("time to first token, 95 %", f"{ours.ttft_s_p95:.2f} s", f"{static.ttft_s_p95:.2f} s"),
         ("on-demand replica-minutes", *_pair("on_demand_minutes", paid, static_paid)),
         ("spot replica-minutes", *_pair("spot_minutes", paid, static_paid)),

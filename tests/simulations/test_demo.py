@@ -344,19 +344,24 @@ def test_a_curve_leaves_gaps_where_nothing_is_known():
 # -- the end
 
 
-def request(*, ttft_s: float, tokens: int = 3, complete: bool = True) -> Request:
-    arrival = Arrival(at_s=0.0, prompt_tokens=1, output_tokens=3)
+def request(*, ttft_s: float, tokens: int = 3, complete: bool = True, at_s: float = 0.0) -> Request:
+    arrival = Arrival(at_s=at_s, prompt_tokens=1, output_tokens=3)
     made = Request(arrival=arrival, sent_at=0.0, first_token_at=ttft_s, ended_at=ttft_s + 0.1)
     made.tokens, made.finish_reason, made.is_done = tokens, "length", complete
     return made
 
 
 def test_lost_requests_count_against_the_attainment():
-    made = [request(ttft_s=0.5), request(ttft_s=3.0), request(ttft_s=0.5, complete=False)]
-    result = served(made, ttft_s=2.0, tpot_s=0.1)
+    made = [
+        request(ttft_s=0.5, at_s=1.0),
+        request(ttft_s=3.0, at_s=11.0),
+        request(ttft_s=0.5, at_s=12.0, complete=False),
+    ]
+    result = served(made, ttft_s=2.0, tpot_s=0.1, ramp_s=10.0)
     assert (result.sent, result.completed, result.lost) == (3, 2, 1)
     assert result.attainment == pytest.approx(1 / 3)
-    assert math.isnan(served([], ttft_s=2.0, tpot_s=0.1).ttft_s_p50)
+    assert result.attainment_by_ramp == (1.0, 0.0)
+    assert math.isnan(served([], ttft_s=2.0, tpot_s=0.1, ramp_s=10.0).ttft_s_p50)
 
 
 def test_the_comparison_says_what_it_compares_with():
@@ -371,7 +376,7 @@ def test_the_comparison_says_what_it_compares_with():
     with console.capture() as captured:
         console.print(
             comparison(
-                ours=served([request(ttft_s=0.5)], ttft_s=2.0, tpot_s=0.1),
+                ours=served([request(ttft_s=0.5)], ttft_s=2.0, tpot_s=0.1, ramp_s=10.0),
                 paid=Paid(on_demand_minutes=1.0, spot_minutes=1.0, cost_usd=0.03),
                 static=fleet,
                 static_paid=Paid(on_demand_minutes=2.0, spot_minutes=0.0, cost_usd=0.06),

@@ -16,6 +16,7 @@ from simulations.offered import peak_replicas
 from simulations.progress import reporting
 from simulations.replay import ENGINE_POLICIES, Conditions
 from simulations.runs import Plan, cores, loaded, play_all
+from simulations.serving.carrying import carrying
 from simulations.serving.profiles import PROFILES, Profile
 from simulations.spot import read_spot
 from simulations.tables import OUTPUTS, write_rows
@@ -82,7 +83,8 @@ def run_simulate(
     plans = [
         Plan(trace=spec, policy=name, seed=seed, conditions=bounded)
         for spec in traces
-        for bounded in (_bounded(conditions, loaded(spec), max_replicas),)
+        for tested in (_load_tested(conditions, loaded(spec)),)
+        for bounded in (_bounded(tested, loaded(spec), max_replicas),)
         for name in names
         for seed in range(seeds)
     ]
@@ -124,6 +126,26 @@ def parse_objective(text: str) -> Objective:
     return Objective(
         ttft_s=fields.get("ttft", default.ttft_s), tpot_s=fields.get("tpot", default.tpot_s)
     )
+
+
+def _load_tested(conditions: Conditions, trace: Trace) -> Conditions:
+    """With the in-flight target that a load test on this trace's requests finds, for all alike.
+
+    Four long documents fill a replica that thirty conversations fit into: a figure that is right for
+    other traffic would judge the guess, not the policy.
+    """
+    if not len(trace.requests):
+        return conditions
+    objective = conditions.objective
+    carried = carrying(
+        conditions.profile,
+        trace.requests,
+        ttft_s=objective.ttft_s,
+        tpot_s=objective.tpot_s,
+        attainment_ratio=objective.attainment_ratio,
+    )
+    target = max(1, round(carried.in_flight_requests))
+    return replace(conditions, profile=replace(conditions.profile, in_flight_target=target))
 
 
 def _bounded(conditions: Conditions, trace: Trace, max_replicas: int | None) -> Conditions:

@@ -16,8 +16,10 @@ from simulations.serving.columns import Outcome, RequestColumns
 from simulations.serving.fleet import ServingFleet
 from simulations.serving.profiles import Profile
 
-SAMPLE = 3_000
-"""Requests of one attempt: enough for a share of 99.5 % to mean fifteen requests."""
+SAMPLE = 1_500
+"""Requests of one attempt: enough for a share of 99 % to mean fifteen requests."""
+RATE_MAX = 1e5
+"""Requests per second at which the search ends: nothing meets the objective, at any rate."""
 HALVINGS = 7
 """Of the interval between a rate that holds and twice that: to within one per cent."""
 
@@ -46,7 +48,8 @@ def carrying(
         requests: Their lengths and prefixes count, every n-th of them; their times do not.
         ttft_s: Time to the first token that is good enough.
         tpot_s: The same for the mean time between the others.
-        attainment_ratio: Share of requests that must meet both.
+        attainment_ratio: Share of requests that must meet both, of those that do on an idle replica:
+            a prompt that takes longer than the objective by itself is no matter of load.
     """
     sample = _sample(requests)
 
@@ -54,12 +57,13 @@ def carrying(
         return _attempt(profile, sample, rate=rate, ttft_s=ttft_s, tpot_s=tpot_s)
 
     low = _slowest_rate(profile, sample)
-    while attempt(2 * low)[0] >= attainment_ratio:
+    wanted = attainment_ratio * attempt(low)[0]
+    while attempt(2 * low)[0] >= wanted and 2 * low < RATE_MAX:
         low *= 2
     high = 2 * low
     for _ in range(HALVINGS):
         middle = (low + high) / 2
-        if attempt(middle)[0] >= attainment_ratio:
+        if attempt(middle)[0] >= wanted:
             low = middle
         else:
             high = middle

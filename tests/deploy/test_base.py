@@ -203,15 +203,16 @@ def mebibytes(quantity: str) -> int:
     return int(quantity[:-2]) * MEBIBYTES[quantity[-2:]]
 
 
-def test_the_recording_fits_its_volume_and_the_volume_its_limit(daemon: Manifest):
+def test_the_recording_fits_its_volume(daemon: Manifest):
     container = container_of(daemon)
     (volume,) = (each for each in pod_of(daemon)["volumes"] if each["name"] == "recording")
     limit = int(option(container["args"], "record-limit"))
     size = mebibytes(volume["emptyDir"]["sizeLimit"])
     # A volume beyond its size evicts the pod; a segment of 16 MiB may be open beyond the limit.
     assert limit + 16 < size
-    assert size < mebibytes(container["resources"]["limits"]["ephemeral-storage"])
-    assert "cpu" not in container["resources"]["limits"]
+    # Nodes that do not count local storage (as small ones) would never take a pod that requests some.
+    assert set(container["resources"]["requests"]) == {"cpu", "memory"}
+    assert set(container["resources"]["limits"]) == {"memory"}  # a throttled loop decides late
 
 
 def test_the_image_is_this_version(daemon: Manifest):

@@ -57,6 +57,8 @@ class Application:
         self._created = int(time.time())
         self._ends: set[asyncio.Future[None]] = set()
         """Of those that wait for tokens."""
+        self._metrics_back_s = 0.0
+        """Until this moment of the monotonic clock the page answers 503: see `_fail_metrics`."""
 
     def build(self) -> web.Application:
         """The aiohttp application."""
@@ -71,6 +73,7 @@ class Application:
                 web.get("/metrics", self._metrics),
                 web.get("/load", self._load),
                 web.get("/version", self._version),
+                web.post("/fault/metrics", self._fail_metrics),
             ]
         )
         return application
@@ -203,7 +206,18 @@ class Application:
     async def _health(self, _request: web.Request) -> web.Response:
         return web.Response(status=503 if self.engine.dead else 200)
 
+    async def _fail_metrics(self, request: web.Request) -> web.Response:
+        """Not of vLLM: let the page fail for so many seconds, as a broken scrape would."""
+        try:
+            seconds = float(request.query["seconds"])
+        except (KeyError, ValueError) as error:
+            raise web.HTTPBadRequest(text="write ?seconds=NUMBER") from error
+        self._metrics_back_s = time.monotonic() + seconds
+        return web.Response(text=f"/metrics answers 503 for {seconds:g} s\n")
+
     async def _metrics(self, _request: web.Request) -> web.Response:
+        if time.monotonic() < self._metrics_back_s:
+            raise web.HTTPServiceUnavailable(text="metrics are out, as /fault/metrics was asked")
         return web.Response(
             body=self.page.render(self.engine.gauges()), headers={"Content-Type": CONTENT_TYPE}
         )

@@ -31,7 +31,7 @@ class Reclaim:
     async def run(self, tell: Callable[[str], None]) -> None:
         """Wait for the moment, take the spot machine with the most replicas, send another one."""
         await asyncio.sleep(self.scenario.reclaim_at_s)
-        await self.cluster.until(lambda: bool(self._crowd()))
+        await self.cluster.until(lambda: bool(self._crowd()), timeout_s=None)
         self.node = max(self._crowd().items(), key=lambda item: (item[1], item[0]))[0]
         self._there = self._pods_on_it()
         self.doomed = frozenset({self.node})

@@ -183,8 +183,8 @@ class LocalCluster:
         body = {**found, **body, "metadata": {**found["metadata"], **body["metadata"]}}
         return self.store.replace(resource.plural, prepared(resource.plural, body))
 
-    async def until(self, holds: Callable[[], bool], *, timeout_s: float = 60.0) -> None:
-        """Wait until a statement about the objects holds; raises TimeoutError.
+    async def until(self, holds: Callable[[], bool], *, timeout_s: float | None = 60.0) -> None:
+        """Wait until a statement about the objects holds; raises TimeoutError (None: waits on).
 
         It is asked again at every change, so it must depend on the store (or on routes) alone.
         """

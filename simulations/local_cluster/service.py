@@ -169,6 +169,10 @@ class _Client(_Side):
         self._service = service
         self._endpoint: Endpoint | None = None
         self._connecting: asyncio.Task[None] | None = None
+        self._early: list[bytes] = []
+        """What came before the pod's end was there: `pause_reading` in `connection_made` is not
+        heeded by every Python (3.11.2 reads on)."""
+        self._ended_early = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -189,6 +193,16 @@ class _Client(_Side):
         if self._connecting is not None:
             self._connecting.cancel()
 
+    def data_received(self, data: bytes) -> None:
+        if self.peer is None:
+            self._early.append(data)
+        else:
+            super().data_received(data)
+
+    def eof_received(self) -> bool:
+        self._ended_early = self.peer is None
+        return super().eof_received()
+
     def cut(self) -> None:
         """End it now."""
         if self.transport is not None:
@@ -205,8 +219,14 @@ class _Client(_Side):
             return
         upstream.peer, self.peer = self, upstream
         if self.transport is None:
-            upstream.connection_lost(ConnectionAbortedError())
+            upstream.peer = None
+            if upstream.transport is not None:
+                upstream.transport.abort()
             return
+        for data in self._early:
+            super().data_received(data)
+        if self._ended_early:
+            super().eof_received()
         self.transport.resume_reading()
 
     def _refuse(self) -> None:

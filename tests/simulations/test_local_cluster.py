@@ -425,3 +425,45 @@ async def test_open_connections_outlive_the_route(cluster: LocalCluster):
     assert (await open_request).startswith("127.")
     await cluster.until(lambda: not pods(cluster))
     assert cluster.endings[0].hook_exit_code == 0
+
+
+class Transport(asyncio.Transport):
+    """A client's connection that reads on although it was told to pause, as Python 3.11.2's does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = bytearray()
+        self.closed = asyncio.Event()
+
+    def pause_reading(self) -> None:
+        pass
+
+    def resume_reading(self) -> None:
+        pass
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.written += data
+
+    def close(self) -> None:
+        self.closed.set()
+
+    def abort(self) -> None:
+        self.closed.set()
+
+
+async def test_what_a_client_sends_early_is_not_lost(cluster: LocalCluster):
+    from simulations.local_cluster.service import _Client
+
+    service = await cluster.expose("serving", {"app": "llama"}, port=8000)
+    cluster.apply(deployment())
+    await cluster.until(lambda: len(service.routes.endpoints) == 1)
+    client, transport = _Client(service), Transport()
+    client.connection_made(transport)
+    client.data_received(b"GET / HTTP/1.0\r\n")
+    client.data_received(b"\r\n")
+    client.eof_received()
+    async with asyncio.timeout(30):
+        await transport.closed.wait()
+    assert transport.written.startswith(b"HTTP/1.0 200")
+    client.connection_lost(None)
+    assert all(endpoint.connections == 0 for endpoint in service.routes.endpoints.values())

@@ -367,6 +367,32 @@ def test_every_pair_of_source_and_outcome_is_counted_from_the_start():
     assert len(outcomes) == len(SOURCE_LABELS) * len(Outcome)
 
 
+async def test_a_connection_that_the_engine_closed_while_it_was_idle_is_no_gap():
+    # uvicorn closes idle connections after 5 s, which is also the period: it may do so as we ask.
+    connections = 0
+
+    async def answers_once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        await reader.readuntil(b"\r\n\r\n")
+        head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(LOADED)}\r\n\r\n"
+        writer.write(head.encode() + LOADED)
+        with contextlib.suppress(asyncio.IncompleteReadError):
+            await reader.readuntil(b"\r\n\r\n")  # the second request finds the door closing
+        writer.close()
+
+    readings = Readings()
+    readings.set_targets([pod(1)])
+    server = await asyncio.start_server(answers_once, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server, Collector(now=lambda: 100.0)._open_session() as session:
+        feed = PodFeed(settings=settings(port), readings=readings, now=lambda: 100.0)
+        for _ in range(3):
+            (ended,) = await feed.read(session, deadline_s=PATIENCE_S)
+            assert ended.outcome == Outcome.READ, ended.message
+    assert connections == 3
+
+
 async def test_the_accept_header_asks_for_the_text_format():
     seen: list[str] = []
 

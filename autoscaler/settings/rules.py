@@ -25,7 +25,7 @@ def problems_within(document: Document) -> Iterator[SpecProblem]:
     spec = _mapping(document.content, "spec")
     maximum = _whole(spec, "maxReplicas", default=_MAX_REPLICAS)
     floor = _mapping(spec, "warmFloor")
-    if maximum is not None:
+    if maximum is not None and maximum >= 1:
         yield from _at_most(document, "spec.minReplicas", _whole(spec, "minReplicas", 1), maximum)
         yield from _at_most(
             document, "spec.warmFloor.replicas", _whole(floor, "replicas", 0), maximum

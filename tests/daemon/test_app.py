@@ -1,0 +1,224 @@
+"""The whole daemon through its real clients, in real time: each test waits for what it asserts."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+
+import pytest
+
+from autoscaler.core.commands import CORDON_ANNOTATION, FALLBACK_ANNOTATION
+from autoscaler.daemon.reproduce import replay
+from autoscaler.interruptions.rehearse import cancel, rehearse
+from autoscaler.kube.client import connect
+from simulations.local_cluster.faults import Fault, FaultKind
+from tests.daemon.live import Live, live, until
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+
+
+@pytest.fixture
+async def scene(tmp_path):
+    async with live(tmp_path) as made:
+        yield made
+
+
+def ready(daemon) -> bool:
+    return daemon.report.unready() == ()
+
+
+def decision(daemon) -> dict:
+    models = daemon.report.models()["models"]
+    return models[0] if models else {}
+
+
+def sighted(daemon) -> bool:
+    """The last decision rests on the pods' own signals."""
+    found = decision(daemon)
+    return bool(found) and found["measures"]["running_requests"] is not None
+
+
+def cordoned(scene: Live) -> bool:
+    return scene.node("spot-1").get("spec", {}).get("unschedulable", False)
+
+
+def assert_replays(scene: Live) -> int:
+    """Every decision of the recording is reproduced; returns their number."""
+    reports = list(replay(scene.recording))
+    assert [report.difference for report in reports] == [None] * len(reports)
+    assert all(report.exact for report in reports)
+    return sum(report.decisions for report in reports)
+
+
+async def test_it_sees_decides_scales_and_records_what_replays_to_the_same(scene):
+    async with scene.daemon() as daemon:
+        await until(lambda: ready(daemon))
+        assert sighted(daemon), "the first decision waited for the first samples"
+        assert decision(daemon)["current_replicas"] == 2
+        scene.pods.running, scene.pods.waiting = 60, 20
+        await until(lambda: scene.replicas("llama-spot") == 3)
+        assert scene.replicas("llama-on-demand") == 1
+        await until(lambda: decision(daemon)["current_replicas"] == 4)
+    assert assert_replays(scene) > 3
+    (report,) = replay(scene.recording)
+    assert report.ending == "Stopped"
+    assert report.commands >= 1
+
+
+async def test_a_dry_run_decides_and_records_the_same_and_writes_nothing(scene):
+    async with scene.daemon(dry_run=True) as daemon:
+        await until(lambda: ready(daemon))
+        scene.pods.running, scene.pods.waiting = 60, 20
+        await until(lambda: decision(daemon)["desired_replicas"] == 4)
+        withheld = ("SetReplicas", "Withheld")
+        counts = daemon.report._metrics._counts["commands_total"]
+        await until(lambda: counts[withheld] > 1)
+    assert scene.replicas("llama-spot") == 1
+    writes = [r for r in scene.cluster.api.requests if r.verb not in ("get", "list", "watch")]
+    assert writes == []
+    assert assert_replays(scene) > 3
+
+
+async def test_a_notice_is_answered_at_once_step_by_step_and_taken_back(scene):
+    """Ticks of a minute: whatever happens here, the notice has set it going."""
+    async with (
+        scene.daemon(tick_s=60.0) as daemon,
+        await connect(str(scene.cluster.kubeconfig)) as client,
+    ):
+        await until(lambda: ready(daemon))
+        await rehearse(client, "spot-1", in_s=60, at=time.time())
+        await until(lambda: scene.replicas("llama-on-demand") == 2)
+        (promise,) = json.loads(scene.annotations("llama-on-demand")[FALLBACK_ANNOTATION])
+        assert (promise["node"], promise["replicas"]) == ("spot-1", 1)
+        await until(lambda: cordoned(scene))
+        assert CORDON_ANNOTATION in scene.node("spot-1")["metadata"]["annotations"]
+        await until(lambda: "deletionTimestamp" in scene.pod("llama-spot-1-0")["metadata"])
+        assert scene.replicas("llama-spot") == 1, "the eviction's replacement is the spot pool's"
+        await cancel(client, "spot-1")
+        await until(lambda: not cordoned(scene))
+    order = [
+        (request.verb, request.resource)
+        for request in scene.cluster.api.requests
+        if request.verb in ("patch", "update", "create")
+    ]
+    assert order.index(("patch", "deployments")) < order.index(("update", "deployments/scale"))
+    assert_replays(scene)
+
+
+async def test_an_api_server_that_is_away_at_the_start_is_waited_for(scene):
+    await scene.cluster.api.stop()
+    async with scene.daemon() as daemon:
+        await until(lambda: bool(daemon.world.cluster.problems()))
+        reasons = daemon.report.unready()
+        assert "no decision was made yet" in reasons
+        assert "check that the API server runs" in reasons[0]
+        assert daemon.report.unhealthy() == "", "a restart would not help"
+        await scene.cluster.api.start()
+        await until(lambda: ready(daemon))
+
+
+async def test_an_api_server_that_goes_away_holds_everything_and_it_recovers(scene):
+    async with scene.daemon() as daemon:
+        await until(lambda: ready(daemon))
+        await scene.cluster.api.stop()
+        scene.pods.running = 0
+        seen = decision(daemon)["event"]
+        await until(lambda: decision(daemon)["event"] > seen + 5)
+        assert decision(daemon)["desired_replicas"] == 2
+        await scene.cluster.api.start()
+        scene.pods.running, scene.pods.waiting = 60, 20
+        await until(lambda: scene.replicas("llama-spot") == 3)
+    assert_replays(scene)
+
+
+async def test_a_write_that_is_refused_is_a_condition_and_is_tried_again(scene):
+    fault = Fault(kind=FaultKind.FORBIDDEN, resource="deployments/scale")
+    async with scene.daemon() as daemon:
+        await until(lambda: ready(daemon))
+        with scene.cluster.faults.during(fault):
+            scene.pods.running, scene.pods.waiting = 60, 20
+
+            def refused() -> bool:
+                conditions = {each["type"]: each for each in decision(daemon)["conditions"]}
+                return conditions["AbleToScale"]["reason"] == "Forbidden"
+
+            await until(refused)
+        await until(lambda: scene.replicas("llama-spot") == 3)
+    assert_replays(scene)
+
+
+async def test_a_write_under_way_is_finished_at_shutdown(scene):
+    fault = Fault(kind=FaultKind.SLOW, resource="deployments/scale", verbs=frozenset({"update"}),
+                  delay_s=1.0)  # fmt: skip
+    async with scene.daemon() as daemon:
+        await until(lambda: ready(daemon))
+        scene.cluster.faults.inject(fault)
+        scene.pods.running, scene.pods.waiting = 60, 20
+        await scene.cluster.faults.hit(fault)
+    assert scene.replicas("llama-spot") == 3
+    assert_replays(scene)
+
+
+async def test_a_changed_configuration_is_used_and_one_with_problems_is_not(scene):
+    async with scene.daemon() as daemon:
+        daemon.config_watch._poll_s = 0.05
+        await until(lambda: ready(daemon))
+        scene.pods.running, scene.pods.waiting = 60, 20
+        await until(lambda: scene.replicas("llama-spot") == 3)
+        scene.write_config(maxReplicas=0)
+        await until(lambda: daemon.report._spec_problems == 1)
+        scene.write_config(maxReplicas=6)
+        await until(lambda: scene.replicas("llama-spot") == 5)
+        assert daemon.report._spec_problems == 0
+        assert decision(daemon)["spec"]["max_replicas"] == 6
+    assert_replays(scene)
+
+
+async def test_a_restart_continues_from_what_stands_in_the_cluster(scene):
+    async with (
+        scene.daemon() as daemon,
+        await connect(str(scene.cluster.kubeconfig)) as client,
+    ):
+        await until(lambda: ready(daemon))
+        await rehearse(client, "spot-1", in_s=120, at=time.time())
+        await until(lambda: scene.replicas("llama-on-demand") == 2)
+        await until(lambda: "deletionTimestamp" in scene.pod("llama-spot-1-0")["metadata"])
+    promises = scene.annotations("llama-on-demand")[FALLBACK_ANNOTATION]
+    async with scene.daemon() as daemon:
+        await until(lambda: ready(daemon))
+        seen = decision(daemon)["event"]
+        await until(lambda: decision(daemon)["event"] > seen + 5)
+        assert scene.replicas("llama-on-demand") == 2
+        assert scene.annotations("llama-on-demand")[FALLBACK_ANNOTATION] == promises
+    assert_replays(scene)
+
+
+async def test_a_pod_that_answers_html_is_a_condition_and_no_reason_to_scale_down(scene):
+    async with scene.daemon() as daemon:
+        await until(lambda: ready(daemon) and sighted(daemon))
+
+        scene.pods.html = True
+
+        def stale() -> bool:
+            report = daemon.report.models()["sources"][0]
+            return report["outcome"] == "NotMetrics" and len(report["failing"]) == 2
+
+        await until(stale)
+        counts = daemon.report.models()
+        assert counts["models"][0]["desired_replicas"] == 2
+        assert scene.replicas("llama-spot") + scene.replicas("llama-on-demand") == 2
+        scene.pods.html = False
+        await until(lambda: not daemon.report.models()["sources"][0]["failing"])
+
+
+async def test_the_loop_stays_idle_when_there_is_nothing_to_do(scene):
+    """CPU of a quiet daemon, with 0.2 s ticks: well under a tenth of a core. Printed, not asserted."""
+    async with scene.daemon() as daemon:
+        await until(lambda: ready(daemon))
+        began = time.process_time()
+        seen = decision(daemon)["event"]
+        await until(lambda: decision(daemon)["event"] >= seen + 25)
+        spent = time.process_time() - began
+        print(f"{spent / 25 * 1000:.2f} ms of CPU a tick, all included")
+        await asyncio.sleep(0)

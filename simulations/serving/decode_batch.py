@@ -7,6 +7,7 @@ number of steps ahead, until somebody joins or leaves.
 from __future__ import annotations
 
 import heapq
+from collections.abc import Sequence
 from math import isqrt
 
 from simulations.serving.gauges import NEVER
@@ -85,6 +86,22 @@ class DecodeBatch:
             profile.step_ns
             + (profile.token_ns * beyond if beyond > 0 else 0)
             + profile.kv_token_ns * (self.context + self.size)
+        )
+
+    def mixed_step_ns(self, prefills: Sequence[tuple[Slot, int]]) -> int:
+        """The next step, if these prefill so many tokens in it, which they count as computed."""
+        profile = self.profile
+        tokens = self.size
+        pairs = 0
+        for slot, count in prefills:
+            tokens += count
+            pairs += count * (slot.computed - count) + count * (count + 1) // 2
+        return (
+            profile.step_ns
+            + profile.token_ns * max(0, tokens - profile.flat_tokens)
+            + profile.kv_token_ns * (self.context + self.size)
+            + profile.attention_ps * pairs // 1000
+            + profile.prefill_request_ns * len(prefills)
         )
 
     def pause_ns(self) -> int:

@@ -39,6 +39,11 @@ class KvCache:
         self._idle: OrderedDict[Content, int] = OrderedDict()
         self._users: dict[int, int] = {}
 
+    def missing(self, computed: int, tokens: int) -> int:
+        """Blocks that so many tokens take behind so many that are computed."""
+        size = self.block_tokens
+        return -(-(computed + tokens) // size) - -(-computed // size)
+
     def take(self, blocks: int) -> None:
         """Take free blocks for new content: plain ones, then those idle for longest."""
         self.free -= blocks

@@ -218,30 +218,14 @@ class Replica:
         if self._partial is not None:
             slot = self._partial
             tokens = min(budget, slot.known - slot.computed)
-            if self._blocks_missing(slot, tokens) > self.cache.free:
+            if self.cache.missing(slot.computed, tokens) > self.cache.free:
                 self._preempt(slot)
                 preempted = True
             elif tokens:
                 budget -= self._prefill(slot, tokens)
         if not preempted:
             self._admit(budget, start)
-        self.step_end_ns = start + self._mixed_step_ns()
-
-    def _mixed_step_ns(self) -> int:
-        """The step of the present decodes and prefills."""
-        profile = self.profile
-        tokens = self.batch.size + sum(count for _, count in self._prefills)
-        pairs = sum(
-            count * (slot.computed - count) + count * (count + 1) // 2
-            for slot, count in self._prefills
-        )
-        return (
-            profile.step_ns
-            + profile.token_ns * max(0, tokens - profile.flat_tokens)
-            + profile.kv_token_ns * (self.batch.context + self.batch.size)
-            + profile.attention_ps * pairs // 1000
-            + profile.prefill_request_ns * len(self._prefills)
-        )
+        self.step_end_ns = start + self.batch.mixed_step_ns(self._prefills)
 
     def _end_step(self) -> None:
         """Take in the tokens of the step under way."""
@@ -295,14 +279,9 @@ class Replica:
                 self.cache.take(1)
         return True
 
-    def _blocks_missing(self, slot: Slot, tokens: int) -> int:
-        """Blocks that so many more tokens of a prefill take."""
-        size = self.profile.block_tokens
-        return -(-(slot.computed + tokens) // size) - -(-slot.computed // size)
-
     def _prefill(self, slot: Slot, tokens: int) -> int:
         """Schedule so many tokens of its prompt (and of what it had produced)."""
-        self.cache.take(self._blocks_missing(slot, tokens))
+        self.cache.take(self.cache.missing(slot.computed, tokens))
         if slot.prefix:
             done = slot.computed // self.prefix_tokens
             upto = (slot.computed + tokens) // self.prefix_tokens

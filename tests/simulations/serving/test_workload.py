@@ -1,0 +1,74 @@
+"""Requests as an engine can serve them: cut to its cache, with prefixes of its own block size."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from autoscaler.errors import SettingsError
+from simulations.serving.workload import Workload, workload
+from tests.simulations.serving.hand import columns, profile
+
+
+def prefixes(work: Workload) -> list[list[int]]:
+    return [
+        work.prefix[start:end].tolist()
+        for start, end in zip(work.prefix_start[:-1], work.prefix_start[1:], strict=True)
+    ]
+
+
+def test_tokens_are_cut_to_what_the_cache_can_hold_and_counted() -> None:
+    """4 usable blocks of 4: prompt + output - 1 tokens are computed at most."""
+    work = workload(columns((0, 20, 5), (0, 10, 7), (0, 10, 8), (0, 0, 0)), profile(kv_blocks=5))
+    assert work.prompt.tolist() == [16, 10, 10, 1]
+    assert work.output.tolist() == [1, 7, 7, 1]
+    assert work.cut_requests == 2
+
+
+def test_blocks_that_the_prompt_does_not_fill_are_ignored() -> None:
+    work = workload(
+        columns((0, 9, 1), (0, 8, 1), (0, 3, 1), blocks=((7, 8, 9), (7, 8), (5,))),
+        profile(prefix_caching=True),
+    )
+    assert prefixes(work) == [[0, 1], [0, 1], []]
+    assert work.prefixes == 2
+
+
+def test_finer_blocks_of_a_trace_are_joined_to_the_engines() -> None:
+    """Ids are chained, so the last one of each engine block stands for all of it."""
+    requests = columns((0, 13, 1), blocks=((1, 2, 3, 4, 5, 6),), block_tokens=2)
+    work = workload(requests, profile(prefix_caching=True))
+    assert work.prefix_tokens == 4
+    assert prefixes(work) == [[0, 1, 2]]
+
+
+def test_coarser_blocks_of_a_trace_stay_as_they_are() -> None:
+    requests = columns((0, 40, 1), blocks=((1, 2),), block_tokens=16)
+    work = workload(requests, profile(prefix_caching=True))
+    assert work.prefix_tokens == 16
+    assert prefixes(work) == [[0, 1]]
+
+
+def test_blocks_that_do_not_fit_each_other_are_refused() -> None:
+    requests = columns((0, 40, 1), blocks=((1, 2),), block_tokens=6)
+    with pytest.raises(SettingsError, match="blocks have 6 tokens, the profile's KV blocks 4"):
+        workload(requests, profile(prefix_caching=True))
+
+
+def test_an_id_that_a_request_has_twice_ends_its_prefix() -> None:
+    requests = columns((0, 20, 1), (0, 20, 1), blocks=((1, 2, 3, 2, 4), (1, 2, 3, 5, 4)))
+    work = workload(requests, profile(prefix_caching=True))
+    assert prefixes(work) == [[0, 1, 2], [0, 1, 2, 4, 3]]
+
+
+def test_no_prefixes_with_the_cache_off() -> None:
+    work = workload(columns((0, 20, 1), blocks=((1, 2, 3),)), profile())
+    assert work.prefix_tokens == 0
+    assert prefixes(work) == [[]]
+
+
+def test_no_requests() -> None:
+    work = workload(columns(), profile())
+    assert len(work) == 0
+    assert work.prefix_start.tolist() == [0]
+    assert work.arrival_ns.dtype == np.int64

@@ -36,7 +36,8 @@ def conclude(
     """
     s, wanted, trail = draft.situation, draft.wanted, draft.trail
     readable = all(pool.current_replicas is not None for pool in s.observation.pools)
-    placement = place(s, wanted) if readable else _hold_pools(s)
+    held = not readable or s.spec.pause is Pause.ALL
+    placement = _hold_pools(s) if held else place(s, wanted)
     memory.standing = placement.standing
     total = sum(placement.desired)
     if total != wanted.replicas:

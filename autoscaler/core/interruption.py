@@ -62,7 +62,7 @@ def drain(
         if not node.unschedulable:
             writes.cordon(model=s.spec.key, node=node.name, after=after)
             continue
-        for row in rows:
+        for row in sorted(rows, key=lambda row: replicas.name[row]):
             own_s = float(replicas.grace_s[row])
             own_s = DEFAULT_GRACE_S if math.isnan(own_s) else own_s
             namespace = s.spec.pools[int(replicas.pool[row])].target.namespace

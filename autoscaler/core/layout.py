@@ -24,6 +24,8 @@ class Layout:
     """Where replicas beyond the floor go: the first that can have them."""
     floor: int | None
     """The pool that keeps the warm floor, where that is not the preferred pool anyway."""
+    preferred_floor: int
+    """The warm floor, where the preferred pool is the one that keeps it; else 0."""
     fallback: int | None
     """The on-demand pool that carries the promises; None: the model has none."""
     interruptible: tuple[int, ...]
@@ -44,12 +46,17 @@ def lay_out(spec: ModelSpec) -> Layout:
     ]
     wanted = spec.warm_floor.capacity_type
     floor: int | None = None
-    if wanted is not None and spec.warm_floor.replicas > 0:
+    preferred_floor = 0
+    if wanted is not None:
         of_type = [index for index in preference if pools[index].capacity_type is wanted]
-        floor = of_type[0] if of_type and of_type[0] != preference[0] else None
+        if of_type and of_type[0] == preference[0]:
+            preferred_floor = spec.warm_floor.replicas
+        elif of_type and spec.warm_floor.replicas > 0:
+            floor = of_type[0]
     return Layout(
         preference=preference,
         floor=floor,
+        preferred_floor=preferred_floor,
         fallback=on_demand[0] if on_demand else None,
         interruptible=tuple(
             index

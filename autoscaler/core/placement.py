@@ -126,7 +126,7 @@ def place(s: Situation, wanted: Wanted) -> Placement:
     """Put what the guards let through on the pools; the fallback comes on top."""
     preferred = s.layout.preferred
     plan = wanted.plan
-    if s.quiet and s.may_shrink and plan is None:
+    if s.quiet and s.may_shrink and not s.pinned and plan is None:
         return _place_quietly(s, wanted)
     promised = s.promised if plan is None else plan.total
     fallback = 0 if plan is None else plan.in_force
@@ -135,11 +135,11 @@ def place(s: Situation, wanted: Wanted) -> Placement:
     if s.layout.floor is not None:
         desired[s.layout.floor] += min(wanted.level, s.pools[s.layout.floor].base)
     elsewhere = sum(desired) - desired[preferred]
-    if elsewhere <= wanted.asked:
-        desired[preferred] = wanted.asked - elsewhere
-    else:
-        desired[preferred] = 0
-        _trim(s, desired, surplus=elsewhere - wanted.asked)
+    room = max(0, wanted.asked - min(s.layout.preferred_floor, wanted.asked))
+    if elsewhere > room:
+        _trim(s, desired, surplus=elsewhere - room)
+        elsewhere = room
+    desired[preferred] = wanted.asked - elsewhere
     if fallback and s.layout.fallback is not None:
         desired[s.layout.fallback] += fallback
     planned = list(desired)
@@ -153,7 +153,7 @@ def place(s: Situation, wanted: Wanted) -> Placement:
     # Holding a pool must not break the bound.
     surplus = sum(desired) - max(sum(planned), s.spec.max_replicas + fallback)
     if surplus > 0:
-        _give_way(s, desired, planned=planned, surplus=surplus)
+        _give_way(s, desired, planned=planned, fallback=fallback, surplus=surplus)
     return Placement(
         desired=tuple(desired),
         standing=max(arrangement.outside, s.standing),
@@ -162,16 +162,13 @@ def place(s: Situation, wanted: Wanted) -> Placement:
 
 
 def _place_quietly(s: Situation, wanted: Wanted) -> Placement:
-    """Do the same where nothing is doomed, stuck or stood in for."""
+    """Do the same where nothing is doomed, stuck, stood in for or held."""
     desired = [0] * len(s.pools)
     desired[s.layout.preferred] = wanted.asked
     if s.layout.floor is not None:
         floor = min(wanted.level, wanted.asked, s.pools[s.layout.floor].base)
         desired[s.layout.preferred] -= floor
         desired[s.layout.floor] = floor
-    for index, pool in enumerate(s.pools):
-        if pool.pinned and desired[index] < pool.current:
-            desired[index] = pool.current
     return Placement(desired=tuple(desired), standing=s.standing, unplaced=0)
 
 
@@ -188,7 +185,7 @@ def _keep_level(s: Situation, *, level: int, floor: int) -> list[int]:
     left = outside - s.standing
     if left == 0 or (s.may_shrink and s.proposal is not None and s.proposal >= s.level):
         return kept
-    left = min(left - max(0, s.level - level), level - floor)
+    left = min(left - max(0, s.level - level), level - floor - s.layout.preferred_floor)
     for index in s.layout.preference:
         if index != preferred and left > 0:
             kept[index] = min(s.pools[index].beyond, left)
@@ -264,20 +261,42 @@ def _ask_elsewhere(s: Situation, *, extra: list[int], need: int, stuck_pool: int
 
 
 def _trim(s: Situation, desired: list[int], *, surplus: int) -> None:
-    """Take a surplus from the pools, the most expensive first, the floor last."""
+    """Take a surplus from the pools but the preferred one, most expensive first, the floor last."""
     order = [index for index in reversed(s.layout.preference) if index != s.layout.floor]
     if s.layout.floor is not None:
         order.append(s.layout.floor)
     for index in order:
-        cut = min(desired[index], surplus)
-        desired[index] -= cut
-        surplus -= cut
+        if index != s.layout.preferred:
+            cut = min(desired[index], surplus)
+            desired[index] -= cut
+            surplus -= cut
 
 
-def _give_way(s: Situation, desired: list[int], *, planned: list[int], surplus: int) -> None:
-    """Undo what is held beyond the plan until the bound is kept, the most expensive pool first."""
-    for index in reversed(s.layout.preference):
-        cut = min(desired[index] - planned[index], surplus)
-        if cut > 0:
+def _give_way(
+    s: Situation, desired: list[int], *, planned: list[int], fallback: int, surplus: int
+) -> None:
+    """Give way until the bound is kept.
+
+    In this order: pools that were to grow beyond their floor; those that hold doomed replicas; floors
+    that were to be filled; and last, where somebody lowered the bound itself, those that are not to be
+    cut. The fallback does not give way: it is what may exceed the bound.
+    """
+    order = tuple(reversed(s.layout.preference))
+    promised = [fallback if index == s.layout.fallback else 0 for index in range(len(s.pools))]
+    grown = [
+        pool.current + max(0, due - pool.fallback)
+        for pool, due in zip(s.pools, promised, strict=True)
+    ]
+    floors = [pool.base + due for pool, due in zip(s.pools, promised, strict=True)]
+    firm = [not s.may_shrink or pool.pinned for pool in s.pools]
+    limits = (
+        [max(grown[index], floors[index]) for index in range(len(grown))],
+        [desired[index] if firm[index] else planned[index] for index in range(len(grown))],
+        grown,
+        planned,
+    )
+    for limit in limits:
+        for index in order:
+            cut = max(0, min(desired[index] - limit[index], surplus))
             desired[index] -= cut
             surplus -= cut

@@ -34,8 +34,8 @@ def plan_promises(s: Situation, wanted: Wanted) -> PromisePlan:
         return PromisePlan()
     observed = s.observation.pools[pool]
     if not observed.promises_readable:
-        # Somebody broke the annotation. It is left alone, and the pool is not cut (see `place`).
-        return PromisePlan()
+        # Somebody broke the annotation. It is left alone, and so is the fallback that we know of.
+        return PromisePlan(in_force=s.pools[pool].fallback)
     if s.spec.pause is Pause.ALL:
         return PromisePlan(promises=observed.promises, in_force=s.pools[pool].fallback)
     if s.doom is None and not observed.promises:
@@ -52,9 +52,15 @@ def plan_promises(s: Situation, wanted: Wanted) -> PromisePlan:
     in_force = _in_force(s, wanted, promised=total)
     if not s.may_shrink or s.pools[pool].pinned:
         in_force = min(total, max(in_force, s.pools[pool].fallback))
-        return PromisePlan(promises=promises, in_force=in_force, raised=raised)
-    kept = _release(s, promises, surplus=total - in_force)
-    return PromisePlan(promises=kept, in_force=in_force, raised=raised, released=total - in_force)
+    else:
+        promises = _release(s, promises, surplus=total - in_force)
+        total = in_force
+    return PromisePlan(
+        promises=promises,
+        in_force=in_force,
+        raised=tuple([promise for promise in raised if promise in promises]),
+        released=max(0, s.promised - total),
+    )
 
 
 def _in_force(s: Situation, wanted: Wanted, *, promised: int) -> int:

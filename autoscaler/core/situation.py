@@ -174,6 +174,9 @@ def assess_pools(
             # A promise that is written and not yet acted on adds nothing to the pool.
             known = placed.get(pool.name, base)
             fallback = min(promised, max(0, current - known))
+        elif index == layout.fallback and not pool.promises_readable:
+            # What is promised is unknown; what is there beyond what we placed is left alone.
+            fallback = max(0, current - placed.get(pool.name, current))
         states.append(
             PoolState(
                 current=current,

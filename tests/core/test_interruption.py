@@ -423,16 +423,20 @@ def test_a_blind_tick_raises_and_releases_nothing():
 
 def test_promises_that_cannot_be_read_are_left_alone():
     story = Scenario(fleet())
+    raised = {"on-demand": PoolNow(promises=(promised("s1", 2, since=50.0),))}
+    rows = [group(ready=3), group("spot", ready=3, ready_age_s=10.0)]
+    story.look(95.0, *rows, wants=4, pools=raised)
     broken = {"on-demand": PoolNow(promises_readable=False)}
-    story.look(
-        100.0, group(ready=3), group("spot", ready=3), wants=4, pools=broken,
-    )  # fmt: skip
-    expect(
-        story,
-        pools={"on-demand": 3},
-        conditions={"FallbackActive": "Unknown/PromisesUnreadable"},
-    )
-    assert not [words for words in story.commands if words.startswith("Annotate")]
+    for at in (100.0, 500.0):
+        # Also once spot is back for long: what was promised is not known any more.
+        rows = [group(ready=3), group("spot", ready=3, ready_age_s=at - 85.0)]
+        story.look(at, *rows, wants=4, pools=broken)
+        expect(
+            story,
+            pools={"on-demand": 3, "spot": 3},
+            conditions={"FallbackActive": "Unknown/PromisesUnreadable"},
+            commands=[],
+        )
 
 
 def test_the_forecast_switched_off_changes_nothing_here():

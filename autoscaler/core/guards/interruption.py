@@ -13,7 +13,7 @@ from autoscaler.core.situation import Situation, Verdict, Wanted
 
 def adjust(s: Situation, wanted: Wanted) -> Verdict | None:
     """Add the promised replicas that are in force."""
-    if s.doom is None and s.promised == 0:
+    if s.doom is None and s.promised == 0 and not any(pool.fallback for pool in s.pools):
         return None
     plan = plan_promises(s, wanted)
     asked = wanted.asked

@@ -1,0 +1,276 @@
+"""What holds of every decision, over odd stories.
+
+Goal: no sequence of things seen, however odd, breaks a bound, shrinks on what cannot be seen, or raises.
+Method: some hundred stories of `tests/fakes/odd_stories.py`; a failure names the number of its story.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from autoscaler.core.codec import event_from_builtins, event_to_builtins, outcome_to_builtins
+from autoscaler.core.commands import Annotate
+from autoscaler.core.decision import Decision, Outcome
+from autoscaler.core.engine import Engine, EngineSettings, build_engine
+from autoscaler.core.events import CommandFinished, Observed, SpecChanged
+from autoscaler.core.parts import Parts
+from autoscaler.core.spec import FleetSpec, ModelSpec, Pause
+from autoscaler.core.state import ReplicaColumns
+from tests.builders import lost, observed, seen
+from tests.expect import Mouthpiece, check_trail
+from tests.fakes.odd_stories import Dice, OddStory
+
+STORIES = 200
+EACH = [
+    pytest.param(range(first, first + 50), id=f"from {first}") for first in range(0, STORIES, 50)
+]
+
+pytestmark = pytest.mark.slow
+
+
+def engine_of(*, settled: bool) -> tuple[Engine, Mouthpiece]:
+    parts = Parts()
+    mouth = Mouthpiece(parts.policies["economic"])
+    parts = replace(parts, policies={"economic": mouth, "reactive": mouth})
+    return build_engine(EngineSettings(start_without_windows=settled), parts=parts), mouth
+
+
+def play(
+    told: OddStory, *, settled: bool = True, gpu_budget: int | None = None
+) -> Iterator[tuple[Observed, Outcome]]:
+    """Play a story; commands end in turn as it says."""
+    engine, mouth = engine_of(settled=settled)
+    fleet = FleetSpec(models=(told.spec,), gpu_budget=gpu_budget)
+    engine.handle(SpecChanged(id=0, at=0.0, fleet=fleet))
+    for event, wants in told.looks:
+        mouth.wants = wants
+        outcome = engine.handle(event)
+        yield event, outcome
+        for number, command in enumerate(outcome.commands):
+            end = told.ends[number % len(told.ends)]
+            if end:
+                engine.handle(
+                    CommandFinished(
+                        id=event.id + number + 1,
+                        at=event.at,
+                        command=command.id,
+                        accepted=end == "Accepted",
+                        reason=end,
+                    )
+                )
+
+
+def fallback_of(decision: Decision) -> int:
+    return sum(pool.fallback_replicas for pool in decision.pools)
+
+
+@pytest.mark.parametrize("seeds", EACH)
+@pytest.mark.parametrize("settled", [True, False], ids=["settled", "just started"])
+def test_every_decision_is_sound(seeds, settled):
+    for seed in seeds:
+        told = Dice(seed).story()
+        for event, outcome in play(told, settled=settled):
+            check_decision(told.spec, event, outcome, seed=seed, settled=settled)
+
+
+@pytest.mark.parametrize("seeds", EACH)
+def test_a_budget_takes_nothing_that_is_protected(seeds):
+    for seed in seeds:
+        told = Dice(seed).story()
+        for event, outcome in play(told, gpu_budget=told.gpu_budget):
+            check_decision(told.spec, event, outcome, seed=seed)
+
+
+def check_decision(
+    spec: ModelSpec, event: Observed, outcome: Outcome, *, seed: int, settled: bool = True
+) -> None:
+    (decision,) = outcome.decisions
+    story = f"story {seed}, event {event.id}"
+    assert decision.conditions[0].reason != "InvariantBroken", (story, decision.conditions[0])
+    check_trail(decision)
+    if decision.desired_replicas is None:
+        assert any(pool.current_replicas is None for pool in event.models[0].pools), story
+        return
+    try:
+        check_bounds(spec, decision)
+        check_blindness(spec, event, decision)
+        check_floor(spec, event, decision, settled=settled)
+        check_commands(spec, event, outcome)
+    except AssertionError as failed:
+        failed.add_note(story)
+        raise
+
+
+def check_bounds(spec: ModelSpec, decision: Decision) -> None:
+    desired, current = decision.desired_replicas, decision.current_replicas
+    assert desired is not None
+    assert current is not None
+    if spec.pause is Pause.ALL:
+        assert desired == current
+        return
+    fallback = fallback_of(decision)
+    if spec.pause is Pause.NO:
+        assert desired <= spec.max_replicas + fallback
+    assert desired >= spec.min_replicas
+
+
+def is_blind(spec: ModelSpec, event: Observed) -> bool:
+    """The rule, written a second time: an old cluster state, or a serving replica that does not answer."""
+    replicas = event.models[0].replicas
+    marked = {mark.node for mark in event.interruptions}
+    serving = [
+        row
+        for row in range(len(replicas))
+        if replicas.ready[row]
+        and not replicas.deleting[row]
+        and (
+            (at := replicas.node[row]) < 0
+            or (
+                event.nodes.name[at] not in marked
+                and event.nodes.ready[at]
+                and event.nodes.exists[at]
+            )
+        )
+    ]
+    ages = [event.at - replicas.sampled_at[row] for row in serving]
+    return not (
+        event.at - event.cluster_at <= 30.0 and all(age <= spec.sample_age_s_max for age in ages)
+    )
+
+
+def check_blindness(spec: ModelSpec, event: Observed, decision: Decision) -> None:
+    """Stale data never shrinks; only the user's own maximum does."""
+    if not is_blind(spec, event):
+        return
+    assert decision.desired_replicas >= min(decision.current_replicas, spec.max_replicas)
+    if decision.current_replicas <= spec.max_replicas:
+        for pool in decision.pools:
+            assert pool.desired_replicas >= pool.current_replicas
+
+
+def check_floor(spec: ModelSpec, event: Observed, decision: Decision, *, settled: bool) -> None:
+    """Its pools are never cut below it, and are asked for it wherever others may give way."""
+    if spec.pause is not Pause.NO:
+        return
+    of_type = [
+        pool
+        for pool, about in zip(decision.pools, spec.pools, strict=True)
+        if spec.warm_floor.capacity_type in {None, about.capacity_type}
+    ]
+    desired = sum(pool.desired_replicas for pool in of_type)
+    current = sum(pool.current_replicas for pool in of_type)
+    held = is_blind(spec, event) or any(
+        pool.rolling_out or not pool.promises_readable for pool in event.models[0].pools
+    )
+    if not of_type:
+        return
+    assert desired >= min(spec.warm_floor.replicas, current)
+    if settled and not held:
+        assert desired >= spec.warm_floor.replicas
+
+
+def check_commands(spec: ModelSpec, event: Observed, outcome: Outcome) -> None:
+    identities = [command.id for command in outcome.commands]
+    assert len(set(identities)) == len(identities)
+    if spec.pause is Pause.ALL:
+        assert not [c for c in outcome.commands if not c.target.startswith("Node/")]
+    for number, command in enumerate(outcome.commands):
+        assert command.expires_at > event.at
+        if command.after in identities:
+            assert identities.index(command.after) < number
+    owed = sum(promise.replicas for pool in event.models[0].pools for promise in pool.promises)
+    doomed = sum(pool.doomed_replicas for pool in outcome.decisions[0].pools)
+    for command in outcome.commands:
+        if isinstance(command, Annotate):
+            written = json.loads(command.value or "[]")
+            assert sum(entry["replicas"] for entry in written) <= owed + doomed
+            assert len({entry["node"] for entry in written}) == len(written)
+
+
+def tell(outcomes: list[Outcome]) -> str:
+    return json.dumps([outcome_to_builtins(outcome) for outcome in outcomes])
+
+
+@pytest.mark.parametrize("seeds", EACH)
+def test_the_same_events_give_the_same_bytes_also_through_the_recording(seeds):
+    for seed in seeds:
+        told = Dice(seed).story()
+        recorded = []
+        for event, wants in told.looks:
+            text = json.dumps(event_to_builtins(event))
+            again = event_from_builtins(json.loads(text))
+            assert isinstance(again, Observed)
+            assert json.dumps(event_to_builtins(again)) == text
+            recorded.append((again, wants))
+        first, second = play_all(told), play_all(replace(told, looks=recorded))
+        assert first == second, f"story {seed}"
+
+
+@pytest.mark.parametrize("seeds", EACH)
+def test_a_checkpoint_goes_on_with_the_same_bytes(seeds):
+    for seed in seeds:
+        told = Dice(seed).story()
+        cut = len(told.looks) // 2
+        engine, mouth = engine_of(settled=False)
+        engine.handle(SpecChanged(id=0, at=0.0, fleet=FleetSpec(models=(told.spec,))))
+        go_on(engine, mouth, told.looks[:cut])
+        text = json.dumps(engine.checkpoint())
+        other = Engine.restore(engine.settings, json.loads(text), parts=engine._parts)
+        assert json.dumps(other.checkpoint()) == text
+        one = go_on(engine, mouth, told.looks[cut:])
+        assert one == go_on(other, mouth, told.looks[cut:]), f"story {seed}"
+
+
+@pytest.mark.parametrize("seeds", EACH)
+def test_the_order_of_replicas_is_irrelevant(seeds):
+    for seed in seeds:
+        told = Dice(seed).story()
+        dice = Dice(seed)
+        looks = []
+        for event, wants in told.looks:
+            (about,) = event.models
+            replicas = reordered(about.replicas, dice.shuffled(len(about.replicas)))
+            looks.append((replace(event, models=(replace(about, replicas=replicas),)), wants))
+        assert play_all(replace(told, looks=looks)) == play_all(told), f"story {seed}"
+
+
+@pytest.mark.parametrize("seeds", EACH)
+def test_nothing_at_all_to_see_holds_the_bounds(seeds):
+    """Zero replicas, no history, time standing still."""
+    for seed in seeds:
+        spec = Dice(seed).story().spec
+        engine, _ = engine_of(settled=True)
+        engine.handle(SpecChanged(id=0, at=0.0, fleet=FleetSpec(models=(spec,))))
+        event = observed(seen(spec), at=0.0, interruptions=[lost("s1")])
+        for _ in range(3):
+            check_decision(spec, event, engine.handle(event), seed=seed)
+
+
+def play_all(told: OddStory) -> str:
+    outcomes = [outcome for _, outcome in play(told, settled=False)]
+    return json.dumps([outcome_to_builtins(outcome) for outcome in outcomes])
+
+
+def go_on(
+    engine: Engine, mouth: Mouthpiece, looks: Sequence[tuple[Observed, int | None]]
+) -> list[str]:
+    told = []
+    for event, wants in looks:
+        mouth.wants = wants
+        told.append(json.dumps(outcome_to_builtins(engine.handle(event))))
+    return told
+
+
+def reordered(replicas: ReplicaColumns, order: Sequence[int]) -> ReplicaColumns:
+    columns = {}
+    for name in ReplicaColumns.__dataclass_fields__:
+        column = getattr(replicas, name)
+        columns[name] = (
+            tuple(column[row] for row in order) if name == "name" else column[np.array(order, int)]
+        )
+    return ReplicaColumns(**columns)

@@ -28,7 +28,7 @@ from tests.builders import (
     specified,
     spot,
 )
-from tests.expect import Scenario, condition, expect, in_words
+from tests.expect import Scenario, condition, current_parts, expect, in_words
 
 
 def wanting(**wants: int) -> Parts:
@@ -40,7 +40,7 @@ def wanting(**wants: int) -> Parts:
             replicas=numbers[given.floor], policy="scripted", reason="Scripted", message=""
         )
 
-    return Parts(policies={"economic": propose, "reactive": propose})
+    return replace(current_parts(), policies={"economic": propose, "reactive": propose})
 
 
 def fleet_of(budget: int | None, *models, parts: Parts, settled: bool = True) -> Engine:

@@ -342,18 +342,18 @@ def test_bounds_bind_also_when_blind():
 
 
 @pytest.mark.parametrize(
-    ("pause", "wants", "desired"),
+    ("pause", "wants", "desired", "reason"),
     [
-        (Pause.ALL, 5, 3),
-        (Pause.ALL, 1, 3),
-        (Pause.SCALE_DOWN, 5, 5),
-        (Pause.SCALE_DOWN, 1, 3),
+        (Pause.ALL, 5, 3, "Paused"),
+        (Pause.ALL, 1, 3, "Paused"),
+        (Pause.SCALE_DOWN, 5, 5, "Scripted"),
+        (Pause.SCALE_DOWN, 1, 3, "ScaleDownPaused"),
     ],
 )
-def test_pause(pause, wants, desired):
+def test_pause(pause, wants, desired, reason):
     story = Scenario(model(pause=pause))
     story.look(0.0, group(ready=3), wants=wants)
-    expect(story, desired=desired)
+    expect(story, desired=desired, reason=reason)
     assert bool(story.commands) == (desired != 3)
 
 

@@ -129,7 +129,7 @@ class Daemon:
             else [],
             on_notice=self.inbox.put_notice,
         )
-        self.collector = Collector(now=clock.now)
+        self.collector = Collector(now=clock.now, dcgm_port=dcgm.port)
         self.world = World(
             cluster=self.cluster,
             collector=self.collector,

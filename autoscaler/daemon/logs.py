@@ -113,8 +113,8 @@ class DecisionLog:
         self._reasons: dict[str, tuple[str, int | None]] = {}
         self._conditions: dict[tuple[str, str], tuple[str, str]] = {}
 
-    def say(self, decision: Decision, *, duration_s: float) -> None:
-        """Log one decision."""
+    def say(self, decision: Decision, *, cluster_age_s: float, duration_s: float) -> None:
+        """Log one decision, with the ages of what it rests on and how long all models took."""
         measures = decision.measures
         now = (decision.reason, decision.desired_replicas)
         changed = (
@@ -137,6 +137,7 @@ class DecisionLog:
             forecast_replicas=_rounded(measures.forecast_replicas),
             cold_start_s=_rounded(measures.cold_start_s),
             observation_age_s=_rounded(measures.observation_age_s),
+            cluster_age_s=_rounded(cluster_age_s),
             duration_s=round(duration_s, 6),
         )
         for condition in decision.conditions:

@@ -45,6 +45,9 @@ class World(Protocol):
     def observe(self, *, number: int, at: float) -> Observed:
         """Cut the level of now, as the event of this id; must not wait."""
 
+    def refresh(self) -> None:
+        """After an observation: follow what it has shown; must not wait."""
+
 
 class Listener(Protocol):
     """Told of everything that was handled: for metrics, logs and pages."""
@@ -132,10 +135,14 @@ class Loop:
             began = self._monotonic()
             event = self._observe()
             observe_s = self._monotonic() - began
-            # Between cutting and deciding, too: at thousands of replicas each takes its milliseconds.
+            # Others have their turn between the steps: each takes its milliseconds for thousands of
+            # replicas, and together they would be a stall.
             await asyncio.sleep(0)
         self._handle(event, observe_s=observe_s)
         await asyncio.sleep(0)
+        if isinstance(event, Observed):
+            self._world.refresh()
+            await asyncio.sleep(0)
 
     def _observe(self) -> Observed:
         gained_s = self._clock.re_anchor()

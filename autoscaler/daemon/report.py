@@ -173,7 +173,11 @@ class Report(Levels):
         self._metrics.measure("tick_duration_seconds", observe_s + decide_s)
         for decision in outcome.decisions:
             self._decisions[decision.model] = decision
-            self._log.say(decision, duration_s=decide_s)
+            self._log.say(
+                decision,
+                cluster_age_s=max(0.0, event.at - event.cluster_at),
+                duration_s=decide_s,
+            )
             self._count_decision(decision)
             _say_fallback(decision)
         for command in outcome.commands:

@@ -62,7 +62,7 @@ class World:
         if self._synced_at is None and self.cluster.cluster_at > 0:
             self._synced_at = now
             # Only now are there targets, so that the first round of each source has some.
-            self.collector.set_targets(self.cluster.scrape_targets(self._fleet))
+            self.refresh()
             self._read_sources()
             _log.info("cluster.synced")
         return self._synced_at is not None and now - self._synced_at >= FIRST_READ_S
@@ -72,10 +72,8 @@ class World:
 
     def observe(self, *, number: int, at: float) -> Observed:
         """Cut the level of now."""
-        cluster, collector = self.cluster, self.collector
-        collector.set_targets(cluster.scrape_targets(self._fleet))
-        collector.set_exporters(cluster.exporter_targets())
-        seen = cluster.observe(
+        collector = self.collector
+        seen = self.cluster.observe(
             at=at,
             fleet=self._fleet,
             samples=collector.samples(),
@@ -90,6 +88,11 @@ class World:
             models=seen.models,
             cluster_at=seen.cluster_at,
         )
+
+    def refresh(self) -> None:
+        """Tell the sources which pods there are. Apart from `observe`: each takes its milliseconds."""
+        self.collector.set_targets(self.cluster.scrape_targets(self._fleet))
+        self.collector.set_exporters(self.cluster.exporter_targets())
 
     def age_s(self) -> float | None:
         """Seconds since the cluster was last known to be in step; None: it never was."""

@@ -42,7 +42,11 @@ class FakeWorld:
 
     def __init__(self) -> None:
         self.synced = True
+        self.refreshed = 0
         self.interruptions: tuple[Interruption, ...] = ()
+
+    def refresh(self) -> None:
+        self.refreshed += 1
 
     def observe(self, *, number: int, at: float) -> Observed:
         seen_now = seen(SPEC, group("on-demand", ready=1))

@@ -4,17 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
+import signal
+import sys
 import time
+from pathlib import Path
 
+import aiohttp
 import pytest
 
-from autoscaler.core.commands import CORDON_ANNOTATION, FALLBACK_ANNOTATION
+from autoscaler import cli
+from autoscaler.core.commands import (
+    CORDON_ANNOTATION,
+    FALLBACK_ANNOTATION,
+    INTERRUPTION_ANNOTATION,
+)
 from autoscaler.daemon.reproduce import replay
 from autoscaler.interruptions.rehearse import cancel, rehearse
 from autoscaler.kube.client import connect
 from simulations.local_cluster.faults import Fault, FaultKind
 from tests.daemon.live import Live, live, until
 
+ROOT = Path(__file__).parents[2]
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 
@@ -212,13 +223,114 @@ async def test_a_pod_that_answers_html_is_a_condition_and_no_reason_to_scale_dow
         await until(lambda: not daemon.report.models()["sources"][0]["failing"])
 
 
-async def test_the_loop_stays_idle_when_there_is_nothing_to_do(scene):
-    """CPU of a quiet daemon, with 0.2 s ticks: well under a tenth of a core. Printed, not asserted."""
-    async with scene.daemon() as daemon:
-        await until(lambda: ready(daemon))
-        began = time.process_time()
-        seen = decision(daemon)["event"]
-        await until(lambda: decision(daemon)["event"] >= seen + 25)
-        spent = time.process_time() - began
-        print(f"{spent / 25 * 1000:.2f} ms of CPU a tick, all included")
-        await asyncio.sleep(0)
+# -- as a process, through the command line
+
+
+class Process:
+    """`autoscaler run`, and what it logs."""
+
+    def __init__(self, scene: Live, *options: str) -> None:
+        self.log = scene.folder / "daemon.log"
+        self._arguments = (
+            "run",
+            f"--config={scene.config}",
+            f"--record={scene.recording}",
+            f"--kubeconfig={scene.cluster.kubeconfig}",
+            "--listen=127.0.0.1:0",
+            "--tick-seconds=0.2",
+            "--dcgm-selector=",
+            *options,
+        )
+        self.process: asyncio.subprocess.Process | None = None
+
+    async def __aenter__(self):
+        with self.log.open("wb") as log:
+            self.process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "autoscaler.cli",
+                *self._arguments,
+                stdout=log,
+                stderr=log,
+                cwd=ROOT,
+            )
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self.process.returncode is None:
+            self.process.kill()
+            await self.process.wait()
+
+    def said(self, event: str) -> list[dict]:
+        lines = [json.loads(line) for line in self.log.read_text().splitlines()]
+        return [line for line in lines if line["event"] == event]
+
+    async def get(self, path: str) -> tuple[int, str]:
+        address = self.said("daemon.started")[0]["address"]
+        async with aiohttp.ClientSession() as session, session.get(address + path) as answer:
+            return answer.status, await answer.text()
+
+    async def ready(self) -> None:
+        await until(lambda: bool(self.said("daemon.started")))
+        async with asyncio.timeout(60):
+            while (await self.get("/readyz"))[0] != 200:
+                await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_ends_it_in_order(scene, number):
+    async with Process(scene) as daemon:
+        await daemon.ready()
+        assert (await daemon.get("/healthz"))[0] == 200
+        assert "inference_autoscaler_desired_replicas{" in (await daemon.get("/metrics"))[1]
+        shown = json.loads((await daemon.get("/debug/models"))[1])
+        assert [model["model"] for model in shown["models"]] == ["serving/llama"]
+        daemon.process.send_signal(number)
+        assert await daemon.process.wait() == 0
+        assert daemon.said("daemon.stopped")
+    (report,) = replay(scene.recording)
+    assert (report.ending, report.difference) == ("Stopped", None)
+
+
+async def test_a_daemon_that_is_killed_leaves_a_recording_that_replays(scene):
+    async with Process(scene) as daemon:
+        await daemon.ready()
+        scene.pods.running, scene.pods.waiting = 60, 20
+        await until(lambda: scene.replicas("llama-spot") == 3)
+        recorded = 0
+        async with asyncio.timeout(60):
+            while recorded < 20:
+                page = (await daemon.get("/metrics"))[1]
+                found = re.search(r"recording_events_total ([\d.]+)", page)
+                recorded = int(float(found[1]))
+                await asyncio.sleep(0.05)
+        daemon.process.kill()
+        await daemon.process.wait()
+    (report,) = replay(scene.recording)
+    assert (report.ending, report.difference) == ("Cut", None)
+    assert report.events >= recorded
+    assert report.commands >= 1
+
+
+async def test_a_rehearsal_through_the_command_line(scene, capsys):
+    options = ("--kubeconfig", str(scene.cluster.kubeconfig))
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        code = cli._exit_code(["rehearse", *arguments, *options])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    code, out, _ = await asyncio.to_thread(call, "spot-1", "--in", "90")
+    assert code == 0
+    assert out.startswith("node spot-1: announced to be taken away at 2")
+    written = scene.node("spot-1")["metadata"]["annotations"]
+    assert written[INTERRUPTION_ANNOTATION] == out.split()[-1]
+
+    code, out, _ = await asyncio.to_thread(call, "spot-1", "--cancel")
+    assert (code, out) == (0, "node spot-1: the announcement is taken back\n")
+    assert not scene.node("spot-1")["metadata"].get("annotations")
+
+    code, _, err = await asyncio.to_thread(call, "spot-9")
+    assert code == 1
+    assert "there is no node spot-9" in err
+    assert (await asyncio.to_thread(call, "spot-1", "--in", "-5"))[0] == 2

@@ -21,6 +21,7 @@ def test_ticks_come_on_a_grid_of_five_seconds():
         stage = Stage()
         await stage.run(22)
         assert stage.cuts == [0.0, 5.0, 10.0, 15.0, 20.0]
+        assert stage.world.refreshed == 5
 
     run_virtual(main())
 

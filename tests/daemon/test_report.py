@@ -333,7 +333,7 @@ def test_a_tick_is_one_canonical_line_that_is_info_when_something_changed(stage)
     assert first["desired_replicas"] == 2
     assert {
         "direction", "reason", "message", "current_replicas", "ready_replicas", "policy",
-        "demand_replicas", "observation_age_s", "duration_s", "tick",
+        "demand_replicas", "observation_age_s", "cluster_age_s", "duration_s", "tick",
     } <= set(first)  # fmt: skip
     stage.at += 5
     (second,) = lines(stage, *READY, event="tick.finished")

@@ -131,6 +131,8 @@ class _Side(asyncio.Protocol):
     def __init__(self) -> None:
         self.transport: asyncio.Transport | None = None
         self.peer: _Side | None = None
+        self.has_ended = False
+        """It sends nothing more; when neither side does, the connection is over."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
@@ -140,7 +142,11 @@ class _Side(asyncio.Protocol):
             self.peer.transport.write(data)
 
     def eof_received(self) -> bool:
+        self.has_ended = True
         if self.peer is not None and self.peer.transport is not None:
+            if self.peer.has_ended:
+                self.peer.transport.close()
+                return False  # closes this side too
             self.peer.transport.write_eof()
         return True  # the other direction stays open
 
@@ -172,7 +178,6 @@ class _Client(_Side):
         self._early: list[bytes] = []
         """What came before the pod's end was there: `pause_reading` in `connection_made` is not
         heeded by every Python (3.11.2 reads on)."""
-        self._ended_early = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -199,10 +204,6 @@ class _Client(_Side):
         else:
             super().data_received(data)
 
-    def eof_received(self) -> bool:
-        self._ended_early = self.peer is None
-        return super().eof_received()
-
     def cut(self) -> None:
         """End it now."""
         if self.transport is not None:
@@ -225,8 +226,8 @@ class _Client(_Side):
             return
         for data in self._early:
             super().data_received(data)
-        if self._ended_early:
-            super().eof_received()
+        if self.has_ended and upstream.transport is not None:
+            upstream.transport.write_eof()
         self.transport.resume_reading()
 
     def _refuse(self) -> None:

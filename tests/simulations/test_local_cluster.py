@@ -407,6 +407,35 @@ async def test_a_service_spreads_over_the_ready_pods(cluster: LocalCluster):
     await cluster.until(lambda: len(service.routes.endpoints) == 2)
     answered = await asyncio.gather(*(get(f"{service.url}/slow") for _ in range(4)))
     assert sorted(answered.count(address) for address in set(answered)) == [2, 2]
+    async with asyncio.timeout(30):
+        while service.clients:
+            await asyncio.sleep(0)
+    assert [endpoint.connections for endpoint in service.routes.endpoints.values()] == [0, 0]
+
+
+@pytest.mark.parametrize("who", ["client", "pod", "client first, then pod"])
+async def test_a_connection_is_over_when_both_sides_have_ended(cluster: LocalCluster, who: str):
+    """Whoever closes, and however: the route's count returns to zero."""
+    service = await cluster.expose("serving", {"app": "llama"}, port=8000)
+    cluster.apply(deployment())
+    await cluster.until(lambda: len(service.routes.endpoints) == 1)
+    (endpoint,) = service.routes.endpoints.values()
+    reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
+    while not endpoint.connections:
+        await asyncio.sleep(0)
+    if who == "pod":
+        writer.write(b"GET / HTTP/1.0\r\n\r\n")
+        assert (await reader.read()).startswith(b"HTTP/1.0 200")
+    elif who == "client":
+        writer.close()
+    else:
+        writer.write(b"GET / HTTP/1.0\r\n\r\n")
+        writer.write_eof()
+        assert (await reader.read()).startswith(b"HTTP/1.0 200")
+    writer.close()
+    async with asyncio.timeout(30):
+        while endpoint.connections or service.clients:
+            await asyncio.sleep(0)
 
 
 async def test_open_connections_outlive_the_route(cluster: LocalCluster):

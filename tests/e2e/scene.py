@@ -33,6 +33,8 @@ class Scene:
     """Names of pools, which are their capacity types; the Deployments are `llama-<pool>`."""
     replicas: dict[str, int] = field(default_factory=dict)
     """What the Deployments begin with; 0 where not said."""
+    gpus: dict[str, int] = field(default_factory=dict)
+    """GPUs of one replica, by pool; 1 where not said. Nodes have four."""
     grace_s: int = 50
     spec: dict[str, Any] = field(default_factory=dict)
     """Merged over the resource's spec."""
@@ -56,7 +58,7 @@ class Scene:
                 "--shutdown-timeout=10",
             ],
             "ports": [{"name": "http", "containerPort": 8000}],
-            "resources": {"limits": {"nvidia.com/gpu": 1}},
+            "resources": {"limits": {"nvidia.com/gpu": self.gpus.get(pool, 1)}},
             "readinessProbe": {
                 "httpGet": {"path": "/health", "port": 8000},
                 "periodSeconds": 1,

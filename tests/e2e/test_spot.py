@@ -40,6 +40,8 @@ def _scene(name: str, image: str, logs) -> Scene:
         logs=logs,
         cold_start_s=10,
         replicas={"on-demand": 1, "spot": 2},
+        # a spot replica fills its node: while one is away, nothing comes back on the other
+        gpus={"spot": 4},
         spec={
             "minReplicas": 3,
             "warmFloor": {"replicas": 1, "capacityType": "OnDemand"},

@@ -46,8 +46,11 @@ def conclude(
     if acts:
         raised = _write(s, wanted, placement, memory=memory, writes=writes) if readable else None
         drain(s, memory=memory, writes=writes, raised=raised)
-    elif memory.refusals:
-        memory.refusals.clear()
+    if memory.refusals:
+        # What is still wanted is on its way again; the rest is history.
+        due = {pending.target for pending in writes.memory.pending.values()}
+        for target in [target for target in memory.refusals if target not in due]:
+            del memory.refusals[target]
     current = sum([pool.current for pool in s.pools])
     conditions = (
         describe(
@@ -183,6 +186,7 @@ def _write(
                 observed=observed.promises,
                 promises=wanted.plan.promises,
             )
+    _drop_stray_promises(s, writes=writes)
     for index, pool in enumerate(s.spec.pools):
         desired, current = placement.desired[index], s.pools[index].current
         placed = desired
@@ -200,6 +204,21 @@ def _write(
         if index == fallback:
             raised = sent or annotated
     return raised
+
+
+def _drop_stray_promises(s: Situation, *, writes: Writes) -> None:
+    """Take promises from pools that no longer carry the fallback (prices or pools have changed).
+
+    Their replicas stay as long as they stand in for something: placement sees them beyond the base.
+    """
+    for index, observed in enumerate(s.observation.pools):
+        if observed.promises and index != s.layout.fallback and s.may_shrink:
+            writes.annotate(
+                model=s.spec.key,
+                target=s.spec.pools[index].target,
+                observed=observed.promises,
+                promises=(),
+            )
 
 
 def _pool_decisions(s: Situation, wanted: Wanted, placement: Placement) -> tuple[PoolDecision, ...]:

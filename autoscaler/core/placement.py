@@ -288,6 +288,7 @@ def _give_way(
         for pool, due in zip(s.pools, promised, strict=True)
     ]
     floors = [pool.base + due for pool, due in zip(s.pools, promised, strict=True)]
+    floors[s.layout.preferred] += s.layout.preferred_floor
     firm = [not s.may_shrink or pool.pinned for pool in s.pools]
     limits = (
         [max(grown[index], floors[index]) for index in range(len(grown))],

@@ -82,11 +82,11 @@ def test_a_cheaper_pool_takes_over_without_a_dip():
 def test_a_scale_down_takes_the_dearer_replicas_first():
     story = Scenario(model(pools=[O, S], warm=1, warm_on=ON_DEMAND))
     # Two more on on-demand than placement put there: somebody scaled it by hand.
-    story.look(5.0, group(ready=3), group("spot", ready=3), wants=5)
+    story.look(0.0, group(ready=3), group("spot", ready=3), wants=5)
     expect(story, pools={"on-demand": 2, "spot": 3})
-    story.look(10.0, group(ready=2), group("spot", ready=3), wants=4)
+    story.look(300.0, group(ready=2), group("spot", ready=3), wants=4)
     expect(story, pools={"on-demand": 1, "spot": 3})
-    story.look(15.0, group(ready=1), group("spot", ready=3), wants=3)
+    story.look(600.0, group(ready=1), group("spot", ready=3), wants=3)
     expect(story, pools={"on-demand": 1, "spot": 2})
 
 

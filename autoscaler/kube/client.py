@@ -117,7 +117,7 @@ class Client:
         except (aiohttp.ClientError, OSError) as error:
             raise self._silent(what, _told(error)) from error
         answer = _json(raw)
-        if not response.ok or answer is None:
+        if not response.ok or answer is None or not _answers(verb, answer):
             raise self._refused(what, verb, resource, subresource, response, raw)
         return answer
 
@@ -292,16 +292,27 @@ def _json(raw: bytes) -> Json | None:
     return answer if isinstance(answer, dict) else None
 
 
+def _answers(verb: str, answer: Json) -> bool:
+    """Whether a JSON object is what was read: some proxies answer 200 with one of their own.
+
+    Taken for an empty list it would be a cluster without pods.
+    """
+    if verb not in {"get", "list"}:
+        return True
+    versioned = bool((answer.get("metadata") or {}).get("resourceVersion"))
+    return versioned and (verb == "get" or "items" in answer)
+
+
 def _told(error: BaseException) -> str:
     return str(error) or type(error).__name__
 
 
 def _page(response: aiohttp.ClientResponse, raw: bytes) -> str:
-    """A body that is no Status, for people: an HTML page without its tags, cut short."""
+    """A body that is not what was asked for, for people: an HTML page without its tags, cut short."""
     text = re.sub(r"<[^>]*>", " ", raw[:2000].decode("utf-8", "replace"))
     text = " ".join(text.split())[:120]
     kind = response.content_type or "no content type"
-    return f"{response.reason or ''} with {kind} instead of JSON: {text or 'nothing'}".strip()
+    return f"{response.reason or ''} with {kind} that is no answer: {text or 'nothing'}".strip()
 
 
 def _retry_after_s(response: aiohttp.ClientResponse, details: Mapping[str, Any]) -> float | None:

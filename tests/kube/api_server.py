@@ -148,7 +148,7 @@ def listing(
 def watching(
     *lines: Json | bytes, end: str = "close", before_end: Callable[[], object] | None = None
 ) -> Step:
-    """Write lines, then `close` cleanly, `abort` in the middle, or `hang`."""
+    """Write lines, then `close` cleanly, `abort` in the middle, `hang`, or `leave` it open to the caller."""
 
     async def step(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
@@ -158,6 +158,8 @@ def watching(
             await response.write(raw)
         if before_end is not None:
             before_end()
+        if end == "leave":
+            return response
         if end == "hang":
             await asyncio.Event().wait()
         if end == "abort":

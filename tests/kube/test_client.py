@@ -13,7 +13,17 @@ from autoscaler.errors import SettingsError
 from autoscaler.kube.access import in_cluster, load_access
 from autoscaler.kube.client import ApiError, Client, connect
 from autoscaler.kube.resources import DEPLOYMENTS, NODES, PODS
-from tests.kube.api_server import ScriptedServer, answer, hang, kubeconfig, page, refuse
+from tests.kube.api_server import (
+    ScriptedServer,
+    answer,
+    hang,
+    kubeconfig,
+    listing,
+    page,
+    refuse,
+)
+
+NODE = {"kind": "Node", "metadata": {"name": "n", "resourceVersion": "7"}}
 
 
 async def test_a_call_is_plain_json_both_ways(server: ScriptedServer, client: Client):
@@ -35,7 +45,7 @@ async def test_a_call_is_plain_json_both_ways(server: ScriptedServer, client: Cl
 
 
 async def test_check_asks_something_small(server: ScriptedServer, client: Client):
-    server.always["list"] = answer({"items": []})
+    server.always["list"] = listing([])
     await client.check()
     server.always["list"] = refuse(403, "Forbidden", "no")
     with pytest.raises(ApiError, match="lacks the verb `list` on `nodes`"):
@@ -74,10 +84,10 @@ def test_paths_escape_what_a_name_may_not_hold():
         pytest.param(
             page(200),
             200,
-            ["instead of JSON", "something between here and the API server"],
+            ["that is no answer", "something between here and the API server"],
             id="html 200",
         ),
-        pytest.param(answer([1, 2]), 200, ["instead of JSON"], id="json, but no object"),
+        pytest.param(answer([1, 2]), 200, ["that is no answer"], id="json, but no object"),
         pytest.param(answer({}, status=500), 500, ["500", "tried again"], id="500 with no message"),
         pytest.param(
             refuse(401, "Unauthorized", "Unauthorized"),
@@ -97,6 +107,32 @@ async def test_what_is_no_answer_is_raised_with_its_story(
     assert caught.value.status == status
     for part in said:
         assert part in str(caught.value)
+
+
+@pytest.mark.parametrize("verb", ["get", "list"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"kind": "Status", "status": "Success"},
+        {"metadata": None},
+        {"metadata": {"resourceVersion": ""}, "items": []},
+        {"items": []},
+    ],
+)
+async def test_an_object_of_somebody_else_is_not_taken_for_what_was_read(
+    server: ScriptedServer, client: Client, verb: str, body: Any
+):
+    """As a list it would be a cluster without pods, as a scale a write without a guard."""
+    server.always["call"] = answer(body)
+    with pytest.raises(ApiError, match="that is no answer"):
+        await client.call(verb, NODES, name="n" if verb == "get" else "")
+
+
+async def test_a_list_without_any_objects_is_one(server: ScriptedServer, client: Client):
+    told = {"kind": "NodeList", "metadata": {"resourceVersion": "7"}, "items": None}
+    server.always["call"] = answer(told)
+    assert await client.call("list", NODES) == told
 
 
 async def test_causes_and_retry_after_are_read(server: ScriptedServer, client: Client):
@@ -139,9 +175,9 @@ async def test_a_proxy_of_the_environment_is_not_asked_for_loopback(
     """Behind a corporate proxy the cluster in a box would be out of reach."""
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
-    server.calls.append(answer({"kind": "Node"}))
+    server.calls.append(answer(NODE))
     async with await server.client(tmp_path) as client:
-        assert await client.call("get", NODES, name="n") == {"kind": "Node"}
+        assert await client.call("get", NODES, name="n") == NODE
 
 
 # -- where the cluster is
@@ -218,11 +254,11 @@ async def test_a_token_is_sent_and_its_file_read_again_when_it_is_not_accepted(
     token.write_text("one\n")
     path = kubeconfig(tmp_path / "kubeconfig", server.url, user={"tokenFile": str(token)})
     async with await connect(str(path)) as client:
-        server.calls += [answer({}), refuse(401, "Unauthorized", "expired"), answer({"ok": True})]
+        server.calls += [answer(NODE), refuse(401, "Unauthorized", "expired"), answer(NODE)]
         await client.call("get", NODES, name="n")
         token.write_text("two\n")
         client._access._renewed_at -= 11  # the last reading is older than the pause between two
-        assert await client.call("get", NODES, name="n") == {"ok": True}
+        assert await client.call("get", NODES, name="n") == NODE
     assert [r.authorization for r in server.requests] == ["Bearer one", "Bearer one", "Bearer two"]
 
 
@@ -231,7 +267,7 @@ async def test_a_token_file_is_read_again_each_minute(server: ScriptedServer, tm
     token.write_text("one")
     path = kubeconfig(tmp_path / "kubeconfig", server.url, user={"tokenFile": str(token)})
     async with await connect(str(path)) as client:
-        server.always["call"] = answer({})
+        server.always["call"] = answer(NODE)
         token.write_text("two")
         await client.call("get", NODES, name="n")
         client._access._renewed_at -= 61

@@ -130,7 +130,7 @@ async def test_columns_of_replicas_in_order_of_pool_and_name(begin: Begin):
         pod("llama-b", owner="llama-1", node="n1", ready_since="2026-03-01T12:02:00Z"),
         pod("llama-a", owner="llama-1", unschedulable_since="2026-03-01T12:01:00Z"),
         pod("llama-c", owner="llama-1", node="n1", deleting=True, grace_s=None),
-        pod("spot-z", owner="spot-1", node="n2"),
+        pod("a-spot-pod", owner="spot-1", node="n2"),
     )
     seen = scene.observe()
     assert seen.nodes.name == ("n1", "n2"), "a node with nothing of ours is left out"
@@ -147,7 +147,7 @@ async def test_columns_of_replicas_in_order_of_pool_and_name(begin: Begin):
         ("spot", 1, 1),
     ]
     replicas = observed.replicas
-    assert replicas.name == ("llama-a", "llama-b", "llama-c", "spot-z")
+    assert replicas.name == ("llama-a", "llama-b", "llama-c", "a-spot-pod")
     assert replicas.pool.tolist() == [0, 0, 0, 1]
     assert replicas.node.tolist() == [NO_NODE, 0, 0, 1]
     assert replicas.created_at.tolist() == [CREATED_AT] * 4

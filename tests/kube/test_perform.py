@@ -321,7 +321,7 @@ async def test_a_busy_server_is_not_taken_for_a_budget(server: ScriptedServer, c
         pytest.param(refuse(403, "Forbidden", "no"), "Forbidden", "lacks the verb", id="403"),
         pytest.param(refuse(401, "Unauthorized", "no"), "Forbidden", "credentials", id="401"),
         pytest.param(page(502), "Unavailable", "502", id="html 502"),
-        pytest.param(page(200), "Unavailable", "instead of JSON", id="html 200"),
+        pytest.param(page(200), "Unavailable", "that is no answer", id="html 200"),
         pytest.param(refuse(503, "ServiceUnavailable", "no"), "Unavailable", "503", id="503"),
         pytest.param(refuse(422, "Invalid", "no"), "Failed", "this is a bug", id="422"),
     ],

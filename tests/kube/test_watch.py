@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import random
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ import pytest
 
 from autoscaler.kube.client import Client
 from autoscaler.kube.resources import PODS
-from autoscaler.kube.watch import RELIST_AFTER_FAILURES, Cache, Change, Timing
+from autoscaler.kube.watch import RELIST_AFTER_FAILURES, SILENT_WATCHES_MAX, Cache, Change, Timing
 from tests.kube.api_server import (
     ScriptedServer,
     answer,
@@ -175,7 +176,7 @@ async def test_a_reader_keeps_the_state_that_it_took(
         assert dict(taken) == {("serving", "a"): 1}
 
 
-async def test_confirmation_is_the_time_of_the_list_then_of_each_event_bookmark_and_own_end(
+async def test_confirmed_is_the_time_of_the_question_not_of_the_answer(
     server: ScriptedServer, client: Client, clock: Clock
 ):
     asked_at = clock.at
@@ -185,17 +186,66 @@ async def test_confirmation_is_the_time_of_the_list_then_of_each_event_bookmark_
         return await listing([thing("a")])(request)
 
     server.lists.append(slow)
-    server.watches += [
-        watching(bookmark("120"), before_end=lambda: clock.pass_s(19)),
-        watching(before_end=lambda: clock.pass_s(1), end="hang"),
-    ]
+    server.watches.append(watching(end="hang"))
     async with watched(client, clock) as it:
         await it.cache.wait_synced()
         assert it.cache.confirmed_at == asked_at
-        await clock.until(lambda: server.count("watch") == 2)
-        # the first watch ended in its own time: nothing was held back until then
-        assert it.cache.confirmed_at == asked_at + 3 + 19
-        assert server.requests[-1].query["resourceVersion"] == "120"
+
+
+async def test_each_event_and_each_bookmark_confirms(
+    server: ScriptedServer, client: Client, clock: Clock
+):
+    async def talk(request: Any) -> Any:
+        response = await watching(bookmark("110"), end="leave")(request)
+        await clock.until(lambda: it.cache.version == "110")
+        clock.pass_s(7)
+        await response.write(json.dumps(event("ADDED", thing("a", version="111"))).encode() + b"\n")
+        await asyncio.Event().wait()
+
+    server.lists.append(listing([]))
+    server.watches.append(talk)
+    began = clock.at
+    async with watched(client, clock) as it:
+        await clock.until(lambda: it.cache.version == "110")
+        await clock.until(lambda: it.cache.version == "111")
+        assert it.cache.confirmed_at == began + 7
+
+
+async def test_a_watch_that_the_server_ends_in_its_own_time_confirms_without_a_word(
+    server: ScriptedServer, client: Client, clock: Clock
+):
+    """Where nothing happens there may be no bookmark either."""
+    server.lists.append(listing([]))
+    server.watches += [
+        watching(),  # closed at once: says nothing about what was held back
+        watching(before_end=lambda: clock.pass_s(19)),
+        watching(end="hang"),
+    ]
+    began = clock.at
+    async with watched(client, clock) as it:
+        await clock.until(lambda: server.count("watch") == 3)
+        assert len(clock.pauses) == 1
+        assert it.cache.confirmed_at == began + clock.pauses[0] + 19
+
+
+async def test_a_server_that_is_silent_for_long_is_listed_anew(
+    server: ScriptedServer, client: Client, clock: Clock
+):
+    """Seen on a real API server: a version that it has not reached yet (its etcd was restored from a
+    backup) is watched without an error, an event or a bookmark, for ever."""
+    server.lists += [
+        listing([thing("a", value=1)], version="900"),
+        listing([thing("b", value=2)], version="40"),
+    ]
+    silent = watching(before_end=lambda: clock.pass_s(18))
+    spoken = watching(bookmark("901"), before_end=lambda: clock.pass_s(18))
+    server.watches += [*[silent] * (SILENT_WATCHES_MAX - 1), spoken, *[silent] * SILENT_WATCHES_MAX]
+    server.watches.append(watching(end="hang"))
+    async with watched(client, clock) as it:
+        await clock.until(lambda: server.count("watch") == 2 * SILENT_WATCHES_MAX + 1)
+        assert it.values == {"b": 2}
+        versions = [r.query["resourceVersion"] for r in server.requests if r.kind == "watch"]
+        assert versions == [*["900"] * 6, *["901"] * 6, "40"]
     assert not clock.pauses
 
 
@@ -242,7 +292,7 @@ async def test_a_continue_token_that_is_too_old_starts_the_list_again(
 @pytest.mark.parametrize(
     ("broken", "said"),
     [
-        pytest.param(page(), "502 Bad Gateway with text/html instead of JSON", id="html 502"),
+        pytest.param(page(), "502 Bad Gateway with text/html that is no answer", id="html 502"),
         pytest.param(
             watching(b"<html>welcome to the portal</html>\n"),
             "a line that is no event",
@@ -423,9 +473,9 @@ async def test_a_watch_that_lasted_is_followed_by_the_next_at_once(
 ):
     server.lists.append(listing([]))
     server.watches += [
-        watching(),  # short: a pause
-        watching(before_end=lambda: clock.pass_s(18)),
-        watching(before_end=lambda: clock.pass_s(18)),
+        watching(bookmark("101")),  # short: a pause
+        watching(bookmark("102"), before_end=lambda: clock.pass_s(18)),
+        watching(bookmark("103"), before_end=lambda: clock.pass_s(18)),
         watching(end="hang"),
     ]
     async with watched(client, clock) as it:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import errno
+import os
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -30,7 +32,7 @@ from autoscaler.daemon.loop import Loop
 from autoscaler.daemon.recorder import SEGMENT_BYTES, TOTAL_BYTES, Recorder
 from autoscaler.daemon.report import Report
 from autoscaler.daemon.world import World
-from autoscaler.errors import AutoscalerError
+from autoscaler.errors import AutoscalerError, SettingsError
 from autoscaler.interruptions import NOTICE_SOURCES
 from autoscaler.kube.caches import PodSelector
 from autoscaler.kube.client import Client, connect
@@ -81,6 +83,8 @@ async def run(options: Options) -> None:
     """
     config = load_config(options.config)
     host, port = parse_listen(options.listen)
+    if options.record is not None:
+        _prepare(options.record)
     stop = asyncio.Event()
     with _signals(stop):
         async with await connect(options.kubeconfig, context=options.context) as client:
@@ -223,6 +227,21 @@ class Daemon:
     def _command_ended(self, command: Command, ending: Ending) -> None:
         self.loop.command_ended(command, ending)
         self.report.command_ended(command, ending)
+
+
+def _prepare(folder: Path) -> None:
+    """Refuse a folder for the recording that can never be written; a full disk may be mended."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        writable = os.access(folder, os.W_OK | os.X_OK)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return
+        raise SettingsError(
+            f"--record {folder}: {error.strerror}; name a folder that can be made and written"
+        ) from error
+    if not writable:
+        raise SettingsError(f"--record {folder}: not writable; name a folder that is")
 
 
 @contextlib.contextmanager

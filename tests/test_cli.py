@@ -121,6 +121,14 @@ def test_a_kubeconfig_that_is_none_is_two(capsys, tmp_path):
     assert "Traceback" not in err
 
 
+def test_a_folder_for_the_recording_that_cannot_be_is_two(capsys, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    folder = tmp_path / "file" / "recording"
+    code, _, err = call(capsys, "run", "--config", write(tmp_path, WHOLE), "--record", folder)
+    assert code == 2
+    assert err.startswith(f"autoscaler: --record {folder}: Not a directory")
+
+
 # -- replay
 
 

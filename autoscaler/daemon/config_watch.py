@@ -33,7 +33,7 @@ class ConfigWatch:
         *,
         config: Config,
         changed: Callable[[Config], None],
-        problems: Callable[[int], None],
+        problems: Callable[[tuple[str, ...]], None],
         poll_s: float = POLL_S,
     ) -> None:
         """Watch.
@@ -42,7 +42,7 @@ class ConfigWatch:
             path: A file or a folder.
             config: What was read from it and is in use.
             changed: Called with a new one that is valid.
-            problems: Called with the number of problems after each reading.
+            problems: Called after each reading, with a line for each problem.
             poll_s: Between two looks.
         """
         self._path = path
@@ -51,7 +51,7 @@ class ConfigWatch:
         self._problems = problems
         self._poll_s = poll_s
         self._print = _print_of(path)
-        self._said = ""
+        self._said: tuple[str, ...] = ()
 
     async def run(self) -> None:
         """Look for ever; cancel it to end it."""
@@ -68,13 +68,14 @@ class ConfigWatch:
         try:
             config = await asyncio.to_thread(load_config, self._path)
         except SpecError as error:
-            self._problems(len(error.problems))
-            if str(error) != self._said:
-                self._said = str(error)
-                _log.error("spec.rejected", problems=[line_of(each) for each in error.problems])
+            lines = tuple(line_of(each) for each in error.problems)
+            self._problems(lines)
+            if lines != self._said:
+                self._said = lines
+                _log.error("spec.rejected", problems=lines)
             return
-        self._said = ""
-        self._problems(0)
+        self._said = ()
+        self._problems(())
         if config.resources != self._config.resources:
             self._config = config
             self._changed(config)

@@ -43,6 +43,7 @@ EVENTS: dict[str, str] = {
     "source.recovered": "a source is whole again",
     "source.warned": "Prometheus said something beside its answer",
     "engine.broke": "a bug of ours in the engine: the models hold; with its trace",
+    "observation.broke": "a bug of ours in observing: nothing is decided on that tick; with its trace",
     "recording.failed": "the recording cannot be written; it is tried again",
     "recording.interrupted": "events are dropped from the recording for want of time",
     "recording.resumed": "the recording goes on after a hole",

@@ -27,7 +27,6 @@ from autoscaler.daemon.clock import Clock
 from autoscaler.daemon.inbox import Inbox
 from autoscaler.daemon.recorder import Recorder
 from autoscaler.daemon.schedule import NOTICE_GAP_S, STEP_GAP_S, Schedule
-from autoscaler.errors import InvariantBroken
 
 _IDLE_S = 0.2
 """While nothing can be observed yet, it is looked again this often."""
@@ -135,6 +134,8 @@ class Loop:
             began = self._monotonic()
             event = self._observe()
             observe_s = self._monotonic() - began
+            if event is None:
+                return
             # Others have their turn between the steps: each takes its milliseconds for thousands of
             # replicas, and together they would be a stall.
             await asyncio.sleep(0)
@@ -144,13 +145,22 @@ class Loop:
             self._world.refresh()
             await asyncio.sleep(0)
 
-    def _observe(self) -> Observed:
+    def _observe(self) -> Observed | None:
+        """Cut an observation; None: it cannot be cut, and nothing is decided on this tick."""
         gained_s = self._clock.re_anchor()
         if gained_s:
             _log.warning("clock.jumped", gained_s=round(gained_s, 3))
-        event = self._world.observe(number=self._inbox.take_id(), at=self._clock.now())
+        at = self._clock.now()
+        try:
+            event = self._world.observe(number=self._inbox.next_id, at=at)
+        except Exception:  # noqa: BLE001  a bug of ours: logged and counted; everything holds
+            _log.exception("observation.broke")
+            self._listener.engine_broke()
+            self._schedule.cut(at=at, interruptions=())
+            return None
+        self._inbox.take_id()
         self._interruptions = event.interruptions
-        self._schedule.cut(at=event.at, interruptions=event.interruptions)
+        self._schedule.cut(at=at, interruptions=event.interruptions)
         return event
 
     def _handle(self, event: Event, *, observe_s: float) -> None:
@@ -160,7 +170,7 @@ class Loop:
         began = self._monotonic()
         try:
             outcome = self._engine.handle(event)
-        except InvariantBroken:
+        except Exception:  # noqa: BLE001  a bug of ours: logged and counted; everything holds
             _log.exception("engine.broke", tick=event.id)
             self._listener.engine_broke()
             outcome = Outcome()

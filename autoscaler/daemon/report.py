@@ -54,7 +54,7 @@ class Report(Levels):
         self._decisions: dict[str, Decision] = {}
         self._decided_at: float | None = None
         self._alive_at = clock.now()
-        self._spec_problems = 0
+        self._spec_problems: tuple[str, ...] = ()
         self._drains = Drains()
         self._log = DecisionLog()
         self._endings: dict[tuple[str, str], str] = {}
@@ -91,9 +91,9 @@ class Report(Levels):
         """Take note of a bug that the whole engine held over."""
         self._metrics.count("engine_errors_total")
 
-    def spec_problems(self, count: int) -> None:
-        """Take note of how many problems the configuration on disk has."""
-        self._spec_problems = count
+    def spec_problems(self, lines: tuple[str, ...]) -> None:
+        """Take note of the problems of the configuration on disk; none: it is in use."""
+        self._spec_problems = lines
 
     def alive(self) -> None:
         """The loop came round."""
@@ -137,6 +137,7 @@ class Report(Levels):
             "version": __version__,
             "ready": not problems,
             "problems": list(problems),
+            "spec_problems": list(self._spec_problems),
             "models": [
                 {**decision_to_builtins(self._decisions[model.key]), "spec": _asked(model)}
                 for model in (fleet.models if fleet else ())
@@ -159,7 +160,7 @@ class Report(Levels):
         yield Value("recording_events_total", (), recorder.recorded_events if recorder else 0)
         yield Value("recording_lost_events_total", (), recorder.lost_events if recorder else 0)
         yield Value("recording_bytes_total", (), recorder.written_bytes if recorder else 0)
-        yield Value("spec_problems", (), self._spec_problems)
+        yield Value("spec_problems", (), len(self._spec_problems))
         yield Value("leader", (), 1)
         yield Value("build_info", (__version__, platform.python_version()), 1)
 
@@ -168,7 +169,8 @@ class Report(Levels):
     def _decided(
         self, event: Observed, outcome: Outcome, *, observe_s: float, decide_s: float
     ) -> None:
-        self._decided_at = event.at
+        if outcome.decisions:
+            self._decided_at = event.at
         self._metrics.measure("decision_duration_seconds", decide_s)
         self._metrics.measure("tick_duration_seconds", observe_s + decide_s)
         for decision in outcome.decisions:

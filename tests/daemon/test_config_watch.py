@@ -17,11 +17,12 @@ class Watched:
         self.path = path
         self.configs: list[Config] = []
         self.problems: list[int] = []
+        """How many, at each reading."""
         self.watch = ConfigWatch(
             path,
             config=load_config(path),
             changed=self.configs.append,
-            problems=self.problems.append,
+            problems=lambda lines: self.problems.append(len(lines)),
         )
 
     @property

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from autoscaler.core.decision import Outcome
 from autoscaler.core.events import CommandFinished, NoticeReceived, Observed, SpecChanged
 from autoscaler.core.spec import FleetSpec
@@ -176,11 +178,12 @@ def test_nothing_is_observed_before_there_is_anything_to_observe():
     run_virtual(main())
 
 
-def test_a_bug_in_the_engine_decides_nothing_and_the_loop_goes_on():
+@pytest.mark.parametrize("kind", [InvariantBroken, TypeError])
+def test_a_bug_in_the_engine_decides_nothing_and_the_loop_goes_on(kind):
     async def main() -> None:
         def answer(event) -> Outcome:
             if event.id == 2:
-                raise InvariantBroken("ours")
+                raise kind("ours")
             return Outcome()
 
         stage = Stage(answer)
@@ -201,6 +204,25 @@ def test_stopping_ends_the_wait_and_finishes_the_write_under_way():
         assert asyncio.get_running_loop().time() == 6.0
         assert stage.cuts == [0.0]
         assert len(stage.performed) == 1
+
+    run_virtual(main())
+
+
+def test_a_bug_in_observing_skips_the_tick_and_the_loop_goes_on():
+    async def main() -> None:
+        stage = Stage()
+        observe, broken = stage.world.observe, [False, True, False]
+
+        def sometimes(*, number: int, at: float) -> Observed:
+            if broken.pop(0):
+                raise KeyError("ours")
+            return observe(number=number, at=at)
+
+        stage.world.observe = sometimes
+        await stage.run(11)
+        assert stage.cuts == [0.0, 10.0]
+        assert [event.id for event in stage.engine.handled] == [1, 2]
+        assert stage.listener.broken == 1
 
     run_virtual(main())
 

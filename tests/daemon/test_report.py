@@ -355,5 +355,15 @@ def test_a_bug_held_over_by_the_whole_engine_is_counted(stage):
 
 
 def test_problems_of_the_configuration_are_a_gauge(stage):
-    stage.report.spec_problems(5)
-    assert stage.samples()["spec_problems",] == 5
+    stage.report.spec_problems(("spec.pools: found nothing", "another"))
+    assert stage.samples()["spec_problems",] == 2
+    assert stage.report.models()["spec_problems"][0] == "spec.pools: found nothing"
+
+
+def test_an_engine_that_decides_nothing_is_not_ready_for_long(stage):
+    stage.specify()
+    stage.observe(*READY)
+    stage.at += 31.0
+    event = observed(seen(SPEC, *READY), at=stage.at)
+    stage.report.handled(event, Outcome(), observe_s=0, decide_s=0)
+    assert stage.report.unready() == ("the last decision was made 31 s ago",)

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import dataclasses
 import errno
+import gc
 import os
 import signal
 from collections.abc import Iterator
@@ -99,6 +100,9 @@ async def run(options: Options) -> None:
                 dry_run=options.dry_run,
                 record=None if options.record is None else str(options.record),
             )
+            # What was imported stays for good; the garbage collector need not walk it ever again.
+            gc.collect()
+            gc.freeze()
             try:
                 await daemon.run(stop)
             except ExceptionGroup as group:

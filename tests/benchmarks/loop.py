@@ -173,6 +173,7 @@ async def measure(replicas: int, *, ticks: int, folder: Path, turns: list[float]
     world.refresh()
     sample(collector, at=clock.now(), rng=rng)
     gc.collect()
+    gc.freeze()  # as the daemon does
     longest: list[float] = []
     running = [asyncio.create_task(actuator.run()), asyncio.create_task(loop.run())]
     while not world.synced:
@@ -194,6 +195,7 @@ async def measure(replicas: int, *, ticks: int, folder: Path, turns: list[float]
     return {
         "replicas": replicas,
         "stall_cpu_s": round(statistics.median(longest), 6),
+        "stall_cpu_s_min": round(min(longest), 6),
         "stall_cpu_s_max": round(max(longest), 6),
         "tick_cpu_s": round(spent, 6),
         "recorded_bytes_per_tick": round(recorder.written_bytes / max(1, ticks)),

@@ -153,6 +153,8 @@ class Actuator:
             refused = await self._wait_for(command, command.after)
             if refused is not None:
                 return refused
+            if self._closing.is_set():
+                return _SHUTTING_DOWN
         if command.expires_at <= self._clock.now():
             return Ending(
                 accepted=False, reason="Expired", message="its time was up before it was begun"

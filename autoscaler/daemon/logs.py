@@ -19,7 +19,7 @@ from autoscaler.core.decision import Decision, Direction
 
 EVENTS: dict[str, str] = {
     "daemon.started": "what runs, where, with which settings",
-    "daemon.stopped": "the end of a shutdown, and why",
+    "daemon.stopped": "the end of a shutdown",
     "daemon.broke": "a bug of ours ended the daemon; with its trace",
     "settings.loaded": "the specification of the fleet that is used from now on",
     "spec.rejected": "a changed configuration is not used; one line a problem; the old one stays",

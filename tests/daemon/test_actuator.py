@@ -244,7 +244,14 @@ def test_closing_finishes_the_write_under_way_and_drops_what_waits():
         running = asyncio.create_task(stage.actuator.run())
         await asyncio.sleep(0)
         stage.seconds["1.1"] = 4.0
-        stage.actuator.submit([annotate("1.1"), scale("1.2", 3), cordon("1.3", after="1.2")])
+        stage.actuator.submit(
+            [
+                annotate("1.1"),
+                scale("1.2", 3),
+                cordon("1.3", after="1.2"),
+                scale("1.4", 2, target=OTHER, after="1.1"),
+            ]
+        )
         await asyncio.sleep(1)
         stage.actuator.close()
         stage.actuator.submit([scale("2.1", 4)])
@@ -254,6 +261,7 @@ def test_closing_finishes_the_write_under_way_and_drops_what_waits():
             "1.1": "Accepted",
             "1.2": "Skipped",
             "1.3": "Skipped",
+            "1.4": "Skipped",
             "2.1": "Skipped",
         }
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
 
 from simulations.agenda import NS, Agenda, Priority
-from simulations.baselines.baseline import Baseline, RouterView, TargetView
+from simulations.baselines.baseline import Baseline, RouterView, SpotAware, TargetView
 from simulations.cluster.objects import Deployment, Node
 from simulations.observing import seconds
 from simulations.serving.columns import Outcome
@@ -21,7 +22,7 @@ DRAIN_NS = NS
 
 
 class BaselineLoop:
-    """One baseline over the only Deployment of a world."""
+    """One baseline over the only Deployment of a world, or over spot and on demand, in this order."""
 
     def __init__(self, baseline: Baseline, *, world: World, agenda: Agenda, end_ns: int) -> None:
         """The last sync is not after `end_ns`."""
@@ -29,7 +30,6 @@ class BaselineLoop:
         self._world = world
         self._agenda = agenda
         self._end_ns = end_ns
-        self._deployment: Deployment = world.deployments[0]
         self._scraped_ns = 0
         self._sync_ns = int(baseline.sync_s * NS)
         self._age_ns = min(SCRAPE_AGE_NS, self._sync_ns // 2)
@@ -37,7 +37,8 @@ class BaselineLoop:
     def start(self) -> None:
         """Begin to scrape and sync."""
         self._schedule(self._sync_ns)
-        self._world.notice_listeners.append(self._on_notice)
+        if not isinstance(self._baseline, SpotAware) or self._baseline.hears_notices:
+            self._world.notice_listeners.append(self._on_notice)
 
     def _schedule(self, sync_ns: int) -> None:
         if sync_ns <= self._end_ns:
@@ -49,8 +50,23 @@ class BaselineLoop:
         self._world.scrape(at_ns)
 
     def _sync(self, at_ns: int) -> None:
-        deployment = self._deployment
-        view = TargetView(
+        deployments = self._world.deployments
+        views = [self._view(deployment, at_ns) for deployment in deployments]
+        answers: Sequence[int | None]
+        if len(views) == 2 and isinstance(self._baseline, SpotAware):
+            answers = self._baseline.sync_spot(*views)
+        else:
+            answers = [self._baseline.sync(views[0])]
+        for deployment, replicas in zip(deployments, answers, strict=True):
+            if replicas is not None and replicas != deployment.replicas:
+                self._agenda.add(at_ns + WRITE_NS, partial(self._write, deployment, replicas))
+        self._schedule(at_ns + self._sync_ns)
+
+    def _write(self, deployment: Deployment, replicas: int, at_ns: int) -> None:
+        self._world.scale(deployment, replicas, at_ns=at_ns)
+
+    def _view(self, deployment: Deployment, at_ns: int) -> TargetView:
+        return TargetView(
             at=seconds(at_ns),
             spec_replicas=deployment.replicas,
             status_replicas=len(deployment.active),
@@ -58,12 +74,6 @@ class BaselineLoop:
             scraped_ns=self._scraped_ns,
             router=partial(self._router, at_ns),
         )
-        replicas = self._baseline.sync(view)
-        if replicas is not None and replicas != deployment.replicas:
-            self._agenda.add(
-                at_ns + WRITE_NS, lambda at: self._world.scale(deployment, replicas, at_ns=at)
-            )
-        self._schedule(at_ns + self._sync_ns)
 
     def _router(self, at_ns: int) -> RouterView:
         fleet = self._world.fleet

@@ -9,12 +9,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
 from autoscaler.core.engine import EngineSettings
 from autoscaler.core.spec import (
     FleetSpec,
     ModelSpec,
-    Objective,
     PoolSpec,
     ScaleTarget,
     Targets,
@@ -24,15 +24,16 @@ from autoscaler.core.state import CapacityType
 from autoscaler.errors import InvariantBroken, SettingsError
 from simulations.agenda import NS, Agenda
 from simulations.baseline_loop import BaselineLoop
-from simulations.baselines.baseline import BaselineSetting
+from simulations.baselines.baseline import BaselineSetting, Parameters, SpotAware
 from simulations.baselines.registry import BASELINES
 from simulations.cluster.objects import Deployment
 from simulations.coldstart import COLD_STARTS, ColdStart
 from simulations.engine_loop import EngineLoop, EngineLoopSetting, Listener
+from simulations.objective import RequestObjective
 from simulations.observing import Observer
 from simulations.rng import stream
 from simulations.scorecard import Run
-from simulations.serving.columns import Outcome
+from simulations.serving.columns import Outcome, RequestColumns
 from simulations.serving.fleet import TIMEOUT_NS, ServingFleet
 from simulations.serving.profiles import Profile
 from simulations.spot import MachineLife, SpotHistory
@@ -50,6 +51,7 @@ GRACE_S = 150.0
 ENGINE_POLICIES = ("inference-aware", "economic", "reactive")
 """Policies that are the production engine; the first with its default configuration."""
 PROGRESS_NS = 60 * NS
+NO_PARAMETERS: Parameters = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +61,7 @@ class Conditions:
     profile: Profile
     cold_start: ColdStart = COLD_STARTS["standard"]
     scale: float = 1.0
-    objective: Objective = field(default_factory=Objective)
+    objective: RequestObjective = field(default_factory=RequestObjective)
     replicas_max: int = 10
     spot: SpotHistory | None = None
     spot_lead_s: float = 120.0
@@ -80,17 +82,28 @@ def run(
     *,
     seed: int,
     conditions: Conditions,
+    parameters: Parameters = NO_PARAMETERS,
     listeners: Sequence[Listener] = (),
     progress: Callable[[float], None] = lambda _: None,
 ) -> Run:
-    """Replay `trace` under `policy`; `progress` is told the share done, 0 to 1."""
+    """Replay `trace` under `policy`.
+
+    Args:
+        trace: Before it is scaled.
+        policy: A name in ENGINE_POLICIES or BASELINES.
+        seed: Names the random streams.
+        conditions: The same for all policies.
+        parameters: Of a baseline, where they are not its defaults.
+        listeners: Are told each event of an engine and its outcome.
+        progress: Is told the share done, 0 to 1.
+    """
     started = time.perf_counter()
     requests = scaled(trace.requests, scale=conditions.scale, seed=seed)
     trace = replace(trace, requests=requests)
     if policy in ENGINE_POLICIES:
         stage = _with_engine(trace, policy, seed, conditions, listeners)
     elif policy in BASELINES:
-        stage = _with_baseline(trace, policy, seed, conditions)
+        stage = _with_baseline(trace, policy, seed, conditions, parameters)
     else:
         known = ", ".join((*ENGINE_POLICIES, *BASELINES))
         raise SettingsError(f"--policy {policy!r}: no such policy; write one of {known}, or all")
@@ -134,7 +147,7 @@ def _with_engine(
         # the spot pool first: a raise goes where it is cheapest
         deployments.insert(0, _deployment(SPOT, CapacityType.SPOT))
     world, agenda = _world(trace, seed, conditions, deployments)
-    spec = model_spec(conditions)
+    spec = model_spec(conditions, trace.requests)
     settings = EngineSettings() if policy == ENGINE_POLICIES[0] else EngineSettings(policy=policy)
     loop = EngineLoop(
         EngineLoopSetting(engine=settings, fleet=FleetSpec(models=(spec,)), end_ns=trace.end_ns),
@@ -147,19 +160,29 @@ def _with_engine(
     return Stage(world=world, agenda=agenda, end_ns=trace.end_ns)
 
 
-def _with_baseline(trace: Trace, policy: str, seed: int, conditions: Conditions) -> Stage:
-    baseline = BASELINES[policy](
+def _with_baseline(
+    trace: Trace, policy: str, seed: int, conditions: Conditions, parameters: Parameters
+) -> Stage:
+    baseline = BASELINES[policy].make(
         BaselineSetting(
             profile=conditions.profile,
-            objective=conditions.objective,
+            objective=conditions.objective.of_model(trace.requests, conditions.profile),
             replicas_max=conditions.replicas_max,
             cold_start_s=conditions.cold_start.mean_s,
             requests=trace.requests,
-        )
+        ),
+        **parameters,
     )
-    capacity = CapacityType.ON_DEMAND if conditions.spot is None else CapacityType.MIXED
-    name = ON_DEMAND if conditions.spot is None else MIXED
-    deployments = [_deployment(name, capacity, replicas=baseline.initial_replicas)]
+    replicas = baseline.initial_replicas
+    if conditions.spot is None:
+        deployments = [_deployment(ON_DEMAND, CapacityType.ON_DEMAND, replicas=replicas)]
+    elif isinstance(baseline, SpotAware):
+        deployments = [
+            _deployment(SPOT, CapacityType.SPOT),
+            _deployment(ON_DEMAND, CapacityType.ON_DEMAND, replicas=replicas),
+        ]
+    else:
+        deployments = [_deployment(MIXED, CapacityType.MIXED, replicas=replicas)]
     world, agenda = _world(trace, seed, conditions, deployments)
     BaselineLoop(baseline, world=world, agenda=agenda, end_ns=trace.end_ns).start()
     return Stage(world=world, agenda=agenda, end_ns=trace.end_ns)
@@ -191,7 +214,7 @@ def _deployment(name: str, capacity_type: CapacityType, *, replicas: int = 0) ->
     return Deployment(name=name, capacity_type=capacity_type, grace_s=GRACE_S, replicas=replicas)
 
 
-def model_spec(conditions: Conditions) -> ModelSpec:
+def model_spec(conditions: Conditions, requests: RequestColumns) -> ModelSpec:
     """The resource a user would write for this fleet: all else is its default."""
     profile = conditions.profile
     pools = [_pool(ON_DEMAND, CapacityType.ON_DEMAND, profile.usd_per_hour)]
@@ -203,7 +226,7 @@ def model_spec(conditions: Conditions) -> ModelSpec:
         pools=tuple(pools),
         max_replicas=conditions.replicas_max,
         warm_floor=WarmFloor(replicas=1, capacity_type=CapacityType.ON_DEMAND),
-        objective=conditions.objective,
+        objective=conditions.objective.of_model(requests, profile),
         targets=Targets(in_flight_requests=float(profile.in_flight_target)),
     )
 

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from autoscaler.core.spec import Objective
 from autoscaler.core.state import BoolArray, CapacityType, FloatArray, IntArray
 from autoscaler.errors import InvariantBroken
 from simulations.agenda import NS
 from simulations.ledger import Ledger, Payment
+from simulations.objective import RequestObjective
 from simulations.serving.columns import Outcome, RequestColumns, RequestResults
 from simulations.serving.profiles import Profile
 
@@ -107,7 +107,7 @@ class Run:
     results: RequestResults
     ledger: Ledger
     profile: Profile
-    objective: Objective
+    objective: RequestObjective
     end_ns: int
     """The trace's end."""
     wall_s: float
@@ -129,7 +129,8 @@ def score(run: Run) -> Row:
             f"{decided} were completed, aborted or lost; the serving model lost count"
         )
     ttft_s, tpot_s = latencies(run.requests, run.results)
-    met = completed & meets(ttft_s, tpot_s, run.objective)
+    limits_s = run.objective.ttft_limits_s(run.requests, run.profile)
+    met = completed & (ttft_s <= limits_s) & (tpot_s <= run.objective.tpot_s)
     payments = run.ledger.closed(at_ns=run.end_ns)
     replica_hours = sum(p.to_ns - p.from_ns for p in payments) / (3600 * NS)
     hours = run.end_ns / (3600 * NS)
@@ -164,12 +165,6 @@ def latencies(requests: RequestColumns, results: RequestResults) -> tuple[FloatA
     decode = (results.finished_ns - results.first_token_ns) / 1e9
     tpot = decode / np.maximum(requests.output_tokens - 1, 1)
     return ttft, tpot
-
-
-def meets(ttft_s: FloatArray, tpot_s: FloatArray, objective: Objective) -> BoolArray:
-    """Which requests met both objectives, had they been completed; edges are inside."""
-    met: BoolArray = (ttft_s <= objective.ttft_s) & (tpot_s <= objective.tpot_s)
-    return met
 
 
 def quantiles(values: FloatArray) -> Quantiles:

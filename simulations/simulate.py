@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from autoscaler.core.spec import Objective
 from autoscaler.errors import SettingsError
 from simulations.baselines.registry import BASELINES
 from simulations.coldstart import cold_start as parse_cold_start
+from simulations.objective import parse_objective
 from simulations.offered import peak_replicas
 from simulations.progress import reporting
 from simulations.replay import ENGINE_POLICIES, Conditions
@@ -35,7 +34,7 @@ def run_simulate(
     profile: str = "llama-3.1-8b/1xL40S",
     cold_start: str = "standard",
     scale: float = 1.0,
-    objective: str = "ttft=2,tpot=0.1",
+    objective: str = "ttft=1+2x,tpot=0.1",
     max_replicas: int | None = None,
     seeds: int = 1,
     spot: str | None = None,
@@ -51,7 +50,7 @@ def run_simulate(
         profile: A name in PROFILES.
         cold_start: A name in COLD_STARTS, or seconds.
         scale: Copies of the trace laid over each other; below 1 it is thinned.
-        objective: `ttft=SECONDS,tpot=SECONDS`.
+        objective: `ttft=SECONDS,tpot=SECONDS`, or `ttft=1+2x,…` with x for a request's own prefill.
         max_replicas: Bound of every policy; None: 10, or half more than the peak needs.
         seeds: Runs with the seeds 0 to this less one.
         spot: A recording of a spot market; None: all nodes are on demand.
@@ -108,26 +107,6 @@ def expanded(policies: Sequence[str]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def parse_objective(text: str) -> Objective:
-    """Read `ttft=2,tpot=0.1`; raises SettingsError."""
-    fields: dict[str, float] = {}
-    for part in text.split(","):
-        name, _, value = part.strip().partition("=")
-        try:
-            seconds = float(value)
-        except ValueError:
-            seconds = math.nan
-        if name not in ("ttft", "tpot") or not 0 < seconds < math.inf or name in fields:
-            raise SettingsError(
-                f"--objective {text!r}: {part.strip()!r} is none; write seconds as ttft=2,tpot=0.1"
-            )
-        fields[name] = seconds
-    default = Objective()
-    return Objective(
-        ttft_s=fields.get("ttft", default.ttft_s), tpot_s=fields.get("tpot", default.tpot_s)
-    )
-
-
 def _load_tested(conditions: Conditions, trace: Trace) -> Conditions:
     """With the in-flight target that a load test on this trace's requests finds, for all alike.
 
@@ -140,7 +119,7 @@ def _load_tested(conditions: Conditions, trace: Trace) -> Conditions:
     carried = carrying(
         conditions.profile,
         trace.requests,
-        ttft_s=objective.ttft_s,
+        ttft_s=objective.ttft_limits_s(trace.requests, conditions.profile),
         tpot_s=objective.tpot_s,
         attainment_ratio=objective.attainment_ratio,
     )

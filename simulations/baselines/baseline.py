@@ -7,9 +7,9 @@ counts. It never sees the trace's future, but for static fleets, which are sized
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 
 from autoscaler.core.spec import Objective
 from simulations.cluster.objects import Pod
@@ -86,4 +86,20 @@ class Baseline(Protocol):
         """Replicas to set now; None: leave them."""
 
 
-MakeBaseline: TypeAlias = Callable[[BaselineSetting], Baseline]
+@runtime_checkable
+class SpotAware(Protocol):
+    """A baseline that runs spot and on-demand replicas apart, and drains, or not, by itself."""
+
+    hears_notices: bool
+    """Whether anybody cordons and evicts for it at a notice."""
+
+    def sync_spot(self, spot: TargetView, on_demand: TargetView) -> tuple[int, int]:
+        """Replicas to set now, spot and on demand."""
+
+
+Parameters: TypeAlias = Mapping[str, float]
+"""What a sweep varies, by the name of the constructor's argument."""
+
+
+MakeBaseline: TypeAlias = Callable[..., Baseline]
+"""A baseline's class: called with the setting, and with parameters by name, which have defaults."""

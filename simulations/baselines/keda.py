@@ -9,48 +9,52 @@ from __future__ import annotations
 
 from autoscaler.core.spec import Behavior, PolicyType, ScalingPolicy, ScalingRules
 from simulations.baselines.baseline import BaselineSetting, TargetView
-from simulations.baselines.hpa import SYNC_S, decide
-from simulations.hpa.controller import HpaController
 from simulations.hpa.metrics import Reading
-from simulations.hpa.spec import HpaSpec, MetricKind, MetricSpec, TargetKind
+from simulations.hpa.spec import HpaSpec
+from simulations.hpa.target import SYNC_S, TargetHpa, external
+from simulations.keda.operator import KedaOperator
+from simulations.keda.scaled_object import ScaledObject, value_of
 
-THRESHOLD = 5
-SCALE_DOWN = ScalingRules(
-    stabilization_window_s=300,
-    policies=(ScalingPolicy(type=PolicyType.PERCENT, value=50, period_s=60),),
-)
+THRESHOLD = 5.0
+DOWN_WINDOW_S = 300.0
+DOWN_POLICY = ScalingPolicy(type=PolicyType.PERCENT, value=50, period_s=60)
 
 
 class Keda:
-    """The HPA that KEDA makes of the ScaledObject."""
+    """The ScaledObject, and the HPA that KEDA makes of it."""
 
     sync_s = SYNC_S
 
-    def __init__(self, setting: BaselineSetting) -> None:
+    def __init__(
+        self,
+        setting: BaselineSetting,
+        *,
+        threshold: float = THRESHOLD,
+        down_window_s: float = DOWN_WINDOW_S,
+    ) -> None:
         """Threshold and behavior as published; the bounds are the run's."""
         self.initial_replicas = setting.replicas_min
-        self._spec = HpaSpec(
-            min_replicas=setting.replicas_min,
-            max_replicas=setting.replicas_max,
-            metrics=(
-                MetricSpec(
-                    kind=MetricKind.EXTERNAL,
-                    target_kind=TargetKind.AVERAGE_VALUE,
-                    target=THRESHOLD * 1000,
-                ),
-            ),
-            behavior=Behavior(scale_down=SCALE_DOWN),
+        self._operator = KedaOperator(
+            ScaledObject(
+                threshold=threshold,
+                min_replicas=setting.replicas_min,
+                max_replicas=setting.replicas_max,
+            )
         )
-        self._controller: HpaController | None = None
+        down = ScalingRules(stabilization_window_s=int(down_window_s), policies=(DOWN_POLICY,))
+        self._hpa = TargetHpa(
+            HpaSpec(
+                min_replicas=setting.replicas_min,
+                max_replicas=setting.replicas_max,
+                metrics=(external(threshold),),
+                behavior=Behavior(scale_down=down),
+            )
+        )
 
     def sync(self, view: TargetView) -> int:
-        """One sync of the controller on the sum of the last scrape.
-
-        No series at all is 0, as the Prometheus scaler has it (`ignoreNullValues`).
-        """
-        if self._controller is None:
-            self._controller = HpaController(
-                self._spec, first_replicas=view.spec_replicas, at=view.at
-            )
-        waiting = sum(page.waiting_requests for page in view.samples.values())
-        return decide(self._controller, view, Reading(values_milli=(waiting * 1000,)))
+        """One sync of the controller on the sum of the last scrape; no series at all is 0."""
+        waiting = [page.waiting_requests for page in view.samples.values()]
+        value = value_of(float(sum(waiting)) if waiting else None, ignore_null_values=True)
+        answer = self._operator.answer(value)
+        values = None if answer.milli is None else (answer.milli,)
+        return self._hpa.sync(view, Reading(values_milli=values))

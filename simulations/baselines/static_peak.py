@@ -6,8 +6,10 @@ profile's in-flight target, rounded up.
 
 from __future__ import annotations
 
+import math
+
 from simulations.baselines.baseline import BaselineSetting, TargetView
-from simulations.offered import peak_replicas
+from simulations.offered import offered_replicas
 
 
 class StaticPeak:
@@ -15,10 +17,11 @@ class StaticPeak:
 
     sync_s = 3600.0
 
-    def __init__(self, setting: BaselineSetting) -> None:
-        """Size the fleet."""
-        peak = peak_replicas(setting.requests, setting.profile)
-        self.initial_replicas = min(max(peak, setting.replicas_min), setting.replicas_max)
+    def __init__(self, setting: BaselineSetting, *, share: float = 1.0) -> None:
+        """Size the fleet to a share of the peak."""
+        peak = float(offered_replicas(setting.requests, setting.profile).max())
+        wanted = math.ceil(peak * share)
+        self.initial_replicas = min(max(wanted, setting.replicas_min), setting.replicas_max)
 
     def sync(self, view: TargetView) -> int | None:
         """Leave it."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from autoscaler.core.state import FloatArray, IntArray
 from simulations.rng import stream
 from simulations.serving.columns import Outcome, RequestColumns
 from simulations.serving.fleet import ServingFleet
@@ -37,7 +38,7 @@ def carrying(
     profile: Profile,
     requests: RequestColumns,
     *,
-    ttft_s: float,
+    ttft_s: float | FloatArray,
     tpot_s: float,
     attainment_ratio: float,
 ) -> Carrying:
@@ -46,15 +47,17 @@ def carrying(
     Args:
         profile: Of the replica.
         requests: Their lengths and prefixes count, every n-th of them; their times do not.
-        ttft_s: Time to the first token that is good enough.
+        ttft_s: Time to the first token that is good enough, of all requests or of each.
         tpot_s: The same for the mean time between the others.
         attainment_ratio: Share of requests that must meet both, of those that do on an idle replica:
             a prompt that takes longer than the objective by itself is no matter of load.
     """
-    sample = _sample(requests)
+    rows = np.arange(0, len(requests), max(1, len(requests) // SAMPLE))
+    sample = _sample(requests, rows)
+    limits = ttft_s[rows] if isinstance(ttft_s, np.ndarray) else ttft_s
 
     def attempt(rate: float) -> tuple[float, float]:
-        return _attempt(profile, sample, rate=rate, ttft_s=ttft_s, tpot_s=tpot_s)
+        return _attempt(profile, sample, rate=rate, ttft_s=limits, tpot_s=tpot_s)
 
     low = _slowest_rate(profile, sample)
     wanted = attainment_ratio * attempt(low)[0]
@@ -70,9 +73,8 @@ def carrying(
     return Carrying(requests_per_s=low, in_flight_requests=attempt(low)[1])
 
 
-def _sample(requests: RequestColumns) -> RequestColumns:
+def _sample(requests: RequestColumns, rows: IntArray) -> RequestColumns:
     """Every n-th request, so that one replica sees of the prefixes what one among n would."""
-    rows = np.arange(0, len(requests), max(1, len(requests) // SAMPLE))
     blocks = ends = None
     if requests.blocks is not None and requests.block_ends is not None:
         starts = np.concatenate(([0], requests.block_ends[:-1]))
@@ -97,7 +99,12 @@ def _slowest_rate(profile: Profile, sample: RequestColumns) -> float:
 
 
 def _attempt(
-    profile: Profile, sample: RequestColumns, *, rate: float, ttft_s: float, tpot_s: float
+    profile: Profile,
+    sample: RequestColumns,
+    *,
+    rate: float,
+    ttft_s: float | FloatArray,
+    tpot_s: float,
 ) -> tuple[float, float]:
     """Share of requests within the objective, and mean requests in flight, at this rate."""
     gaps = stream(0, "carrying").exponential(1e9 / rate, len(sample))

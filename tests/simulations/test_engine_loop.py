@@ -31,7 +31,7 @@ STEADY = SpotHistory(
 def looped(made: World, *, end_s: float) -> list[tuple[Event, Outcome]]:
     """Put an engine over a world of the pools spot and on-demand; its story fills as time goes."""
     story: list[tuple[Event, Outcome]] = []
-    spec = model_spec(Conditions(profile=PROFILE, spot=STEADY))
+    spec = model_spec(Conditions(profile=PROFILE, spot=STEADY), made.fleet.requests)
     spec = replace(spec, targets=replace(spec.targets, in_flight_requests=4.0))
     loop = EngineLoop(
         EngineLoopSetting(

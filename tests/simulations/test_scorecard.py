@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from autoscaler.core.spec import Objective
 from autoscaler.core.state import CapacityType
 from autoscaler.errors import InvariantBroken
 from simulations.agenda import NS
 from simulations.ledger import Ledger, Payment
+from simulations.objective import RequestObjective
 from simulations.scorecard import Run, most_at_once, score, worst_window
 from simulations.serving.columns import NEVER, Outcome, RequestResults
 from tests.simulations.world_builder import PROFILE, requests
@@ -36,7 +36,7 @@ def finished(
         results=results(rows),
         ledger=ledger or Ledger(),
         profile=PROFILE,
-        objective=Objective(ttft_s=2.0, tpot_s=0.1),
+        objective=RequestObjective(ttft_s=2.0, ttft_per_prefill=0.0, tpot_s=0.1),
         end_ns=HOUR,
         wall_s=1.5,
     )

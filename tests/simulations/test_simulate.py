@@ -11,7 +11,7 @@ import pytest
 from autoscaler.errors import SettingsError, TraceError
 from simulations.baselines.registry import BASELINES
 from simulations.scorecard import SCHEMA
-from simulations.simulate import expanded, parse_objective, run_simulate
+from simulations.simulate import expanded, run_simulate
 from simulations.traces.generate import Recipe, generate
 
 TRACE = "generate:flat,hours=0.05,rate=1,input=200,output=50"
@@ -102,20 +102,3 @@ def test_a_trace_or_market_that_cannot_be_read_is_said(tmp_path: Path):
         run_simulate(traces=[str(tmp_path / "none.csv")])
     with pytest.raises(TraceError, match=r"none\.csv: cannot be read"):
         run_simulate(traces=[TRACE], spot=str(tmp_path / "none.csv"))
-
-
-@pytest.mark.parametrize(
-    ("text", "ttft_s", "tpot_s"),
-    [("ttft=1.5,tpot=0.05", 1.5, 0.05), ("tpot=0.2", 2.0, 0.2), (" ttft=3 , tpot=1", 3.0, 1.0)],
-)
-def test_objectives(text: str, ttft_s: float, tpot_s: float):
-    objective = parse_objective(text)
-    assert (objective.ttft_s, objective.tpot_s) == (ttft_s, tpot_s)
-
-
-@pytest.mark.parametrize(
-    "text", ["", "ttft", "ttft=0", "ttft=-1", "ttft=inf", "x=1", "ttft=1,ttft=2"]
-)
-def test_what_is_no_objective(text: str):
-    with pytest.raises(SettingsError, match="write seconds as ttft=2"):
-        parse_objective(text)

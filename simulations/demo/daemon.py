@@ -104,7 +104,7 @@ class Daemon:
         except TimeoutError as error:
             raise DaemonFailed(
                 f"the daemon was not ready after {timeout_s:g} s; the end of {self.log}:\n"
-                f"{self._log_end()}"
+                f"{_end_of(self.log)}"
             ) from error
 
     async def decisions(self) -> list[dict[str, Any]]:
@@ -118,7 +118,7 @@ class Daemon:
         if self._process is not None and self._process.returncode is not None:
             raise DaemonFailed(
                 f"the daemon ended with exit code {self._process.returncode}; "
-                f"the end of {self.log}:\n{self._log_end()}"
+                f"the end of {self.log}:\n{_end_of(self.log)}"
             )
 
     async def _is_ready(self) -> bool:
@@ -140,25 +140,32 @@ class Daemon:
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
             return None
 
-    def _log_end(self) -> str:
-        lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()
-        return "\n".join(lines[-_LOG_LINES:])
-
 
 def _decisions(body: Any) -> list[dict[str, Any]]:
     models = body["models"] if isinstance(body, dict) and "models" in body else body
     return [dict(each) for each in (models.values() if isinstance(models, dict) else models)]
 
 
-async def replays_equal(recording: Path, *, log: Path) -> bool:
-    """Whether `autoscaler replay` reproduces every decision of a recording."""
-    process = await _start("replay", str(recording), log=log)
-    try:
-        return await process.wait() == 0
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
+def segments(recording: Path) -> set[Path]:
+    """The files that a recording consists of."""
+    return set(recording.glob("*.jsonl.gz")) if recording.is_dir() else set()
+
+
+async def replay(files: set[Path], *, log: Path) -> str:
+    """Decide the events of recorded files again; what is wrong, empty where nothing is."""
+    if not files:
+        return "the daemon recorded nothing"
+    for file in sorted(files):
+        process = await _start("replay", str(file), log=log)
+        try:
+            code = await process.wait()
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+        if code != 0:
+            return _end_of(log)
+    return ""
 
 
 async def _start(*arguments: str, log: Path) -> asyncio.subprocess.Process:
@@ -176,6 +183,12 @@ async def _start(*arguments: str, log: Path) -> asyncio.subprocess.Process:
             start_new_session=True,
             preexec_fn=die_with_parent,
         )
+
+
+def _end_of(log: Path) -> str:
+    """The last lines of a log."""
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    return "\n".join(lines[-_LOG_LINES:])
 
 
 def _free_port() -> int:

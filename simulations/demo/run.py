@@ -15,7 +15,7 @@ from rich.console import Console
 from autoscaler.errors import AutoscalerError
 from simulations.demo import scenario as stage
 from simulations.demo.bill import Bill
-from simulations.demo.daemon import Daemon, replays_equal
+from simulations.demo.daemon import Daemon, replay, segments
 from simulations.demo.load import Load, columns, schedule
 from simulations.demo.picture import Picture
 from simulations.demo.reclaim import Reclaim
@@ -86,6 +86,7 @@ class Demo:
         task = asyncio.current_task()
         if task is not None:
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        already_there = segments(self.recording)
         load = Load(
             url="",
             model=stage.MODEL,
@@ -112,9 +113,9 @@ class Demo:
             ramp_s=self.scenario.ramp_s,
         )
         self._compare(result, load, played)
-        log = self.folder / "replay.log"
-        replayed = await replays_equal(self.recording, log=log)
-        return self._verdict(result, load, played, replayed="" if replayed else log.read_text())
+        recorded = segments(self.recording) - already_there
+        difference = await replay(recorded, log=self.folder / "replay.log")
+        return self._verdict(result, load, played, difference=difference)
 
     async def _play(self, load: Load, view: View) -> _Played:
         """Everything that runs; when this returns, nothing does any more."""
@@ -210,7 +211,7 @@ class Demo:
             )
         )
 
-    def _verdict(self, result: Served, load: Load, played: _Played, *, replayed: str) -> int:
+    def _verdict(self, result: Served, load: Load, played: _Played, *, difference: str) -> int:
         """Say what is right and what is not; 0 if all is right."""
         self._print(played.reclaim.account())
         if result.lost:
@@ -222,11 +223,11 @@ class Demo:
             )
         else:
             self._print(f"none of the {result.sent} requests was lost")
-        if replayed:
-            self._print(f"the recording does not replay to the same decisions: {replayed}")
+        if difference:
+            self._print(f"the recording does not replay to the same decisions: {difference}")
         else:
             self._print("the daemon's recording replays to the same decisions, byte for byte")
-        return 1 if result.lost or replayed else 0
+        return 1 if result.lost or difference else 0
 
     def _print(self, text: str) -> None:
         self.console.print(text, markup=False, highlight=False, soft_wrap=True)

@@ -16,6 +16,7 @@ whose notice was withdrawn and that carries our cordon is uncordoned.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -47,35 +48,48 @@ def drain(
         writes: takes the commands.
         raised: the command after which the fallback is raised, while it is not accepted.
     """
-    if s.doom is None or s.stock.doomed is None:
+    if s.doom is None or not s.stock.doomed_rows:
         return
-    replicas = s.observation.replicas
     for node in s.doom.nodes:
-        if node.lost:
-            continue
-        rows: list[int] = np.flatnonzero(s.stock.doomed & (replicas.node == node.index)).tolist()
-        if not rows:
+        rows = s.stock.doomed_rows.get(node.index, ())
+        if node.lost or not rows:
             continue
         left_s, span_s = _time_left(s, node)
         # Half of the notice is the raise's; then the streams' drain cannot wait for it any longer.
         after = None if left_s <= 0.5 * span_s else raised
-        if not node.unschedulable:
+        if node.unschedulable:
+            _evict(s, rows, memory=memory, writes=writes, after=after, left_s=left_s, span_s=span_s)
+        else:
             writes.cordon(model=s.spec.key, node=node.name, after=after)
-            continue
-        for row in sorted(rows, key=lambda row: replicas.name[row]):
-            own_s = float(replicas.grace_s[row])
-            own_s = DEFAULT_GRACE_S if math.isnan(own_s) else own_s
-            namespace = s.spec.pools[int(replicas.pool[row])].target.namespace
-            refused = memory.refusals.get(f"Pod/{namespace}/{replicas.name[row]}")
-            overdue = left_s <= min(own_s, 0.5 * span_s)
-            writes.remove_pod(
-                model=s.spec.key,
-                namespace=namespace,
-                pod=replicas.name[row],
-                grace_s=max(1, math.floor(min(own_s, left_s))),
-                after=after,
-                delete=overdue and refused is not None and refused[0] in REFUSALS,
-            )
+
+
+def _evict(
+    s: Situation,
+    rows: Sequence[int],
+    *,
+    memory: ModelMemory,
+    writes: Writes,
+    after: str | None,
+    left_s: float,
+    span_s: float,
+) -> None:
+    """Evict the pods of one node; delete one whose budget refused when its drain can wait no longer."""
+    replicas = s.observation.replicas
+    for row in sorted(rows, key=lambda row: replicas.name[row]):
+        own_s = float(replicas.grace_s[row])
+        own_s = DEFAULT_GRACE_S if math.isnan(own_s) else own_s
+        pod = replicas.name[row]
+        namespace = s.spec.pools[int(replicas.pool[row])].target.namespace
+        refused = memory.refusals.get(f"Pod/{namespace}/{pod}") if memory.refusals else None
+        overdue = left_s <= min(own_s, 0.5 * span_s)
+        writes.remove_pod(
+            model=s.spec.key,
+            namespace=namespace,
+            pod=pod,
+            grace_s=max(1, math.floor(min(own_s, left_s))),
+            after=after,
+            delete=overdue and refused is not None and refused[0] in REFUSALS,
+        )
 
 
 def uncordon_withdrawn(

@@ -17,14 +17,13 @@ double.
 from __future__ import annotations
 
 import math
-
-import numpy as np
+from bisect import bisect_right
 
 from autoscaler.core.doomed import DoomedNode
 from autoscaler.core.placement import arrange
 from autoscaler.core.situation import PromisePlan, Situation, Wanted
 from autoscaler.core.spec import Pause
-from autoscaler.core.state import CapacityType, IntArray, Promise
+from autoscaler.core.state import CapacityType, Promise
 
 
 def plan_promises(s: Situation, wanted: Wanted) -> PromisePlan:
@@ -58,7 +57,7 @@ def plan_promises(s: Situation, wanted: Wanted) -> PromisePlan:
     return PromisePlan(
         promises=promises,
         in_force=in_force,
-        raised=tuple([promise for promise in raised if promise in promises]),
+        raised=tuple([promise for promise in promises if promise.node in renewed]),
         released=max(0, s.promised - total),
     )
 
@@ -84,14 +83,15 @@ def _raise(s: Situation, wanted: Wanted, *, promises: tuple[Promise, ...]) -> tu
     Promises made before, and for nodes looked at before, count as covered, also where they will not
     be ready by the deadline: another one would come later still.
     """
-    if s.doom is None or s.stock.doomed is None:
+    if s.doom is None or not s.stock.doomed_rows:
         return ()
     made: list[Promise] = []
+    pools: list[int] = s.observation.replicas.pool.tolist()
     standing = {promise.node: promise for promise in promises}
     new = 0
     for node in sorted(s.doom.nodes, key=_by_deadline):
         old = standing.get(node.name)
-        doomed = _doomed_since(s, node, since=None if old is None else old.since)
+        doomed = _doomed_since(s, node, pools=pools, since=None if old is None else old.since)
         if doomed == 0:
             continue
         limit = s.cold_start_s if node.deadline_at is None else node.deadline_at - s.at
@@ -108,24 +108,24 @@ def _raise(s: Situation, wanted: Wanted, *, promises: tuple[Promise, ...]) -> tu
 
 
 def _by_deadline(node: DoomedNode) -> tuple[float, str]:
-    return (-np.inf if node.deadline_at is None else node.deadline_at, node.name)
+    return (-math.inf if node.deadline_at is None else node.deadline_at, node.name)
 
 
-def _doomed_since(s: Situation, node: DoomedNode, *, since: float | None) -> int:
+def _doomed_since(s: Situation, node: DoomedNode, *, pools: list[int], since: float | None) -> int:
     """Count a node's replicas that a promise may be made for, and that no promise was made for.
 
     A second interruption of a node of that name has other replicas: they came after the promise.
     """
-    replicas = s.observation.replicas
-    rows: IntArray = np.flatnonzero(s.stock.doomed & (replicas.node == node.index))
-    if not node.lost:
-        interruptible = s.layout.interruptible if s.spec.spot.on_demand_fallback else ()
-        rows = rows[np.isin(replicas.pool[rows], interruptible)]
-    elif not s.spec.spot.on_demand_fallback:
-        rows = rows[~np.isin(replicas.pool[rows], s.layout.interruptible)]
-    if since is None:
+    rows = s.stock.doomed_rows.get(node.index, ())
+    if since is not None:
+        rows = [row for row in rows if s.observation.replicas.created_at[row] > since]
+    if node.lost and s.spec.spot.on_demand_fallback:
         return len(rows)
-    return int(np.count_nonzero(replicas.created_at[rows] > since))
+    # Under a notice, a ReplicaSet replaces on-demand replicas as they are evicted.
+    interruptible = sum([pools[row] in s.layout.interruptible for row in rows])
+    if node.lost:
+        return len(rows) - interruptible
+    return interruptible if s.spec.spot.on_demand_fallback else 0
 
 
 def _serving_by(s: Situation, *, limit_s: float) -> int:
@@ -135,7 +135,7 @@ def _serving_by(s: Situation, *, limit_s: float) -> int:
     started now would be ready.
     """
     supply = s.stock.supply
-    return supply.ready + sum([1 for left in supply.starting_remaining_s if left <= limit_s])
+    return supply.ready + bisect_right(supply.starting_remaining_s, limit_s)
 
 
 def _promised_beside(s: Situation, *, limit_s: float) -> int:
@@ -144,7 +144,7 @@ def _promised_beside(s: Situation, *, limit_s: float) -> int:
     if pool is None or s.promised == 0:
         return 0
     counts = s.stock.supply.pools[pool]
-    serving = counts.ready + sum([1 for left in counts.starting_remaining_s if left <= limit_s])
+    serving = counts.ready + bisect_right(counts.starting_remaining_s, limit_s)
     return s.promised - min(s.pools[pool].fallback, max(0, serving - s.pools[pool].base))
 
 

@@ -7,7 +7,7 @@ never on its way; a doomed one counts neither as supply nor in the floor from th
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -70,8 +70,8 @@ class Stock:
     supply: Supply
     ready: BoolArray
     """Rows that are ready, not deleting, not doomed."""
-    doomed: BoolArray | None
-    """Rows on a doomed node, not deleting; None: no node is doomed."""
+    doomed_rows: Mapping[int, Sequence[int]]
+    """By row of a doomed node, the rows of its replicas that are not deleting."""
 
 
 def take_stock(
@@ -128,7 +128,7 @@ def take_stock(
         memory.missing_since.clear()
         calm = tuple([PoolSupply(ready=count) for count in ready_counts])
         supply = Supply(ready=sum(ready_counts), pools=calm)
-        return Stock(supply=supply, ready=ready, doomed=doomed)
+        return Stock(supply=supply, ready=ready, doomed_rows={})
     tallies = [_Tally() for _ in pools]
     _tally_starts(
         tallies, memory, at=at, replicas=replicas, waiting=~replicas.ready if whole is None else whole & ~replicas.ready,
@@ -162,7 +162,7 @@ def take_stock(
     supply = Supply(
         ready=sum(ready_counts), starting_remaining_s=tuple(remaining), pools=tuple(counted)
     )
-    return Stock(supply=supply, ready=ready, doomed=doomed)
+    return Stock(supply=supply, ready=ready, doomed_rows=_by_node(replicas, doomed))
 
 
 @dataclass(slots=True)
@@ -251,6 +251,15 @@ def _missing_too_long(
         return False
     since = memory.missing_since.setdefault(pool, at)
     return at - since > EXPIRY_COLD_STARTS * cold_start_s
+
+
+def _by_node(replicas: ReplicaColumns, mask: BoolArray | None) -> dict[int, list[int]]:
+    found: dict[int, list[int]] = {}
+    if mask is not None:
+        rows: list[int] = np.flatnonzero(mask).tolist()
+        for row, node in zip(rows, replicas.node[rows].tolist(), strict=True):
+            found.setdefault(node, []).append(row)
+    return found
 
 
 def _by_pool(replicas: ReplicaColumns, mask: BoolArray | None, pools: int) -> list[int]:

@@ -26,6 +26,10 @@ from autoscaler.core.memory import Memory, Pending
 from autoscaler.core.spec import ScaleTarget
 from autoscaler.core.state import Promise
 
+PODS_PER_TICK_MAX = 1000
+"""Pods evicted or deleted by one tick. The API server takes some hundred a second; more would expire in
+the queue, and a loop that stands still for them delays everything else. The next tick goes on."""
+
 
 def render_promises(promises: Iterable[Promise]) -> str | None:
     """Write the fallback annotation; None (no annotation) where nothing is promised."""
@@ -48,6 +52,9 @@ class Writes:
     event: int
     at: float
     commands: list[Command] = field(default_factory=list)
+    pods_removed: int = 0
+    expiries: dict[str, float] = field(default_factory=dict)
+    """By id of this event's commands that others may wait for."""
 
     def set_replicas(
         self,
@@ -160,6 +167,9 @@ class Writes:
         kind = DeletePod if delete else EvictPod
         if self._pending(kind.__name__, target) or self._pending("DeletePod", target):
             return
+        if self.pods_removed >= PODS_PER_TICK_MAX:
+            return
+        self.pods_removed += 1
         self._send(
             kind(
                 id=self._next_id(),
@@ -179,6 +189,8 @@ class Writes:
         self, command: Command, *, value: int | str | None = None, level_change: int = 0
     ) -> None:
         self.commands.append(command)
+        if isinstance(command, SetReplicas | Annotate):
+            self.expiries[command.id] = command.expires_at
         pending = Pending(
             id=command.id,
             kind=type(command).__name__,
@@ -195,10 +207,8 @@ class Writes:
 
     def _expires_at(self, after: str | None) -> float:
         """Give a command its time, and on top the time of what it waits for."""
-        for command in self.commands:
-            if command.id == after:
-                return command.expires_at + COMMAND_TIMEOUT_S
-        return self.at + COMMAND_TIMEOUT_S
+        sent = None if after is None else self.expiries.get(after)
+        return (self.at if sent is None else sent) + COMMAND_TIMEOUT_S
 
 
 def _promise_alike(one: int | str | None, other: str | None) -> bool:

@@ -447,3 +447,20 @@ def test_the_forecast_switched_off_changes_nothing_here():
     )  # fmt: skip
     # 120 requests over 32 and a fifth more: 5 replicas.
     expect(story, pools={"on-demand": 3, "spot": 4})
+
+
+def test_a_mass_eviction_is_spread_over_ticks():
+    """More than the API server takes would only expire in the queue, and stall the loop."""
+    story = Scenario(model(pools=[spot()], maximum=2000))
+    told = {
+        "wants": 1200,
+        "nodes": [node("s1", SPOT, unschedulable=True)],
+        "interruptions": [notice("s1", deadline_at=220.0, noticed_at=100.0)],
+    }
+    rows = group("spot", ready=1200, node="s1")
+    story.look(100.0, rows, **told)
+    first = set(story.commands)
+    story.look(105.0, rows, **told)
+    second = set(story.commands)
+    assert (len(first), len(second)) == (1000, 200)
+    assert not first & second

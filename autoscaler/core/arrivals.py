@@ -18,6 +18,7 @@ milliseconds.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -93,6 +94,9 @@ class ArrivalMemory:
         return memory
 
 
+Row: TypeAlias = tuple[float, bool, bool, bool, float, float, float, float, float]
+
+
 @dataclass(slots=True, kw_only=True)
 class Reading:
     """What all the replicas of a model say at one moment; columns of those that answer."""
@@ -105,13 +109,13 @@ class Reading:
     serving: list[float] = field(default_factory=list)
     """Requests in flight of the ready ones."""
     kv_usage: list[float] = field(default_factory=list)
-    """Of the ready ones that say it."""
+    """Of the ready ones; NaN where they do not say it."""
     silent: list[float] = field(default_factory=list)
     """Of the ready ones that do not answer: what they last held, NaN where that is unknown."""
     rates: list[float] = field(default_factory=list)
-    """Arrivals per second of the ready ones of which they are known."""
+    """Arrivals per second of the ready ones; NaN where unknown."""
     other_rates: list[float] = field(default_factory=list)
-    """Of those that start or leave."""
+    """Of those that start or leave, likewise."""
     busy: list[float] = field(default_factory=list)
     """Running request-seconds between two samples: twice the trapezoid."""
     completed: list[float] = field(default_factory=list)
@@ -132,8 +136,40 @@ def read_replicas(
     reading = Reading()
     before, last_look = memory.kept, memory.at
     kept: dict[str, Kept] = {}
-    rows = zip(
-        replicas.name,
+    serving, waits, runs = reading.serving.append, reading.waiting.append, reading.running.append
+    kv_usage, rates = reading.kv_usage.append, reading.rates.append
+    for name, row in zip(replicas.name, _rows(replicas, fresh), strict=True):
+        created, ready, deleting, is_fresh, sampled, waiting, running, kv, finished = row
+        then = before.get(name)
+        if then is None or then[0] != created:
+            # also one of the same name that was created anew (a StatefulSet's)
+            then = _begin(created, ready=ready, last_look=last_look)
+        held = waiting + running
+        if not (is_fresh and held >= 0.0):  # NaN is not
+            kept[name] = _pass_over(then, at=at, ready=ready, deleting=deleting, reading=reading)
+            continue
+        if not sampled <= then[1]:
+            rate = _pair(then, (sampled, held, running, finished), reading)
+            then = (created, sampled, held, running, finished, rate)
+        kept[name] = then
+        waits(waiting)
+        runs(running)
+        rate = then[5]
+        if not ready or deleting:
+            reading.other_rates.append(rate)
+            continue
+        serving(held)
+        kv_usage(kv)
+        rates(rate)
+    memory.kept = kept
+    memory.at = at
+    reading.ready = len(reading.serving) + len(reading.silent)
+    _measure_service(memory, reading, at=at)
+    return reading
+
+
+def _rows(replicas: ReplicaColumns, fresh: BoolArray) -> Iterator[Row]:
+    return zip(
         replicas.created_at.tolist(),
         replicas.ready.tolist(),
         replicas.deleting.tolist(),
@@ -145,39 +181,15 @@ def read_replicas(
         replicas.finished_requests_total.tolist(),
         strict=True,
     )
-    for name, created, ready, deleting, is_fresh, sampled, waiting, running, kv, finished in rows:
-        then = before.get(name)
-        if then is None or then[0] != created:
-            # also one of the same name that was created anew (a StatefulSet's)
-            then = _begin(created, ready=ready, last_look=last_look)
-        serves = ready and not deleting
-        reading.ready += serves
-        held = waiting + running
-        if not (is_fresh and held >= 0.0):  # NaN is not
-            if serves:
-                reading.silent.append(then[2])
-            elif not deleting and then[2] == then[4] == 0.0:
-                then = (created, at, 0.0, 0.0, 0.0, then[5])  # it began at zero, and still does
-            kept[name] = then
-            continue
-        if not sampled <= then[1]:
-            then = _pair(then, (created, sampled, held, running, finished, math.nan), reading)
-        kept[name] = then
-        reading.waiting.append(waiting)
-        reading.running.append(running)
-        rate = then[5]
-        if serves:
-            reading.serving.append(held)
-            if kv >= 0.0:
-                reading.kv_usage.append(kv)
-            if rate >= 0.0:
-                reading.rates.append(rate)
-        elif rate >= 0.0:
-            reading.other_rates.append(rate)
-    memory.kept = kept
-    memory.at = at
-    _measure_service(memory, reading, at=at)
-    return reading
+
+
+def _pass_over(then: Kept, *, at: float, ready: bool, deleting: bool, reading: Reading) -> Kept:
+    """Note a replica that does not answer; return what is kept of it."""
+    if ready and not deleting:
+        reading.silent.append(then[2])
+    elif not deleting and then[2] == then[4] == 0.0:
+        return (then[0], at, 0.0, 0.0, 0.0, then[5])  # it began at zero, and still does
+    return then
 
 
 def _begin(created_at: float, *, ready: bool, last_look: float | None) -> Kept:
@@ -194,20 +206,20 @@ def _begin(created_at: float, *, ready: bool, last_look: float | None) -> Kept:
     return (created_at, *UNSAMPLED)
 
 
-def _pair(then: Kept, now: Kept, reading: Reading) -> Kept:
-    """Take the differences of two samples; return the newer one, with its rate of arrivals."""
-    created, sampled, held, running, finished, _ = now
+def _pair(then: Kept, now: tuple[float, float, float, float], reading: Reading) -> float:
+    """Take the differences of two samples; return the arrivals per second between them."""
+    sampled, held, running, finished = now
     elapsed = sampled - then[1]
     completed = finished - then[4]
     if completed >= 0.0:
-        arrived = held - then[2] + completed
         reading.busy.append((running + then[3]) * elapsed)
         reading.completed.append(completed)
+        arrived = held - then[2] + completed
     elif completed < 0.0:
         arrived = held + finished  # restarted: all it has seen came since
     else:
-        return now
-    return (created, sampled, held, running, finished, max(arrived, 0.0) / elapsed)
+        return math.nan
+    return arrived / elapsed if arrived > 0.0 else 0.0
 
 
 def _measure_service(memory: ArrivalMemory, reading: Reading, *, at: float) -> None:

@@ -19,12 +19,13 @@ from autoscaler.core.plain import (
     plain_strings,
     read_float,
     read_floats,
+    read_int,
     read_list,
     read_optional_float,
     read_record,
     read_strings,
 )
-from autoscaler.core.state import BoolArray, FloatArray, ReplicaColumns
+from autoscaler.core.state import ReplicaColumns
 
 MEASURED_MAX = 20
 QUANTILE = 0.9
@@ -55,6 +56,8 @@ class ColdStartMemory:
     more is learnt of them."""
     starting: dict[str, float] = field(default_factory=dict)
     """Pods of this pool that start, with their age (time unschedulable left out), seconds."""
+    rows: list[int] = field(default_factory=list)
+    """Their rows at the last look."""
     measured_s: list[float] = field(default_factory=list)
     """The last created-to-ready times, oldest first."""
     finished: tuple[float, float] | None = None
@@ -68,7 +71,8 @@ class ColdStartMemory:
             "created_at": plain_floats(np.frombuffer(self.created, dtype=np.float64)),
             "settled": [[name, created_at] for name, created_at in self.settled.items()],
             "starting": [[name, age] for name, age in self.starting.items()],
-            "measured_s": list(self.measured_s),
+            "rows": [*self.rows],
+            "measured_s": [*self.measured_s],
         }
 
     @classmethod
@@ -81,6 +85,7 @@ class ColdStartMemory:
             created=read_floats(record["created_at"]).tobytes(),
             settled=_read_pairs(record["settled"]),
             starting=_read_pairs(record["starting"]),
+            rows=[read_int(row) for row in read_list(record["rows"])],
             measured_s=[read_float(item) for item in read_list(record["measured_s"])],
         )
 
@@ -96,35 +101,43 @@ def observe_starts(
     creation; the spec's prior is the better guess until a start is seen.
     """
     column = replicas.created_at.tobytes()
-    if not memory.starting and memory.names == replicas.name and memory.created == column:
-        # No pod came or went and none was starting: one that turns unready now does not start.
-        memory.at = at
-        return
-    rows: list[int] = np.flatnonzero(replicas.pool == pool).tolist()
-    created: list[float] = replicas.created_at.tolist()
-    ages = _ages(replicas, at=at)
+    if memory.names == replicas.name and memory.created == column:
+        # No pod came or went: only those that were starting can have become ready, for one that
+        # turns unready now does not start.
+        rows = memory.rows
+    else:
+        rows = np.flatnonzero(replicas.pool == pool).tolist()
+        there = {replicas.name[row] for row in rows}
+        memory.settled = {name: born for name, born in memory.settled.items() if name in there}
+        memory.names = replicas.name
+        memory.created = column
+    _watch(memory, at=at, replicas=replicas, rows=rows)
+    memory.at = at
+
+
+def _watch(
+    memory: ColdStartMemory, *, at: float, replicas: ReplicaColumns, rows: list[int]
+) -> None:
+    """Look at pods that may be starting, and settle those that are not."""
     starting: dict[str, float] = {}
-    settled: dict[str, float] = {}
+    still: list[int] = []
     for row in rows:
-        name, created_at = replicas.name[row], created[row]
-        ready = bool(replicas.ready[row])
+        name, created_at = replicas.name[row], float(replicas.created_at[row])
         if memory.settled.get(name) == created_at:
-            settled[name] = created_at
             continue
+        ready = bool(replicas.ready[row])
         watched = name in memory.starting or _is_new(
             memory.at, created_at=created_at, ready=ready, at=at
         )
         if watched and not ready and not replicas.deleting[row]:
-            starting[name] = float(ages[row])
+            starting[name] = _age_s(replicas, row, at=at)
+            still.append(row)
             continue
-        settled[name] = created_at
+        memory.settled[name] = created_at
         if watched and ready:
-            _remember(memory, float(ages[row]))
-    memory.settled = settled
+            _remember(memory, _age_s(replicas, row, at=at))
     memory.starting = starting
-    memory.names = replicas.name
-    memory.created = column
-    memory.at = at
+    memory.rows = still
 
 
 def cold_start_s(memory: ColdStartMemory, *, prior_s: float) -> float:
@@ -188,15 +201,16 @@ def _remember(memory: ColdStartMemory, duration_s: float) -> None:
     memory.finished = None
 
 
-def _ages(replicas: ReplicaColumns, *, at: float) -> FloatArray:
-    """Return created-to-ready, or created-to-now, of each row, without time unschedulable."""
-    until = np.where(replicas.ready, replicas.ready_at, at)
-    binding = replicas.scheduled_at - replicas.created_at
-    waited: BoolArray = binding > BINDING_S  # NaN (not bound, or not said) is not
-    age = until - np.where(waited, replicas.scheduled_at, replicas.created_at)
-    stuck = ~np.isnan(replicas.unschedulable_since) & ~replicas.ready
-    bound_late = np.maximum(replicas.unschedulable_since - replicas.created_at, 0.0)
-    return np.maximum(np.where(stuck, bound_late, age), 0.0)
+def _age_s(replicas: ReplicaColumns, row: int, *, at: float) -> float:
+    """Return created-to-ready, or created-to-now, of one pod, without time unschedulable."""
+    created_at, scheduled_at = float(replicas.created_at[row]), float(replicas.scheduled_at[row])
+    stuck_since = float(replicas.unschedulable_since[row])
+    ready = bool(replicas.ready[row])
+    if not ready and not math.isnan(stuck_since):
+        return max(0.0, stuck_since - created_at)
+    # NaN (not bound, or not said) is no wait
+    begun = scheduled_at if scheduled_at - created_at > BINDING_S else created_at
+    return max((float(replicas.ready_at[row]) if ready else at) - begun, 0.0)
 
 
 def _read_pairs(value: Plain) -> dict[str, float]:

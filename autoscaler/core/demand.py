@@ -124,8 +124,7 @@ def _sum_up(reading: Reading) -> _Levels:
 
     A ready replica that does not answer is taken to hold the mean of the others, or what it last
     held if that was more: the one that is overrun is the first to miss its scrape. Such an estimate
-    may raise; the freshness guard keeps it from lowering. Arrivals that are unknown are the others'
-    mean.
+    may raise; the freshness guard keeps it from lowering.
     """
     waiting, running = math.fsum(reading.waiting), math.fsum(reading.running)
     in_flight = waiting + running
@@ -133,21 +132,30 @@ def _sum_up(reading: Reading) -> _Levels:
         mean = math.fsum(reading.serving) / len(reading.serving)
         # The mean comes first: of a number and NaN, max takes the first.
         in_flight += math.fsum([max(mean, last) for last in reading.silent])
-    arrivals: float | None = None
-    if reading.rates:
-        known = math.fsum(reading.rates)
-        missing = reading.ready - len(reading.rates)
-        arrivals = known + math.fsum(reading.other_rates) + missing * known / len(reading.rates)
-    kv = reading.kv_usage
+    kv = _known(reading.kv_usage)
     return _Levels(
         ready=reading.ready,
         unknown=len(reading.silent),
         in_flight=in_flight,
-        arrivals_per_s=arrivals,
+        arrivals_per_s=_arrivals_per_s(reading),
         waiting=waiting,
         running=running,
         kv_usage=math.fsum(kv) / len(kv) if kv else None,
     )
+
+
+def _arrivals_per_s(reading: Reading) -> float | None:
+    """Sum the arrivals; those that are unknown are the others' mean. None: of nobody known."""
+    rates = _known(reading.rates)
+    if not rates:
+        return None
+    total = math.fsum(rates)
+    missing = reading.ready - len(rates)
+    return total + math.fsum(_known(reading.other_rates)) + missing * total / len(rates)
+
+
+def _known(values: list[float]) -> list[float]:
+    return [value for value in values if not math.isnan(value)]
 
 
 def _advance_offered(memory: DemandMemory, *, level: _Levels, elapsed_s: float) -> None:

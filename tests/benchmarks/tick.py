@@ -15,6 +15,7 @@ import gc
 import json
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -172,10 +173,8 @@ def _nodes(pool: np.ndarray) -> NodeColumns:
     )
 
 
-def measure(replicas: int) -> dict[str, float | int]:
+def measure(replicas: int, *, warm_up: int, ticks: int) -> dict[str, float | int]:
     """Measure one size of fleet: play the story once, then handle its events in a row, twice."""
-    large = replicas > 1000
-    warm_up, ticks = (FEW_TICKS, FEW_TICKS) if large else (WARM_UP_TICKS, TICKS)
     story = Story(replicas=replicas)
     events: list[Event] = [specified(story.spec(), at=BEGIN_AT)]
     engine = build_engine(EngineSettings(tick_s=TICK_S))
@@ -210,13 +209,20 @@ def measure(replicas: int) -> dict[str, float | int]:
     return {"replicas": replicas, "cpu_s": cpu_s, "cpu_s_max": slowest}
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Measure, and print a table or JSON."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.tick", description=__doc__)
     parser.add_argument("-o", "--output", choices=("table", "json"), default="table")
     parser.add_argument("--replicas", type=int, action="append", help="default: 1 8 32 128 5000")
-    arguments = parser.parse_args()
-    rows = [measure(replicas) for replicas in arguments.replicas or REPLICAS]
+    parser.add_argument("--warm-up", type=int, help="ticks before measuring")
+    parser.add_argument("--ticks", type=int, help="ticks measured")
+    arguments = parser.parse_args(argv)
+    rows = []
+    for replicas in arguments.replicas or REPLICAS:
+        few = replicas > 1000
+        warm_up = arguments.warm_up or (FEW_TICKS if few else WARM_UP_TICKS)
+        ticks = arguments.ticks or (FEW_TICKS if few else TICKS)
+        rows.append(measure(replicas, warm_up=warm_up, ticks=ticks))
     if arguments.output == "json":
         print(json.dumps({"rows": rows}))
         return

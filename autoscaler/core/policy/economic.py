@@ -72,9 +72,9 @@ def _count(levels: Levels, *, supply: Supply, replicas_max: int) -> int:
     last worthy one is found by halving.
     """
     ready = min(supply.ready, replicas_max)
-    if ready > 0 and not levels.stays(ready):
-        return _last(levels.stays, low=0, high=ready - 1)
-    count = ready
+    count = _last(levels.stays, low=0, high=ready)
+    if count < ready:
+        return count
     for remaining_s in supply.starting_remaining_s:
         if count >= replicas_max or not levels.arrives(count + 1, remaining_s):
             return count
@@ -86,16 +86,20 @@ def _count(levels: Levels, *, supply: Supply, replicas_max: int) -> int:
 
 
 def _last(worthy: Callable[[int], bool], *, low: int, high: int) -> int:
-    """Return the last level in (low, high] up to which all are worthy; `low` if none is."""
-    if low < high and worthy(high):
-        return high
-    high = max(low, high - 1)
-    while low < high:
-        middle = (low + high + 1) // 2
+    """Return the last level in (low, high] up to which all are worthy; `low` if none is.
+
+    Begins at the top, where on most ticks it ends, and goes down in doubling strides.
+    """
+    unworthy, stride = high + 1, 1
+    while high > low and not worthy(high):
+        unworthy, high, stride = high, max(low, high - stride), 2 * stride
+    low = high
+    while unworthy - low > 1:
+        middle = (low + unworthy) // 2
         if worthy(middle):
             low = middle
         else:
-            high = middle - 1
+            unworthy = middle
     return low
 
 

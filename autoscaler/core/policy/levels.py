@@ -111,7 +111,7 @@ class Levels:
         self._by_lead: dict[int, list[float]] = {}
         self._use: dict[int, list[float]] = {}
         self._solved: dict[int, Values] = {}
-        self._look_up(max(1, likely - 1), count=3)
+        self._look_up(max(1, likely - 2), count=4)
 
     def _look_up(self, first: int, *, count: int) -> None:
         rows: list[list[float]] = self._forecast.use(first, first + count - 1).tolist()

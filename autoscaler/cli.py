@@ -11,15 +11,12 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import NoReturn
 
 import click
 
 from autoscaler import __version__
 from autoscaler.errors import AutoscalerError, RecordingError, SettingsError, TraceError
-
-if TYPE_CHECKING:
-    from autoscaler.daemon.reproduce import Difference, SegmentReport
 
 _OK, _FAILED, _BAD_INPUT, _INTERRUPTED, _BROKEN_PIPE = 0, 1, 2, 130, 141
 _BAD_INPUTS = (SettingsError, TraceError, RecordingError)
@@ -215,6 +212,7 @@ def rehearse(
 @click.option("-o", "output", type=click.Choice(["text", "json"]), default="text")
 def replay(file: Path, output: str) -> None:
     """Decide the events of a recording again: FILE is one segment, or the folder of all."""
+    from autoscaler.daemon.replay_view import as_row, as_text
     from autoscaler.daemon.reproduce import replay as replay_segments
 
     rows = []
@@ -222,66 +220,15 @@ def replay(file: Path, output: str) -> None:
     for report in replay_segments(file):
         different = different or report.difference is not None
         if output == "json":
-            rows.append(_report_json(report))
+            rows.append(as_row(report))
             continue
-        click.echo(_report_line(report))
-        if report.difference is not None:
-            click.echo(_difference_lines(report.difference))
+        click.echo(as_text(report))
     if output == "json":
         import json
 
         click.echo(json.dumps({"schema": "autoscaler.replay/v1", "rows": rows}, indent=2))
     if different:
         raise click.exceptions.Exit(_FAILED)
-
-
-def _report_line(report: SegmentReport) -> str:
-    how = "byte for byte" if report.exact else "in desired replicas, commands and reasons"
-    ending = {
-        "Cut": "its end is missing: the daemon was killed, or still writes",
-        "Rotated": "continued in the next segment",
-        "Stopped": "to the daemon's end",
-    }.get(report.ending, report.ending)
-    hole = report.header.hole
-    before = f"; {hole.events} events before it are lost ({hole.reason})" if hole else ""
-    counts = f"{report.events} events, {report.decisions} decisions, {report.commands} commands"
-    verdict = f"reproduced {how}" if report.difference is None else "reproduced, then a difference"
-    other = "" if report.exact else f"\n  written by another machine: {report.header.writer}"
-    return f"{report.path}: {counts} {verdict}; {ending}{before}{other}"
-
-
-def _difference_lines(difference: Difference) -> str:
-    where = f" of model {difference.model}" if difference.model else ""
-    return (
-        f"  event {difference.event} ({difference.kind} at {difference.at:.3f}){where}: "
-        f"{difference.field}\n"
-        f"    recorded:   {difference.recorded}\n"
-        f"    reproduced: {difference.reproduced}"
-    )
-
-
-def _report_json(report: SegmentReport) -> dict[str, Any]:
-    difference = report.difference
-    return {
-        "segment": str(report.path),
-        "events": report.events,
-        "decisions": report.decisions,
-        "commands": report.commands,
-        "exact": report.exact,
-        "ending": report.ending,
-        "lost_before": report.header.hole.events if report.header.hole else 0,
-        "difference": None
-        if difference is None
-        else {
-            "event": difference.event,
-            "kind": difference.kind,
-            "at": difference.at,
-            "model": difference.model,
-            "field": difference.field,
-            "recorded": difference.recorded,
-            "reproduced": difference.reproduced,
-        },
-    }
 
 
 @cli.command()

@@ -15,8 +15,6 @@ from typing import Any, TextIO
 import msgspec
 import structlog
 
-from autoscaler.core.decision import Decision, Direction
-
 EVENTS: dict[str, str] = {
     "daemon.started": "what runs, where, with which settings",
     "daemon.stopped": "the end of a shutdown",
@@ -105,60 +103,3 @@ class _Forwarder(logging.Handler):
             log.error("library.warned", exc_info=record.exc_info)
         else:
             log.warning("library.warned")
-
-
-class DecisionLog:
-    """Says decisions: the canonical line, and what became different since the last one."""
-
-    def __init__(self) -> None:
-        self._reasons: dict[str, tuple[str, int | None]] = {}
-        self._conditions: dict[tuple[str, str], tuple[str, str]] = {}
-
-    def say(self, decision: Decision, *, cluster_age_s: float, duration_s: float) -> None:
-        """Log one decision, with the ages of what it rests on and how long all models took."""
-        measures = decision.measures
-        now = (decision.reason, decision.desired_replicas)
-        changed = (
-            decision.direction is not Direction.HOLD or self._reasons.get(decision.model) != now
-        )
-        self._reasons[decision.model] = now
-        log = _log.bind(model=decision.model, tick=decision.event)
-        (log.info if changed else log.debug)(
-            "tick.finished",
-            direction=str(decision.direction),
-            reason=decision.reason,
-            message=decision.trail[-1].message if decision.trail else "",
-            policy=decision.policy,
-            desired_replicas=decision.desired_replicas,
-            current_replicas=decision.current_replicas,
-            ready_replicas=sum(pool.ready_replicas for pool in decision.pools),
-            starting_replicas=sum(pool.starting_replicas for pool in decision.pools),
-            proposal_replicas=decision.proposal_replicas,
-            demand_replicas=_rounded(measures.demand_replicas),
-            forecast_replicas=_rounded(measures.forecast_replicas),
-            cold_start_s=_rounded(measures.cold_start_s),
-            observation_age_s=_rounded(measures.observation_age_s),
-            cluster_age_s=_rounded(cluster_age_s),
-            duration_s=round(duration_s, 6),
-        )
-        for condition in decision.conditions:
-            key = (decision.model, condition.type)
-            state = (condition.status, condition.reason)
-            if self._conditions.get(key) != state:
-                self._conditions[key] = state
-                log.info(
-                    "condition.changed",
-                    condition=condition.type,
-                    status=condition.status,
-                    reason=condition.reason,
-                    message=condition.message,
-                )
-
-    def forget(self, models: set[str]) -> None:
-        """Drop what was said of models that are not among these."""
-        self._reasons = {key: said for key, said in self._reasons.items() if key in models}
-        self._conditions = {key: said for key, said in self._conditions.items() if key[0] in models}
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 3)

@@ -108,6 +108,9 @@ class Recorder:
         self._items: queue.SimpleQueue[_Item] = queue.SimpleQueue()
         self._open = False
         """On the loop's side: events are being handed over."""
+        self._begun = 0
+        """Segments that were asked for. The thread may be some behind: what it says of an older one is
+        no matter any more."""
         self._dropped = 0
         self._handed_rows = 0
         self._thread_side = _Thread(
@@ -125,19 +128,18 @@ class Recorder:
     def wants_checkpoint(self) -> bool:
         """Whether the next event needs a `begin` before it: the segment is full, or was lost."""
         side = self._thread_side
-        if side.failed.is_set():
+        if side.failed_in == self._begun:
             if self._open:
                 self._open = False
                 self._retry_at = self._monotonic() + self._retry_s
             return self._monotonic() >= self._retry_at
         if not self._open:
             return self._backlog_rows() <= self._backlog_rows_max // 2
-        return side.full.is_set()
+        return side.full_in == self._begun
 
     def begin(self, memory: dict[str, Any], *, at: float, first_event: int) -> None:
         """Open a segment with this memory: that before the event `first_event`."""
-        self._thread_side.failed.clear()
-        self._thread_side.full.clear()
+        self._begun += 1
         self._open = True
         self._items.put(_Begin(memory=memory, at=at, first_event=first_event, lost=self._dropped))
 
@@ -195,8 +197,10 @@ class _Thread:
         total_bytes: int,
         items: queue.SimpleQueue[_Item],
     ) -> None:
-        self.full = threading.Event()
-        self.failed = threading.Event()
+        self.full_in = -1
+        """The segment that is full, counted as `Recorder` counts; -1: none."""
+        self.failed_in = -1
+        """The segment that was lost; -1: none."""
         self.problem = ""
         self.lost = 0
         self.taken_rows = 0
@@ -208,6 +212,7 @@ class _Thread:
         self._segment_bytes = segment_bytes
         self._total_bytes = total_bytes
         self._items = items
+        self._begun = 0
         self._full_bytes = segment_bytes
         """What makes the open segment full."""
         self._segment = 0
@@ -257,7 +262,7 @@ class _Thread:
         # What was compressed and not flushed is nowhere.
         self.lost += self._unflushed
         self._unflushed = 0
-        self.failed.set()
+        self.failed_in = self._begun
 
     def _shrink(self) -> None:
         """The disk holds less than we were allowed: keep three quarters of what we have on it.
@@ -271,6 +276,7 @@ class _Thread:
             self._full_bytes = self._segment_bytes
 
     def _begin(self, begin: _Begin) -> None:
+        self._begun += 1
         if self._writer is not None:
             self._end("Rotated")
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -299,7 +305,6 @@ class _Thread:
         self._told_lost = lost
         self.problem = ""
         self._segment_events = 0
-        self.failed.clear()
 
     def _create(self) -> SegmentWriter:
         """Open the next file; another run of the same second may have taken the name."""
@@ -322,7 +327,7 @@ class _Thread:
         if self._items.empty() or self._unflushed >= _UNFLUSHED_MAX:
             self._flush()
         if self._writer is not None and self._writer.written_bytes > self._full_bytes:
-            self.full.set()
+            self.full_in = self._begun
 
     def _end(self, reason: str) -> None:
         writer, self._writer = self._writer, None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import structlog
@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 
 from autoscaler import __version__
 from autoscaler.core.codec import decision_to_builtins
-from autoscaler.core.commands import Annotate, Command, SetReplicas
+from autoscaler.core.commands import Command
 from autoscaler.core.decision import Decision, Direction, Outcome
 from autoscaler.core.events import Event, NoticeReceived, Observed, SpecChanged
 from autoscaler.core.guards import GUARDS
@@ -19,8 +19,9 @@ from autoscaler.core.spec import FleetSpec, ModelSpec
 from autoscaler.daemon.actuator import Ending
 from autoscaler.daemon.clock import Clock
 from autoscaler.daemon.drains import DrainOutcome, Drains
-from autoscaler.daemon.logs import DecisionLog
+from autoscaler.daemon.levels import model_values, source_values
 from autoscaler.daemon.metrics import Levels, Metrics, Value
+from autoscaler.daemon.narration import CommandLog, DecisionLog
 from autoscaler.daemon.recorder import Recorder
 from autoscaler.daemon.words import (
     COMMAND_KINDS,
@@ -30,8 +31,6 @@ from autoscaler.daemon.words import (
     SENT_AND_REFUSED,
 )
 from autoscaler.daemon.world import World
-from autoscaler.sources.collector import SOURCE_LABELS
-from autoscaler.sources.outcome import ERRORS
 
 _STALLED_TICKS = 3
 _STALLED_S_MIN = 30.0
@@ -57,10 +56,7 @@ class Report(Levels):
         self._spec_problems: tuple[str, ...] = ()
         self._drains = Drains()
         self._log = DecisionLog()
-        self._endings: dict[tuple[str, str], str] = {}
-        """By kind and target: how the last command ended, unless it was accepted."""
-        self._scales: dict[str, int] = {}
-        """By target: what was last decided and not yet accepted."""
+        self._commands = CommandLog()
         self._metrics = Metrics(self)
         self._create_closed_series()
 
@@ -85,7 +81,7 @@ class Report(Levels):
         self._metrics.count("commands_total", kind, ending.reason)
         if ending.sent_s is not None and not ending.accepted:
             self._metrics.count("actuation_errors_total", ending.reason)
-        _say_ending(command, ending, repeated=self._repeated(command, ending))
+        self._commands.ended(command, ending)
 
     def engine_broke(self) -> None:
         """Take note of a bug that the whole engine held over."""
@@ -152,8 +148,8 @@ class Report(Levels):
             for model in self._fleet.models:
                 decision = self._decisions.get(model.key)
                 if decision is not None:
-                    yield from _model_values(model, decision)
-        yield from self._source_values()
+                    yield from model_values(model, decision)
+        yield from source_values(self._world.collector, at=self._clock.now())
         yield Value("cluster_age_seconds", (), self._world.age_s())
         yield Value("cluster_failures_total", (), self._world.cluster.failures_total)
         recorder = self._recorder
@@ -181,23 +177,9 @@ class Report(Levels):
                 duration_s=decide_s,
             )
             self._count_decision(decision)
-            _say_fallback(decision)
         for command in outcome.commands:
-            if isinstance(command, SetReplicas):
-                self._say_scale(command)
+            self._commands.decided(command)
         self._follow_drains(event, outcome)
-
-    def _say_scale(self, command: SetReplicas) -> None:
-        """Log a write that was decided; one that is decided again with every tick, only once."""
-        again = self._scales.get(command.target) == command.replicas
-        self._scales[command.target] = command.replicas
-        (_log.debug if again else _log.info)(
-            "scale.decided",
-            model=command.model,
-            target=command.target,
-            replicas=command.replicas,
-            command=command.id,
-        )
 
     def _count_decision(self, decision: Decision) -> None:
         namespace, _, model = decision.model.partition("/")
@@ -283,30 +265,6 @@ class Report(Levels):
                     "guard_adjustments_total", namespace, model, guard, str(direction), by=0
                 )
 
-    def _source_values(self) -> Iterator[Value]:
-        collector = self._world.collector
-        errors = dict.fromkeys(SOURCE_LABELS, 0)
-        for (source, outcome), reads in collector.outcomes.items():
-            yield Value("source_reads_total", (source, str(outcome)), reads)
-            if outcome in ERRORS:
-                errors[source] += reads
-        for source, count in errors.items():
-            yield Value("source_errors_total", (source,), count)
-        for source, age_s in collector.ages(at=self._clock.now()).items():
-            yield Value("observation_age_seconds", (source,), age_s)
-
-    def _repeated(self, command: Command, ending: Ending) -> bool:
-        """Whether the same write to the same target ended the same way the last time."""
-        key = (type(command).__name__, command.target)
-        said = f"{ending.reason} {ending.message} {_detail(command)}"
-        repeated = self._endings.get(key) == said
-        if ending.accepted:
-            self._endings.pop(key, None)
-            self._scales.pop(command.target, None)
-        else:
-            self._endings[key] = said
-        return repeated
-
 
 def _asked(model: ModelSpec) -> dict[str, Any]:
     """What a reader of a decision needs of the specification."""
@@ -325,68 +283,3 @@ def _asked(model: ModelSpec) -> dict[str, Any]:
             for pool in model.pools
         ],
     }
-
-
-def _model_values(model: ModelSpec, decision: Decision) -> Iterator[Value]:
-    names = (model.namespace, model.name)
-    types = {pool.name: str(pool.capacity_type) for pool in model.pools}
-    for pool in decision.pools:
-        labels = (*names, pool.pool, types.get(pool.pool, ""))
-        yield Value("desired_replicas", labels, pool.desired_replicas)
-        yield Value("current_replicas", labels, pool.current_replicas)
-        yield Value("ready_replicas", labels, pool.ready_replicas)
-        yield Value("starting_replicas", labels, pool.starting_replicas)
-        yield Value("doomed_replicas", labels, pool.doomed_replicas)
-        yield Value("fallback_replicas", labels, pool.fallback_replicas)
-    measures = decision.measures
-    yield Value("warm_floor_replicas", names, measures.warm_floor_replicas)
-    yield Value("demand_replicas", names, measures.demand_replicas)
-    yield Value("waiting_requests", names, measures.waiting_requests)
-    yield Value("running_requests", names, measures.running_requests)
-    yield Value("kv_usage_ratio", names, measures.kv_usage_ratio)
-    yield Value("forecast_replicas", names, measures.forecast_replicas)
-    yield Value("forecast_low_replicas", names, measures.forecast_low_replicas)
-    yield Value("forecast_high_replicas", names, measures.forecast_high_replicas)
-    yield Value("forecast_error_ratio", names, measures.forecast_error_ratio)
-    yield Value("forecast_pinball_loss_replicas", names, measures.forecast_pinball_loss_replicas)
-    yield Value("forecast_coverage_ratio", names, measures.forecast_coverage_ratio)
-    yield Value("cold_start_seconds", names, measures.cold_start_s)
-
-
-_FALLBACK_EVENTS = {"FallbackRaised": "fallback.raised", "FallbackReleased": "fallback.released"}
-
-
-def _say_fallback(decision: Decision) -> None:
-    for step in decision.trail:
-        if step.reason in _FALLBACK_EVENTS:
-            _log.info(
-                _FALLBACK_EVENTS[step.reason],
-                model=decision.model,
-                message=step.message,
-                replicas=sum(pool.fallback_replicas for pool in decision.pools),
-            )
-
-
-def _say_ending(command: Command, ending: Ending, *, repeated: bool) -> None:
-    """Log how a command ended; a failure that repeats with every tick is said once."""
-    log = _log.bind(model=command.model, target=command.target, command=command.id)
-    kind, detail = type(command).__name__, _detail(command)
-    scale = isinstance(command, SetReplicas)
-    if ending.accepted:
-        log.info("scale.applied" if scale else "command.applied", kind=kind, value=detail)
-        return
-    quiet = repeated or ending.reason in ("Superseded", "Skipped")
-    say = log.debug if quiet else log.info if ending.reason == "Withheld" else log.warning
-    say(
-        "scale.failed" if scale else "command.failed",
-        kind=kind,
-        value=detail,
-        reason=ending.reason,
-        message=ending.message,
-    )
-
-
-def _detail(command: Command) -> int | str | None:
-    if isinstance(command, SetReplicas):
-        return command.replicas
-    return command.value if isinstance(command, Annotate) else None

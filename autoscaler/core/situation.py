@@ -24,7 +24,7 @@ from autoscaler.core.stock import Stock
 
 @dataclass(slots=True, kw_only=True)
 class PoolState:
-    """One pool at this tick. Written once, by `assess`."""
+    """One pool at this tick. Written once, by `assess_pools`."""
 
     current: int
     ready: int
@@ -52,7 +52,7 @@ class PoolState:
 
 @dataclass(slots=True, kw_only=True)
 class Situation:
-    """One model at this tick. Written once, by `assess`; only `granted` is filled in later."""
+    """One model at this tick. Written by `Assessment`; only `proposal` and `granted` are filled in later."""
 
     at: float
     spec: ModelSpec
@@ -73,8 +73,6 @@ class Situation:
     """Of the current ones, those that are to serve: without stand-ins."""
     promised: int
     """Fallback replicas promised on the on-demand target."""
-    proposal: int | None
-    """The policy's; None: it could not tell."""
     blind: str
     """Why nothing may be scaled down, one CamelCase word; empty: we can see."""
     blind_message: str
@@ -86,6 +84,8 @@ class Situation:
     """No node is doomed, nothing is promised, stuck or stood in for: almost every tick."""
     floor_ready: int
     """Replicas that count in the warm floor: ready, not doomed, on its capacity type."""
+    proposal: int | None = None
+    """The policy's; None: it could not tell."""
     granted: int | None = None
     """What the GPU budget leaves this model; None: there is no budget."""
 

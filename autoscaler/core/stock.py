@@ -100,28 +100,14 @@ def take_stock(
     """
     replicas = observation.replicas
     pools = observation.pools
-    rows = len(replicas)
-    there: BoolArray | None = None  # all of them, as on almost every tick
-    if np.count_nonzero(replicas.deleting):
-        there = ~replicas.deleting
-    doomed: BoolArray | None = None
-    whole = there
-    if doom is not None:
-        on_doomed = doom.doomed[replicas.node]
-        doomed = on_doomed if there is None else there & on_doomed
-        whole = ~on_doomed if there is None else there & ~on_doomed
-    ready = replicas.ready if whole is None else whole & replicas.ready
+    there, doomed, ready = _tell_apart(replicas, doom)
     there_counts = _by_pool(replicas, there, len(pools))
-    serves_all = there is None and np.count_nonzero(ready) == rows
+    serves_all = there is None and np.count_nonzero(ready) == len(replicas)
     ready_counts = there_counts if serves_all else _by_pool(replicas, ready, len(pools))
     missing = [
         0 if pool.current_replicas is None else max(0, pool.current_replicas - count)
         for pool, count in zip(pools, there_counts, strict=True)
     ]
-    doomed_counts = lost_counts = [0] * len(pools)
-    if doom is not None and doomed is not None:
-        doomed_counts = _by_pool(replicas, doomed, len(pools))
-        lost_counts = _by_pool(replicas, doomed & doom.lost[replicas.node], len(pools))
     if ready_counts == there_counts and not any(missing):
         # Nothing starts, nothing is doomed: almost every tick of a calm fleet.
         memory.loading.climbs.clear()
@@ -129,70 +115,106 @@ def take_stock(
         calm = tuple([PoolSupply(ready=count) for count in ready_counts])
         supply = Supply(ready=sum(ready_counts), pools=calm)
         return Stock(supply=supply, ready=ready, doomed_rows={})
-    tallies = [_Tally() for _ in pools]
+    tallies = [_Tally(ready=count) for count in ready_counts]
+    waiting = ~replicas.ready if there is None else there & ~replicas.ready
+    if doom is not None and doomed is not None:
+        waiting &= ~doomed
+        _tally_doomed(tallies, replicas=replicas, doomed=doomed, doom=doom)
     _tally_starts(
-        tallies, memory, at=at, replicas=replicas, waiting=~replicas.ready if whole is None else whole & ~replicas.ready,
-        cold_starts_s=cold_starts_s, watch=watch,
-    )  # fmt: skip
-    counted: list[PoolSupply] = []
+        tallies,
+        memory,
+        at=at,
+        replicas=replicas,
+        waiting=waiting,
+        cold_starts_s=cold_starts_s,
+        watch=watch,
+    )
     for index, tally in enumerate(tallies):
         pool = spec.pools[index]
-        cold_start_s = cold_starts_s[index]
-        if _missing_too_long(
-            memory, at=at, pool=pool.name, missing=missing[index], cold_start_s=cold_start_s
-        ):
-            tally.expired += missing[index]
-        else:
-            tally.remaining_s.extend([cold_start_s] * missing[index])
-            tally.unbound += missing[index]
-        covered = gpus.cover(
+        _tally_missing(
+            tally,
+            memory,
+            at=at,
+            pool=pool.name,
+            missing=missing[index],
+            cold_start_s=cold_starts_s[index],
+        )
+        tally.covered = gpus.cover(
             tally.unbound,
             capacity_type=pool.capacity_type,
             gpus_per_replica=pools[index].gpus_per_replica,
         )
-        counted.append(
-            tally.close(
-                uncovered=tally.unbound - covered,
-                ready=ready_counts[index],
-                doomed=doomed_counts[index],
-                lost=lost_counts[index],
-            )
-        )
+    counted = tuple([tally.close() for tally in tallies])
     remaining = sorted([left for pool in counted for left in pool.starting_remaining_s])
-    supply = Supply(
-        ready=sum(ready_counts), starting_remaining_s=tuple(remaining), pools=tuple(counted)
-    )
+    supply = Supply(ready=sum(ready_counts), starting_remaining_s=tuple(remaining), pools=counted)
     return Stock(supply=supply, ready=ready, doomed_rows=_by_node(replicas, doomed))
 
 
-@dataclass(slots=True)
-class _Tally:
-    """One pool's replicas that are not ready, while they are counted."""
+def _tell_apart(
+    replicas: ReplicaColumns, doom: Doom | None
+) -> tuple[BoolArray | None, BoolArray | None, BoolArray]:
+    """Return three masks: not deleting, doomed of those, ready of the rest.
 
+    None instead of the first: all, as on almost every tick; instead of the second: none.
+    """
+    there: BoolArray | None = None
+    if np.count_nonzero(replicas.deleting):
+        there = ~replicas.deleting
+    ready = replicas.ready if there is None else there & replicas.ready
+    if doom is None:
+        return there, None, ready
+    on_doomed: BoolArray = doom.doomed[replicas.node]
+    doomed = on_doomed if there is None else there & on_doomed
+    return there, doomed, ready & ~on_doomed
+
+
+@dataclass(slots=True, kw_only=True)
+class _Tally:
+    """One pool's replicas while they are counted."""
+
+    ready: int
     remaining_s: list[float] = field(default_factory=list)
     unbound: int = 0
     """Of those counted on, how many have no node."""
+    covered: int = 0
+    """Of the unbound, how many have a free GPU, as far as is known."""
     unschedulable: int = 0
     impatient: int = 0
     """Of the unschedulable: for longer than a provisioner is given."""
     expired: int = 0
+    doomed: int = 0
+    lost: int = 0
 
-    def close(self, *, uncovered: int, ready: int, doomed: int, lost: int) -> PoolSupply:
+    def close(self) -> PoolSupply:
         """Sum up; the starts that no free GPU covers are the last ones expected."""
         remaining_s = sorted(self.remaining_s)
+        uncovered = self.unbound - self.covered
         if uncovered:
             del remaining_s[-uncovered:]
         return PoolSupply(
-            ready=ready,
+            ready=self.ready,
             starting=len(remaining_s),
             unschedulable=self.unschedulable,
             expired=self.expired,
             uncovered=uncovered,
             stuck=self.expired + self.impatient,
-            doomed=doomed,
-            lost=lost,
+            doomed=self.doomed,
+            lost=self.lost,
             starting_remaining_s=tuple(remaining_s),
         )
+
+
+def _tally_doomed(
+    tallies: Sequence[_Tally], *, replicas: ReplicaColumns, doomed: BoolArray, doom: Doom
+) -> None:
+    lost = doomed & doom.lost[replicas.node]
+    for tally, count, gone in zip(
+        tallies,
+        _by_pool(replicas, doomed, len(tallies)),
+        _by_pool(replicas, lost, len(tallies)),
+        strict=True,
+    ):
+        tally.doomed, tally.lost = count, gone
 
 
 def _tally_starts(
@@ -242,15 +264,25 @@ def _tally_starts(
         tally.unbound += node == NO_NODE
 
 
-def _missing_too_long(
-    memory: StockMemory, *, at: float, pool: str, missing: int, cold_start_s: float
-) -> bool:
-    """Tell whether pods that were asked for have not even been created for too long."""
+def _tally_missing(
+    tally: _Tally,
+    memory: StockMemory,
+    *,
+    at: float,
+    pool: str,
+    missing: int,
+    cold_start_s: float,
+) -> None:
+    """Count the replicas that were asked for and have no pod: just asked, or never to be had."""
     if missing == 0:
         memory.missing_since.pop(pool, None)
-        return False
+        return
     since = memory.missing_since.setdefault(pool, at)
-    return at - since > EXPIRY_COLD_STARTS * cold_start_s
+    if at - since > EXPIRY_COLD_STARTS * cold_start_s:
+        tally.expired += missing
+    else:
+        tally.remaining_s.extend([cold_start_s] * missing)
+        tally.unbound += missing
 
 
 def _by_node(replicas: ReplicaColumns, mask: BoolArray | None) -> dict[int, list[int]]:

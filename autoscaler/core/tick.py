@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from autoscaler.core import fleet as gpu_budget
-from autoscaler.core.assess import Draft, assess
+from autoscaler.core.assess import Assessment, Draft
 from autoscaler.core.conclude import conclude, hold
 from autoscaler.core.decision import Decision, Outcome, Step
 from autoscaler.core.doomed import Doom
@@ -115,9 +115,9 @@ class Tick:
         return {n: guards[n] for n in names[:cut]}, {n: guards[n] for n in names[cut:]}
 
     def _assess(self, spec: ModelSpec, observation: ModelObservation) -> Draft:
-        return assess(
-            spec,
-            observation,
+        return Assessment(
+            spec=spec,
+            observation=observation,
             at=self.at,
             event=self.event,
             settings=self.settings,
@@ -126,7 +126,7 @@ class Tick:
             doom=self.doom,
             gpus=self.gpus,
             parts=self.parts,
-        )
+        ).draft()
 
     def _hold(
         self, spec: ModelSpec, *, observation: ModelObservation | None, reason: str, message: str

@@ -14,7 +14,7 @@ Ages are seconds before `at`. A pool's current replicas are the rows that are no
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -256,53 +256,58 @@ def group(
     return rows
 
 
+_AGES = {
+    "created_at": "age_s",
+    "scheduled_at": "scheduled_age_s",
+    "unschedulable_since": "unschedulable_age_s",
+    "ready_at": "ready_age_s",
+    "sampled_at": "sample_age_s",
+    "framebuffer_at": "framebuffer_age_s",
+}
+_VALUES = {
+    "grace_s": "grace_s",
+    "waiting_requests": "waiting",
+    "running_requests": "running",
+    "kv_usage_ratio": "kv_usage",
+    "finished_requests_total": "finished",
+    "framebuffer_used_bytes": "framebuffer_bytes",
+}
+_UNTOLD = ("prompt_tokens_total", "generation_tokens_total", "preemptions_total")
+
+
 def columns(
     rows: Sequence[Row], *, at: float, pools: Sequence[str], nodes: Sequence[str]
 ) -> ReplicaColumns:
     """Rows as columns, ordered by (pool, name)."""
-    rows = sorted(rows, key=lambda row: (list(pools).index(row.pool), row.name))
+    places = {name: index for index, name in enumerate(pools)}
+    homes = {name: index for index, name in enumerate(nodes)} | {None: NO_NODE}
+    rows = sorted(rows, key=lambda row: (places[row.pool], row.name))
 
-    def floats(values: list[float]) -> np.ndarray:
-        return np.array(values, dtype=np.float64)
+    def column(values: Iterable[object], kind: type) -> np.ndarray:
+        return np.array(list(values), dtype=kind)
 
+    floats = {name: [at - getattr(row, age) for row in rows] for name, age in _AGES.items()}
+    floats |= {name: [getattr(row, value) for row in rows] for name, value in _VALUES.items()}
+    floats |= {name: [UNKNOWN for _ in rows] for name in _UNTOLD}
     return ReplicaColumns(
         name=tuple(row.name for row in rows),
-        pool=np.array([list(pools).index(row.pool) for row in rows], dtype=np.int64),
-        node=np.array(
-            [NO_NODE if row.node is None else list(nodes).index(row.node) for row in rows],
-            dtype=np.int64,
-        ),
-        created_at=floats([at - row.age_s for row in rows]),
-        scheduled_at=floats([at - row.scheduled_age_s for row in rows]),
-        unschedulable_since=floats([at - row.unschedulable_age_s for row in rows]),
-        ready=np.array([not math.isnan(row.ready_age_s) for row in rows], dtype=np.bool_),
-        ready_at=floats([at - row.ready_age_s for row in rows]),
-        deleting=np.array([row.deleting for row in rows], dtype=np.bool_),
-        grace_s=floats([row.grace_s for row in rows]),
-        sampled_at=floats([at - row.sample_age_s for row in rows]),
-        waiting_requests=floats([row.waiting for row in rows]),
-        running_requests=floats([row.running for row in rows]),
-        kv_usage_ratio=floats([row.kv_usage for row in rows]),
-        finished_requests_total=floats([row.finished for row in rows]),
-        prompt_tokens_total=floats([UNKNOWN for _ in rows]),
-        generation_tokens_total=floats([UNKNOWN for _ in rows]),
-        preemptions_total=floats([UNKNOWN for _ in rows]),
-        framebuffer_used_bytes=floats([row.framebuffer_bytes for row in rows]),
-        framebuffer_at=floats([at - row.framebuffer_age_s for row in rows]),
+        pool=column((places[row.pool] for row in rows), np.int64),
+        node=column((homes[row.node] for row in rows), np.int64),
+        ready=column((not math.isnan(row.ready_age_s) for row in rows), np.bool_),
+        deleting=column((row.deleting for row in rows), np.bool_),
+        **{name: column(values, np.float64) for name, values in floats.items()},
     )
 
 
 def node_columns(nodes: Sequence[NodeRow]) -> NodeColumns:
     """Nodes as columns, ordered by name."""
     nodes = sorted(nodes, key=lambda row: row.name)
+    masks = ("exists", "ready", "unschedulable", "cordoned_by_us")
     return NodeColumns(
         name=tuple(row.name for row in nodes),
         capacity_type=tuple(row.kind for row in nodes),
-        exists=np.array([row.exists for row in nodes], dtype=np.bool_),
-        ready=np.array([row.ready for row in nodes], dtype=np.bool_),
-        unschedulable=np.array([row.unschedulable for row in nodes], dtype=np.bool_),
-        cordoned_by_us=np.array([row.cordoned_by_us for row in nodes], dtype=np.bool_),
         gpus_free=np.array([row.gpus_free for row in nodes], dtype=np.float64),
+        **{mask: np.array([getattr(row, mask) for row in nodes], dtype=np.bool_) for mask in masks},
     )
 
 

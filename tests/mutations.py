@@ -25,6 +25,9 @@ from tests.expect import built_of
 
 SCENARIOS = [
     "tests/core/test_guards.py",
+    "tests/core/test_supply.py",
+    "tests/core/test_placement.py",
+    "tests/core/test_promises.py",
     "tests/core/test_interruption.py",
     "tests/core/test_interrupted_sequences.py",
     "tests/core/test_engine.py",
@@ -61,7 +64,10 @@ def prior_only(_memory, *, prior_s: float) -> float:
     return prior_s
 
 
-GUARDS_FILE, SPOT_FILE = SCENARIOS[0], SCENARIOS[1]
+GUARDS_FILE = "tests/core/test_guards.py"
+SUPPLY_FILE = "tests/core/test_supply.py"
+PROMISES_FILE = "tests/core/test_promises.py"
+SPOT_FILE = "tests/core/test_interruption.py"
 
 MUTATIONS = {
     "freshness": Mutation(
@@ -72,7 +78,7 @@ MUTATIONS = {
     "starting": Mutation(
         what="guard: a stuck replica's level is asked for nowhere else",
         apply=without_guard("starting"),
-        witness=f"{GUARDS_FILE}::test_a_stuck_level_is_asked_for_in_another_pool",
+        witness=f"{SUPPLY_FILE}::test_a_stuck_level_is_asked_for_in_another_pool",
     ),
     "stabilization": Mutation(
         what="guard: no window",
@@ -107,7 +113,7 @@ MUTATIONS = {
     "interruption": Mutation(
         what="guard: no on-demand fallback",
         apply=without_guard("interruption"),
-        witness=f"{SPOT_FILE}::test_shortfall",
+        witness=f"{PROMISES_FILE}::test_shortfall",
     ),
     "doomed": Mutation(
         what="interruption: doomed replicas count as if nothing were",
@@ -134,12 +140,12 @@ MUTATIONS = {
     "dcgm-free-gpus": Mutation(
         what="DCGM: free GPUs do not cap the starts that are counted on",
         apply=lambda parts: replace(parts, free_gpus=unknown_gpus),
-        witness=f"{SPOT_FILE}::test_free_gpus_decide_whether_a_start_is_counted_on",
+        witness=f"{PROMISES_FILE}::test_free_gpus_decide_whether_a_start_is_counted_on",
     ),
     "dcgm-framebuffer": Mutation(
         what="DCGM: a loading replica is not told from a stuck one",
         apply=lambda parts: replace(parts, watch_loading=unknown_framebuffers),
-        witness=f"{GUARDS_FILE}::test_dcgm_framebuffer_tells_loading_from_stuck",
+        witness=f"{SUPPLY_FILE}::test_dcgm_framebuffer_tells_loading_from_stuck",
     ),
 }
 

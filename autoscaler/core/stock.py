@@ -93,8 +93,7 @@ def take_stock(
         spec: of the model.
         observation: of the model, its pools in the order of the spec.
         doom: the doomed nodes.
-        cold_starts_s: by pool, what a start is expected to take, by those that are finished: a start
-            that hangs must not put off its own expiry.
+        cold_starts_s: by pool, of finished starts: one that hangs must not put off its own expiry.
         gpus: the account of free GPUs.
         watch: tells when framebuffers rose.
     """
@@ -116,7 +115,9 @@ def take_stock(
         supply = Supply(ready=sum(ready_counts), pools=calm)
         return Stock(supply=supply, ready=ready, doomed_rows={})
     tallies = [_Tally(ready=count) for count in ready_counts]
-    waiting = ~replicas.ready if there is None else there & ~replicas.ready
+    waiting = ~replicas.ready
+    if there is not None:
+        waiting &= there
     if doom is not None and doomed is not None:
         waiting &= ~doomed
         _tally_doomed(tallies, replicas=replicas, doomed=doomed, doom=doom)
@@ -130,15 +131,8 @@ def take_stock(
         watch=watch,
     )
     for index, tally in enumerate(tallies):
-        pool = spec.pools[index]
-        _tally_missing(
-            tally,
-            memory,
-            at=at,
-            pool=pool.name,
-            missing=missing[index],
-            cold_start_s=cold_starts_s[index],
-        )
+        pool, cold_start_s = spec.pools[index], cold_starts_s[index]
+        _tally_missing(tally, memory, missing[index], at=at, pool=pool.name, cold_s=cold_start_s)
         tally.covered = gpus.cover(
             tally.unbound,
             capacity_type=pool.capacity_type,
@@ -265,23 +259,17 @@ def _tally_starts(
 
 
 def _tally_missing(
-    tally: _Tally,
-    memory: StockMemory,
-    *,
-    at: float,
-    pool: str,
-    missing: int,
-    cold_start_s: float,
+    tally: _Tally, memory: StockMemory, missing: int, *, at: float, pool: str, cold_s: float
 ) -> None:
     """Count the replicas that were asked for and have no pod: just asked, or never to be had."""
     if missing == 0:
         memory.missing_since.pop(pool, None)
         return
     since = memory.missing_since.setdefault(pool, at)
-    if at - since > EXPIRY_COLD_STARTS * cold_start_s:
+    if at - since > EXPIRY_COLD_STARTS * cold_s:
         tally.expired += missing
     else:
-        tally.remaining_s.extend([cold_start_s] * missing)
+        tally.remaining_s.extend([cold_s] * missing)
         tally.unbound += missing
 
 

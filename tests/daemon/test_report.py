@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
+import subprocess
 from collections import Counter
 
 import pytest
@@ -30,6 +32,7 @@ from tests.builders import (
     specified,
     spot,
 )
+from tests.require import require
 
 SPEC = model(pools=[on_demand(price=3.0), spot(price=1.0)], warm=1, warm_on=ON_DEMAND)
 TARGET = ScaleTarget(namespace="serving", name="spot")
@@ -180,6 +183,18 @@ def test_every_series_with_closed_labels_is_there_at_zero(stage):
     assert found["interruption_notices_total", "aws-node-termination-handler"] == 0
     assert found["source_errors_total", "DCGM"] == 0
     assert found["source_reads_total", "TimedOut", "VLLM"] == 0
+
+
+@pytest.mark.prometheus
+def test_the_page_pleases_promtool(stage):
+    """Names, types, units and help as Prometheus's own linter wants them."""
+    promtool = shutil.which("promtool")
+    require("prometheus", promtool, "promtool is not installed")
+    stage.specify()
+    stage.observe(*READY)
+    page = generate_latest(stage.report.registry)
+    said = subprocess.run([promtool, "check", "metrics"], input=page, capture_output=True)
+    assert (said.returncode, said.stdout + said.stderr) == (0, b"")
 
 
 def test_decisions_and_guards_are_counted(stage):

@@ -121,12 +121,7 @@ def _deployment(scenario: Scenario, pool: str, replicas: int) -> dict[str, Any]:
             "--teardown=0.5",
             "--shutdown-timeout=4",
         ],
-        "env": [
-            {"name": "POD_IP", **address},
-            # all pods share this machine's network: localhost is not the pod's own here
-            {"name": "DRAIN_HOST", **address},
-            {"name": "DRAIN_LOG", "value": "-"},
-        ],
+        "env": [{"name": "POD_IP", **address}],
         "ports": [{"name": "http", "containerPort": PORT}],
         "resources": {"limits": {"nvidia.com/gpu": 1}},
         "readinessProbe": {

@@ -82,7 +82,7 @@ async def _expose(cluster: LocalCluster, service: Object) -> str:
     port = spec["ports"][0]
     namespace = service["metadata"].get("namespace", "default")
     target = port.get("targetPort", port["port"])
-    exposed = await cluster.expose(namespace, spec["selector"], port=int(target))
+    exposed = await cluster.expose(namespace, spec["selector"], port=target)
     return exposed.url
 
 
@@ -92,14 +92,21 @@ def _take_back(cluster: LocalCluster, node: str, lead_s: float, dialect: Dialect
 
 
 def _documents(path: Path) -> list[Object]:
-    documents = [d for d in yaml.safe_load_all(path.read_text(encoding="utf-8")) if d]
+    """The objects of a file; a kind that means nothing here is named and left out."""
+    try:
+        documents = [d for d in yaml.safe_load_all(path.read_text(encoding="utf-8")) if d]
+    except yaml.YAMLError as error:
+        raise click.BadParameter(f"{path}: this is no YAML: {error}") from error
+    known = []
     for number, document in enumerate(documents, start=1):
         kind = document.get("kind") if isinstance(document, dict) else None
-        if kind not in BY_KIND:
-            raise click.BadParameter(
-                f"{path}: document {number} is of kind {kind!r}; use one of {sorted(BY_KIND)}"
-            )
-    return documents
+        if kind is None:
+            raise click.BadParameter(f"{path}: document {number} has no kind: it is no manifest")
+        if kind in BY_KIND:
+            known.append(document)
+        else:
+            click.echo(f"{path}: document {number}, a {kind}, means nothing here", err=True)
+    return known
 
 
 def _reclaim(text: str, nodes: set[str]) -> tuple[str, float, float, Dialect]:

@@ -149,8 +149,11 @@ class LocalCluster:
     def _kill(self, node: str) -> None:
         self.kubelets.kill_all_on(node)
 
-    async def expose(self, namespace: str, selector: dict[str, str], *, port: int) -> Service:
-        """A Service for clients over the pods with these labels, whose containers use `port`."""
+    async def expose(self, namespace: str, selector: dict[str, str], *, port: int | str) -> Service:
+        """A Service for clients over the pods with these labels.
+
+        Their containers listen on `port`, or on the port of that name.
+        """
         service = Service(
             self.store,
             namespace=namespace,

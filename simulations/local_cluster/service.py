@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import cast
 
 from simulations.local_cluster.objects import Object, condition_is_true
+from simulations.local_cluster.probes import container_port
 from simulations.local_cluster.selectors import from_spec, matches_labels
 from simulations.local_cluster.store import Store
 
@@ -45,7 +46,7 @@ class Service:
         *,
         namespace: str,
         selector: dict[str, str],
-        port: int,
+        port: int | str,
         delay_s: float,
         rng: random.Random,
     ) -> None:
@@ -103,7 +104,10 @@ class Service:
 
     def _eligible(self) -> dict[str, Endpoint]:
         return {
-            pod["metadata"]["uid"]: Endpoint(pod["status"]["podIP"], self._target_port)
+            pod["metadata"]["uid"]: Endpoint(
+                pod["status"]["podIP"],
+                container_port(pod["spec"]["containers"][0], self._target_port),
+            )
             for pod in self._store.all("pods", self._namespace)
             if self._routable(pod)
         }

@@ -30,12 +30,16 @@ spec:
       - name: vllm
         command: [python3, {STAND_IN}]
         args: [--host=$(POD_IP)]
+        ports: [{{name: http, containerPort: 8000}}]
         env: [{{name: POD_IP, valueFrom: {{fieldRef: {{fieldPath: status.podIP}}}}}}]
 ---
 apiVersion: v1
 kind: Service
 metadata: {{name: llama, namespace: serving}}
-spec: {{selector: {{app: llama}}, ports: [{{port: 8000}}]}}
+spec: {{selector: {{app: llama}}, ports: [{{port: 80, targetPort: http}}]}}
+---
+kind: PersistentVolumeClaim
+metadata: {{name: cache, namespace: serving}}
 """
 
 
@@ -46,14 +50,16 @@ spec: {{selector: {{app: llama}}, ports: [{{port: 8000}}]}}
         (["--reclaim", "spot-1"], "not NODE:AFTER:LEAD[:DIALECT]"),
         (["--reclaim", "spot-1:1:1:ibm"], "not NODE:AFTER:LEAD[:DIALECT]"),
         (["nowhere.yaml"], "does not exist"),
-        (["kind.yaml"], "document 1 is of kind 'StatefulSet'; use one of"),
+        (["list.yaml"], "list.yaml: document 1 has no kind: it is no manifest"),
+        (["broken.yaml"], "broken.yaml: this is no YAML"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(
     arguments: list[str], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.chdir(tmp_path)
-    Path("kind.yaml").write_text("kind: StatefulSet\nmetadata: {name: x}\n")
+    Path("list.yaml").write_text("- a\n- b\n")
+    Path("broken.yaml").write_text("kind: {\n")
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 2
     assert told in " ".join(result.output.split())
@@ -72,10 +78,12 @@ async def test_it_serves_until_it_is_told_to_stop(tmp_path: Path):
         "--reclaim=spot-1:0.1:0.1:gke",
         str(manifest),
         stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
     )
     assert process.stdout is not None
-    lines = [(await process.stdout.readline()).decode() for _ in range(4)]
+    lines = [(await process.stdout.readline()).decode() for _ in range(5)]
     said = "".join(lines)
+    assert "document 3, a PersistentVolumeClaim, means nothing here" in said
     assert f"export KUBECONFIG={folder}/kubeconfig" in said
     assert "spot-1 will be gone in 0.1 s (gke)" in said
     found = re.search(r"llama: (http://127\.0\.0\.1:\d+)", said)

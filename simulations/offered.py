@@ -19,6 +19,7 @@ from simulations.serving.profiles import Profile
 PEAK_WINDOW_S = 10.0
 """Queues that a fleet's busiest ten seconds leave behind are what its users remember; sized for the
 busiest minute instead, a static fleet misses a quarter of the Azure code trace's requests."""
+FIRST_S = 300.0
 
 
 def work_s(requests: RequestColumns, profile: Profile) -> FloatArray:
@@ -51,3 +52,14 @@ def offered_replicas(
 def peak_replicas(requests: RequestColumns, profile: Profile) -> int:
     """Replicas that carry the busiest ten seconds."""
     return max(1, math.ceil(float(offered_replicas(requests, profile).max())))
+
+
+def first_replicas(requests: RequestColumns, profile: Profile) -> int:
+    """Replicas that carry the mean of the trace's first five minutes.
+
+    A recording is a slice of traffic that somebody was serving: a fleet of its minimum at the first
+    moment would measure a shock that nobody had, and nothing else on a trace of an hour.
+    """
+    first_ns = int(FIRST_S * 1e9)
+    work = work_s(requests, profile)[requests.arrival_ns < first_ns]
+    return max(1, math.ceil(float(work.sum()) / FIRST_S))

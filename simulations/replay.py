@@ -31,6 +31,7 @@ from simulations.coldstart import COLD_STARTS, ColdStart
 from simulations.engine_loop import EngineLoop, EngineLoopSetting, Listener
 from simulations.objective import RequestObjective
 from simulations.observing import Observer
+from simulations.offered import first_replicas
 from simulations.rng import stream
 from simulations.scorecard import Run
 from simulations.serving.columns import Outcome, RequestColumns
@@ -142,10 +143,15 @@ def _play(stage: Stage, progress: Callable[[float], None]) -> None:
 def _with_engine(
     trace: Trace, policy: str, seed: int, conditions: Conditions, listeners: Sequence[Listener]
 ) -> Stage:
-    deployments = [_deployment(ON_DEMAND, CapacityType.ON_DEMAND, replicas=1)]
-    if conditions.spot is not None:
-        # the spot pool first: a raise goes where it is cheapest
-        deployments.insert(0, _deployment(SPOT, CapacityType.SPOT))
+    first = _first_replicas(trace, conditions)
+    if conditions.spot is None:
+        deployments = [_deployment(ON_DEMAND, CapacityType.ON_DEMAND, replicas=first)]
+    else:
+        # the spot pool first: a raise goes where it is cheapest; the warm replica is on demand
+        deployments = [
+            _deployment(SPOT, CapacityType.SPOT, replicas=first - 1),
+            _deployment(ON_DEMAND, CapacityType.ON_DEMAND, replicas=1),
+        ]
     world, agenda = _world(trace, seed, conditions, deployments)
     spec = model_spec(conditions, trace.requests)
     settings = EngineSettings() if policy == ENGINE_POLICIES[0] else EngineSettings(policy=policy)
@@ -168,6 +174,7 @@ def _with_baseline(
             profile=conditions.profile,
             objective=conditions.objective.of_model(trace.requests, conditions.profile),
             replicas_max=conditions.replicas_max,
+            replicas_initial=_first_replicas(trace, conditions),
             cold_start_s=conditions.cold_start.mean_s,
             requests=trace.requests,
         ),
@@ -188,6 +195,10 @@ def _with_baseline(
     return Stage(world=world, agenda=agenda, end_ns=trace.end_ns)
 
 
+def _first_replicas(trace: Trace, conditions: Conditions) -> int:
+    return min(first_replicas(trace.requests, conditions.profile), conditions.replicas_max)
+
+
 def _world(
     trace: Trace, seed: int, conditions: Conditions, deployments: Sequence[Deployment]
 ) -> tuple[World, Agenda]:
@@ -196,13 +207,13 @@ def _world(
     setting = WorldSetting(
         cold_start=conditions.cold_start,
         seed=seed,
-        spot=_spot_lives(conditions.spot, seed, trace.end_ns),
+        spot=spot_lives(conditions.spot, seed, trace.end_ns),
         spot_lead_ns=int(conditions.spot_lead_s * NS),
     )
     return World(setting, fleet=fleet, deployments=deployments, agenda=agenda), agenda
 
 
-def _spot_lives(history: SpotHistory | None, seed: int, end_ns: int) -> tuple[MachineLife, ...]:
+def spot_lives(history: SpotHistory | None, seed: int, end_ns: int) -> tuple[MachineLife, ...]:
     """The recording from a moment that the seed draws, so that seeds see different hours of it."""
     if history is None:
         return ()

@@ -35,7 +35,7 @@ class AibrixApa:
         pending_guard: float = 1.0,
     ) -> None:
         """Defaults of its annotations."""
-        self.initial_replicas = setting.replicas_min
+        self.initial_replicas = setting.replicas_initial
         self._setting = setting
         self._target = target
         self._guard = bool(pending_guard)

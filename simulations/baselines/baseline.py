@@ -25,6 +25,8 @@ class BaselineSetting:
     objective: Objective
     replicas_min: int = 1
     replicas_max: int = 10
+    replicas_initial: int = 1
+    """Ready when the trace begins: what its first minutes need, for all alike."""
     cold_start_s: float = 180.0
     """Its mean; for those that ask for one."""
     requests: RequestColumns

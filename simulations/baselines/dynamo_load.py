@@ -29,7 +29,7 @@ class DynamoLoad:
         down_usage: float = DOWN_USAGE,
     ) -> None:
         """Thresholds of the easy mode's `throughput` target."""
-        self.initial_replicas = setting.replicas_min
+        self.initial_replicas = setting.replicas_initial
         self._setting = setting
         self._usages = (up_usage, down_usage)
         self._kv_tokens = setting.profile.kv_blocks * setting.profile.block_tokens

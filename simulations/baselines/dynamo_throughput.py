@@ -32,7 +32,7 @@ class DynamoThroughput:
 
     def __init__(self, setting: BaselineSetting, *, share: float = 1.0) -> None:
         """`share` of an engine's figured throughput is planned with."""
-        self.initial_replicas = setting.replicas_min
+        self.initial_replicas = setting.replicas_initial
         self._setting = setting
         self._share = share
         self._load = DynamoLoad(setting)

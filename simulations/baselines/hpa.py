@@ -27,7 +27,7 @@ class Hpa:
         down_window_s: float | None = None,
     ) -> None:
         """Target a share of the profile's in-flight target; a window makes a `behavior`."""
-        self.initial_replicas = setting.replicas_min
+        self.initial_replicas = setting.replicas_initial
         behavior = None
         if down_window_s is not None:
             rules = ScalingRules(stabilization_window_s=int(down_window_s))

@@ -23,7 +23,7 @@ class HpaGpu:
 
     def __init__(self, setting: BaselineSetting, *, target_percent: float = TARGET_PERCENT) -> None:
         """With HPA's defaults."""
-        self.initial_replicas = setting.replicas_min
+        self.initial_replicas = setting.replicas_initial
         self._profile = setting.profile
         self._hpa = TargetHpa(
             HpaSpec(

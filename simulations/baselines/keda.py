@@ -33,7 +33,7 @@ class Keda:
         down_window_s: float = DOWN_WINDOW_S,
     ) -> None:
         """Threshold and behavior as published; the bounds are the run's."""
-        self.initial_replicas = setting.replicas_min
+        self.initial_replicas = setting.replicas_initial
         self._operator = KedaOperator(
             ScaledObject(
                 threshold=threshold,

@@ -34,7 +34,7 @@ class KnativeKpa:
         stable_window_s: float = STABLE_WINDOW_S,
     ) -> None:
         """Not in panic."""
-        self.initial_replicas = setting.replicas_min
+        self.initial_replicas = setting.replicas_initial
         self._setting = setting
         self._target = max(0.01, setting.profile.in_flight_target * utilization)
         self._stable = SlidingMean(stable_window_s)

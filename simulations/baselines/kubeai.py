@@ -30,7 +30,7 @@ class KubeAI:
         window_s: float = WINDOW_S,
     ) -> None:
         """With a window of zeros, as after its first start."""
-        self.initial_replicas = setting.replicas_min
+        self.initial_replicas = setting.replicas_initial
         self._setting = setting
         self._target = setting.profile.in_flight_target * target_share
         samples = max(1, round(window_s / INTERVAL_S))

@@ -33,7 +33,7 @@ class LlmdKeda:
         up_period_s: float = UP_PERIOD_S,
     ) -> None:
         """Thresholds as published; the bounds are the run's."""
-        self.initial_replicas = setting.replicas_min
+        self.initial_replicas = setting.replicas_initial
         self._hpa = TargetHpa(
             HpaSpec(
                 min_replicas=setting.replicas_min,

@@ -33,7 +33,7 @@ class RayServe:
         down_delay_s: float = DOWN_DELAY_S,
     ) -> None:
         """Factors of 1.0, as they are by default."""
-        self.initial_replicas = setting.replicas_min
+        self.initial_replicas = setting.replicas_initial
         self._setting = setting
         self._target = setting.profile.in_flight_target * target_share
         self._delays = {1: up_delay_s, -1: down_delay_s}

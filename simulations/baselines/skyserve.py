@@ -39,14 +39,14 @@ class SkyServe:
         overprovision: float = 0.0,
     ) -> None:
         """With its default delays."""
-        self.initial_replicas = setting.replicas_min
+        self.initial_replicas = setting.replicas_initial
         self._setting = setting
         work = work_s(setting.requests, setting.profile)
         mean_s = float(np.mean(work)) if len(work) else 1.0
         self._requests_per_s = target_share / mean_s
         self._ticks = {1: math.ceil(up_delay_s / DECIDE_S), -1: math.ceil(down_delay_s / DECIDE_S)}
         self._held = {1: 0, -1: 0}
-        self._target = setting.replicas_min
+        self._target = setting.replicas_initial
         self._arrived: deque[tuple[float, int]] = deque()
         self._overprovision = round(overprovision)
 

@@ -38,11 +38,11 @@ class WvaV1:
         queue_spare: float = QUEUE_SPARE,
     ) -> None:
         """With the thresholds of its ConfigMap."""
-        self.initial_replicas = setting.replicas_min
+        self.initial_replicas = setting.replicas_initial
         self._setting = setting
         self._thresholds = (kv_threshold, queue_threshold)
         self._spares = (kv_spare, queue_spare)
-        self._desired = setting.replicas_min
+        self._desired = setting.replicas_initial
         self._optimized_at = float("-inf")
         self._highest: dict[str, tuple[SlidingMean, SlidingMean]] = {}
         self._hpa = TargetHpa(

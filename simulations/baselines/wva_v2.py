@@ -41,7 +41,7 @@ class WvaV2:
         down_share: float = DOWN_SHARE,
     ) -> None:
         """With the thresholds of its ConfigMap."""
-        self.initial_replicas = setting.replicas_min
+        self.initial_replicas = setting.replicas_initial
         self._setting = setting
         self._shares = (up_share, down_share)
         profile = setting.profile
@@ -49,7 +49,7 @@ class WvaV2:
         self._lengths = TokenAverages(LENGTHS_WINDOW_S)
         self._full: dict[int, deque[float]] = {}
         """By bucket of output length: tokens in use at the moments when the queue was full."""
-        self._desired = setting.replicas_min
+        self._desired = setting.replicas_initial
         self._optimized_at = float("-inf")
         self._hpa = TargetHpa(
             HpaSpec(

@@ -103,5 +103,6 @@ def setting(
         objective=Objective(),
         replicas_min=replicas_min,
         replicas_max=replicas_max,
+        replicas_initial=replicas_min,
         requests=requests(arrivals_s) if traffic is None else traffic,
     )

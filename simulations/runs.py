@@ -6,11 +6,12 @@ import multiprocessing
 import os
 from collections.abc import Callable, Iterator, MutableSequence, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from simulations.progress import Reporter
 from simulations.replay import Conditions, run
+from simulations.report.timeline import timeline
 from simulations.scorecard import Row, score
 from simulations.traces.reading import Trace, read_trace
 
@@ -26,6 +27,8 @@ class Plan:
     policy: str
     seed: int
     conditions: Conditions
+    with_timeline: bool = False
+    """Keep the run over time, for a report."""
 
 
 @lru_cache(maxsize=4)
@@ -41,15 +44,15 @@ def cores() -> int:
 
 def play(plan: Plan, *, progress: Callable[[float], None] = lambda _: None) -> Row:
     """Make one run."""
-    return score(
-        run(
-            loaded(plan.trace),
-            plan.policy,
-            seed=plan.seed,
-            conditions=plan.conditions,
-            progress=progress,
-        )
+    finished = run(
+        loaded(plan.trace),
+        plan.policy,
+        seed=plan.seed,
+        conditions=plan.conditions,
+        progress=progress,
     )
+    row = score(finished)
+    return replace(row, timeline=timeline(finished)) if plan.with_timeline else row
 
 
 def play_all(plans: Sequence[Plan], *, jobs: int, reporter: Reporter) -> list[Row]:

@@ -14,8 +14,10 @@ import numpy as np
 from autoscaler.core.state import BoolArray, CapacityType, FloatArray, IntArray
 from autoscaler.errors import InvariantBroken
 from simulations.agenda import NS
+from simulations.bounds.figures import BoundFigures
 from simulations.ledger import Ledger, Payment
 from simulations.objective import RequestObjective
+from simulations.report.line import Timeline
 from simulations.serving.columns import Outcome, RequestColumns, RequestResults
 from simulations.serving.profiles import Profile
 
@@ -63,10 +65,16 @@ class Row:
     worst_5min_attainment: float | None
     """Of all windows of five minutes with at least 50 arrivals; None: there is none."""
     wall_s: float
+    bound: BoundFigures | None = None
+    """With `--bounds`."""
+    attainment_unlimited: float | None = None
+    """With `--bounds`: of a fleet without limit."""
+    timeline: Timeline | None = None
+    """With `--report`: the run over time. Not in the published schema."""
 
     def to_json(self) -> dict[str, object]:
         """The row in the published schema."""
-        return {
+        plain: dict[str, object] = {
             "trace": self.trace,
             "policy": self.policy,
             "seed": self.seed,
@@ -87,6 +95,10 @@ class Row:
             else round(self.worst_5min_attainment, 6),
             "wall_s": round(self.wall_s, 3),
         }
+        if self.bound is not None and self.attainment_unlimited is not None:
+            plain["bound"] = self.bound.to_json()
+            plain["attainment_unlimited"] = round(self.attainment_unlimited, 6)
+        return plain
 
 
 def _rounded(quantiles: Quantiles) -> dict[str, float | None]:

@@ -9,12 +9,17 @@ from pathlib import Path
 
 from autoscaler.errors import SettingsError
 from simulations.baselines.registry import BASELINES
+from simulations.bounds.bound import Bound
+from simulations.bounds.figures import figures, trace_bound, unlimited_attainment
 from simulations.coldstart import cold_start as parse_cold_start
 from simulations.objective import parse_objective
 from simulations.offered import peak_replicas
 from simulations.progress import reporting
-from simulations.replay import ENGINE_POLICIES, Conditions
+from simulations.replay import ENGINE_POLICIES, Conditions, spot_lives
+from simulations.report.page import BoundCurve
+from simulations.report.write import write_report
 from simulations.runs import Plan, cores, loaded, play_all
+from simulations.scorecard import Row
 from simulations.serving.carrying import carrying
 from simulations.serving.profiles import PROFILES, Profile
 from simulations.spot import read_spot
@@ -23,6 +28,8 @@ from simulations.traces.overlay import scaled
 from simulations.traces.reading import Trace
 
 ALL = "all"
+CURVE = (0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999, 1.0)
+"""Attainments at which the bound is drawn."""
 REPLICAS_MAX = 10
 """As in the resource, unless the trace's peak needs more."""
 
@@ -41,6 +48,8 @@ def run_simulate(
     spot_lead: float = 120.0,
     output: str = "table",
     jobs: int | None = None,
+    bounds: bool = False,
+    report: Path | None = None,
 ) -> int:
     """Replay every trace under every policy with every seed, and print one row each.
 
@@ -57,6 +66,8 @@ def run_simulate(
         spot_lead: Seconds from a notice to the loss; 0: none.
         output: `table`, `json` or `csv`.
         jobs: Runs side by side; None: one a processor.
+        bounds: Hold every row against the least that anyone could have paid.
+        report: Where to write the HTML report; None: nowhere.
 
     Returns:
         The exit status, 0.
@@ -80,7 +91,13 @@ def run_simulate(
     if max_replicas is not None and max_replicas < 1:
         raise SettingsError(f"--max-replicas {max_replicas}: write 1 or more")
     plans = [
-        Plan(trace=spec, policy=name, seed=seed, conditions=bounded)
+        Plan(
+            trace=spec,
+            policy=name,
+            seed=seed,
+            conditions=bounded,
+            with_timeline=report is not None and seed == 0,
+        )
         for spec in traces
         for tested in (_load_tested(conditions, loaded(spec)),)
         for bounded in (_bounded(tested, loaded(spec), max_replicas),)
@@ -89,8 +106,65 @@ def run_simulate(
     ]
     with reporting(sys.stderr, runs=len(plans)) as reporter:
         rows = play_all(plans, jobs=cores() if jobs is None else jobs, reporter=reporter)
+    if bounds:
+        rows = with_bounds(rows, plans)
+    if report is not None:
+        write_report(report, rows, curves=_curves(plans) if bounds else ())
     write_rows(rows, output=output, file=sys.stdout)
     return 0
+
+
+def with_bounds(rows: Sequence[Row], plans: Sequence[Plan]) -> list[Row]:
+    """Each row held against the bound of its trace; a bound is made once for all policies."""
+    known: dict[tuple[str, int], tuple[Bound, float]] = {}
+    bounded = []
+    for row, plan in zip(rows, plans, strict=True):
+        key = (plan.trace, plan.seed)
+        if key not in known:
+            known[key] = _trace_bound(plan)
+        bound, unlimited = known[key]
+        figure = figures(
+            name=f"{row.trace}, {row.policy}, seed {row.seed}",
+            cost_usd=row.cost_usd,
+            attainment=row.attainment,
+            requests=row.requests,
+            bound=bound,
+        )
+        bounded.append(replace(row, bound=figure, attainment_unlimited=unlimited))
+    return bounded
+
+
+def _curves(plans: Sequence[Plan]) -> list[BoundCurve]:
+    """The clairvoyant's cost over attainment, one curve a trace, of its first seed."""
+    curves: dict[str, BoundCurve] = {}
+    for plan in plans:
+        name = loaded(plan.trace).name
+        if name not in curves:
+            bound, unlimited = _trace_bound(plan)
+            shares = [share for share in CURVE if share <= unlimited]
+            curves[name] = BoundCurve(
+                trace=name,
+                attainment=shares,
+                cost_usd=[bound.at_attainment(share) for share in shares],
+            )
+    return list(curves.values())
+
+
+def _trace_bound(plan: Plan) -> tuple[Bound, float]:
+    conditions, trace = plan.conditions, loaded(plan.trace)
+    requests = scaled(trace.requests, scale=conditions.scale, seed=plan.seed)
+    profile, objective = conditions.profile, conditions.objective
+    bound = trace_bound(
+        requests,
+        profile,
+        objective,
+        end_ns=trace.end_ns,
+        start_s=conditions.cold_start.shortest_s,
+        spot=None
+        if conditions.spot is None
+        else spot_lives(conditions.spot, plan.seed, trace.end_ns),
+    )
+    return bound, unlimited_attainment(requests, profile, objective)
 
 
 def expanded(policies: Sequence[str]) -> tuple[str, ...]:

@@ -96,8 +96,9 @@ def make_bound(
         pools: What can be bought.
         replicas_min: Replicas that every policy must keep.
     """
-    step_s = max(STEP_S_MIN, span_s / STEPS_MAX)
-    steps = max(1, int(np.ceil(span_s / step_s)))
+    # whole steps that end exactly where the trace does: nobody pays for a moment more
+    steps = max(1, min(STEPS_MAX, int(span_s // STEP_S_MIN)))
+    step_s = span_s / steps
     work_s = least_work_s(requests, profile)
     last = steps - 1
     arrived_at = np.minimum(requests.arrival_ns / (step_s * 1e9), last).astype(np.int64)

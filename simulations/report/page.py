@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from autoscaler.errors import SettingsError
-from simulations.report.timeline import Timeline
+from simulations.report.line import Timeline
 
 COLOURS = ("#0b6e4f", "#d1495b", "#30638e", "#edae49", "#6a4c93", "#00798c", "#8d99ae", "#bc6c25")
 OURS = "inference-aware"

@@ -1,36 +1,19 @@
-"""A run over time, a few hundred points whatever its length: what the report's charts are drawn from."""
+"""From a finished run to its timeline."""
 
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
 
 import numpy as np
 
 from autoscaler.core.state import CapacityType, FloatArray
 from simulations.agenda import NS
+from simulations.report.line import Timeline
 from simulations.scorecard import Run, latencies
 from simulations.serving.columns import NEVER, Outcome
 
 POINTS_MAX = 720
 """A day at two minutes; a phone shows no more."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Timeline:
-    """Columns over the same moments."""
-
-    hours: FloatArray
-    """Middle of each slot, from the trace's start."""
-    on_demand: FloatArray
-    """Replicas paid for, mean of the slot."""
-    spot: FloatArray
-    waiting: FloatArray
-    """Requests that have no first token yet, at the slot's middle."""
-    ttft_p95_s: FloatArray
-    """Of the requests that arrived in the slot; NaN: none was completed."""
-    lost: FloatArray
-    """Requests lost in the slot."""
 
 
 def timeline(run: Run) -> Timeline:

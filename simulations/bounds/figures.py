@@ -1,0 +1,151 @@
+"""A row against the bound of its trace: the headline figure, and the one that nothing may beat."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from autoscaler.core.state import FloatArray
+from autoscaler.errors import InvariantBroken
+from simulations.bounds.bound import Bound, PoolTerms, make_bound
+from simulations.bounds.work import shareable_tokens
+from simulations.objective import RequestObjective, prefill_s
+from simulations.serving.columns import Int64Array, RequestColumns
+from simulations.serving.profiles import Profile
+from simulations.spot import MachineLife
+
+NS = 1_000_000_000
+SOLVER_TOLERANCE = 1e-6
+ALREADY_THERE = 1_000_000
+"""Replicas ready before the trace: policies begin with what they like, so the bound may as well."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BoundFigures:
+    """One row's cost against the least that anyone could have paid."""
+
+    cost_usd: float
+    """Of the clairvoyant at this row's attainment, the missed requests weighing the average."""
+    ratio: float | None
+    """This row's cost over that; None: the clairvoyant pays nothing."""
+    relaxed_ratio: float | None
+    """Against the clairvoyant that may miss as many requests, the heaviest ones: never below 1."""
+
+    def to_json(self) -> dict[str, float | None]:
+        """In the published schema."""
+        return {
+            "cost_usd": round(self.cost_usd, 6),
+            "ratio": None if self.ratio is None else round(self.ratio, 6),
+            "relaxed_ratio": None if self.relaxed_ratio is None else round(self.relaxed_ratio, 6),
+        }
+
+
+def trace_bound(
+    requests: RequestColumns,
+    profile: Profile,
+    objective: RequestObjective,
+    *,
+    end_ns: int,
+    start_s: float,
+    spot: Sequence[MachineLife] | None,
+) -> Bound:
+    """The bound for every policy on this trace.
+
+    Args:
+        requests: As they are replayed, scaled.
+        profile: Of a replica.
+        objective: What each request is owed.
+        end_ns: The trace's end: payment stops there.
+        start_s: The shortest cold start that can be drawn.
+        spot: Lives of the spot machines, one replica each; None: all is on demand.
+    """
+    pools = [PoolTerms(usd_per_hour=profile.usd_per_hour, initial=ALREADY_THERE)]
+    if spot is not None:
+        pools.append(
+            PoolTerms(
+                usd_per_hour=profile.spot_usd_per_hour,
+                initial=ALREADY_THERE,
+                available=_available(spot),
+            )
+        )
+    return make_bound(
+        requests,
+        profile,
+        due_ns=_due_ns(requests, profile, objective),
+        span_s=max(end_ns / NS, 1.0),
+        start_s=start_s,
+        pools=pools,
+        replicas_min=1,
+    )
+
+
+def figures(
+    *, name: str, cost_usd: float, attainment: float, requests: int, bound: Bound
+) -> BoundFigures:
+    """Hold a row against its bound.
+
+    Raises:
+        InvariantBroken: The row beats the relaxed bound: then the judge is wrong, not the row good.
+    """
+    missed = round((1.0 - attainment) * requests)
+    least = bound.at_attainment(attainment)
+    relaxed = bound.relaxed(missed)
+    if cost_usd < relaxed * (1.0 - SOLVER_TOLERANCE):
+        message = (
+            f"{name}: cost {cost_usd:.6f} is below the clairvoyant's {relaxed:.6f} with the {missed} "
+            "heaviest requests given up; the serving model or the bound is wrong"
+        )
+        raise InvariantBroken(message)
+    return BoundFigures(
+        cost_usd=least,
+        ratio=cost_usd / least if least > 0 else None,
+        relaxed_ratio=cost_usd / relaxed if relaxed > 0 else None,
+    )
+
+
+def unlimited_attainment(
+    requests: RequestColumns, profile: Profile, objective: RequestObjective
+) -> float:
+    """Share of requests that an idle replica each would serve within the objective.
+
+    What no scaling can exceed: prefixes that any earlier request had are taken as hits.
+    """
+    if not len(requests):
+        return 1.0
+    computed = np.maximum(requests.prompt_tokens - shareable_tokens(requests), 1).astype(np.int64)
+    alone = RequestColumns(
+        arrival_ns=requests.arrival_ns,
+        prompt_tokens=computed,
+        output_tokens=requests.output_tokens,
+    )
+    limits = objective.ttft_limits_s(requests, profile)
+    pace_s = (
+        profile.step_ns
+        + profile.pause_ns
+        + profile.pause_decode_ns
+        + profile.kv_token_ns * requests.prompt_tokens
+    ) / NS
+    met = (prefill_s(alone, profile) <= limits) & (
+        (pace_s <= objective.tpot_s) | (requests.output_tokens <= 1)
+    )
+    return float(met.mean())
+
+
+def _due_ns(requests: RequestColumns, profile: Profile, objective: RequestObjective) -> Int64Array:
+    """When a request that meets its objective has ended at the latest."""
+    tokens = np.maximum(requests.output_tokens, 1) - 1
+    allowed_s = objective.ttft_limits_s(requests, profile) + tokens * objective.tpot_s
+    return requests.arrival_ns + np.ceil(allowed_s * NS).astype(np.int64)
+
+
+def _available(lives: Sequence[MachineLife]) -> tuple[FloatArray, FloatArray]:
+    """Machines there are from each moment on."""
+    changes: dict[int, int] = {0: 0}
+    for life in lives:
+        changes[max(life.up_ns, 0)] = changes.get(max(life.up_ns, 0), 0) + 1
+        changes[max(life.down_ns, 0)] = changes.get(max(life.down_ns, 0), 0) - 1
+    moments = sorted(changes)
+    counts = np.cumsum([changes[moment] for moment in moments]).astype(np.float64)
+    return np.array(moments, dtype=np.float64) / NS, counts

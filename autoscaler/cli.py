@@ -1,4 +1,4 @@
-"""The command line: `autoscaler run | check | rehearse | replay | simulate | demo`.
+"""The command line: `autoscaler run | check | rehearse | replay | simulate | capture | demo`.
 
 The only place that ends the process. Exit codes: 0 as wished, 1 a difference or a failure, 2 a usage or
 an input that cannot be worked with, 130 interrupted. Results go to standard output, all else to standard
@@ -240,7 +240,8 @@ def replay(file: Path, output: str) -> None:
     default=("inference-aware",),
     show_default=True,
     metavar="NAME|all",
-    help="inference-aware, economic, reactive, static-peak, hpa, keda, or all; may be repeated.",
+    help="inference-aware, economic, reactive, a baseline (static-peak, hpa, keda, …), or all of them; "
+    "may be repeated.",
 )
 @click.option(
     "--profile", default="llama-3.1-8b/1xL40S", show_default=True, help="What a replica is."
@@ -282,6 +283,17 @@ def replay(file: Path, output: str) -> None:
     help="From the notice to the loss of a spot node.",
 )
 @click.option(
+    "--bounds", is_flag=True, help="Hold every row against the least that anyone could have paid."
+)
+@click.option(
+    "--report",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write the comparison to this HTML file.",
+)
+@click.option(
+    "--jobs", type=click.IntRange(min=1), help="Runs side by side; one a processor by default."
+)
+@click.option(
     "-o",
     "output",
     type=click.Choice(["table", "json", "csv"]),
@@ -300,6 +312,9 @@ def simulate(
     seeds: int,
     spot: str | None,
     spot_lead: float,
+    bounds: bool,
+    report: Path | None,
+    jobs: int | None,
     output: str,
 ) -> None:
     """Replay traffic through policies and say what each would have served, lost and cost."""
@@ -317,7 +332,69 @@ def simulate(
             seeds=seeds,
             spot=spot,
             spot_lead=spot_lead,
+            bounds=bounds,
+            report=report,
+            jobs=jobs,
             output=output,
+        )
+    )
+
+
+@cli.command()
+@click.option("--prometheus", required=True, metavar="URL", help="A Prometheus that scrapes vLLM.")
+@click.option("--namespace", help="Of the model's pods; any by default.")
+@click.option("--model", help="Its model_name; may be left out where there is only one.")
+@click.option("--since", default="7d", show_default=True, metavar="SPAN", help="As 7d, 12h, 90m.")
+@click.option(
+    "--step",
+    type=click.IntRange(min=1),
+    default=30,
+    show_default=True,
+    metavar="SECONDS",
+    help="Resolution; not finer than what is scraped.",
+)
+@click.option("--bearer-token-file", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--ca-file", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--header", "headers", multiple=True, metavar="NAME=VALUE", help="May be repeated.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the drawn requests.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=Path("captured.csv.gz"),
+    show_default=True,
+    help="The trace; replicas, holes and means go to a file beside it.",
+)
+def capture(
+    *,
+    prometheus: str,
+    namespace: str | None,
+    model: str | None,
+    since: str,
+    step: int,
+    bearer_token_file: Path | None,
+    ca_file: Path | None,
+    headers: tuple[str, ...],
+    seed: int,
+    output: Path,
+) -> None:
+    """Make a trace of what a Prometheus saw of a model, for `autoscaler simulate`. Only reads."""
+    from simulations.capture.ranges import Server
+    from simulations.capture.run import run_capture
+
+    pairs = dict(header.partition("=")[::2] for header in headers)
+    server = Server(
+        url=prometheus, bearer_token_file=bearer_token_file, ca_file=ca_file, headers=pairs
+    )
+    _exit(
+        run_capture(
+            server=server,
+            output=output,
+            namespace=namespace,
+            model=model,
+            since=since,
+            step=step,
+            seed=seed,
         )
     )
 

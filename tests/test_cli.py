@@ -312,6 +312,9 @@ def test_simulate_hands_on_its_options(capsys, monkeypatch):
         "spot": None,
         "spot_lead": 120.0,
         "output": "table",
+        "bounds": False,
+        "report": None,
+        "jobs": None,
     }
     code, _, _ = call(
         capsys, "simulate", "x", "--policy", "hpa", "--policy", "keda", "--cold-start", "90",

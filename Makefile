@@ -27,7 +27,8 @@ $(STAMP): locks/dev.txt pyproject.toml
 
 demo: $(STAMP) ## the real daemon on a cluster in a box, then a day against the baselines
 	$(BIN)/autoscaler demo
-	$(BIN)/autoscaler simulate generate:diurnal --policy all
+	$(BIN)/autoscaler simulate generate:diurnal \
+	  --policy inference-aware --policy static-peak --policy hpa --policy keda
 
 check: $(STAMP) ## lint, format, types and import rules
 	$(BIN)/ruff check .

@@ -21,16 +21,17 @@ class Workload:
     """Requests ready to be served; rows as in `RequestColumns`."""
 
     arrival_ns: Int64Array
-    prompt: Int64Array
+    prompt: NDArray[np.int32]
     """Tokens, >= 1."""
-    output: Int64Array
+    output: NDArray[np.int32]
     """Tokens, >= 1; prompt + output - 1 tokens fit the KV cache."""
     prefix_tokens: int
     """Tokens of one prefix block, a multiple of the engine's block; 0: no prefixes are known."""
     prefix_start: Int64Array
     """rows + 1 offsets into `prefix`."""
     prefix: NDArray[np.int32]
-    """Identities 0, 1, … of the prefix blocks that each prompt fills; no request has one twice."""
+    """Identities 0, 1, … of the prefix blocks that each prompt fills. One always follows the same
+    other, so each has one place in a tree of prefixes, and no request has one twice."""
     prefixes: int
     """How many identities there are."""
     cut_requests: int
@@ -53,8 +54,8 @@ def workload(requests: RequestColumns, profile: Profile) -> Workload:
     start, prefix, prefixes, tokens = _prefixes(requests, prompt, profile)
     return Workload(
         arrival_ns=np.ascontiguousarray(requests.arrival_ns, dtype=np.int64),
-        prompt=prompt,
-        output=output,
+        prompt=prompt.astype(np.int32),
+        output=output.astype(np.int32),
         prefix_tokens=tokens,
         prefix_start=start,
         prefix=prefix,
@@ -81,7 +82,7 @@ def _prefixes(
     # Of each engine block the last id stands for all of it: ids are chained.
     found = np.asarray(requests.blocks)[starts[row] + (position + 1) * stride - 1]
     names, dense = np.unique(found, return_inverse=True)
-    keep = position < _first_repeat(row, dense, position, whole)[row]
+    keep = position < _first_broken(row, dense, position, whole)[row]
     kept = np.bincount(row[keep], minlength=rows)
     offsets = np.concatenate((np.zeros(1, dtype=np.int64), np.cumsum(kept)))
     return offsets, dense[keep].astype(np.int32), len(names), tokens
@@ -99,17 +100,18 @@ def _stride(prefix_block: int, engine_block: int) -> int:
     )
 
 
-def _first_repeat(
+def _first_broken(
     row: Int64Array, dense: Int64Array, position: Int64Array, whole: Int64Array
 ) -> Int64Array:
-    """Per request, the position of the first identity that it had before; else its length.
+    """Per request, the position of the first identity that is no continuation; else its length.
 
-    An id stands for its block and all before it, so a repeat is a fault of the trace: what follows
-    has no known identity.
+    An id stands for its block and all before it, so it always follows the same id, and never itself.
+    Where it first stood behind another one it is a fault of the trace: from there on nothing is known.
     """
-    order = np.lexsort((position, dense, row))
-    again = (row[order][1:] == row[order][:-1]) & (dense[order][1:] == dense[order][:-1])
+    before = np.full(len(dense), -1, dtype=np.int64)
+    before[1:] = np.where(position[1:] > 0, dense[:-1], -1)
+    _, first = np.unique(dense, return_index=True)
+    broken = before != before[first][dense]
     limit = whole.copy()
-    repeated = order[1:][again]
-    np.minimum.at(limit, row[repeated], position[repeated])
+    np.minimum.at(limit, row[broken], position[broken])
     return limit

@@ -23,11 +23,17 @@ def reference(asked: Profile, requests: RequestColumns, **more: object) -> Fleet
 
 
 def skipping(asked: Profile, requests: RequestColumns, **more: object) -> Fleet:
-    settings = {"routing": "least-outstanding", "timeout_ns": FOREVER, "retries": 0} | more
+    settings = {"timeout_ns": FOREVER, "engine": "python"} | more
     return ServingFleet(asked, requests, **settings)  # type: ignore[arg-type]
 
 
-@pytest.fixture(params=[reference, skipping], ids=lambda build: build.__name__)
+def kernel(asked: Profile, requests: RequestColumns, **more: object) -> Fleet:
+    pytest.importorskip("numba")
+    settings = {"timeout_ns": FOREVER, "engine": "numba"} | more
+    return ServingFleet(asked, requests, **settings)  # type: ignore[arg-type]
+
+
+@pytest.fixture(params=[reference, skipping, kernel], ids=lambda build: build.__name__)
 def build(request: pytest.FixtureRequest) -> Build:
     return request.param  # type: ignore[no-any-return]
 

@@ -58,7 +58,13 @@ def test_blocks_that_do_not_fit_each_other_are_refused() -> None:
 def test_an_id_that_a_request_has_twice_ends_its_prefix() -> None:
     requests = columns((0, 20, 1), (0, 20, 1), blocks=((1, 2, 3, 2, 4), (1, 2, 3, 5, 4)))
     work = workload(requests, profile(prefix_caching=True))
-    assert prefixes(work) == [[0, 1, 2], [0, 1, 2, 4, 3]]
+    assert prefixes(work) == [[0, 1, 2], [0, 1, 2, 4]]
+
+
+def test_an_id_behind_another_one_than_before_ends_the_prefix() -> None:
+    requests = columns((0, 20, 1), (0, 20, 1), (0, 20, 1), blocks=((1, 2), (3, 2), (3, 4)))
+    work = workload(requests, profile(prefix_caching=True))
+    assert prefixes(work) == [[0, 1], [2], [2, 3]]
 
 
 def test_no_prefixes_with_the_cache_off() -> None:

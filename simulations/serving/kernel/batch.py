@@ -1,0 +1,168 @@
+"""Decodes of one replica: what their steps cost in closed form, and who finishes when."""
+
+# Fields of records have no static type.
+# mypy: disable-error-code="no-any-return"
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from simulations.serving.kernel.compiled import merged
+from simulations.serving.kernel.layout import NEVER, Lane
+
+ORDER_BITS = 31
+"""Of a heap key, below the finish: 2e9 admissions to one replica."""
+
+
+@merged
+def decode_ns(p: Any, r: Any) -> int:
+    """The next step, if the decodes are alone in it."""
+    beyond = max(0, r.decodes - p.flat_tokens)
+    return p.step_ns + p.token_ns * beyond + p.kv_token_ns * (r.context + r.decodes)
+
+
+@merged
+def pause_after_ns(p: Any, decodes: int) -> int:
+    """From the end of a step with so many decodes to the next one's start."""
+    return p.pause_ns + p.pause_decode_ns * decodes
+
+
+@merged
+def span_ns(first: int, growth: int, steps: int) -> int:
+    """From the start of a step to the start of the one so many steps later."""
+    return steps * first + growth * (steps * (steps - 1) // 2)
+
+
+@merged
+def steps_within(first: int, growth: int, span: int) -> int:
+    """The most steps whose span is at most so long."""
+    if growth == 0:
+        return span // first
+    # growth/2 n^2 + (first - growth/2) n <= span, in the form that loses no digits, then checked.
+    linear = float(2 * first - growth)
+    root = np.sqrt(linear * linear + 8.0 * float(growth) * float(span))
+    steps = int(4.0 * float(span) / (linear + root))
+    while span_ns(first, growth, steps + 1) <= span:
+        steps += 1
+    while span_ns(first, growth, steps) > span:
+        steps -= 1
+    return steps
+
+
+@merged
+def blocks_needed(lane: Lane, steps: int) -> int:
+    """Blocks that so many steps of the decodes take."""
+    r = lane.replica[0]
+    size = lane.parameters[0].block_tokens
+    rounds = steps // size
+    needed = rounds * r.decodes
+    phase = (-r.steps) % size
+    for _ in range(steps - rounds * size):
+        needed += lane.phases[phase]
+        phase = phase - 1 if phase else size - 1
+    return needed
+
+
+@merged
+def steps_with_blocks(lane: Lane, steps: int) -> int:
+    """How many of so many decode steps find all their blocks among the free ones."""
+    r = lane.replica[0]
+    size = lane.parameters[0].block_tokens
+    free = r.free
+    if r.decodes * ((steps + size - 1) // size) <= free:
+        return steps
+    rounds = min(steps // size, free // r.decodes)
+    free -= rounds * r.decodes
+    made = rounds * size
+    while made < steps:
+        free -= lane.phases[(-(r.steps + made)) % size]
+        if free < 0:
+            break
+        made += 1
+    return made
+
+
+@merged
+def join(lane: Lane, slot: int) -> None:
+    """From the next step on the request decodes."""
+    r = lane.replica[0]
+    request = lane.slots[slot]
+    request.finish = r.steps + request.output - request.produced
+    _push(lane.keys, lane.holders, r.decodes, (request.finish << ORDER_BITS) | request.order, slot)
+    r.decodes += 1
+    r.context += request.computed
+    lane.phases[(request.computed - r.steps) % lane.parameters[0].block_tokens] += 1
+
+
+@merged
+def leave(lane: Lane, slot: int) -> None:
+    """The request decodes no more; its counts are brought up to date."""
+    r = lane.replica[0]
+    request = lane.slots[slot]
+    key = (request.finish << ORDER_BITS) | request.order
+    position = 0
+    while lane.keys[position] != key:
+        position += 1
+    _remove(lane.keys, lane.holders, r.decodes, position)
+    request.produced = request.output - (request.finish - r.steps)
+    request.computed = request.prompt + request.produced - 1
+    request.finish = NEVER
+    r.decodes -= 1
+    r.context -= request.computed
+    lane.phases[(request.computed - r.steps) % lane.parameters[0].block_tokens] -= 1
+
+
+@merged
+def steps_to_finish(lane: Lane) -> int:
+    """Steps until the first of the decodes has all its tokens."""
+    return (lane.keys[0] >> ORDER_BITS) - lane.replica[0].steps
+
+
+@merged
+def needs_block(p: Any, r: Any, request: Any) -> bool:
+    """Whether the next token of a decode begins a block."""
+    produced = request.output - (request.finish - r.steps)
+    return (request.prompt + produced - 1) % p.block_tokens == 0
+
+
+@merged
+def _push(keys: Any, holders: Any, size: int, key: int, slot: int) -> None:
+    position = size
+    while position:
+        parent = (position - 1) >> 1
+        if keys[parent] <= key:
+            break
+        keys[position] = keys[parent]
+        holders[position] = holders[parent]
+        position = parent
+    keys[position] = key
+    holders[position] = slot
+
+
+@merged
+def _remove(keys: Any, holders: Any, size: int, position: int) -> None:
+    """Fill the hole at `position` with the last one."""
+    last = size - 1
+    key, slot = keys[last], holders[last]
+    # Down, always taking the smaller child, then up: the last one may belong above the hole.
+    child = 2 * position + 1
+    while child < last:
+        if child + 1 < last and keys[child + 1] < keys[child]:
+            child += 1
+        if key <= keys[child]:
+            break
+        keys[position] = keys[child]
+        holders[position] = holders[child]
+        position = child
+        child = 2 * position + 1
+    while position:
+        parent = (position - 1) >> 1
+        if keys[parent] <= key:
+            break
+        keys[position] = keys[parent]
+        holders[position] = holders[parent]
+        position = parent
+    keys[position] = key
+    holders[position] = slot

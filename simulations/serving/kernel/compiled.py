@@ -1,0 +1,71 @@
+"""How the kernel is compiled: once per version of its sources, kept on disk.
+
+numba's own cache looks at the file of the function that is called, not at the files of those that it
+calls. So the kernel has a folder of its own whose name is a digest of all of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numba
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def _folder() -> str:
+    """Where compiled code of these very sources is kept."""
+    digest = hashlib.sha256(numba.__version__.encode())
+    for source in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(source.read_bytes())
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    folder = Path(base) / "inference-autoscaler" / f"kernel-{digest.hexdigest()[:16]}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        # A read-only home: compiled once per boot is still better than once per process.
+        folder = Path(tempfile.gettempdir()) / folder.name
+        folder.mkdir(parents=True, exist_ok=True)
+    return str(folder)
+
+
+_FOLDER = os.environ.get("NUMBA_CACHE_DIR") or _folder()
+
+
+def entry(function: Function) -> Function:
+    """Compile what Python calls; kept on disk with all that it calls in turn."""
+    # The folder is a setting of the whole process to numba, read while a function is wrapped.
+    settings: Any = numba.config
+    before, settings.CACHE_DIR = settings.CACHE_DIR, _FOLDER
+    try:
+        return _compiled(function, cache=True)
+    finally:
+        settings.CACHE_DIR = before
+
+
+def apart(function: Function) -> Function:
+    """Compile what only compiled code calls."""
+    return _compiled(function, **_INSIDE)
+
+
+def merged(function: Function) -> Function:
+    """The same, merged into its callers: passing all those arrays on costs more than most work."""
+    return _compiled(function, forceinline=True, **_INSIDE)
+
+
+_INSIDE = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+
+
+def _compiled(function: Function, **options: bool) -> Function:
+    """Compile for int64 arithmetic without checks; the tests hold it against the reference.
+
+    Nothing is allocated in the kernel, so arrays need no reference counts (`_nrt`).
+    """
+    njit: Any = numba.njit
+    made: Function = njit(error_model="numpy", nogil=True, _nrt=False, **options)(function)
+    return made

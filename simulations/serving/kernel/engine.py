@@ -1,0 +1,511 @@
+"""One replica's engine, moved forward to a moment: `simulations.serving.replica`, compiled."""
+
+# Fields of records have no static type.
+# mypy: disable-error-code="no-any-return"
+
+from __future__ import annotations
+
+from typing import Any
+
+from simulations.serving.kernel.batch import (
+    blocks_needed,
+    decode_ns,
+    join,
+    leave,
+    needs_block,
+    pause_after_ns,
+    span_ns,
+    steps_to_finish,
+    steps_with_blocks,
+    steps_within,
+)
+from simulations.serving.kernel.cache import (
+    disown,
+    hold,
+    hold_own,
+    identify,
+    leading,
+    release,
+    revivable,
+    take,
+)
+from simulations.serving.kernel.compiled import apart, merged
+from simulations.serving.kernel.layout import FOREVER, NEVER, NONE, Lane
+
+FEW = 1 << 20
+"""Steps that a bound looks ahead at most."""
+
+
+@apart
+def advance(lane: Lane, limit_ns: int) -> None:
+    """Make the steps that end by `limit_ns`; all that was sent before it must be in the queue."""
+    r = lane.replica[0]
+    while True:
+        if r.step_end_ns != NEVER:
+            if r.step_end_ns > limit_ns:
+                return
+            _end_step(lane)
+            continue
+        start = next_start(lane)
+        if start >= limit_ns:
+            return
+        if _plain_decoding(lane, start):
+            if _stretch(lane, start, limit_ns):
+                continue
+            if blocks_needed(lane, 1) <= r.free:
+                return
+        _start_step(lane, start)
+
+
+@merged
+def put(lane: Lane, slot: int) -> None:
+    """A request is sent; calls come in order of `inbox_ns`."""
+    r, slots = lane.replica[0], lane.slots
+    request = slots[slot]
+    request.next = NONE
+    if r.queue_tail == NONE:
+        r.queue_head = slot
+        r.shortest = request.output
+    else:
+        slots[r.queue_tail].next = slot
+        r.shortest = min(r.shortest, request.output)
+    r.queue_tail = slot
+    if r.inbox_head == NONE:
+        r.inbox_head = slot
+    r.drop_ns = min(r.drop_ns, max(request.deadline_ns, request.inbox_ns))
+
+
+@merged
+def read_inbox(lane: Lane, at_ns: int) -> None:
+    """Let the engine see what is in the inbox by then."""
+    r, slots = lane.replica[0], lane.slots
+    while r.inbox_head != NONE and slots[r.inbox_head].inbox_ns <= at_ns:
+        r.inbox_head = slots[r.inbox_head].next
+        r.waiting += 1
+
+
+@merged
+def next_start(lane: Lane) -> int:
+    """When the next step starts; FOREVER: there is nothing to do."""
+    r = lane.replica[0]
+    if r.running or r.waiting:
+        return r.start_ns
+    if r.queue_head == NONE:
+        return FOREVER
+    return max(r.start_ns, lane.slots[r.queue_head].inbox_ns)
+
+
+@merged
+def completion_bound_ns(lane: Lane) -> int:
+    """No request finishes before this moment, whatever arrives: each token takes a step."""
+    p, r, slots = lane.parameters[0], lane.replica[0], lane.slots
+    if r.step_end_ns != NEVER:
+        steps = FEW
+        if r.decodes:
+            steps = min(steps, steps_to_finish(lane) - 1)
+        slot = r.prefill_head
+        while slot != NONE:
+            steps = min(steps, slots[slot].output - slots[slot].produced - 1)
+            slot = slots[slot].next
+        if r.queue_head != NONE:
+            steps = min(steps, r.shortest)
+        return r.step_end_ns + steps * p.step_ns
+    start = next_start(lane)
+    if start == FOREVER:
+        return FOREVER
+    if _plain_decoding(lane, start):
+        return _plain_bound_ns(lane, start)
+    steps = FEW
+    if r.decodes:
+        steps = min(steps, steps_to_finish(lane))
+    if r.partial != NONE:
+        steps = min(steps, slots[r.partial].output - slots[r.partial].produced)
+    if r.queue_head != NONE:
+        steps = min(steps, r.shortest)
+    return start + steps * p.step_ns
+
+
+@merged
+def _plain_bound_ns(lane: Lane, start: int) -> int:
+    """The same, where the next steps only decode."""
+    p, r = lane.parameters[0], lane.replica[0]
+    finishing = steps_to_finish(lane)
+    steps = steps_with_blocks(lane, finishing)
+    bound = start + finishing * p.step_ns
+    if steps:
+        pause = pause_after_ns(p, r.decodes)
+        first = decode_ns(p, r) + pause
+        jump = start + span_ns(first, p.kv_token_ns * r.decodes, steps) - pause
+        bound = max(bound, min(jump, max(start, r.drop_ns) + p.step_ns))
+    if r.inbox_head != NONE and not r.blocked:
+        admitted = max(start, lane.slots[r.inbox_head].inbox_ns)
+        bound = min(bound, admitted + r.shortest * p.step_ns)
+    return bound
+
+
+@merged
+def _plain_decoding(lane: Lane, start: int) -> bool:
+    """Whether the step that starts then only decodes (or preempts)."""
+    r = lane.replica[0]
+    if r.partial != NONE or not r.decodes or start >= r.drop_ns:
+        return False
+    if r.blocked:
+        return True
+    return r.queue_head == NONE or (not r.waiting and lane.slots[r.queue_head].inbox_ns > start)
+
+
+@merged
+def _stretch(lane: Lane, start: int, limit_ns: int) -> int:
+    """Make as many plain decode steps as can be told in one go; returns how many."""
+    p, r = lane.parameters[0], lane.replica[0]
+    decodes = r.decodes
+    pause = pause_after_ns(p, decodes)
+    first = decode_ns(p, r) + pause
+    growth = p.kv_token_ns * decodes
+    finishing = steps_to_finish(lane)
+    # Most stretches end with a completion: then the whole jump fits, and nothing has to be solved.
+    steps = finishing
+    if start + span_ns(first, growth, steps) > limit_ns + pause:
+        steps = steps_within(first, growth, limit_ns + pause - start)
+    bound = r.drop_ns
+    if r.inbox_head != NONE and not r.blocked:
+        bound = min(bound, lane.slots[r.inbox_head].inbox_ns)
+    if start + span_ns(first, growth, steps - 1) >= bound:
+        steps = min(steps, 1 + steps_within(first, growth, bound - 1 - start))
+    steps = steps_with_blocks(lane, steps)
+    if steps <= 0:
+        return 0
+    r.last_start_ns = start + span_ns(first, growth, steps - 1)
+    r.start_ns = start + span_ns(first, growth, steps)
+    take(lane, blocks_needed(lane, steps))
+    r.generation_tokens += steps * decodes
+    r.steps += steps
+    r.context += steps * decodes
+    if steps == finishing:
+        _finish_decodes(lane, r.start_ns - pause)
+    return steps
+
+
+@merged
+def _start_step(lane: Lane, start: int) -> None:
+    """Compose the step that starts then: decodes, the partial prefill, admissions."""
+    p, r = lane.parameters[0], lane.replica[0]
+    _show(lane)
+    read_inbox(lane, start)
+    if start >= r.drop_ns:
+        _drop_aborted(lane, start)
+    r.last_start_ns = start
+    if not r.running and not r.waiting:
+        r.shown = 0
+        return
+    preempted = _take_decode_blocks(lane)
+    budget = p.step_tokens_max - r.decodes
+    tokens = r.decodes
+    pairs = 0
+    prefills = 0
+    r.prefill_head = NONE
+    if r.partial != NONE:
+        slot = r.partial
+        request = lane.slots[slot]
+        count = min(budget, request.prompt + request.produced - request.computed)
+        if _missing(p, request, count) > r.free:
+            _preempt(lane, slot)
+            preempted = True
+        elif count:
+            pairs += _prefill(lane, slot, count)
+            budget -= count
+            tokens += count
+            prefills += 1
+            r.prefill_head = slot
+    if not preempted:
+        r.blocked = 0
+        while r.waiting and budget:
+            slot = r.queue_head
+            if r.running == p.requests_max or not _give_cached(lane, slot):
+                r.blocked = 1
+                break
+            _run(lane, slot)
+            request = lane.slots[slot]
+            count = min(budget, request.prompt + request.produced - request.computed)
+            pairs += _prefill(lane, slot, count)
+            budget -= count
+            tokens += count
+            prefills += 1
+            if r.prefill_head == NONE:
+                r.prefill_head = slot
+    r.step_end_ns = (
+        start
+        + p.step_ns
+        + p.token_ns * max(0, tokens - p.flat_tokens)
+        + p.kv_token_ns * (r.context + r.decodes)
+        + p.attention_ps * pairs // 1000
+        + p.prefill_request_ns * prefills
+    )
+
+
+@merged
+def _end_step(lane: Lane) -> None:
+    """Take in the tokens of the step under way."""
+    p, r, slots = lane.parameters[0], lane.replica[0], lane.slots
+    end = r.step_end_ns
+    r.step_end_ns = NEVER
+    r.shown = 0
+    r.start_ns = end + pause_after_ns(p, r.decodes)
+    r.steps += 1
+    r.generation_tokens += r.decodes
+    r.context += r.decodes
+    _finish_decodes(lane, end)
+    slot = r.prefill_head
+    r.prefill_head = NONE
+    while slot != NONE:
+        following = slots[slot].next
+        _end_prefill(lane, slot, end)
+        slot = following
+
+
+@merged
+def _end_prefill(lane: Lane, slot: int, end: int) -> None:
+    """A request that prefilled in the step that ends gets a token, if that was the last of it."""
+    r = lane.replica[0]
+    request = lane.slots[slot]
+    if request.computed < request.prompt + request.produced:
+        r.partial = slot
+        return
+    if r.partial == slot:
+        r.partial = NONE
+    request.produced += 1
+    r.generation_tokens += 1
+    if request.produced == 1:
+        r.prompt_tokens += request.prompt
+        request.first_ns = end + lane.parameters[0].after_ns
+    if request.produced == request.output:
+        _finish(lane, slot, end)
+    else:
+        join(lane, slot)
+
+
+@merged
+def _finish_decodes(lane: Lane, end: int) -> None:
+    """Let those leave whose last token this step computed."""
+    while lane.replica[0].decodes and steps_to_finish(lane) == 0:
+        _finish(lane, lane.holders[0], end)
+
+
+@merged
+def _finish(lane: Lane, slot: int, end: int) -> None:
+    _leave(lane, slot)
+    disown(lane, slot)
+    lane.replica[0].finished += 1
+    lane.slots[slot].end_ns = end
+    _append_ended(lane, slot)
+
+
+@merged
+def _append_ended(lane: Lane, slot: int) -> None:
+    r, slots = lane.replica[0], lane.slots
+    slots[slot].next = NONE
+    if r.ended_tail == NONE:
+        r.ended_head = slot
+    else:
+        slots[r.ended_tail].next = slot
+    r.ended_tail = slot
+
+
+@merged
+def _run(lane: Lane, slot: int) -> None:
+    """Take the head of the queue into the running ones, as the newest."""
+    r, slots = lane.replica[0], lane.slots
+    request = slots[slot]
+    r.queue_head = request.next
+    r.waiting -= 1
+    if r.queue_head == NONE:
+        r.queue_tail = NONE
+    request.order = r.admissions
+    r.admissions += 1
+    r.running += 1
+    request.previous = r.running_tail
+    request.next = NONE
+    if r.running_tail == NONE:
+        r.running_head = slot
+    else:
+        slots[r.running_tail].next = slot
+    r.running_tail = slot
+
+
+@merged
+def _leave(lane: Lane, slot: int) -> None:
+    """Stop running, whatever the reason."""
+    r, slots = lane.replica[0], lane.slots
+    request = slots[slot]
+    if request.finish != NEVER:
+        leave(lane, slot)
+    release(lane, slot)
+    if r.partial == slot:
+        r.partial = NONE
+    if request.previous == NONE:
+        r.running_head = request.next
+    else:
+        slots[request.previous].next = request.next
+    if request.next == NONE:
+        r.running_tail = request.previous
+    else:
+        slots[request.next].previous = request.previous
+    r.running -= 1
+    r.blocked = 0
+
+
+@apart
+def _take_decode_blocks(lane: Lane) -> bool:
+    """Give each decode the block it may need, preempting the newest; True: one was."""
+    p, r, slots = lane.parameters[0], lane.replica[0], lane.slots
+    needed = blocks_needed(lane, 1)
+    if needed <= r.free:
+        take(lane, needed)
+        return False
+    slot = r.running_head
+    while slot != NONE:
+        following = slots[slot].next
+        if slots[slot].finish != NEVER and needs_block(p, r, slots[slot]):
+            while r.free == 0:
+                newest = r.running_tail
+                _preempt(lane, newest)
+                if newest == slot:
+                    return True
+                if newest == following:
+                    following = NONE
+            take(lane, 1)
+        slot = following
+    return True
+
+
+@apart
+def _preempt(lane: Lane, slot: int) -> None:
+    """Send the newest back to the head of the queue."""
+    r, slots = lane.replica[0], lane.slots
+    _leave(lane, slot)
+    r.preemptions += 1
+    request = slots[slot]
+    request.next = r.queue_head
+    if r.queue_head == NONE:
+        r.queue_tail = slot
+        r.shortest = request.output - request.produced
+    else:
+        r.shortest = min(r.shortest, request.output - request.produced)
+    r.queue_head = slot
+    r.waiting += 1
+
+
+@merged
+def _missing(p: Any, request: Any, tokens: int) -> int:
+    """Blocks that so many more tokens of a prefill take."""
+    size = p.block_tokens
+    end = request.computed + tokens
+    return (end + size - 1) // size - (request.computed + size - 1) // size
+
+
+@merged
+def _prefill(lane: Lane, slot: int, tokens: int) -> int:
+    """Schedule so many tokens of a prompt; returns the pairs of its attention."""
+    p = lane.parameters[0]
+    request = lane.slots[slot]
+    take(lane, _missing(p, request, tokens))
+    if request.prefixes:
+        # Those it holds and those it computes now follow each other, as long as it holds them all.
+        upto = min(request.prefixes, (request.computed + tokens) // p.prefix_tokens)
+        if upto > request.held:
+            start = request.prefix_start + request.held
+            request.held += identify(lane, start, upto - request.held)
+    pairs = tokens * request.computed + tokens * (tokens + 1) // 2
+    request.computed += tokens
+    return pairs
+
+
+@merged
+def _give_cached(lane: Lane, slot: int) -> bool:
+    """Let the request hold what is cached of it, if blocks for all the rest are free."""
+    p, r = lane.parameters[0], lane.replica[0]
+    request = lane.slots[slot]
+    size = p.block_tokens
+    known = request.prompt + request.produced
+    hits = 0
+    own = 0
+    if p.caching:
+        if request.prefixes:
+            most = min(request.prefixes, (known - 1) // p.prefix_tokens)
+            hits = leading(lane, request.prefix_start, most)
+        if hits == request.prefixes and request.own != NONE:
+            own = lane.entries[request.own].blocks
+    hit_blocks = hits * p.prefix_blocks + own
+    missing = (known + size - 1) // size - hit_blocks
+    if missing > r.free - own - revivable(lane, request.prefix_start, hits):
+        return False
+    hold(lane, request.prefix_start, hits)
+    if own:
+        hold_own(lane, slot)
+    else:
+        disown(lane, slot)
+    request.held = hits
+    request.computed = hit_blocks * size
+    if p.caching:
+        r.queried += known
+        r.hit += request.computed
+    return True
+
+
+@apart
+def _drop_aborted(lane: Lane, at_ns: int) -> None:
+    """Forget requests whose clients have gone, and find the next deadline."""
+    r, slots = lane.replica[0], lane.slots
+    r.drop_ns = FOREVER
+    slot = r.running_head
+    while slot != NONE:
+        following = slots[slot].next
+        if slots[slot].deadline_ns <= at_ns:
+            _leave(lane, slot)
+            _drop(lane, slot, at_ns)
+        else:
+            r.drop_ns = min(r.drop_ns, slots[slot].deadline_ns)
+        slot = following
+    before = NONE
+    slot = r.queue_head
+    while slot != NONE:
+        request = slots[slot]
+        following = request.next
+        if request.inbox_ns <= at_ns and request.deadline_ns <= at_ns:
+            if before == NONE:
+                r.queue_head = following
+            else:
+                slots[before].next = following
+            if following == NONE:
+                r.queue_tail = before
+            r.waiting -= 1
+            r.blocked = 0
+            _drop(lane, slot, at_ns)
+        else:
+            r.drop_ns = min(r.drop_ns, max(request.deadline_ns, request.inbox_ns))
+            before = slot
+        slot = following
+
+
+@merged
+def _drop(lane: Lane, slot: int, at_ns: int) -> None:
+    disown(lane, slot)
+    lane.replica[0].finished += 1
+    lane.slots[slot].end_ns = at_ns
+    lane.slots[slot].dropped = 1
+    _append_ended(lane, slot)
+
+
+@merged
+def _show(lane: Lane) -> None:
+    """Keep the page of the end of the last step while the next one is under way."""
+    r = lane.replica[0]
+    read_inbox(lane, r.last_start_ns)
+    r.shown = 1
+    r.shown_waiting = r.waiting
+    r.shown_running = r.running
+    r.shown_free = r.free
+    r.shown_finished = r.finished
+    r.shown_preemptions = r.preemptions
+    r.shown_queried = r.queried
+    r.shown_hit = r.hit

@@ -49,7 +49,8 @@ def served_by(
     replicas: int, profile: Profile, requests: RequestColumns, *, ttft_s: float, tpot_s: float
 ) -> StaticFleet:
     """Replay the requests on a fleet that is there from the beginning."""
-    fleet = ServingFleet(profile, requests)
+    # a few hundred requests are not worth half a minute of compiling
+    fleet = ServingFleet(profile, requests, engine="python")
     for replica in range(replicas):
         fleet.add_replica(0, replica)
     # with the last arrival's patience over, every request has an outcome

@@ -10,9 +10,9 @@ running) plus the change of its counter of finished requests. What must never lo
 - one that vanishes takes what it held with it: those are no completions, and no negative arrivals;
 - requests that a client gave up without being counted: a fall in what is held is no arrival.
 
-Rows are walked, not vectorised: each has a history of its own, a model has tens of them, and for so
-many a walk is several times cheaper than as many operations on columns. Five thousand take a few
-milliseconds.
+Rows are walked: each has a history of its own, a model has tens of them, and for so many a walk is
+cheaper than as many operations on columns. For hundreds and thousands it is not, and columns do
+the same (`arrival_columns`); a property test holds the two together.
 """
 
 from __future__ import annotations
@@ -22,6 +22,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from autoscaler.core.arrival_columns import (
+    CREATION_RESOLUTION_S,
+    WATCH_LAG_S,
+    Kept,
+    LastColumns,
+    Reading,
+    read_columns,
+)
 from autoscaler.core.plain import (
     Plain,
     plain_float,
@@ -38,17 +46,8 @@ SERVICE_TIME_BUCKET_S = 60.0
 COMPLETIONS_MIN = 10.0
 """Fewer within the span say too little: the mean of ten lengths that vary as much as their mean is
 off by a third."""
-WATCH_LAG_S = 60.0
-"""A pod created longer ago than this that appears only now is not new: our view had a gap."""
-CREATION_RESOLUTION_S = 1.0
-"""Kubernetes cuts times to whole seconds: a pod may seem created before it was."""
-
-
-Kept: TypeAlias = tuple[float, float, float, float, float, float]
-"""Of one replica: created_at; sampled_at, requests in flight, running, counter of finished ones at its
-last sample; arrivals per second between its last two. NaN: unknown. One that does not serve yet has
-the last look at it as its sample, with nothing in flight."""
-
+COLUMNS_FROM = 96
+"""Rows from which columns are cheaper than a walk."""
 UNSAMPLED = (math.nan,) * 5
 
 
@@ -62,7 +61,9 @@ class ArrivalMemory:
     at: float | None = None
     """The last look; None: there was none."""
     kept: dict[str, Kept] = field(default_factory=dict)
-    """By replica, of those seen at the last look."""
+    """By replica, of those seen at the last look; empty where `columns` has them."""
+    columns: LastColumns | None = None
+    """The same of a large fleet."""
     service: RatioWindow = field(
         default_factory=lambda: RatioWindow(
             span_s=SERVICE_TIME_SPAN_S, bucket_s=SERVICE_TIME_BUCKET_S
@@ -72,11 +73,19 @@ class ArrivalMemory:
     service_s: float | None = None
     """Mean service time; the last one known when completions are too rare to measure it anew."""
 
+    def as_kept(self) -> dict[str, Kept]:
+        """Return what is kept, by replica."""
+        return self.kept if self.columns is None else self.columns.to_kept()
+
+    def as_columns(self) -> LastColumns:
+        """Return what is kept, as columns."""
+        return LastColumns.from_kept(self.kept) if self.columns is None else self.columns
+
     def to_builtins(self) -> Plain:
         """Write for a checkpoint."""
         return {
             "at": plain_float(self.at),
-            "kept": [[name, *map(plain_float, kept)] for name, kept in self.kept.items()],
+            "kept": [[name, *map(plain_float, kept)] for name, kept in self.as_kept().items()],
             "service": self.service.to_builtins(),
             "service_s": plain_float(self.service_s),
         }
@@ -94,32 +103,7 @@ class ArrivalMemory:
         return memory
 
 
-Row: TypeAlias = tuple[float, bool, bool, bool, float, float, float, float, float]
-
-
-@dataclass(slots=True, kw_only=True)
-class Reading:
-    """What all the replicas of a model say at one moment; columns of those that answer."""
-
-    ready: int = 0
-    """Ready and not deleting."""
-    waiting: list[float] = field(default_factory=list)
-    """Also of those that leave: what they hold is still demand."""
-    running: list[float] = field(default_factory=list)
-    serving: list[float] = field(default_factory=list)
-    """Requests in flight of the ready ones."""
-    kv_usage: list[float] = field(default_factory=list)
-    """Of the ready ones; NaN where they do not say it."""
-    silent: list[float] = field(default_factory=list)
-    """Of the ready ones that do not answer: what they last held, NaN where that is unknown."""
-    rates: list[float] = field(default_factory=list)
-    """Arrivals per second of the ready ones; NaN where unknown."""
-    other_rates: list[float] = field(default_factory=list)
-    """Of those that start or leave, likewise."""
-    busy: list[float] = field(default_factory=list)
-    """Running request-seconds between two samples: twice the trapezoid."""
-    completed: list[float] = field(default_factory=list)
-    """Completions between them."""
+Row: TypeAlias = tuple[str, float, bool, bool, bool, float, float, float, float, float]
 
 
 def read_replicas(
@@ -133,13 +117,29 @@ def read_replicas(
         replicas: all pods of the model.
         fresh: rows whose engine sample is recent enough to be used.
     """
+    if len(replicas) >= COLUMNS_FROM:
+        reading, memory.columns = read_columns(
+            memory.as_columns(), at=at, last_look=memory.at, replicas=replicas, fresh=fresh
+        )
+        memory.kept = {}
+    else:
+        reading = _walk(memory, at=at, replicas=replicas, fresh=fresh)
+    memory.at = at
+    _measure_service(memory, reading, at=at)
+    return reading
+
+
+def _walk(
+    memory: ArrivalMemory, *, at: float, replicas: ReplicaColumns, fresh: BoolArray
+) -> Reading:
     reading = Reading()
-    before, last_look = memory.kept, memory.at
+    before, last_look = memory.as_kept(), memory.at
     kept: dict[str, Kept] = {}
     serving, waits, runs = reading.serving.append, reading.waiting.append, reading.running.append
     kv_usage, rates = reading.kv_usage.append, reading.rates.append
-    for name, row in zip(replicas.name, _rows(replicas, fresh), strict=True):
-        created, ready, deleting, is_fresh, sampled, waiting, running, kv, finished = row
+    busy, completions = reading.busy.append, reading.completed.append
+    for row in _rows(replicas, fresh):
+        name, created, ready, deleting, is_fresh, sampled, waiting, running, kv, finished = row
         then = before.get(name)
         if then is None or then[0] != created:
             # also one of the same name that was created anew (a StatefulSet's)
@@ -148,13 +148,21 @@ def read_replicas(
         if not (is_fresh and held >= 0.0):  # NaN is not
             kept[name] = _pass_over(then, at=at, ready=ready, deleting=deleting, reading=reading)
             continue
-        if not sampled <= then[1]:
-            rate = _pair(then, (sampled, held, running, finished), reading)
+        _, was_at, was_held, was_running, was_finished, rate = then
+        if not sampled <= was_at:  # NaN: its first sample
+            completed = finished - was_finished
+            if completed >= 0.0:
+                rate = max(0.0, held - was_held + completed) / (sampled - was_at)
+                busy((running + was_running) * (sampled - was_at))
+                completions(completed)
+            elif completed < 0.0:  # restarted: all it has seen came since
+                rate = (held + finished) / (sampled - was_at)
+            else:
+                rate = math.nan
             then = (created, sampled, held, running, finished, rate)
         kept[name] = then
         waits(waiting)
         runs(running)
-        rate = then[5]
         if not ready or deleting:
             reading.other_rates.append(rate)
             continue
@@ -162,14 +170,13 @@ def read_replicas(
         kv_usage(kv)
         rates(rate)
     memory.kept = kept
-    memory.at = at
-    reading.ready = len(reading.serving) + len(reading.silent)
-    _measure_service(memory, reading, at=at)
+    memory.columns = None
     return reading
 
 
 def _rows(replicas: ReplicaColumns, fresh: BoolArray) -> Iterator[Row]:
     return zip(
+        replicas.name,
         replicas.created_at.tolist(),
         replicas.ready.tolist(),
         replicas.deleting.tolist(),
@@ -204,22 +211,6 @@ def _begin(created_at: float, *, ready: bool, last_look: float | None) -> Kept:
         if created_at >= last_look - lag_s:
             return (created_at, last_look, 0.0, 0.0, 0.0, math.nan)
     return (created_at, *UNSAMPLED)
-
-
-def _pair(then: Kept, now: tuple[float, float, float, float], reading: Reading) -> float:
-    """Take the differences of two samples; return the arrivals per second between them."""
-    sampled, held, running, finished = now
-    elapsed = sampled - then[1]
-    completed = finished - then[4]
-    if completed >= 0.0:
-        reading.busy.append((running + then[3]) * elapsed)
-        reading.completed.append(completed)
-        arrived = held - then[2] + completed
-    elif completed < 0.0:
-        arrived = held + finished  # restarted: all it has seen came since
-    else:
-        return math.nan
-    return arrived / elapsed if arrived > 0.0 else 0.0
 
 
 def _measure_service(memory: ArrivalMemory, reading: Reading, *, at: float) -> None:

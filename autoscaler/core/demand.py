@@ -17,7 +17,8 @@ import math
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from autoscaler.core.arrivals import ArrivalMemory, Reading, read_replicas
+from autoscaler.core.arrival_columns import Reading
+from autoscaler.core.arrivals import ArrivalMemory, read_replicas
 from autoscaler.core.plain import Plain, plain_float, read_optional_float, read_record
 from autoscaler.core.spec import Targets
 from autoscaler.core.state import BoolArray, ReplicaColumns

@@ -1,6 +1,6 @@
 """Makes traces up: seeded, so that a name and a seed are a trace.
 
-`generate:diurnal,hours=24,rate=1.2,input=3000,output=300,seed=1` stands where a path could. Arrivals
+`generate:diurnal,hours=24,rate=2,input=1000,output=600,seed=1` stands where a path could. Arrivals
 are a Poisson process whose rate is the shape below times a slow random wobble; token counts are
 lognormal, input and output drawn apart. Real traffic is burstier than that inside a minute: what a
 policy earns here is a demonstration, what it earns on a recording is evidence.
@@ -34,14 +34,17 @@ WOBBLE_S = 300.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """A made-up trace. The mean rate is `rate_per_s`, whatever the shape."""
+    """A made-up trace. The mean rate is `rate_per_s`, whatever the shape.
+
+    The defaults are a day of long answers that keeps one to six small replicas busy.
+    """
 
     shape: str = "diurnal"
     hours: float = 24.0
-    rate_per_s: float = 0.7
-    input_tokens: float = 3000.0
+    rate_per_s: float = 2.0
+    input_tokens: float = 1000.0
     """Mean."""
-    output_tokens: float = 400.0
+    output_tokens: float = 600.0
     """Mean."""
     seed: int = 0
 

@@ -1,0 +1,115 @@
+"""The report: what it shows, that it needs nothing from outside, and that a browser draws it."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from autoscaler.errors import SettingsError
+from simulations.coldstart import cold_start
+from simulations.replay import Conditions, run
+from simulations.report.line import Timeline
+from simulations.report.page import BoundCurve, Entry, render
+from simulations.report.timeline import timeline
+from simulations.report.write import write_report
+from simulations.scorecard import score
+from simulations.serving.columns import RequestColumns
+from simulations.serving.profiles import PROFILES
+from simulations.traces.reading import Trace
+from tests.require import require
+
+
+def entry(policy="inference-aware", setting="default", **figures):
+    line = Timeline(
+        hours=np.array([0.1, 0.2]),
+        on_demand=np.array([1.0, 2.0]),
+        spot=np.array([0.0, 1.0]),
+        waiting=np.array([0.0, 3.0]),
+        ttft_p95_s=np.array([0.2, np.nan]),
+        lost=np.array([0.0, 1.0]),
+    )
+    known = {"attainment": 0.99, "cost_usd": 12.5} | figures
+    return Entry(
+        trace="a <trace>",
+        policy=policy,
+        setting=setting,
+        seeds=2,
+        figures=known,
+        worst={"attainment": 0.9},
+        timeline=line,
+    )
+
+
+def page(*entries, **more):
+    return render(
+        title="T",
+        subtitle="S",
+        entries=entries,
+        columns={"cost_usd": "cost", "attainment": "attained"},
+        **more,
+    )
+
+
+def test_the_page_loads_nothing_and_forbids_it():
+    text = page(entry(), entry("hpa", "best"))
+    own = re.sub(r"<script>.*?</script>", "", text, flags=re.DOTALL)
+    assert not re.search(r"(src|href)\s*=", own)
+    assert "default-src 'none'" in text
+    assert "a &lt;trace&gt;" in text
+    assert "hpa (best)" in text
+    assert "<small>0.9</small>" in text, "the worst seed stands beside the mean"
+
+
+@pytest.mark.slow
+@pytest.mark.chromium
+def test_a_browser_draws_the_charts_and_sorts_the_table(tmp_path):
+    require("chromium", shutil.which("chromium"), "not installed")
+    curve = BoundCurve(trace="a <trace>", attainment=[0.5, 1.0], cost_usd=[1.0, 2.0])
+    text = page(entry(), entry("hpa", cost_usd=9.0), bounds=[curve])
+    # a click on the second heading, as a reader would
+    click = "<script>document.querySelectorAll('th')[1].click()</script></body>"
+    (tmp_path / "report.html").write_text(text.replace("</body>", click))
+    dom = subprocess.run(
+        [
+            "chromium", "--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run",
+            "--disable-background-networking", "--disable-component-update", "--disable-sync",
+            f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=8000", "--dump-dom",
+            f"file://{tmp_path / 'report.html'}",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=True,
+    ).stdout  # fmt: skip
+    body = dom[dom.rindex("<body>") :]
+    assert body.count('class="main-svg"') >= 6, "every chart is drawn"
+    assert body.index(">hpa<") < body.index(">inference-aware<"), "cheapest first after the click"
+
+
+def test_the_timeline_is_the_ledgers_area():
+    rows = 40
+    requests = RequestColumns(
+        arrival_ns=np.arange(rows, dtype=np.int64) * 10**9 * 5,
+        prompt_tokens=np.full(rows, 100),
+        output_tokens=np.full(rows, 20),
+    )
+    conditions = Conditions(
+        profile=PROFILES["llama-3.1-8b/1xL40S"], cold_start=cold_start("30"), replicas_max=3
+    )
+    trace = Trace(name="t", requests=requests)
+    finished = run(trace, "static-peak", seed=0, conditions=conditions)
+    line = timeline(finished)
+    row = score(finished)
+    assert line.on_demand.mean() == pytest.approx(row.replicas_mean, rel=0.05)
+    assert not line.spot.any()
+    assert line.lost.sum() == row.lost
+
+
+def test_a_folder_that_is_not_there_is_said(tmp_path):
+    with pytest.raises(SettingsError, match="a folder that exists"):
+        write_report(Path(tmp_path / "no" / "report.html"), [], curves=())

@@ -26,7 +26,7 @@ class Step:
 
     by: str
     """`demand`, `policy`, or the guard: `freshness`, `starting`, `stabilization`, `rate`,
-    `warm_floor`, `bounds`, `budget`, `interruption`, and last `placement`."""
+    `warm_floor`, `bounds`, `budget`, `pause`, `interruption`, and last `placement`."""
     before: int
     after: int
     reason: str

@@ -25,7 +25,7 @@ from tests.builders import lost, observed, seen
 from tests.expect import Mouthpiece, check_trail
 from tests.fakes.odd_stories import Dice, OddStory
 
-STORIES = 200
+STORIES = 150
 EACH = [
     pytest.param(range(first, first + 50), id=f"from {first}") for first in range(0, STORIES, 50)
 ]

@@ -57,9 +57,10 @@ class BaselineLoop:
             answers = self._baseline.sync_spot(*views)
         else:
             answers = [self._baseline.sync(views[0])]
-        for deployment, replicas in zip(deployments, answers, strict=True):
-            if replicas is not None and replicas != deployment.replicas:
-                self._agenda.add(at_ns + WRITE_NS, partial(self._write, deployment, replicas))
+        write_ns = at_ns + WRITE_NS + self._world.faults.write_delay_ns(at_ns)
+        for view, deployment, replicas in zip(views, deployments, answers, strict=True):
+            if replicas is not None and replicas != deployment.replicas and view.writable:
+                self._agenda.add(write_ns, partial(self._write, deployment, replicas))
         self._schedule(at_ns + self._sync_ns)
 
     def _write(self, deployment: Deployment, replicas: int, at_ns: int) -> None:
@@ -72,6 +73,7 @@ class BaselineLoop:
             status_replicas=len(deployment.active),
             pods=tuple(deployment.pods),
             scraped_ns=self._scraped_ns,
+            writable=not self._world.faults.refuses(at_ns),
             router=partial(self._router, at_ns),
         )
 

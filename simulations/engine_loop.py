@@ -103,6 +103,8 @@ class EngineLoop:
         interruption = self._observer.interruption(node)
         if interruption is None or at_ns > self._setting.end_ns:
             return
+        if self._world.faults.blind(at_ns):
+            return  # the watch is silent: the first tick that sees again finds the mark
         self._handle(
             NoticeReceived(id=self._id(), at=seconds(at_ns), interruption=interruption), at_ns
         )
@@ -113,17 +115,22 @@ class EngineLoop:
         for listener in self._listeners:
             listener(event, outcome)
         queued: dict[str, int] = {}
+        write_ns = WRITE_NS + self._world.faults.write_delay_ns(at_ns)
         for command in outcome.commands:
             place = queued.get(command.target, 0) + 1
             if command.after is not None:
                 # behind the one it names, whatever its target
                 place = max(place, 1 + max(queued.values(), default=0))
             queued[command.target] = place
-            self._agenda.add(at_ns + place * WRITE_NS, partial(self._perform, command))
+            self._agenda.add(at_ns + place * write_ns, partial(self._perform, command))
 
     def _perform(self, command: Command, at_ns: int) -> None:
         if command.after is not None and not self._accepted.get(command.after, False):
             reason = "Skipped"
+        elif seconds(at_ns) > command.expires_at:
+            reason = "Expired"
+        elif self._world.faults.refuses(at_ns):
+            reason = "Unavailable"
         else:
             reason = self._write(command, at_ns)
         self._accepted[command.id] = reason == "Accepted"

@@ -50,6 +50,7 @@ class Observer:
         self._model = model
         self._gpus = gpus_per_replica
         self._version = -1
+        self._told_ns = 0
         self._pods: list[Pod] = []
         self._static: dict[str, Any] = {}
         self._nodes = _node_columns(())
@@ -58,9 +59,11 @@ class Observer:
 
     def observed(self, at_ns: int, *, id_: int) -> Observed:
         """The level as of now, with each pod's last samples."""
-        if self._version != self._world.version:
-            self._refresh()
-            self._version = self._world.version
+        if not self._world.faults.blind(at_ns) or self._version == -1:
+            self._told_ns = at_ns
+            if self._version != self._world.version:
+                self._refresh()
+                self._version = self._world.version
         model = ModelObservation(model=self._model, pools=self._pools, replicas=self._replicas())
         at = seconds(at_ns)
         return Observed(
@@ -69,7 +72,7 @@ class Observer:
             nodes=self._nodes,
             interruptions=self._interruptions,
             models=(model,),
-            cluster_at=at,
+            cluster_at=seconds(self._told_ns),
         )
 
     def interruption(self, node: Node) -> Interruption | None:

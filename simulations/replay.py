@@ -29,6 +29,7 @@ from simulations.baselines.registry import BASELINES
 from simulations.cluster.objects import Deployment
 from simulations.coldstart import COLD_STARTS, ColdStart
 from simulations.engine_loop import EngineLoop, EngineLoopSetting, Listener
+from simulations.faults import Fault
 from simulations.objective import RequestObjective
 from simulations.observing import Observer
 from simulations.offered import first_replicas
@@ -66,6 +67,7 @@ class Conditions:
     replicas_max: int = 10
     spot: SpotHistory | None = None
     spot_lead_s: float = 120.0
+    faults: tuple[Fault, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,6 +211,7 @@ def _world(
         seed=seed,
         spot=spot_lives(conditions.spot, seed, trace.end_ns),
         spot_lead_ns=int(conditions.spot_lead_s * NS),
+        faults=conditions.faults,
     )
     return World(setting, fleet=fleet, deployments=deployments, agenda=agenda), agenda
 

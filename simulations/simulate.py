@@ -12,6 +12,7 @@ from simulations.baselines.registry import BASELINES
 from simulations.bounds.bound import Bound
 from simulations.bounds.figures import figures, trace_bound, unlimited_attainment
 from simulations.coldstart import cold_start as parse_cold_start
+from simulations.faults import read_faults
 from simulations.objective import parse_objective
 from simulations.offered import peak_replicas
 from simulations.progress import reporting
@@ -46,6 +47,7 @@ def run_simulate(
     seeds: int = 1,
     spot: str | None = None,
     spot_lead: float = 120.0,
+    faults: str | None = None,
     output: str = "table",
     jobs: int | None = None,
     bounds: bool = False,
@@ -64,6 +66,7 @@ def run_simulate(
         seeds: Runs with the seeds 0 to this less one.
         spot: A recording of a spot market; None: all nodes are on demand.
         spot_lead: Seconds from a notice to the loss; 0: none.
+        faults: A TOML file of declared faults; None: nothing goes wrong.
         output: `table`, `json` or `csv`.
         jobs: Runs side by side; None: one a processor.
         bounds: Hold every row against the least that anyone could have paid.
@@ -85,6 +88,7 @@ def run_simulate(
         objective=parse_objective(objective),
         spot=None if spot is None else read_spot(Path(spot)),
         spot_lead_s=_lead(spot_lead),
+        faults=() if faults is None else read_faults(Path(faults)),
     )
     if seeds < 1:
         raise SettingsError(f"--seeds {seeds}: write 1 or more")

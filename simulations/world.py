@@ -14,6 +14,7 @@ from simulations.cluster.objects import NEVER, Deployment, Node, Pod
 from simulations.cluster.provider import Provider
 from simulations.cluster.replica_set import victims
 from simulations.coldstart import ColdStart
+from simulations.faults import Fault, Faults
 from simulations.ledger import Ledger
 from simulations.rng import stream
 from simulations.serving.fleet import ServingFleet
@@ -53,6 +54,7 @@ class WorldSetting:
     """Spot machines over time, in order of `up_ns`."""
     spot_lead_ns: int = 120 * NS
     """From notice to loss; 0: no notice."""
+    faults: Sequence[Fault] = ()
     replicas_per_node: int = 1
     on_demand_max: int | None = None
     delays: Delays = field(default_factory=Delays)
@@ -74,6 +76,7 @@ class World:
         self.fleet = fleet
         self.agenda = agenda
         self.ledger = Ledger()
+        self.faults = Faults(setting.faults, seed=setting.seed)
         self.deployments = tuple(deployments)
         self.version = 0
         """Changes whenever anything but samples does that an observer could see."""
@@ -134,12 +137,15 @@ class World:
     def scrape(self, at_ns: int) -> None:
         """Read every page that answers now."""
         self.fleet.run_until(at_ns)
-        gauges = self.fleet.gauges
+        gauges, faults = self.fleet.gauges, self.faults
         for deployment in self.deployments:
             for pod in deployment.pods:
-                if pod.serving:
-                    pod.sample = gauges(pod.replica_id)
-                    pod.sampled_ns = at_ns
+                number = pod.replica_id
+                if not pod.serving or not faults.answers(number, at_ns=at_ns):
+                    continue
+                if pod.sample is None or not faults.frozen(number, at_ns=at_ns):
+                    pod.sample = gauges(number)
+                pod.sampled_ns = at_ns
 
     # Pods.
 
@@ -153,6 +159,7 @@ class World:
             start_times=self.setting.cold_start.draw(self._starts),
             tie_break=float(self._names.random()),
             created_ns=at_ns,
+            stuck=self.faults.stuck(self._next_id, at_ns=at_ns),
         )
         self._next_id += 1
         deployment.pods.append(pod)
@@ -233,9 +240,10 @@ class World:
         times = pod.start_times
         pulled_ns = at_ns + (0 if node.has_image else times.pull_ns)
         self.agenda.add(pulled_ns, lambda _: setattr(node, "has_image", True))
-        self.agenda.add(
-            pulled_ns + times.load_ns + times.warm_up_ns, lambda at: self._become_ready(pod, at)
-        )
+        if not pod.stuck:
+            self.agenda.add(
+                pulled_ns + times.load_ns + times.warm_up_ns, lambda at: self._become_ready(pod, at)
+            )
 
     def _become_ready(self, pod: Pod, at_ns: int) -> None:
         if pod.deleting or pod.node is None or pod.node.lost_ns != NEVER:

@@ -56,6 +56,8 @@ class TargetView:
     """Those that exist, deleting ones included; their `sample` is what was scraped last."""
     scraped_ns: int
     """When the last scrape was."""
+    writable: bool = True
+    """A write of this sync will be stored; an HPA remembers only those."""
     router: Callable[[], RouterView]
 
     @property

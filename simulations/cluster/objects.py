@@ -55,6 +55,8 @@ class Pod:
     tie_break: float
     """What its UID is to the ReplicaSet: decides where nothing else does."""
     created_ns: int
+    stuck: bool = False
+    """A fault keeps it from ever becoming ready."""
     node: Node | None = None
     """Bound to it, or waiting for it to come up."""
     bound_ns: int = NEVER

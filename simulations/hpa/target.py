@@ -26,7 +26,7 @@ class TargetHpa:
                 self.spec, first_replicas=view.spec_replicas, at=view.at
             )
         replicas = self._controller.sync(scale_of(view), readings).replicas
-        if replicas != view.spec_replicas:
+        if replicas != view.spec_replicas and view.writable:
             self._controller.rescaled(at=view.at, before=view.spec_replicas, after=replicas)
         return replicas
 

@@ -8,6 +8,7 @@ from autoscaler.core.state import CapacityType
 from simulations.agenda import NS, Agenda
 from simulations.cluster.objects import Deployment
 from simulations.coldstart import ColdStart
+from simulations.faults import Fault
 from simulations.serving.columns import RequestColumns
 from simulations.serving.fleet import ServingFleet
 from simulations.serving.profiles import PROFILES
@@ -46,6 +47,7 @@ def world(
     cold_start: ColdStart | None = None,
     spot: Sequence[MachineLife] = (),
     spot_lead_s: float = 120.0,
+    faults: Sequence[Fault] = (),
     replicas_per_node: int = 1,
     on_demand_max: int | None = None,
 ) -> World:
@@ -54,6 +56,7 @@ def world(
         seed=seed,
         spot=spot,
         spot_lead_ns=int(spot_lead_s * NS),
+        faults=faults,
         replicas_per_node=replicas_per_node,
         on_demand_max=on_demand_max,
     )

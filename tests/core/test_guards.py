@@ -47,6 +47,7 @@ def test_a_free_proposal_is_the_decision(wants, desired, direction):
     [
         pytest.param(group(ready=1, sample_age_s=UNKNOWN), 0.0, {}, "MetricsStale", id="one ready replica was never read"),
         pytest.param(group(ready=1, sample_age_s=20.1), 0.0, {}, "MetricsStale", id="its sample is too old"),
+        pytest.param(group(ready=1, running=UNKNOWN), 0.0, {}, "MetricsStale", id="its page has no such series"),
         pytest.param(group(ready=1), 30.1, {}, "ClusterStale", id="the cluster's state is too old"),
         pytest.param(group(ready=1), 0.0, {"on-demand": PoolNow(rolling_out=True)}, "RolloutInProgress", id="the target rolls out"),
     ],

@@ -120,7 +120,7 @@ def check_bounds(spec: ModelSpec, decision: Decision) -> None:
 
 
 def is_blind(spec: ModelSpec, event: Observed) -> bool:
-    """The rule, written a second time: an old cluster state, or a serving replica that does not answer."""
+    """The rule, written a second time: old cluster state, or a serving replica that says nothing."""
     replicas = event.models[0].replicas
     marked = {mark.node for mark in event.interruptions}
     serving = [
@@ -138,9 +138,11 @@ def is_blind(spec: ModelSpec, event: Observed) -> bool:
         )
     ]
     ages = [event.at - replicas.sampled_at[row] for row in serving]
-    return not (
-        event.at - event.cluster_at <= 30.0 and all(age <= spec.sample_age_s_max for age in ages)
+    held = replicas.waiting_requests + replicas.running_requests
+    answers = (
+        all(age <= spec.sample_age_s_max for age in ages) and not np.isnan(held[serving]).any()
     )
+    return not (event.at - event.cluster_at <= 30.0 and answers)
 
 
 def check_blindness(spec: ModelSpec, event: Observed, decision: Decision) -> None:

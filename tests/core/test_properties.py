@@ -166,13 +166,12 @@ def check_floor(spec: ModelSpec, event: Observed, decision: Decision, *, settled
     ]
     desired = sum(pool.desired_replicas for pool in of_type)
     current = sum(pool.current_replicas for pool in of_type)
-    held = is_blind(spec, event) or any(
-        pool.rolling_out or not pool.promises_readable for pool in event.models[0].pools
-    )
+    pinned = any(pool.rolling_out or not pool.promises_readable for pool in event.models[0].pools)
     if not of_type:
         return
-    assert desired >= min(spec.warm_floor.replicas, current)
-    if settled and not held:
+    if not pinned:  # a pool that may not be cut can take up the whole maximum
+        assert desired >= min(spec.warm_floor.replicas, current)
+    if settled and not pinned and not is_blind(spec, event):
         assert desired >= spec.warm_floor.replicas
 
 

@@ -187,6 +187,7 @@ def _write(
                 promises=wanted.plan.promises,
             )
     _drop_stray_promises(s, writes=writes)
+    key = s.spec.key
     for index, pool in enumerate(s.spec.pools):
         desired, current = placement.desired[index], s.pools[index].current
         placed = desired
@@ -194,7 +195,7 @@ def _write(
             placed = desired - in_force
             memory.placed[pool.name] = placed
         sent = writes.set_replicas(
-            model=s.spec.key,
+            model=key,
             target=pool.target,
             current=current,
             replicas=desired,

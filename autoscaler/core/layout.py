@@ -22,6 +22,8 @@ class Layout:
 
     preference: tuple[int, ...]
     """Where replicas beyond the floor go: the first that can have them."""
+    preferred: int
+    """The first of these: the pool that the next start goes to."""
     floor: int | None
     """The pool that keeps the warm floor, where that is not the preferred pool anyway."""
     preferred_floor: int
@@ -30,11 +32,6 @@ class Layout:
     """The on-demand pool that carries the promises; None: the model has none."""
     interruptible: tuple[int, ...]
     """Spot and Mixed pools, for whose doomed replicas a promise is made."""
-
-    @property
-    def preferred(self) -> int:
-        """The pool that the next start goes to."""
-        return self.preference[0]
 
 
 def lay_out(spec: ModelSpec) -> Layout:
@@ -55,6 +52,7 @@ def lay_out(spec: ModelSpec) -> Layout:
             floor = of_type[0]
     return Layout(
         preference=preference,
+        preferred=preference[0],
         floor=floor,
         preferred_floor=preferred_floor,
         fallback=on_demand[0] if on_demand else None,

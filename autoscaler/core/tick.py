@@ -67,9 +67,10 @@ class Tick:
         drafts: list[Draft] = []
         decisions: dict[str, Decision] = {}
         for spec in self.fleet.models:
-            observation = observations.get(spec.key)
+            key = spec.key
+            observation = observations.get(key)
             if observation is None or not _fits(spec, observation):
-                decisions[spec.key] = self._hold(
+                decisions[key] = self._hold(
                     spec,
                     observation=None,
                     reason="Unobserved",
@@ -77,10 +78,10 @@ class Tick:
                 )
                 continue
             try:
-                draft = self._assess(spec, observation)
+                draft = self._assess(key, spec, observation)
                 _pass_through(draft, before_budget)
             except BUGS as bug:
-                decisions[spec.key] = self._hold_broken(spec, observation, bug)
+                decisions[key] = self._hold_broken(spec, observation, bug)
             else:
                 drafts.append(draft)
         if self.fleet.gpu_budget is not None and "budget" in from_budget:
@@ -114,15 +115,15 @@ class Tick:
         cut = names.index("budget")
         return {n: guards[n] for n in names[:cut]}, {n: guards[n] for n in names[cut:]}
 
-    def _assess(self, spec: ModelSpec, observation: ModelObservation) -> Draft:
+    def _assess(self, key: str, spec: ModelSpec, observation: ModelObservation) -> Draft:
         return Assessment(
             spec=spec,
             observation=observation,
             at=self.at,
             event=self.event,
             settings=self.settings,
-            layout=self.layouts[spec.key],
-            memory=self.memory.models[spec.key],
+            layout=self.layouts[key],
+            memory=self.memory.models[key],
             doom=self.doom,
             gpus=self.gpus,
             parts=self.parts,

@@ -14,8 +14,6 @@ class Payment:
     capacity_type: CapacityType
     from_ns: int
     to_ns: int
-    fallback: bool = False
-    """On demand in a fleet that has spot, beyond what was asked for on demand."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -28,7 +26,9 @@ class Ledger:
     sizes: list[tuple[int, int]] = field(default_factory=list)
     """(moment, replicas asked for over all Deployments), each change."""
     interruptions: int = 0
-    """Nodes taken away that carried a replica."""
+    """Nodes taken away, or noticed, that carried a replica."""
+    ended_in_notice: set[int] = field(default_factory=set)
+    """Replicas that ended on a node with a notice: what they lost was lost within it."""
     _open: dict[int, tuple[CapacityType, int]] = field(default_factory=dict)
 
     def starts_paying(self, replica_id: int, capacity_type: CapacityType, *, at_ns: int) -> None:

@@ -74,6 +74,9 @@ class Conditions:
 class Stage:
     """One run, set up and not begun."""
 
+    on_demand_kept: int = 0
+    """On-demand replicas that a fleet with spot keeps on purpose: more are a fallback."""
+
     world: World
     agenda: Agenda
     end_ns: int
@@ -121,6 +124,7 @@ def run(
         profile=conditions.profile,
         objective=conditions.objective,
         end_ns=stage.end_ns,
+        on_demand_kept=None if conditions.spot is None else stage.on_demand_kept,
         wall_s=time.perf_counter() - started,
     )
 
@@ -165,7 +169,12 @@ def _with_engine(
         listeners=listeners,
     )
     loop.start()
-    return Stage(world=world, agenda=agenda, end_ns=trace.end_ns)
+    return Stage(
+        world=world,
+        agenda=agenda,
+        end_ns=trace.end_ns,
+        on_demand_kept=spec.warm_floor.replicas,
+    )
 
 
 def _with_baseline(

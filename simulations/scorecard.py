@@ -7,6 +7,7 @@ to the pod's end, until the trace's end.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,6 +40,18 @@ class Quantiles:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SpotFigures:
+    """What a spot market did to a run."""
+
+    interruptions: int
+    """Nodes noticed or lost that carried a replica."""
+    lost_within_notice: int
+    """Requests lost on a node that had been noticed."""
+    fallback_hours: float
+    """Replica-hours on demand beyond those kept there on purpose."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
     """One run."""
 
@@ -65,6 +78,12 @@ class Row:
     worst_5min_attainment: float | None
     """Of all windows of five minutes with at least 50 arrivals; None: there is none."""
     wall_s: float
+    spot: SpotFigures | None = None
+    """With `--spot`."""
+    setting: str | None = None
+    """With `--sweep`: `default`, or the `best` of a baseline's settings in hindsight."""
+    parameters: Mapping[str, float] | None = None
+    """With `--sweep`: those that differ from the default."""
     bound: BoundFigures | None = None
     """With `--bounds`."""
     attainment_unlimited: float | None = None
@@ -95,6 +114,13 @@ class Row:
             else round(self.worst_5min_attainment, 6),
             "wall_s": round(self.wall_s, 3),
         }
+        if self.setting is not None:
+            plain["setting"] = self.setting
+            plain["parameters"] = dict(self.parameters or {})
+        if self.spot is not None:
+            plain["interruptions"] = self.spot.interruptions
+            plain["lost_within_notice"] = self.spot.lost_within_notice
+            plain["fallback_hours"] = round(self.spot.fallback_hours, 6)
         if self.bound is not None and self.attainment_unlimited is not None:
             plain["bound"] = self.bound.to_json()
             plain["attainment_unlimited"] = round(self.attainment_unlimited, 6)
@@ -123,6 +149,8 @@ class Run:
     end_ns: int
     """The trace's end."""
     wall_s: float
+    on_demand_kept: int | None = None
+    """With spot: replicas that are on demand on purpose; None: there was no spot."""
 
 
 def score(run: Run) -> Row:
@@ -165,6 +193,21 @@ def score(run: Run) -> Row:
         flaps=run.ledger.flaps(within_ns=FLAP_NS),
         worst_5min_attainment=worst_window(run.requests.arrival_ns, met, end_ns=run.end_ns),
         wall_s=run.wall_s,
+        spot=None if run.on_demand_kept is None else spot_figures(run, payments),
+    )
+
+
+def spot_figures(run: Run, payments: list[Payment]) -> SpotFigures:
+    """What the market did to a run in which there was one."""
+    on_demand_ns = sum(
+        p.to_ns - p.from_ns for p in payments if p.capacity_type is CapacityType.ON_DEMAND
+    )
+    kept_ns = (run.on_demand_kept or 0) * run.end_ns
+    lost = run.results.replica[run.results.outcome == Outcome.LOST]
+    return SpotFigures(
+        interruptions=run.ledger.interruptions,
+        lost_within_notice=int(np.isin(lost, list(run.ledger.ended_in_notice)).sum()),
+        fallback_hours=max(0, on_demand_ns - kept_ns) / (3600 * NS),
     )
 
 

@@ -312,6 +312,8 @@ class World:
         if pod.serving:
             pod.serving = False
             self.fleet.kill(at_ns, pod.replica_id)
+            if pod.node is not None and pod.node.noticed_ns != NEVER:
+                self.ledger.ended_in_notice.add(pod.replica_id)
 
     # Nodes.
 
@@ -328,6 +330,7 @@ class World:
         if not node.exists or node.lost_ns != NEVER:
             return
         node.noticed_ns, node.deadline_ns = at_ns, machine.down_ns
+        self.ledger.interruptions += bool(node.pods)
         self.version += 1
         for listener in self.notice_listeners:
             listener(node, at_ns)
@@ -337,7 +340,8 @@ class World:
         if not node.exists:
             return
         node.lost_ns = at_ns
-        self.ledger.interruptions += 1
+        if node.noticed_ns == NEVER:
+            self.ledger.interruptions += bool(node.pods)
         for pod in node.pods:
             self._stop_serving(pod, at_ns)
             self.ledger.stops_paying(pod.replica_id, at_ns=at_ns)

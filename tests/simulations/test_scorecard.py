@@ -1,5 +1,7 @@
 """Rows: every request once, money to the trace's end, objectives with their edges inside."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -8,7 +10,7 @@ from autoscaler.errors import InvariantBroken
 from simulations.agenda import NS
 from simulations.ledger import Ledger, Payment
 from simulations.objective import RequestObjective
-from simulations.scorecard import Run, most_at_once, score, worst_window
+from simulations.scorecard import Run, SpotFigures, most_at_once, score, worst_window
 from simulations.serving.columns import NEVER, Outcome, RequestResults
 from tests.simulations.world_builder import PROFILE, requests
 
@@ -133,6 +135,22 @@ def test_the_worst_five_minutes_are_of_windows_with_fifty_requests():
     ns = (arrivals * NS).astype(np.int64)
     assert worst_window(ns, met, end_ns=1500 * NS) == pytest.approx(0.8)
     assert worst_window(ns[:49], met[:49], end_ns=1500 * NS) is None
+
+
+def test_what_a_market_did():
+    ledger = Ledger(interruptions=3, ended_in_notice={0, 7})
+    ledger.starts_paying(0, CapacityType.SPOT, at_ns=0)
+    ledger.starts_paying(1, CapacityType.ON_DEMAND, at_ns=0)
+    ledger.starts_paying(2, CapacityType.ON_DEMAND, at_ns=HOUR // 2)
+    rows = [(Outcome.LOST, None, 5.0), (Outcome.LOST, None, 5.0), (Outcome.COMPLETED, 1.0, 1.5)]
+    done = replace(finished(rows, ledger=ledger), on_demand_kept=1)
+    done.results.replica[:] = [7, 4, 7]
+    spot = score(done).spot
+    assert spot == SpotFigures(interruptions=3, lost_within_notice=1, fallback_hours=0.5)
+    assert score(finished(rows)).spot is None
+    plain = score(done).to_json()
+    assert plain["lost_within_notice"] == 1
+    assert plain["fallback_hours"] == 0.5
 
 
 def test_the_row_is_the_published_schema():

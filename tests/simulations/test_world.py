@@ -253,6 +253,8 @@ def test_a_drained_node_stays_until_its_deadline_and_is_not_paid():
     until(made, 40)
     assert pod not in made.deployments[0].pods
     assert "spot-00001" in made.nodes
+    assert made.ledger.interruptions == 1
+    assert made.ledger.ended_in_notice == {pod.replica_id}
     assert (0.0, 31.0) in paid_s(made, at_s=40)
     until(made, 125)
     assert "spot-00001" not in made.nodes

@@ -68,6 +68,7 @@ class Conditions:
     spot: SpotHistory | None = None
     spot_lead_s: float = 120.0
     faults: tuple[Fault, ...] = ()
+    routing: str = "least-outstanding"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,7 +215,9 @@ def _world(
     trace: Trace, seed: int, conditions: Conditions, deployments: Sequence[Deployment]
 ) -> tuple[World, Agenda]:
     agenda = Agenda()
-    fleet = ServingFleet(conditions.profile, trace.requests, timeout_ns=TIMEOUT_NS)
+    fleet = ServingFleet(
+        conditions.profile, trace.requests, routing=conditions.routing, timeout_ns=TIMEOUT_NS
+    )
     setting = WorldSetting(
         cold_start=conditions.cold_start,
         seed=seed,

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Callable, Iterator, MutableSequence, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableSequence, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 from simulations.progress import Reporter
+from simulations.ray_runs import play_on_ray
 from simulations.replay import Conditions, run
 from simulations.report.timeline import timeline
 from simulations.scorecard import Row, score
@@ -27,6 +28,10 @@ class Plan:
     policy: str
     seed: int
     conditions: Conditions
+    parameters: Mapping[str, float] = field(default_factory=dict)
+    """Of a baseline, where they are not its defaults."""
+    setting: str | None = None
+    """With a sweep: which setting this is, as the row says it."""
     with_timeline: bool = False
     """Keep the run over time, for a report."""
 
@@ -49,14 +54,28 @@ def play(plan: Plan, *, progress: Callable[[float], None] = lambda _: None) -> R
         plan.policy,
         seed=plan.seed,
         conditions=plan.conditions,
+        parameters=plan.parameters,
         progress=progress,
     )
     row = score(finished)
+    if plan.setting is not None:
+        row = replace(row, setting=plan.setting, parameters=dict(plan.parameters))
     return replace(row, timeline=timeline(finished)) if plan.with_timeline else row
 
 
-def play_all(plans: Sequence[Plan], *, jobs: int, reporter: Reporter) -> list[Row]:
-    """Make every run, `jobs` at a time; the rows are in the order of the plans."""
+def play_all(
+    plans: Sequence[Plan], *, jobs: int, reporter: Reporter, ray_address: str | None = None
+) -> list[Row]:
+    """Make every run; the rows are in the order of the plans, however they are made.
+
+    Args:
+        plans: What to run.
+        jobs: So many at a time, in processes of this machine.
+        reporter: Is told how far they are.
+        ray_address: Of a Ray cluster that makes them instead.
+    """
+    if ray_address is not None:
+        return play_on_ray(plans, address=ray_address, play=play, reporter=reporter)
     jobs = min(jobs, len(plans))
     if jobs <= 1:
         return list(_one_by_one(plans, reporter))

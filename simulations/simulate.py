@@ -11,28 +11,20 @@ from autoscaler.errors import SettingsError
 from simulations.baselines.registry import BASELINES
 from simulations.bounds.bound import Bound
 from simulations.bounds.figures import figures, trace_bound, unlimited_attainment
-from simulations.coldstart import cold_start as parse_cold_start
-from simulations.faults import read_faults
-from simulations.objective import parse_objective
-from simulations.offered import peak_replicas
+from simulations.conditions import conditions_of, load_tested, with_room
 from simulations.progress import reporting
 from simulations.replay import ENGINE_POLICIES, Conditions, spot_lives
 from simulations.report.page import BoundCurve
 from simulations.report.write import write_report
 from simulations.runs import Plan, cores, loaded, play_all
 from simulations.scorecard import Row
-from simulations.serving.carrying import carrying
-from simulations.serving.profiles import PROFILES, Profile
-from simulations.spot import read_spot
+from simulations.sweep import best_parameters, sweep_plans, with_best
 from simulations.tables import OUTPUTS, write_rows
 from simulations.traces.overlay import scaled
-from simulations.traces.reading import Trace
 
 ALL = "all"
 CURVE = (0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999, 1.0)
 """Attainments at which the bound is drawn."""
-REPLICAS_MAX = 10
-"""As in the resource, unless the trace's peak needs more."""
 
 
 def run_simulate(
@@ -46,10 +38,14 @@ def run_simulate(
     max_replicas: int | None = None,
     seeds: int = 1,
     spot: str | None = None,
-    spot_lead: float = 120.0,
+    spot_lead: float | str = 120.0,
     faults: str | None = None,
+    routing: str = "least-outstanding",
+    prices: str | None = None,
     output: str = "table",
     jobs: int | None = None,
+    ray: str | None = None,
+    sweep: bool = False,
     bounds: bool = False,
     report: Path | None = None,
 ) -> int:
@@ -65,10 +61,14 @@ def run_simulate(
         max_replicas: Bound of every policy; None: 10, or half more than the peak needs.
         seeds: Runs with the seeds 0 to this less one.
         spot: A recording of a spot market; None: all nodes are on demand.
-        spot_lead: Seconds from a notice to the loss; 0: none.
+        spot_lead: From a notice to the loss: `aws`, `gcp`, `azure`, `none`, or seconds.
         faults: A TOML file of declared faults; None: nothing goes wrong.
+        routing: `round-robin`, `least-outstanding` or `prefix`.
+        prices: A TOML file of dollars per GPU-hour; None: list prices.
         output: `table`, `json` or `csv`.
         jobs: Runs side by side; None: one a processor.
+        ray: Address of a Ray cluster that makes the runs; None: this machine does.
+        sweep: Give every tunable baseline the best of twelve settings too, in hindsight.
         bounds: Hold every row against the least that anyone could have paid.
         report: Where to write the HTML report; None: nowhere.
 
@@ -80,42 +80,67 @@ def run_simulate(
     """
     if output not in OUTPUTS:
         raise SettingsError(f"-o {output!r}: write one of {', '.join(OUTPUTS)}")
-    names = expanded(policies)
-    conditions = Conditions(
-        profile=_profile(profile),
-        cold_start=parse_cold_start(cold_start),
-        scale=_scale(scale),
-        objective=parse_objective(objective),
-        spot=None if spot is None else read_spot(Path(spot)),
-        spot_lead_s=_lead(spot_lead),
-        faults=() if faults is None else read_faults(Path(faults)),
-    )
     if seeds < 1:
         raise SettingsError(f"--seeds {seeds}: write 1 or more")
-    if max_replicas is not None and max_replicas < 1:
-        raise SettingsError(f"--max-replicas {max_replicas}: write 1 or more")
-    plans = [
-        Plan(
-            trace=spec,
-            policy=name,
-            seed=seed,
-            conditions=bounded,
-            with_timeline=report is not None and seed == 0,
-        )
-        for spec in traces
-        for tested in (_load_tested(conditions, loaded(spec)),)
-        for bounded in (_bounded(tested, loaded(spec), max_replicas),)
-        for name in names
-        for seed in range(seeds)
-    ]
+    conditions = conditions_of(
+        profile=profile,
+        prices=prices,
+        cold_start=cold_start,
+        scale=scale,
+        objective=objective,
+        max_replicas=max_replicas,
+        spot=spot,
+        spot_lead=spot_lead,
+        faults=faults,
+        routing=routing,
+    )
+    plans = _plans(
+        traces, expanded(policies), conditions, seeds=seeds, timelines=report is not None
+    )
+    at_a_time = cores() if jobs is None else jobs
+    if sweep:
+        plans = _swept(plans, jobs=at_a_time, ray=ray)
     with reporting(sys.stderr, runs=len(plans)) as reporter:
-        rows = play_all(plans, jobs=cores() if jobs is None else jobs, reporter=reporter)
+        rows = play_all(plans, jobs=at_a_time, reporter=reporter, ray_address=ray)
     if bounds:
         rows = with_bounds(rows, plans)
     if report is not None:
         write_report(report, rows, curves=_curves(plans) if bounds else ())
     write_rows(rows, output=output, file=sys.stdout)
     return 0
+
+
+def _plans(
+    traces: Sequence[str],
+    policies: Sequence[str],
+    conditions: Conditions,
+    *,
+    seeds: int,
+    timelines: bool,
+) -> list[Plan]:
+    """Every run in its order; a report draws the first seed of each over time."""
+    return [
+        Plan(
+            trace=spec,
+            policy=policy,
+            seed=seed,
+            conditions=bounded,
+            with_timeline=timelines and seed == 0,
+        )
+        for spec in traces
+        for tested in (load_tested(conditions, loaded(spec)),)
+        for bounded in (with_room(tested, loaded(spec)),)
+        for policy in policies
+        for seed in range(seeds)
+    ]
+
+
+def _swept(plans: Sequence[Plan], *, jobs: int, ray: str | None) -> list[Plan]:
+    """The plans, and those with the best setting of each baseline behind them."""
+    tried = sweep_plans(plans)
+    with reporting(sys.stderr, runs=len(tried)) as reporter:
+        rows = play_all(tried, jobs=jobs, reporter=reporter, ray_address=ray)
+    return with_best(plans, best_parameters(tried, rows))
 
 
 def with_bounds(rows: Sequence[Row], plans: Sequence[Plan]) -> list[Row]:
@@ -183,52 +208,3 @@ def expanded(policies: Sequence[str]) -> tuple[str, ...]:
             known = ", ".join((*ENGINE_POLICIES, *BASELINES, ALL))
             raise SettingsError(f"--policy {name!r}: no such policy; write one of {known}")
     return tuple(names)
-
-
-def _load_tested(conditions: Conditions, trace: Trace) -> Conditions:
-    """With the in-flight target that a load test on this trace's requests finds, for all alike.
-
-    Four long documents fill a replica that thirty conversations fit into: a figure that is right for
-    other traffic would judge the guess, not the policy.
-    """
-    if not len(trace.requests):
-        return conditions
-    objective = conditions.objective
-    carried = carrying(
-        conditions.profile,
-        trace.requests,
-        ttft_s=objective.ttft_limits_s(trace.requests, conditions.profile),
-        tpot_s=objective.tpot_s,
-        attainment_ratio=objective.attainment_ratio,
-    )
-    target = max(1, round(carried.in_flight_requests))
-    return replace(conditions, profile=replace(conditions.profile, in_flight_target=target))
-
-
-def _bounded(conditions: Conditions, trace: Trace, max_replicas: int | None) -> Conditions:
-    """With a bound that lets every policy breathe: 10, or half more than the peak needs."""
-    if max_replicas is None:
-        requests = scaled(trace.requests, scale=conditions.scale, seed=0)
-        peak = peak_replicas(requests, conditions.profile)
-        max_replicas = max(REPLICAS_MAX, peak + peak // 2)
-    return replace(conditions, replicas_max=max_replicas)
-
-
-def _profile(name: str) -> Profile:
-    if name not in PROFILES:
-        raise SettingsError(
-            f"--profile {name!r}: no such profile; write one of {', '.join(PROFILES)}"
-        )
-    return PROFILES[name]
-
-
-def _scale(scale: float) -> float:
-    if not 0 < scale <= 10_000:
-        raise SettingsError(f"--scale {scale}: write a number above 0, at most 10000")
-    return scale
-
-
-def _lead(seconds: float) -> float:
-    if not 0 <= seconds <= 3600:
-        raise SettingsError(f"--spot-lead {seconds}: write seconds from 0 to 3600")
-    return seconds

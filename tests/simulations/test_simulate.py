@@ -88,6 +88,8 @@ def test_a_recorded_file_by_its_name_and_a_scale(
         ({"max_replicas": 0}, "--max-replicas 0"),
         ({"seeds": 0}, "--seeds 0"),
         ({"spot_lead": -1.0}, "--spot-lead -1.0"),
+        ({"spot_lead": "ibm"}, "--spot-lead 'ibm': write aws, gcp, azure, none, or seconds"),
+        ({"routing": "random"}, "--routing 'random'"),
         ({"output": "yaml"}, "-o 'yaml'"),
     ],
 )

@@ -1,0 +1,119 @@
+"""What a comparison is made under, out of what was asked for; every policy is given the same."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+
+from autoscaler.errors import SettingsError
+from simulations.coldstart import cold_start as parse_cold_start
+from simulations.faults import read_faults
+from simulations.objective import parse_objective
+from simulations.offered import peak_replicas
+from simulations.prices import priced
+from simulations.replay import Conditions
+from simulations.serving.carrying import carrying
+from simulations.serving.fleet import ROUTINGS
+from simulations.serving.profiles import PROFILES, Profile
+from simulations.spot import read_spot
+from simulations.traces.overlay import scaled
+from simulations.traces.reading import Trace
+
+REPLICAS_MAX = 10
+"""As in the resource, unless the trace's peak needs more."""
+LEADS_S: Mapping[str, float] = MappingProxyType(
+    {"aws": 120.0, "gcp": 30.0, "azure": 30.0, "none": 0.0}
+)
+"""From a spot notice to the machine's end, as each cloud documents it."""
+
+
+def conditions_of(
+    *,
+    profile: str,
+    prices: str | None,
+    cold_start: str,
+    scale: float,
+    objective: str,
+    max_replicas: int | None,
+    spot: str | None,
+    spot_lead: float | str,
+    faults: str | None,
+    routing: str,
+) -> Conditions:
+    """Read and check what was asked for; the maximum may still be open (0: see `with_room`).
+
+    Raises:
+        AutoscalerError: Something in it cannot be worked with.
+    """
+    if max_replicas is not None and max_replicas < 1:
+        raise SettingsError(f"--max-replicas {max_replicas}: write 1 or more")
+    if routing not in ROUTINGS:
+        raise SettingsError(f"--routing {routing!r}: write one of {', '.join(ROUTINGS)}")
+    if not 0 < scale <= 10_000:
+        raise SettingsError(f"--scale {scale}: write a number above 0, at most 10000")
+    listed = _profile(profile)
+    return Conditions(
+        profile=listed if prices is None else priced(listed, Path(prices)),
+        cold_start=parse_cold_start(cold_start),
+        scale=scale,
+        objective=parse_objective(objective),
+        replicas_max=max_replicas or 0,
+        spot=None if spot is None else read_spot(Path(spot)),
+        spot_lead_s=_lead_s(spot_lead),
+        faults=() if faults is None else read_faults(Path(faults)),
+        routing=routing,
+    )
+
+
+def load_tested(conditions: Conditions, trace: Trace) -> Conditions:
+    """With the in-flight target that a load test on this trace's requests finds, for all alike.
+
+    Four long documents fill a replica that thirty conversations fit into: a figure that is right for
+    other traffic would judge the guess, not the policy.
+    """
+    if not len(trace.requests):
+        return conditions
+    objective = conditions.objective
+    carried = carrying(
+        conditions.profile,
+        trace.requests,
+        ttft_s=objective.ttft_limits_s(trace.requests, conditions.profile),
+        tpot_s=objective.tpot_s,
+        attainment_ratio=objective.attainment_ratio,
+    )
+    target = max(1, round(carried.in_flight_requests))
+    return replace(conditions, profile=replace(conditions.profile, in_flight_target=target))
+
+
+def with_room(conditions: Conditions, trace: Trace) -> Conditions:
+    """Where no maximum was given, with one that lets all breathe: 10, or half more than the peak."""
+    if conditions.replicas_max:
+        return conditions
+    requests = scaled(trace.requests, scale=conditions.scale, seed=0)
+    peak = peak_replicas(requests, conditions.profile)
+    return replace(conditions, replicas_max=max(REPLICAS_MAX, peak + peak // 2))
+
+
+def _profile(name: str) -> Profile:
+    if name not in PROFILES:
+        raise SettingsError(
+            f"--profile {name!r}: no such profile; write one of {', '.join(PROFILES)}"
+        )
+    return PROFILES[name]
+
+
+def _lead_s(text: float | str) -> float:
+    if isinstance(text, str) and text in LEADS_S:
+        return LEADS_S[text]
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds <= 3600:
+        raise SettingsError(
+            f"--spot-lead {text!r}: write {', '.join(LEADS_S)}, or seconds from 0 to 3600"
+        )
+    return seconds

@@ -1,0 +1,88 @@
+"""Runs one by one, in processes, and on Ray: the same rows in the same order."""
+
+import importlib.util
+import sys
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from autoscaler.errors import SettingsError
+from simulations.coldstart import COLD_STARTS
+from simulations.ray_runs import play_on_ray
+from simulations.replay import Conditions
+from simulations.runs import Plan, play, play_all
+from simulations.scorecard import Row
+from tests.require import require
+from tests.simulations.world_builder import PROFILE
+
+SPEC = "generate:bursty,hours=0.15,rate=2,input=300,output=100"
+PLANS = [
+    Plan(
+        trace=SPEC,
+        policy=policy,
+        seed=seed,
+        conditions=Conditions(profile=PROFILE, cold_start=COLD_STARTS["warm"]),
+    )
+    for policy in ("hpa", "inference-aware")
+    for seed in (0, 1)
+]
+
+
+class Listener:
+    """A reporter that remembers."""
+
+    def __init__(self) -> None:
+        self.ended: list[Row] = []
+        self.shares: list[float] = []
+
+    def share(self, done: float) -> None:
+        self.shares.append(done)
+
+    def end(self, row: Row) -> None:
+        self.ended.append(row)
+
+
+def facts(rows: list[Row]) -> list[Any]:
+    return [replace(row, wall_s=0.0) for row in rows]
+
+
+@pytest.mark.slow
+def test_side_by_side_gives_the_rows_of_one_by_one():
+    alone, together = Listener(), Listener()
+    first = play_all(PLANS, jobs=1, reporter=alone)
+    second = play_all(PLANS, jobs=2, reporter=together)
+    assert facts(first) == facts(second)
+    assert [(row.policy, row.seed) for row in second] == [(p.policy, p.seed) for p in PLANS]
+    assert len(alone.ended) == len(together.ended) == 4
+    assert alone.shares == sorted(alone.shares)
+    assert together.shares[-1] == pytest.approx(4.0)
+
+
+@pytest.mark.slow
+def test_a_run_that_fails_side_by_side_says_so_and_ends_the_rest():
+    broken = [replace(PLANS[0], policy="nobody"), *PLANS]
+    with pytest.raises(SettingsError, match="'nobody': no such policy"):
+        play_all(broken, jobs=2, reporter=Listener())
+
+
+@pytest.mark.skipif(importlib.util.find_spec("ray") is not None, reason="Ray is installed")
+def test_without_ray_it_says_which_extra_brings_it():
+    with pytest.raises(SettingsError, match=r"inference-autoscaler\[ray\]"):
+        play_on_ray(PLANS, address="auto", play=play, reporter=Listener())
+
+
+@pytest.mark.slow
+def test_ray_gives_the_same_rows():
+    require("ray", importlib.util.find_spec("ray"), "the ray extra is not installed")
+    import ray
+
+    context = ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    address = context.address_info["address"]
+    path = [entry for entry in sys.path if entry]
+    ray.shutdown()
+    del path
+    listener = Listener()
+    rows = play_on_ray(PLANS, address=address, play=play, reporter=listener)
+    assert facts(rows) == facts(play_all(PLANS, jobs=1, reporter=Listener()))
+    assert len(listener.ended) == 4

@@ -1,0 +1,100 @@
+"""The hindsight-best setting of each tunable baseline, and the rows that say so."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from simulations.baselines.registry import BASELINES
+from simulations.objective import RequestObjective
+from simulations.replay import Conditions
+from simulations.runs import Plan
+from simulations.scorecard import Quantiles, Row
+from simulations.simulate import run_simulate
+from simulations.sweep import best_parameters, sweep_plans, with_best
+from tests.simulations.world_builder import PROFILE
+
+CONDITIONS = Conditions(profile=PROFILE, objective=RequestObjective(attainment_ratio=0.99))
+NOTHING = Quantiles(p50=None, p95=None, p99=None)
+
+
+def plan(policy: str, *, seed: int = 0, trace: str = "t") -> Plan:
+    return Plan(trace=trace, policy=policy, seed=seed, conditions=CONDITIONS)
+
+
+def row(*, cost: float, attained: float) -> Row:
+    return Row(
+        trace="t",
+        policy="hpa",
+        seed=0,
+        requests=100,
+        completed=100,
+        aborted=0,
+        lost=0,
+        gpu_hours=cost,
+        cost_usd=cost,
+        attainment=attained,
+        ttft_s=NOTHING,
+        tpot_s=NOTHING,
+        replicas_mean=1.0,
+        replicas_max=1,
+        starts=0,
+        flaps=0,
+        worst_5min_attainment=None,
+        wall_s=0.0,
+    )
+
+
+def test_each_tunable_baseline_is_tried_twelve_times_on_the_first_seed():
+    plans = [plan(p, seed=s) for p in ("inference-aware", "hpa", "static-mean") for s in (0, 1)]
+    tried = sweep_plans(plans)
+    assert len(tried) == 12
+    assert {(t.policy, t.seed) for t in tried} == {("hpa", 0)}
+    assert [t.parameters for t in tried] == [dict(p) for p in BASELINES["hpa"].sweep]
+
+
+@pytest.mark.parametrize(
+    ("rule", "outcomes", "expected"),
+    [
+        ("the cheapest that attains", [(5.0, 0.995), (4.0, 0.991), (1.0, 0.9)], 1),
+        ("where none does, the one that attains most", [(9.0, 0.95), (2.0, 0.97), (1.0, 0.5)], 1),
+        ("of equal attainment the cheaper", [(9.0, 0.97), (2.0, 0.97)], 1),
+        ("the edge is inside", [(3.0, 0.99), (2.0, 0.98999)], 0),
+    ],
+)
+def test_the_best(rule: str, outcomes: list[tuple[float, float]], expected: int):
+    swept = [replace(plan("hpa"), parameters={"n": float(n)}) for n in range(len(outcomes))]
+    rows = [row(cost=cost, attained=attained) for cost, attained in outcomes]
+    assert best_parameters(swept, rows) == {("t", "hpa"): {"n": float(expected)}}, rule
+
+
+def test_the_best_runs_on_every_seed_behind_the_defaults():
+    plans = [plan(p, seed=s) for p in ("inference-aware", "hpa", "keda") for s in (0, 1)]
+    planned = with_best(plans, {("t", "hpa"): {"target_share": 0.6}})
+    assert [(p.policy, p.seed, p.setting) for p in planned] == [
+        ("inference-aware", 0, "default"),
+        ("inference-aware", 1, "default"),
+        ("hpa", 0, "default"),
+        ("hpa", 1, "default"),
+        ("hpa", 0, "best"),
+        ("hpa", 1, "best"),
+        ("keda", 0, "default"),
+        ("keda", 1, "default"),
+    ]
+    assert planned[4].parameters == {"target_share": 0.6}
+
+
+@pytest.mark.slow
+def test_rows_say_their_setting(capsys: pytest.CaptureFixture[str]):
+    spec = "generate:bursty,hours=0.2,rate=3,input=300,output=100"
+    run_simulate(
+        traces=[spec], policies=["inference-aware", "kubeai"], sweep=True, output="json", jobs=1
+    )
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert [(r["policy"], r["setting"]) for r in rows] == [
+        ("inference-aware", "default"),
+        ("kubeai", "default"),
+        ("kubeai", "best"),
+    ]
+    assert rows[0]["parameters"] == {}
+    assert set(rows[2]["parameters"]) == {"target_share", "window_s"}

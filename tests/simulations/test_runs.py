@@ -1,7 +1,6 @@
 """Runs one by one, in processes, and on Ray: the same rows in the same order."""
 
 import importlib.util
-import sys
 from dataclasses import replace
 from typing import Any
 
@@ -75,14 +74,13 @@ def test_without_ray_it_says_which_extra_brings_it():
 @pytest.mark.slow
 def test_ray_gives_the_same_rows():
     require("ray", importlib.util.find_spec("ray"), "the ray extra is not installed")
-    import ray
+    from ray.cluster_utils import Cluster
 
-    context = ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
-    address = context.address_info["address"]
-    path = [entry for entry in sys.path if entry]
-    ray.shutdown()
-    del path
-    listener = Listener()
-    rows = play_on_ray(PLANS, address=address, play=play, reporter=listener)
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2})
+    try:
+        listener = Listener()
+        rows = play_on_ray(PLANS, address=cluster.address, play=play, reporter=listener)
+    finally:
+        cluster.shutdown()
     assert facts(rows) == facts(play_all(PLANS, jobs=1, reporter=Listener()))
     assert len(listener.ended) == 4

@@ -131,13 +131,17 @@ def _plain_bound_ns(lane: Lane, start: int) -> int:
     p, r = lane.parameters[0], lane.replica[0]
     finishing = steps_to_finish(lane)
     steps = steps_with_blocks(lane, finishing)
-    bound = start + finishing * p.step_ns
+    # Who is dropped makes the steps quicker and lets others in.
+    dropped = max(start, r.drop_ns)
+    bound = start + p.step_ns
     if steps:
         pause = pause_after_ns(p, r.decodes)
         first = decode_ns(p, r) + pause
         jump = start + span_ns(first, p.kv_token_ns * r.decodes, steps) - pause
-        bound = max(bound, min(jump, max(start, r.drop_ns) + p.step_ns))
-    if r.inbox_head != NONE and not r.blocked:
+        bound = min(jump, dropped + p.step_ns)
+    if r.queue_head == NONE:
+        return max(bound, start + finishing * p.step_ns)
+    if not r.blocked:
         admitted = max(start, lane.slots[r.inbox_head].inbox_ns)
         bound = min(bound, admitted + r.shortest * p.step_ns)
     return bound

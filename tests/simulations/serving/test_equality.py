@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, Phase, find, given, settings
 from simulations.serving.fleet import Engine, ServingFleet
 from simulations.serving.profiles import Profile
 from simulations.serving.reference import ReferenceFleet
+from tests.simulations.serving.hand import columns, profile
 from tests.simulations.serving.stories import (
     Fleet,
     Story,
@@ -35,9 +36,9 @@ def reference(story: Story) -> Fleet:
     )
 
 
-def fast(story: Story, engine: Engine, profile: Profile | None = None) -> Fleet:
+def fast(story: Story, engine: Engine, other: Profile | None = None) -> Fleet:
     return ServingFleet(
-        profile or story.profile,
+        other or story.profile,
         story.requests,
         routing=story.routing,
         timeout_ns=story.timeout_ns,
@@ -57,6 +58,29 @@ def test_skipping_ahead_equals_stepping(story: Story) -> None:
 def test_the_kernel_equals_stepping(story: Story) -> None:
     pytest.importorskip("numba")
     assert_equal(tell(story, fast(story, "numba")), tell(story, reference(story)))
+
+
+@pytest.mark.parametrize("engine", ["python", "numba"])
+def test_a_full_replica_whose_client_gives_up_lets_the_next_one_finish_at_once(
+    engine: Engine,
+) -> None:
+    """One seat, and a queue of short requests: the kernel once slept through what a drop set free."""
+    asked = profile(
+        step_ns=19, token_ns=5, kv_token_ns=1, kv_blocks=4, requests_max=1, step_tokens_max=8
+    )
+    sent = [0, *[5] * 7, *[6] * 5, 26, 86, 146, 206, 266, *[566] * 17, 626, 926, 926, 986]
+    lengths = [*[1] * 33, 4, 5, 7, 10, 9, 1]
+    rows = tuple((at, 1, output) for at, output in zip(sent, lengths, strict=True))
+    looks = (111, 222, 333, 833, 1333, 1833, 1873)
+    story = Story(
+        profile=asked,
+        requests=columns(*rows),
+        routing="least-outstanding",
+        timeout_ns=900,
+        retries=0,
+        acts=((0, "add", 0), *((at, "look", 0) for at in looks)),
+    )
+    assert_equal(tell(story, fast(story, engine)), tell(story, reference(story)))
 
 
 @pytest.mark.parametrize(

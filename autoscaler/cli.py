@@ -1,4 +1,4 @@
-"""The command line: `autoscaler run | check | rehearse | replay | simulate | capture | demo`.
+"""The command line: `autoscaler run | check | rehearse | replay | simulate | capture | calibrate | demo`.
 
 The only place that ends the process. Exit codes: 0 as wished, 1 a difference or a failure, 2 a usage or
 an input that cannot be worked with, 130 interrupted. Results go to standard output, all else to standard
@@ -397,6 +397,20 @@ def capture(
             seed=seed,
         )
     )
+
+
+@cli.command(
+    add_help_option=False,
+    context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
+    short_help="Fit a profile to a log of requests or to an engine's metrics.",
+)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def calibrate(arguments: tuple[str, ...]) -> None:
+    """Fit a profile to a log of requests or to an engine's metrics."""
+    from simulations.calibrate.command import calibrate as command
+
+    with command.make_context("autoscaler calibrate", list(arguments)) as context:
+        command.invoke(context)
 
 
 @cli.command()

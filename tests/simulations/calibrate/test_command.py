@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
-from autoscaler.errors import SettingsError
-from simulations.calibrate.__main__ import main
+from autoscaler.cli import cli
+from autoscaler.errors import AutoscalerError, SettingsError
 from simulations.serving.profile_files import find_profile
 from tests.simulations.calibrate.engines import TRUTH, served_by
 
@@ -39,7 +41,7 @@ def test_from_a_log_to_a_profile(tmp_path: Path) -> None:
     written = tmp_path / "mine.json"
     arguments = ["--log", str(log(tmp_path)), "--profile", NAME, "--write", str(written)]
     arguments += ["--name", "mine", "--max-num-seqs", "64", "-o", "json"]
-    result = CliRunner().invoke(main, arguments)
+    result = CliRunner().invoke(cli, ["calibrate", *arguments])
     assert result.exit_code == 0, result.output
     told = json.loads(result.stdout)
     assert told["samples"] == 300
@@ -52,7 +54,7 @@ def test_from_a_log_to_a_profile(tmp_path: Path) -> None:
     assert profile.usd_per_hour > 0
     # a profile of one's own can be calibrated further
     again = CliRunner().invoke(
-        main, ["--log", str(tmp_path / "requests.csv"), "--profile", str(written)]
+        cli, ["calibrate", "--log", str(tmp_path / "requests.csv"), "--profile", str(written)]
     )
     assert again.exit_code == 0, again.output
     assert "median residual" in again.stdout
@@ -67,9 +69,18 @@ def test_from_a_log_to_a_profile(tmp_path: Path) -> None:
     ],
 )
 def test_mistakes_are_told(arguments: list[str], says: str) -> None:
-    result = CliRunner().invoke(main, ["--profile", NAME, *arguments])
-    assert result.exit_code == 2
-    assert says in result.stderr
+    result = CliRunner().invoke(cli, ["calibrate", "--profile", NAME, *arguments])
+    assert isinstance(result.exception, AutoscalerError)
+    assert says in str(result.exception)
+
+
+def test_by_itself(tmp_path: Path) -> None:
+    arguments = ["--profile", NAME, "--log", str(tmp_path / "nothing.csv")]
+    command = [sys.executable, "-m", "simulations.calibrate", *arguments]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == 2
+    assert "calibrate: reading the request log" in ended.stderr
+    assert "Traceback" not in ended.stderr
 
 
 def test_names_and_files_of_profiles(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
-"""What replicas say, read by columns: for fleets of hundreds and thousands. Pure: no I/O, no clock.
+"""What replicas say, read by columns. Pure: no I/O, no clock.
 
 The same as the walk in `arrivals`, which says why; there is nothing to be found here that is not there.
+`read_ordinary` is for the tick on which nothing is special, `read_columns` for any.
 """
 
 from __future__ import annotations
@@ -92,6 +93,56 @@ class LastColumns:
             strict=True,
         )
         return dict(zip(self.names, rows, strict=True))
+
+
+def read_ordinary(
+    last: LastColumns, *, replicas: ReplicaColumns, fresh: BoolArray
+) -> tuple[Reading, LastColumns] | None:
+    """Read a tick on which all replicas are those of the last look, serve, and have answered anew.
+
+    Returns:
+        What they say and what is to be kept; None where one of them is special.
+    """
+    count = len(last.names)
+    if (
+        last.names != replicas.name
+        or np.count_nonzero(fresh & replicas.ready) != count
+        or np.count_nonzero(replicas.deleting) != 0
+        or np.count_nonzero(last.created_at == replicas.created_at) != count
+    ):
+        return None
+    elapsed = replicas.sampled_at - last.sampled_at
+    held = replicas.waiting_requests + replicas.running_requests
+    completed = replicas.finished_requests_total - last.finished
+    newer = (elapsed > 0.0) & (completed >= 0.0)
+    if np.count_nonzero(newer) != count:
+        return None
+    arrived = held - last.in_flight
+    arrived += completed
+    rates = np.maximum(arrived, 0.0) / elapsed
+    if np.count_nonzero(rates >= 0.0) != count:  # NaN is not
+        return None
+    busy = replicas.running_requests + last.running
+    busy *= elapsed
+    reading = Reading(
+        waiting=replicas.waiting_requests.tolist(),
+        running=replicas.running_requests.tolist(),
+        serving=held.tolist(),
+        kv_usage=replicas.kv_usage_ratio.tolist(),
+        rates=rates.tolist(),
+        busy=busy.tolist(),
+        completed=completed.tolist(),
+    )
+    # The columns of an observation are never written to; they can be kept as they are.
+    return reading, LastColumns(
+        names=replicas.name,
+        created_at=replicas.created_at,
+        sampled_at=replicas.sampled_at,
+        in_flight=held,
+        running=replicas.running_requests,
+        finished=replicas.finished_requests_total,
+        arrivals_per_s=rates,
+    )
 
 
 def read_columns(

@@ -10,9 +10,9 @@ running) plus the change of its counter of finished requests. What must never lo
 - one that vanishes takes what it held with it: those are no completions, and no negative arrivals;
 - requests that a client gave up without being counted: a fall in what is held is no arrival.
 
-Rows are walked: each has a history of its own, a model has tens of them, and for so many a walk is
-cheaper than as many operations on columns. For hundreds and thousands it is not, and columns do
-the same (`arrival_columns`); a property test holds the two together.
+Rows are walked: each has a history of its own, and for a few of them that is cheaper than as many
+operations on columns. For tens, on a tick on which nothing is special, and for hundreds on any, it is
+not (`arrival_columns`). A property test holds the three ways together.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from autoscaler.core.arrival_columns import (
     LastColumns,
     Reading,
     read_columns,
+    read_ordinary,
 )
 from autoscaler.core.plain import (
     Plain,
@@ -46,8 +47,10 @@ SERVICE_TIME_BUCKET_S = 60.0
 COMPLETIONS_MIN = 10.0
 """Fewer within the span say too little: the mean of ten lengths that vary as much as their mean is
 off by a third."""
-COLUMNS_FROM = 96
-"""Rows from which columns are cheaper than a walk."""
+ORDINARY_FROM = 24
+"""Rows from which columns are cheaper than a walk on a tick on which none is special."""
+COLUMNS_FROM = 64
+"""And on any tick."""
 UNSAMPLED = (math.nan,) * 5
 
 
@@ -117,15 +120,27 @@ def read_replicas(
         replicas: all pods of the model.
         fresh: rows whose engine sample is recent enough to be used.
     """
-    if len(replicas) >= COLUMNS_FROM:
-        reading, memory.columns = read_columns(
-            memory.as_columns(), at=at, last_look=memory.at, replicas=replicas, fresh=fresh
-        )
-        memory.kept = {}
-    else:
-        reading = _walk(memory, at=at, replicas=replicas, fresh=fresh)
+    reading = _read(memory, at=at, replicas=replicas, fresh=fresh)
     memory.at = at
     _measure_service(memory, reading, at=at)
+    return reading
+
+
+def _read(
+    memory: ArrivalMemory, *, at: float, replicas: ReplicaColumns, fresh: BoolArray
+) -> Reading:
+    """Read in the cheapest of three ways that say the same."""
+    count = len(replicas)
+    if count < ORDINARY_FROM or (count < COLUMNS_FROM and not replicas.ready.all()):
+        return _walk(memory, at=at, replicas=replicas, fresh=fresh)
+    last = memory.as_columns()
+    found = read_ordinary(last, replicas=replicas, fresh=fresh)
+    if found is None and count < COLUMNS_FROM:
+        return _walk(memory, at=at, replicas=replicas, fresh=fresh)
+    if found is None:
+        found = read_columns(last, at=at, last_look=memory.at, replicas=replicas, fresh=fresh)
+    reading, memory.columns = found
+    memory.kept = {}
     return reading
 
 

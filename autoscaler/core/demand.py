@@ -156,6 +156,8 @@ def _arrivals_per_s(reading: Reading) -> float | None:
 
 
 def _known(values: list[float]) -> list[float]:
+    if not math.isnan(sum(values)):
+        return values
     return [value for value in values if not math.isnan(value)]
 
 

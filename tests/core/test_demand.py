@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoscaler.core.arrival_columns import Reading, read_columns
-from autoscaler.core.arrivals import ArrivalMemory, _walk
+from autoscaler.core.arrival_columns import Reading, read_columns, read_ordinary
+from autoscaler.core.arrivals import COLUMNS_FROM, ORDINARY_FROM, ArrivalMemory, _walk
 from autoscaler.core.demand import Demand, DemandMemory, measure_demand
 from autoscaler.core.spec import Targets
 from tests.core.pods import Pod, answering, columns
@@ -383,10 +383,56 @@ def known(rows: Iterable[object]) -> list[object]:
     return [None if isinstance(row, float) and math.isnan(row) else row for row in rows]
 
 
+@st.composite
+def mostly_ordinary_looks(draw) -> list[tuple[float, list[Pod]]]:
+    """The same pods, answering on every tick; now and then one of them is special."""
+    at, story = 1000.0, []
+    pods = [Pod(name=name, finished=100.0) for name in "abc"]
+    for _ in range(draw(st.integers(2, 8))):
+        at += 5.0
+        pods = [
+            replace(
+                pod,
+                sampled_at=at - 1.0,
+                running=draw(st.floats(0.0, 40.0)),
+                waiting=draw(st.sampled_from([0.0, 0.0, 7.0])),
+                finished=pod.finished + draw(st.floats(0.0, 9.0)),
+            )
+            for pod in pods
+        ]
+        seen = list(pods)
+        special = draw(st.sampled_from([{}] * 6 + SPECIAL))
+        seen[0] = replace(seen[0], **special)
+        story.append((at, seen))
+    return story
+
+
+SPECIAL = [
+    {"ready": False},
+    {"deleting": True},
+    {"sampled_at": nan},
+    {"sampled_at": 1001.0},
+    {"finished": 3.0},
+    {"finished": nan},
+    {"running": nan},
+    {"kv": nan},
+    {"created_at": 999.0},
+    {"name": "aa"},
+]
+
+
+SIZES = [
+    (ORDINARY_FROM - 1, False, True),
+    (ORDINARY_FROM, False, False),
+    (COLUMNS_FROM - 1, True, True),
+    (COLUMNS_FROM, True, False),
+]
+
+
 @pytest.mark.slow
-@given(looks())
-def test_a_walk_and_columns_read_the_same(story):
-    """Small fleets are walked, large ones read by columns; a story passes from one to the other."""
+@given(st.one_of(looks(), mostly_ordinary_looks()))
+def test_three_ways_to_read_say_the_same(story):
+    """A walk, columns, and columns where nothing is special; a story passes between them."""
     walked, columned = ArrivalMemory(), ArrivalMemory()
     for number, (at, pods) in enumerate(story):
         replicas = columns(*pods)
@@ -394,9 +440,9 @@ def test_a_walk_and_columns_read_the_same(story):
         one = _walk(walked, at=at, replicas=replicas, fresh=fresh)
         walked.at = at
         before = columned.as_columns()
-        other, columned.columns = read_columns(
-            before, at=at, last_look=columned.at, replicas=replicas, fresh=fresh
-        )
+        other, columned.columns = read_ordinary(
+            before, replicas=replicas, fresh=fresh
+        ) or read_columns(before, at=at, last_look=columned.at, replicas=replicas, fresh=fresh)
         columned.at = at
         if number % 3 == 2:
             columned.kept, columned.columns = columned.as_kept(), None
@@ -413,6 +459,18 @@ def test_more_in_flight_is_never_less_demand(running, more):
     busier = [replace(pods[0], running=pods[0].running + more), *pods[1:]]
     calm = look(DemandMemory(), 0.0, *pods).replicas
     assert look(DemandMemory(), 0.0, *busier).replicas >= calm - 1e-12
+
+
+@pytest.mark.parametrize(("count", "special", "walked"), SIZES)
+def test_each_size_is_read_in_the_cheapest_way(count, special, walked):
+    memory = DemandMemory()
+    for tick in range(3):
+        now = 5.0 * tick
+        pods = [Pod(name=f"pod-{i}", sampled_at=now, finished=tick) for i in range(count)]
+        if special:
+            pods[0] = Pod(name="pod-0", ready=False)
+        look(memory, now, *pods)
+    assert (memory.arrivals.columns is None) == walked
 
 
 def test_a_large_fleet_is_measured_like_a_small_one():

@@ -24,15 +24,14 @@ from autoscaler.core.forecast.residuals import (
     LEADS_S,
     PLACES,
     SHIFT,
-    ExpertTail,
     Mixture,
 )
 from autoscaler.core.state import FloatArray
 
 _MIDDLES = [0.5 * (a + b) for a, b in pairwise(LEADS_S)]
 _ZERO_ROOT = math.sqrt(SHIFT)
-_RESOLUTION = 0.01
-"""Of the band's edges, in square-root space: at ten replicas six hundredths of one."""
+_RESOLUTION = 0.02
+"""Of the band's edges, in square-root space: at ten replicas an eighth of one."""
 
 
 def between_leads(seconds: float) -> tuple[int, float]:
@@ -69,26 +68,23 @@ class Forecast:
     mixture: Mixture
 
     def use(self, first: int, last: int) -> FloatArray:
-        """Return the expected use of replicas `first` to `last` (counted from 1): [level, lead]."""
+        """Return the expected use of replicas `first` to `last` (counted from 1): [lead, level]."""
+        edges = [math.sqrt(level + SHIFT) for level in range(first - 1, last + 1)]
         places: list[int] = []
         factors: list[float] = []
-        moments: list[float] = []
-        edges = [math.sqrt(level + SHIFT) for level in range(first - 1, last + 1)]
-        offset = 0
-        for root in self.roots:
-            for edge in edges:
+        for edge in edges:
+            offset = 0
+            for root in self.roots:
                 # D - x = (s + a)^2 - q^2 with q the edge's root: a^2 + 2 s a - t (t + 2 s), t = q - s
                 threshold = edge - root
+                doubled = root + root
                 places.append(offset + bisect_left(PLACES, threshold))
-                factors.append(-threshold * (threshold + 2.0 * root))
-                moments.append(2.0 * root)
-            offset += BINS + 1
-        sums = self.mixture.tails.take(places, axis=2)  # [3, lead, expert * edge]
-        excess = sums[2]
-        excess += sums[1] * moments
-        excess += sums[0] * factors
-        summed = np.add.reduce(excess.reshape(len(LEADS_S), -1, len(edges)), axis=1).T
-        use: FloatArray = summed[:-1] - summed[1:]
+                factors += (-threshold * (threshold + doubled), doubled, 1.0)
+                offset += BINS + 1
+        sums = self.mixture.tails.take(places, axis=1).reshape(len(LEADS_S), -1)
+        sums *= np.array(factors)
+        excess = np.add.reduce(sums.reshape(len(LEADS_S), len(edges), -1), axis=2)
+        use: FloatArray = excess[:, :-1] - excess[:, 1:]
         return use
 
 
@@ -100,14 +96,15 @@ def distribution(mixture: Mixture, *, at: float, roots: tuple[float, ...], lead:
         place = bisect_left(PLACES, _ZERO_ROOT - root)
         mean += part.square[place] + 2.0 * root * part.moment[place]
         mean += (root * root - SHIFT) * part.mass[place]
+    masses = [part.mass for part in parts]
     lows = [root + part.low for root, part in zip(roots, parts, strict=True)]
     highs = [root + part.high for root, part in zip(roots, parts, strict=True)]
     return Forecast(
         at=at,
         lead_s=float(LEADS_S[lead]),
         mean_replicas=max(0.0, mean),
-        low_replicas=_demand(_narrow(roots, parts, lows, above=1.0 - BAND[0])[0]),
-        high_replicas=_demand(_narrow(roots, parts, highs, above=1.0 - BAND[1])[1]),
+        low_replicas=_demand(_narrow(roots, masses, lows, above=1.0 - BAND[0])[0]),
+        high_replicas=_demand(_narrow(roots, masses, highs, above=1.0 - BAND[1])[1]),
         roots=roots,
         mixture=mixture,
     )
@@ -115,7 +112,7 @@ def distribution(mixture: Mixture, *, at: float, roots: tuple[float, ...], lead:
 
 def _narrow(
     roots: tuple[float, ...],
-    parts: tuple[ExpertTail, ...],
+    masses: list[list[float]],
     quantiles: list[float],
     *,
     above: float,
@@ -124,10 +121,10 @@ def _narrow(
     low, high = min(quantiles), max(quantiles)
     while high - low > _RESOLUTION:
         middle = 0.5 * (low + high)
-        mass = 0.0
-        for root, part in zip(roots, parts, strict=True):
-            mass += part.mass[bisect_right(PLACES, middle - root)]
-        if mass <= above:
+        left = above
+        for root, mass in zip(roots, masses, strict=True):
+            left -= mass[bisect_right(PLACES, middle - root)]
+        if left >= 0.0:
             high = middle
         else:
             low = middle

@@ -30,8 +30,8 @@ from autoscaler.core.plain import (
 from autoscaler.core.state import BoolArray, FloatArray
 
 _LEAD_SLOTS = tuple(round(lead / SLOT_S) for lead in LEADS_S)
-BATCH = 24
-"""Most slots whose residuals are taken in at once: two minutes. What follows from the histograms costs
+BATCH = 36
+"""Most slots whose residuals are taken in at once: three minutes. What follows from the histograms costs
 more than a tick may, and changes little from one tick to the next."""
 BATCH_RATIO = 0.1
 """A batch is no more than a tenth of what is known."""

@@ -105,7 +105,7 @@ class Mixture:
     """What follows from the histograms and the experts' weights, until residuals are added."""
 
     tails: FloatArray
-    """[3, lead, expert * (BINS + 1)]: sums over this atom and those above of the probability, of it
+    """[lead, expert * (BINS + 1), 3]: sums over this atom and those above of the probability, of it
     times the atom (halved), and of it times the atom squared. A lead's probabilities sum to 1."""
     experts: int
     _by_lead: dict[int, tuple[ExpertTail, ...]] = field(default_factory=dict)
@@ -114,7 +114,7 @@ class Mixture:
         """Return the experts' parts at one lead, as lists; written out once."""
         found = self._by_lead.get(lead)
         if found is None:
-            tails = self.tails[:, lead].reshape(3, self.experts, BINS + 1).tolist()
+            tails = self.tails[lead].T.reshape(3, self.experts, BINS + 1).tolist()
             found = tuple(
                 ExpertTail(
                     mass,
@@ -212,12 +212,13 @@ class Residuals:
     def _mix(self) -> Mixture:
         leads, experts, _ = self.mass.shape
         mass = self.mass * (self.weights() / self.total[:, None])[:, :, None]
-        tails = np.zeros((3, leads, experts, BINS + 1))
+        tails = np.zeros((leads, experts, BINS + 1, 3))
         moment = mass
-        for tail in tails:
-            np.add.accumulate(moment[..., ::-1], axis=-1, out=tail[..., BINS - 1 :: -1])
+        for power in range(3):
+            above = np.add.accumulate(moment[..., ::-1], axis=-1)
+            tails[..., :BINS, power] = above[..., ::-1]
             moment = moment * HALF_ATOMS
-        return Mixture(tails=tails.reshape(3, leads, -1), experts=experts)
+        return Mixture(tails=tails.reshape(leads, -1, 3), experts=experts)
 
     def to_builtins(self) -> Plain:
         """Write for a checkpoint."""

@@ -13,8 +13,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
+import numpy as np
+
 from autoscaler.core.forecast import Forecast
 from autoscaler.core.forecast.distribution import between_leads
+from autoscaler.core.state import FloatArray, IntArray
 
 START_STEPS = 6
 """Into how many steps a cold start is cut."""
@@ -38,9 +41,10 @@ class Steps:
     """n: a start is paid for so many steps before it serves."""
     horizon: int
     """H."""
-    leads: tuple[tuple[int, float], ...]
-    """Where the middle of each step lies among the forecast's leads: after which one, and which
-    share of the way to the next."""
+    lead: IntArray
+    """Of each step: after which of the forecast's leads its middle lies."""
+    share: FloatArray
+    """And which share of the way to the next one; a column."""
 
 
 @lru_cache(maxsize=256)
@@ -52,12 +56,13 @@ def cut(*, cold_start_s: float, tick_s: float) -> Steps:
     step_s = max(tick_s, cold_start_s / START_STEPS)
     start = max(1, math.ceil(cold_start_s / step_s - 1e-9))
     horizon = start + min(AFTER_STEPS_MAX, math.ceil(AFTER_S / step_s))
-    middles = [(step + 0.5) * step_s for step in range(horizon)]
+    between = [between_leads((step + 0.5) * step_s) for step in range(horizon)]
     return Steps(
         step_s=step_s,
         start=start,
         horizon=horizon,
-        leads=tuple(between_leads(middle) for middle in middles),
+        lead=np.array([lead for lead, _ in between], dtype=np.int64),
+        share=np.array([share for _, share in between]).reshape(-1, 1),
     )
 
 
@@ -99,7 +104,7 @@ def solve(gains: list[float], *, start: int) -> Values:
 class Levels:
     """The programs of all replicas under one forecast; each is solved when asked for, once."""
 
-    __slots__ = ("_by_lead", "_forecast", "_price", "_solved", "_steps", "_use")
+    __slots__ = ("_forecast", "_gains", "_price", "_solved", "_steps")
 
     def __init__(
         self, forecast: Forecast, *, steps: Steps, price_ratio: float, likely: int
@@ -108,41 +113,46 @@ class Levels:
         self._forecast = forecast
         self._steps = steps
         self._price = price_ratio
-        self._by_lead: dict[int, list[float]] = {}
-        self._use: dict[int, list[float]] = {}
+        self._gains: dict[int, list[float]] = {}
         self._solved: dict[int, Values] = {}
         self._look_up(max(1, likely - 2), count=4)
 
     def _look_up(self, first: int, *, count: int) -> None:
-        rows: list[list[float]] = self._forecast.use(first, first + count - 1).tolist()
+        """Look up what so many replicas gain in each step, from their use at the leads around it."""
+        steps = self._steps
+        use = self._forecast.use(first, first + count - 1)
+        gains = use.take(steps.lead, axis=0)
+        slope = use.take(steps.lead + 1, axis=0)
+        slope -= gains
+        slope *= steps.share
+        gains += slope
+        gains *= self._price
+        gains -= 1.0
+        rows: list[list[float]] = gains.T.tolist()
         for level, row in enumerate(rows, first):
-            self._by_lead[level] = row
+            self._gains[level] = row
 
-    def use(self, level: int) -> list[float]:
-        """Return the expected use of replica `level` (from 1) in each step: 0 to 1."""
-        use = self._use.get(level)
-        if use is None:
-            if level not in self._by_lead:
-                self._look_up(level - (level - 1) % BLOCK, count=BLOCK)
-            row = self._by_lead[level]
-            use = [
-                row[lead] + share * (row[lead + 1] - row[lead]) for lead, share in self._steps.leads
-            ]
-            self._use[level] = use
-        return use
+    def gains(self, level: int) -> list[float]:
+        """Return what replica `level` (from 1) is expected to bring in each step, less its cost."""
+        gains = self._gains
+        if level not in gains:
+            # A search that comes from above goes on downwards.
+            down = level + 1 in gains
+            self._look_up(max(1, level - BLOCK + 1) if down else level, count=BLOCK)
+        return gains[level]
 
     def values(self, level: int) -> Values:
         """Return the solved program of replica `level`."""
         solved = self._solved.get(level)
         if solved is None:
-            worth = self._price
-            gains = [worth * use - 1.0 for use in self.use(level)]
-            solved = solve(gains, start=self._steps.start)
+            solved = solve(self.gains(level), start=self._steps.start)
             self._solved[level] = solved
         return solved
 
     def stays(self, level: int) -> bool:
         """Tell whether a replica that is ready is worth keeping."""
+        if min(self.gains(level)) >= 0.0:
+            return True  # in every step: no need to solve
         values = self.values(level)
         return values.on[1] >= values.off[1]
 
@@ -155,8 +165,10 @@ class Levels:
 
     def starts(self, level: int) -> bool:
         """Tell whether a new one is worth its start."""
-        values = self.values(level)
         start = self._steps.start
+        if sum([gain for gain in self.gains(level)[start:] if gain > 0.0]) <= start:
+            return False  # not even if it served in its best steps alone
+        values = self.values(level)
         return values.on[1 + start] - start > values.off[2]
 
     def account(self, level: int, *, remaining_s: float) -> tuple[float, float]:
@@ -166,9 +178,13 @@ class Levels:
             level: which one, from 1.
             remaining_s: until it is ready (0: it is), paid for without use.
         """
-        on, off = self.values(level)
+        gains = self.gains(level)
         rest = math.ceil(remaining_s / self._steps.step_s - 1e-9)
-        last = 1 + rest
-        while last < self._steps.horizon and on[last + 1] >= off[last + 1]:
-            last += 1
-        return self._price * sum(self.use(level)[rest:last]), float(last)
+        last = len(gains)
+        if min(gains) < 0.0:
+            on, off = self.values(level)
+            last = min(1 + rest, last)
+            while last < len(gains) and on[last + 1] >= off[last + 1]:
+                last += 1
+        served = gains[rest:last]
+        return sum(served) + len(served), float(max(rest, last))

@@ -22,6 +22,7 @@ SHORT = Scenario(ramps=1, ramp_s=14.0, reclaim_at_s=5.0, notice_s=11.0, returns_
 
 async def test_no_request_is_lost_and_the_recording_replays(tmp_path: Path):
     """One ramp instead of three, the reclaim in the middle of it."""
+    before = descendants(os.getpid())  # such as the tracker of a process pool of an earlier test
     output = (tmp_path / "output").open("w+")
     demo = Demo(
         console=Console(file=output, width=120),
@@ -42,7 +43,7 @@ async def test_no_request_is_lost_and_the_recording_replays(tmp_path: Path):
     assert "[FallbackRaised]" in said
     assert list((tmp_path / "recording").glob("*.jsonl.gz"))
     assert "SIGKILL" not in said
-    assert not descendants(os.getpid())
+    assert descendants(os.getpid()).keys() <= before.keys()
 
 
 def descendants(pid: int) -> dict[int, str]:

@@ -17,7 +17,7 @@ from simulations.prices import priced
 from simulations.replay import Conditions
 from simulations.serving.carrying import carrying
 from simulations.serving.fleet import ROUTINGS
-from simulations.serving.profiles import PROFILES, Profile
+from simulations.serving.profile_files import find_profile
 from simulations.spot import read_spot
 from simulations.traces.overlay import scaled
 from simulations.traces.reading import Trace
@@ -54,7 +54,7 @@ def conditions_of(
         raise SettingsError(f"--routing {routing!r}: write one of {', '.join(ROUTINGS)}")
     if not 0 < scale <= 10_000:
         raise SettingsError(f"--scale {scale}: write a number above 0, at most 10000")
-    listed = _profile(profile)
+    listed = find_profile(profile)
     return Conditions(
         profile=listed if prices is None else priced(listed, Path(prices)),
         cold_start=parse_cold_start(cold_start),
@@ -95,14 +95,6 @@ def with_room(conditions: Conditions, trace: Trace) -> Conditions:
     requests = scaled(trace.requests, scale=conditions.scale, seed=0)
     peak = peak_replicas(requests, conditions.profile)
     return replace(conditions, replicas_max=max(REPLICAS_MAX, peak + peak // 2))
-
-
-def _profile(name: str) -> Profile:
-    if name not in PROFILES:
-        raise SettingsError(
-            f"--profile {name!r}: no such profile; write one of {', '.join(PROFILES)}"
-        )
-    return PROFILES[name]
 
 
 def _lead_s(text: float | str) -> float:

@@ -75,9 +75,8 @@ def test_solutions_nest():
 def test_how_time_is_cut(cold_start_s, tick_s, step_s, start, horizon):
     steps = cut(cold_start_s=cold_start_s, tick_s=tick_s)
     assert (steps.step_s, steps.start, steps.horizon) == (step_s, start, horizon)
-    assert len(steps.lead) == len(steps.share) == horizon
-    places = (steps.lead + steps.share[:, 0]).tolist()
-    assert places == sorted(places)
+    assert len(steps.leads) == horizon
+    assert list(steps.leads) == sorted(steps.leads)
 
 
 @pytest.mark.parametrize(("attainment", "expected"), [(0.99, 60.0), (0.995, 97.0), (0.999, 300.0)])

@@ -13,11 +13,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
-import numpy as np
-
 from autoscaler.core.forecast import Forecast
 from autoscaler.core.forecast.distribution import between_leads
-from autoscaler.core.state import FloatArray, IntArray
 
 START_STEPS = 6
 """Into how many steps a cold start is cut."""
@@ -41,10 +38,9 @@ class Steps:
     """n: a start is paid for so many steps before it serves."""
     horizon: int
     """H."""
-    lead: IntArray
-    """Of each step: after which of the forecast's leads its middle lies."""
-    share: FloatArray
-    """And which share of the way to the next one; a column."""
+    leads: tuple[tuple[int, float], ...]
+    """Where the middle of each step lies among the forecast's leads: after which one, and which
+    share of the way to the next."""
 
 
 @lru_cache(maxsize=256)
@@ -56,13 +52,12 @@ def cut(*, cold_start_s: float, tick_s: float) -> Steps:
     step_s = max(tick_s, cold_start_s / START_STEPS)
     start = max(1, math.ceil(cold_start_s / step_s - 1e-9))
     horizon = start + min(AFTER_STEPS_MAX, math.ceil(AFTER_S / step_s))
-    between = [between_leads((step + 0.5) * step_s) for step in range(horizon)]
+    middles = [(step + 0.5) * step_s for step in range(horizon)]
     return Steps(
         step_s=step_s,
         start=start,
         horizon=horizon,
-        lead=np.array([lead for lead, _ in between], dtype=np.int64),
-        share=np.array([share for _, share in between]).reshape(-1, 1),
+        leads=tuple(between_leads(middle) for middle in middles),
     )
 
 
@@ -104,7 +99,7 @@ def solve(gains: list[float], *, start: int) -> Values:
 class Levels:
     """The programs of all replicas under one forecast; each is solved when asked for, once."""
 
-    __slots__ = ("_forecast", "_gains", "_price", "_solved", "_steps")
+    __slots__ = ("_forecast", "_gains", "_price", "_solved", "_steps", "_use")
 
     def __init__(
         self, forecast: Forecast, *, steps: Steps, price_ratio: float, likely: int
@@ -113,33 +108,31 @@ class Levels:
         self._forecast = forecast
         self._steps = steps
         self._price = price_ratio
+        self._use: dict[int, list[float]] = {}
         self._gains: dict[int, list[float]] = {}
         self._solved: dict[int, Values] = {}
-        self._look_up(max(1, likely - 2), count=4)
+        self._look_up(max(1, likely - 1), count=3)
 
     def _look_up(self, first: int, *, count: int) -> None:
-        """Look up what so many replicas gain in each step, from their use at the leads around it."""
-        steps = self._steps
-        use = self._forecast.use(first, first + count - 1)
-        gains = use.take(steps.lead, axis=0)
-        slope = use.take(steps.lead + 1, axis=0)
-        slope -= gains
-        slope *= steps.share
-        gains += slope
-        gains *= self._price
-        gains -= 1.0
-        rows: list[list[float]] = gains.T.tolist()
+        rows: list[list[float]] = self._forecast.use(first, first + count - 1).T.tolist()
         for level, row in enumerate(rows, first):
-            self._gains[level] = row
+            self._use[level] = row
 
     def gains(self, level: int) -> list[float]:
         """Return what replica `level` (from 1) is expected to bring in each step, less its cost."""
-        gains = self._gains
-        if level not in gains:
-            # A search that comes from above goes on downwards.
-            down = level + 1 in gains
-            self._look_up(max(1, level - BLOCK + 1) if down else level, count=BLOCK)
-        return gains[level]
+        gains = self._gains.get(level)
+        if gains is None:
+            if level not in self._use:
+                # A search that comes from above goes on downwards.
+                down = level + 1 in self._use
+                self._look_up(max(1, level - BLOCK + 1) if down else level, count=BLOCK)
+            use, worth = self._use[level], self._price
+            gains = [
+                worth * (use[lead] + share * (use[lead + 1] - use[lead])) - 1.0
+                for lead, share in self._steps.leads
+            ]
+            self._gains[level] = gains
+        return gains
 
     def values(self, level: int) -> Values:
         """Return the solved program of replica `level`."""

@@ -15,14 +15,16 @@ from typing import Any, TypeVar
 
 import numba
 
+_SOURCES = ("batch", "cache", "compiled", "engine", "layout", "router")
+"""Modules with compiled code, or with what it is made from."""
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def _folder() -> str:
     """Where compiled code of these very sources is kept."""
     digest = hashlib.sha256(numba.__version__.encode())
-    for source in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(source.read_bytes())
+    for name in _SOURCES:
+        digest.update((Path(__file__).parent / f"{name}.py").read_bytes())
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     folder = Path(base) / "inference-autoscaler" / f"kernel-{digest.hexdigest()[:16]}"
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -89,3 +90,17 @@ def test_more_replicas_requests_and_waiting_ones_than_there_was_room_for(engine:
     outcomes = fleet.results.outcome
     assert set(outcomes.tolist()) <= {1, 3}
     assert int((outcomes == 1).sum()) > 4000
+
+
+def test_every_module_with_compiled_code_is_in_the_digest_of_its_cache() -> None:
+    """A changed module that were not would leave the old machine code in use."""
+    pytest.importorskip("numba")
+    from simulations.serving.kernel import compiled
+
+    folder = Path(compiled.__file__).parent
+    using = {
+        path.stem
+        for path in folder.glob("*.py")
+        if "kernel.compiled import" in path.read_text() or path.stem in ("compiled", "layout")
+    }
+    assert using == set(compiled._SOURCES)

@@ -5,8 +5,8 @@ Without numpy, so that a server process starts quickly.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum
+from typing import NamedTuple
 
 NEVER = -1
 """In a time column: it has not happened. In `RequestResults.replica`: never routed."""
@@ -24,9 +24,11 @@ class Outcome(IntEnum):
     """Its replica died, and so did the client's retries."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Gauges:
-    """What a replica's `/metrics` page says: everything as of the end of its last engine step."""
+class Gauges(NamedTuple):
+    """What a replica's `/metrics` page says: everything as of the end of its last engine step.
+
+    A tuple, because a replay makes one for every replica and scrape.
+    """
 
     waiting_requests: int
     running_requests: int

@@ -45,16 +45,18 @@ _LINKS = (
 
 _COLUMN = {name: index for index, name in enumerate(REPLICA.names or ())}
 _SHOWN = ("waiting", "running", "free", "finished", "preemptions", "queried", "hit")
-_PAGE = [
-    _COLUMN[name]
-    for name in (
-        "shown",
-        *_SHOWN,
-        *(f"shown_{name}" for name in _SHOWN),
-        "prompt_tokens",
-        "generation_tokens",
-    )
-]
+_PAGE = np.array(
+    [
+        _COLUMN[name]
+        for name in (
+            "shown",
+            *_SHOWN,
+            *(f"shown_{name}" for name in _SHOWN),
+            "prompt_tokens",
+            "generation_tokens",
+        )
+    ]
+)
 """What a page is made from, in the order in which `_page` reads it."""
 
 
@@ -85,6 +87,7 @@ class KernelFleet:
             profile, self.work, timeout_ns=timeout_ns, retries=retries, routing=ROUTINGS[routing]
         )
         self._state = _first_state(settings, self.work, self.results, retries=retries)
+        self._columns = _whole_numbers(self._state)
 
     def add_replica(self, at_ns: int, replica_id: int) -> None:
         """From `at_ns` on requests are routed to this new, empty replica."""
@@ -141,9 +144,7 @@ class KernelFleet:
         """The replica's page at the present moment."""
         if self._read_ns != self.now_ns:
             router.advance_all(self._state, self.now_ns)
-            # Fields of a record are slow to read one by one; a row of whole numbers is not.
-            columns = self._state.replicas.view(np.int64).reshape(-1, len(_COLUMN))
-            self._pages = columns[:, _PAGE].tolist()
+            self._pages = self._columns[: self._used_rows].take(_PAGE, axis=1).tolist()
             self._read_ns = self.now_ns
         return _page(self._pages[self._rows[replica_id]], self.profile.kv_blocks - 1)
 
@@ -163,6 +164,7 @@ class KernelFleet:
             return self._spare_rows.pop()
         if self._used_rows == len(self._state.replicas):
             self._state = _with_rows(self._state, 2 * self._used_rows)
+            self._columns = _whole_numbers(self._state)
         self._used_rows += 1
         return self._used_rows - 1
 
@@ -252,6 +254,12 @@ def _with_rows(state: State, rows: int) -> State:
     return state._replace(**made)
 
 
+def _whole_numbers(state: State) -> NDArray[np.int64]:
+    """The replicas' records as rows of numbers: fields of a record are slow to read one by one."""
+    plain: NDArray[Any] = np.asarray(state.replicas)
+    return plain.view(np.int64).reshape(-1, len(_COLUMN))
+
+
 def _longer(array: NDArray[Any]) -> NDArray[Any]:
     """Twice as long, with the same beginning."""
     made = np.zeros(2 * len(array), dtype=array.dtype)
@@ -278,16 +286,8 @@ def _reset(state: State, row: int, *, number: int, position: int) -> None:
 
 def _page(values: list[int], usable: int) -> Gauges:
     """What a replica shows: as it is, or as it was when the step under way began."""
-    shown, now, before, prompt, generation = values[0], values[1:8], values[8:15], *values[15:]
-    waiting, running, free, finished, preemptions, queried, hit = before if shown else now
-    return Gauges(
-        waiting_requests=waiting,
-        running_requests=running,
-        kv_usage_ratio=(usable - free) / usable,
-        finished_requests_total=finished,
-        prompt_tokens_total=prompt,
-        generation_tokens_total=generation,
-        preemptions_total=preemptions,
-        prefix_queried_tokens_total=queried,
-        prefix_hit_tokens_total=hit,
-    )
+    begin = 8 if values[0] else 1
+    waiting, running, free, finished, preemptions, queried, hit = values[begin : begin + 7]
+    usage = (usable - free) / usable
+    prompt, generation = values[15:]
+    return Gauges(waiting, running, usage, finished, prompt, generation, preemptions, queried, hit)

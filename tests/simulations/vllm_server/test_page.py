@@ -178,7 +178,7 @@ def test_gauges_are_what_the_engine_shows() -> None:
 
 def test_counters_do_not_grow_by_being_looked_at() -> None:
     shown = page()
-    seen = Gauges(**dict.fromkeys(Gauges.__slots__, 5))
+    seen = Gauges(**dict.fromkeys(Gauges._fields, 5))
     for _ in range(3):
         body = shown.render(seen)
     assert value(body, "vllm:num_preemptions_total") == 5

@@ -62,15 +62,15 @@ def conversations(rows: int, *, requests_per_s: float, seed: int = 1) -> Request
     family = random.integers(0, FAMILIES, rows)
     count = prompt // PREFIX_TOKENS
     ends = np.cumsum(count)
-    row = np.repeat(np.arange(rows), count)
-    depth = np.arange(len(row)) - (ends - count)[row]
-    own = FAMILIES * SHARED_BLOCKS + np.arange(len(row))
+    depth = (np.arange(ends[-1]) - np.repeat(ends - count, count)).astype(np.int32)
+    shared = np.repeat(family.astype(np.int32) * SHARED_BLOCKS, count) + depth
+    own = np.arange(ends[-1], dtype=np.int32) + FAMILIES * SHARED_BLOCKS
     return RequestColumns(
         arrival_ns=np.cumsum(gaps).astype(np.int64),
         prompt_tokens=prompt,
         output_tokens=output,
         block_tokens=PREFIX_TOKENS,
-        blocks=np.where(depth < SHARED_BLOCKS, family[row] * SHARED_BLOCKS + depth, own),
+        blocks=np.where(depth < SHARED_BLOCKS, shared, own).astype(np.int64),
         block_ends=ends,
     )
 

@@ -32,6 +32,17 @@ class Carrying:
     requests_per_s: float
     in_flight_requests: float
     """Mean, from the first arrival to the last."""
+    alone_s: float
+    """Mean time that a request takes on a replica that is nearly idle."""
+
+    @property
+    def linear_target(self) -> float:
+        """The in-flight target that asks for the right number of replicas at any load below.
+
+        Requests stay longer where more run together, so the figure at the limit, taken as a target,
+        asks for too few replicas while there is room, and then finds itself beyond the limit.
+        """
+        return self.requests_per_s * self.alone_s
 
 
 def carrying(
@@ -41,6 +52,7 @@ def carrying(
     ttft_s: float | FloatArray,
     tpot_s: float,
     attainment_ratio: float,
+    replicas: int = 1,
 ) -> Carrying:
     """The highest Poisson rate of such requests at which one replica meets the objective.
 
@@ -51,16 +63,19 @@ def carrying(
         tpot_s: The same for the mean time between the others.
         attainment_ratio: Share of requests that must meet both, of those that do on an idle replica:
             a prompt that takes longer than the objective by itself is no matter of load.
+        replicas: Behind one router; several even out what one cannot. The figures are of one.
     """
     rows = np.arange(0, len(requests), max(1, len(requests) // SAMPLE))
     sample = _sample(requests, rows)
     limits = ttft_s[rows] if isinstance(ttft_s, np.ndarray) else ttft_s
 
     def attempt(rate: float) -> tuple[float, float]:
-        return _attempt(profile, sample, rate=rate, ttft_s=limits, tpot_s=tpot_s)
+        return _attempt(profile, sample, rate=rate, replicas=replicas, ttft_s=limits, tpot_s=tpot_s)
 
     low = _slowest_rate(profile, sample)
-    wanted = attainment_ratio * attempt(low)[0]
+    slowest = low
+    share, in_flight = attempt(slowest)
+    wanted = attainment_ratio * share
     while attempt(2 * low)[0] >= wanted and 2 * low < RATE_MAX:
         low *= 2
     high = 2 * low
@@ -70,7 +85,9 @@ def carrying(
             low = middle
         else:
             high = middle
-    return Carrying(requests_per_s=low, in_flight_requests=attempt(low)[1])
+    return Carrying(
+        requests_per_s=low, in_flight_requests=attempt(low)[1], alone_s=in_flight / slowest
+    )
 
 
 def _sample(requests: RequestColumns, rows: IntArray) -> RequestColumns:
@@ -103,11 +120,12 @@ def _attempt(
     sample: RequestColumns,
     *,
     rate: float,
+    replicas: int,
     ttft_s: float | FloatArray,
     tpot_s: float,
 ) -> tuple[float, float]:
-    """Share of requests within the objective, and mean requests in flight, at this rate."""
-    gaps = stream(0, "carrying").exponential(1e9 / rate, len(sample))
+    """Share of requests within the objective, and mean in flight a replica, at this rate of one."""
+    gaps = stream(0, "carrying").exponential(1e9 / (rate * replicas), len(sample))
     arrival_ns = np.cumsum(gaps).astype(np.int64)
     fleet = ServingFleet(
         profile,
@@ -120,7 +138,8 @@ def _attempt(
             block_ends=sample.block_ends,
         ),
     )
-    fleet.add_replica(0, 0)
+    for number in range(replicas):
+        fleet.add_replica(0, number)
     fleet.run_until(int(arrival_ns[-1]) + 2 * fleet.timeout_ns)
     results = fleet.results
     first = (results.first_token_ns - arrival_ns) / 1e9
@@ -128,4 +147,4 @@ def _attempt(
     tpot = following / np.maximum(1, sample.output_tokens - 1)
     good = (results.outcome == Outcome.COMPLETED) & (first <= ttft_s) & (tpot <= tpot_s)
     in_flight = float(np.sum(results.finished_ns - arrival_ns)) / float(arrival_ns[-1])
-    return float(np.mean(good)), in_flight
+    return float(np.mean(good)), in_flight / replicas

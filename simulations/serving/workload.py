@@ -15,6 +15,9 @@ from autoscaler.errors import SettingsError
 from simulations.serving.columns import Int64Array, RequestColumns
 from simulations.serving.profiles import Profile
 
+SPARSE = 4
+"""Identities are taken as they are while there are at most so many numbers to each."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
@@ -30,10 +33,10 @@ class Workload:
     prefix_start: Int64Array
     """rows + 1 offsets into `prefix`."""
     prefix: NDArray[np.int32]
-    """Identities 0, 1, … of the prefix blocks that each prompt fills. One always follows the same
+    """Identities (small numbers) of the prefix blocks that each prompt fills. One always follows the same
     other, so each has one place in a tree of prefixes, and no request has one twice."""
     prefixes: int
-    """How many identities there are."""
+    """All identities are below this."""
     cut_requests: int
     """Requests whose tokens were cut to fit the KV cache."""
 
@@ -76,16 +79,28 @@ def _prefixes(
     ends = np.asarray(requests.block_ends, dtype=np.int64)
     starts = np.concatenate((np.zeros(1, dtype=np.int64), ends[:-1]))[:rows]
     whole = np.minimum((ends - starts) // stride, prompt // tokens)
-    row = np.repeat(np.arange(rows), whole)
     first = np.concatenate((np.zeros(1, dtype=np.int64), np.cumsum(whole)))
-    position = np.arange(len(row)) - first[row]
+    row = np.repeat(np.arange(rows, dtype=np.int32), whole)
+    position = (np.arange(len(row)) - np.repeat(first[:-1], whole)).astype(np.int32)
     # Of each engine block the last id stands for all of it: ids are chained.
-    found = np.asarray(requests.blocks)[starts[row] + (position + 1) * stride - 1]
-    names, dense = np.unique(found, return_inverse=True)
-    keep = position < _first_broken(row, dense, position, whole)[row]
+    at = np.repeat(starts + stride - 1, whole)
+    at += position * np.int64(stride)
+    dense, prefixes = _dense(np.asarray(requests.blocks)[at])
+    del at
+    keep = position < np.repeat(_first_broken(row, dense, position, whole, prefixes), whole)
     kept = np.bincount(row[keep], minlength=rows)
     offsets = np.concatenate((np.zeros(1, dtype=np.int64), np.cumsum(kept)))
-    return offsets, dense[keep].astype(np.int32), len(names), tokens
+    return offsets, dense[keep], prefixes, tokens
+
+
+def _dense(found: Int64Array) -> tuple[NDArray[np.int32], int]:
+    """Identities as small numbers, and a bound on them; most traces number theirs already."""
+    if not len(found):
+        return np.zeros(0, dtype=np.int32), 0
+    if found.min() >= 0 and found.max() < min(np.iinfo(np.int32).max, SPARSE * len(found)):
+        return found.astype(np.int32), int(found.max()) + 1
+    names, dense = np.unique(found, return_inverse=True)
+    return dense.astype(np.int32), len(names)
 
 
 def _stride(prefix_block: int, engine_block: int) -> int:
@@ -101,17 +116,23 @@ def _stride(prefix_block: int, engine_block: int) -> int:
 
 
 def _first_broken(
-    row: Int64Array, dense: Int64Array, position: Int64Array, whole: Int64Array
+    row: NDArray[np.int32],
+    dense: NDArray[np.int32],
+    position: NDArray[np.int32],
+    whole: Int64Array,
+    prefixes: int,
 ) -> Int64Array:
     """Per request, the position of the first identity that is no continuation; else its length.
 
     An id stands for its block and all before it, so it always follows the same id, and never itself.
     Where it first stood behind another one it is a fault of the trace: from there on nothing is known.
     """
-    before = np.full(len(dense), -1, dtype=np.int64)
+    before = np.full(len(dense), -1, dtype=np.int32)
     before[1:] = np.where(position[1:] > 0, dense[:-1], -1)
-    _, first = np.unique(dense, return_index=True)
-    broken = before != before[first][dense]
+    # Written from last to first, so that the first one stays.
+    behind = np.full(prefixes, -1, dtype=np.int32)
+    behind[dense[::-1]] = before[::-1]
+    broken = before != behind[dense]
     limit = whole.copy()
     np.minimum.at(limit, row[broken], position[broken])
     return limit

@@ -196,6 +196,7 @@ def _first_state(
     settings: NDArray[Any], work: Workload, results: RequestResults, *, retries: int
 ) -> State:
     empty = np.recarray((0,), dtype=REPLICA)
+    by_prefix = settings["routing"][0] == PREFIX
     state = State(
         parameters=settings.view(np.recarray),
         control=np.zeros(1, dtype=CONTROL).view(np.recarray),
@@ -210,7 +211,7 @@ def _first_state(
         due_ns=np.zeros(0, dtype=np.int64),
         in_flight=np.zeros(0, dtype=np.int64),
         queue=np.zeros(FIRST_QUEUE, dtype=np.int64),
-        owner=np.full((work.prefixes, 2), NONE, dtype=np.int64),
+        owner=np.full((work.prefixes if by_prefix else 0, 2), NONE, dtype=np.int64),
         tries=np.zeros(len(work) if retries else 0, dtype=np.int32),
         arrival_ns=work.arrival_ns,
         prompt=work.prompt,

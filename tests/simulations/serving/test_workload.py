@@ -11,10 +11,21 @@ from tests.simulations.serving.hand import columns, profile
 
 
 def prefixes(work: Workload) -> list[list[int]]:
+    """Each request's identities, numbered in order of appearance."""
+    names: dict[int, int] = {}
     return [
-        work.prefix[start:end].tolist()
+        [names.setdefault(name, len(names)) for name in work.prefix[start:end].tolist()]
         for start, end in zip(work.prefix_start[:-1], work.prefix_start[1:], strict=True)
     ]
+
+
+def test_identities_are_small_numbers_whatever_they_were() -> None:
+    large = 10**15
+    requests = columns((0, 9, 1), (0, 9, 1), blocks=((large, -5), (large, 3)))
+    work = workload(requests, profile(prefix_caching=True))
+    assert prefixes(work) == [[0, 1], [0, 2]]
+    assert work.prefixes == 3
+    assert 0 <= work.prefix.min() <= work.prefix.max() < work.prefixes
 
 
 def test_tokens_are_cut_to_what_the_cache_can_hold_and_counted() -> None:
@@ -31,7 +42,6 @@ def test_blocks_that_the_prompt_does_not_fill_are_ignored() -> None:
         profile(prefix_caching=True),
     )
     assert prefixes(work) == [[0, 1], [0, 1], []]
-    assert work.prefixes == 2
 
 
 def test_finer_blocks_of_a_trace_are_joined_to_the_engines() -> None:
@@ -58,7 +68,7 @@ def test_blocks_that_do_not_fit_each_other_are_refused() -> None:
 def test_an_id_that_a_request_has_twice_ends_its_prefix() -> None:
     requests = columns((0, 20, 1), (0, 20, 1), blocks=((1, 2, 3, 2, 4), (1, 2, 3, 5, 4)))
     work = workload(requests, profile(prefix_caching=True))
-    assert prefixes(work) == [[0, 1, 2], [0, 1, 2, 4]]
+    assert prefixes(work) == [[0, 1, 2], [0, 1, 2, 3]]
 
 
 def test_an_id_behind_another_one_than_before_ends_the_prefix() -> None:

@@ -40,7 +40,9 @@ async def test_no_request_is_lost_and_the_recording_replays(tmp_path: Path):
     assert "requests was lost" in said
     assert "replays to the same decisions, byte for byte" in said
     assert "0 were cut off" in said
-    assert "[FallbackRaised]" in said
+    # whether on-demand had to be raised for it depends on what the machine's pace left to serve;
+    # that it is raised when it has to be is tests/daemon's and tests/e2e's
+    assert "was reclaimed with a notice" in said
     assert list((tmp_path / "recording").glob("*.jsonl.gz"))
     assert "SIGKILL" not in said
     left = {

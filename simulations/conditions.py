@@ -24,6 +24,9 @@ from simulations.traces.reading import Trace
 
 REPLICAS_MAX = 10
 """As in the resource, unless the trace's peak needs more."""
+TESTED_REPLICAS = 4
+"""Of the fleet that is load-tested: an objective is a fleet's, and a router evens out what a single
+replica cannot."""
 LEADS_S: Mapping[str, float] = MappingProxyType(
     {"aws": 120.0, "gcp": 30.0, "azure": 30.0, "none": 0.0}
 )
@@ -83,8 +86,9 @@ def load_tested(conditions: Conditions, trace: Trace) -> Conditions:
         ttft_s=objective.ttft_limits_s(trace.requests, conditions.profile),
         tpot_s=objective.tpot_s,
         attainment_ratio=objective.attainment_ratio,
+        replicas=TESTED_REPLICAS,
     )
-    target = max(1, round(carried.in_flight_requests))
+    target = max(1, round(carried.linear_target))
     return replace(conditions, profile=replace(conditions.profile, in_flight_target=target))
 
 

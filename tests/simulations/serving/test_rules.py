@@ -85,12 +85,9 @@ def test_a_step_sees_what_is_there_at_its_start_and_not_what_comes_in_it(build: 
 
 
 def test_chunks_share_the_budget_behind_the_decodes(build: Build) -> None:
-    """Budget 4: a prompt of 3 and 1 of the next prompt; then one decode and 3; then one and 3.
-
-    The second prompt of 7 is whole at the end of the third step.
-    """
-    found = times(build(profile(step_tokens_max=4, requests_max=4), columns((0, 3, 3), (0, 7, 1))))
-    assert found == [(100, 300), (300, 300)]
+    """Budget 4: a prompt of 3 and 1 of the next one's 8; then a decode and 3; again; then the rest."""
+    found = times(build(profile(step_tokens_max=4, requests_max=4), columns((0, 3, 3), (0, 8, 1))))
+    assert found == [(100, 300), (400, 400)]
 
 
 def test_first_come_first_served_even_if_a_later_one_would_fit(build: Build) -> None:
@@ -128,13 +125,18 @@ def test_the_newest_is_preempted_and_computes_all_again(build: Build) -> None:
 
 
 def test_a_step_that_preempted_admits_nobody(build: Build) -> None:
-    """4 usable blocks. Two of 8 tokens: at 100 the first preempts the second, which frees two blocks.
+    """4 usable blocks of one token. The second's only token is the first's first.
 
-    One is for the first, and the third, a prompt of one block, would fit but is not looked at; from 200
-    on it stands behind the second.
+    It is computed twice nevertheless: a prompt of one token cannot be hit. At 100 the first takes the
+    last block and the second preempts itself. Now it has two tokens, hits one and needs one block,
+    which is free: it would fit into that very step. It has to wait for the next one.
     """
-    fleet = build(profile(kv_blocks=5), columns((0, 8, 3), (0, 8, 2), (50, 4, 1)))
-    assert times(fleet)[2] == (400, 400)
+    requests = columns((0, 2, 2), (0, 1, 2), (0, 1, 1), blocks=((1, 2), (1,), (1,)), block_tokens=1)
+    asked = profile(
+        kv_blocks=5, block_tokens=1, requests_max=2, step_tokens_max=3, prefix_caching=True
+    )
+    fleet = build(asked, requests)
+    assert times(fleet) == [(100, 200), (100, 300), (300, 300)]
     assert fleet.gauges(0).preemptions_total == 1
 
 
@@ -182,11 +184,28 @@ def test_partial_tails_are_taken_before_cached_blocks(build: Build) -> None:
     assert times(fleet)[2] == (1102, 1102)
 
 
-def test_the_oldest_content_is_forgotten_first_and_tails_before_heads(build: Build) -> None:
-    """6 usable blocks, 4 with content: of A (1, 2), then of B (3, 4), tails older than heads.
+def test_tails_are_forgotten_before_heads(build: Build) -> None:
+    """7 usable blocks, 4 with content: of A (1, 2), then of B (3, 4).
 
-    A prompt of 13 tokens takes the 2 plain ones and the two oldest: block 2, then block 1. What the
-    tails leave behind is B, all of it: the second time B hits 3 (a token must be computed).
+    A prompt of 16 tokens takes the 3 plain ones and one with content: A's tail. So A's head is hit, and
+    of its 9 tokens 5 are computed.
+    """
+    asked = profile(token_ns=1, kv_blocks=8, prefix_caching=True)
+    requests = columns(
+        (0, 8, 1),
+        (500, 8, 1),
+        (1000, 16, 1),
+        (1500, 9, 1),
+        blocks=((1, 2), (3, 4), (5, 6, 7, 8), (1, 2)),
+    )
+    assert times(build(asked, requests))[3] == (1605, 1605)
+
+
+def test_the_oldest_content_is_forgotten_first(build: Build) -> None:
+    """6 usable blocks, 4 with content: of A (1, 2), then of B (3, 4).
+
+    A prompt of 13 tokens takes the 2 plain ones and the two oldest, all of A. So B is hit, but for the
+    one token that must be computed, and A is not.
     """
     asked = profile(token_ns=1, kv_blocks=7, prefix_caching=True)
     requests = columns(
@@ -229,6 +248,13 @@ def test_a_timeout_aborts_and_the_engine_forgets_at_its_next_step(build: Build) 
     fleet.run_until(1000)
     assert fleet.results.outcome.tolist() == [Outcome.ABORTED, Outcome.ABORTED]
     assert fleet.results.finished_ns.tolist() == [350, 450]
+
+
+def test_a_step_that_starts_when_a_client_gives_up_is_without_it(build: Build) -> None:
+    """Given up at 300, where a step starts: the second has that step, and is done at 400, in time."""
+    fleet = build(profile(requests_max=1), columns((0, 1, 9), (100, 1, 1)), timeout_ns=300)
+    assert times(fleet) == [(100, 300), (400, 400)]
+    assert fleet.results.outcome.tolist() == [Outcome.ABORTED, Outcome.COMPLETED]
 
 
 def test_a_completion_wins_against_a_timeout_of_the_same_instant(build: Build) -> None:

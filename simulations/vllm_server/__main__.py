@@ -6,7 +6,6 @@ import asyncio
 import os
 import signal
 import sys
-import time
 
 from simulations.vllm_server.options import Options, parse
 
@@ -49,7 +48,7 @@ async def serve(options: Options) -> None:
 
 async def _load(options: Options, told: asyncio.Event) -> None:
     """Wait out the cold start, counted from the start of the process; SIGTERM ends it all."""
-    remaining_s = options.cold_start_s - (time.time() - _process_started_at())
+    remaining_s = options.cold_start_s - _age_s()
     if remaining_s > 0:
         print(f"loading for {options.cold_start_s:.1f} s", flush=True)
         try:
@@ -61,16 +60,16 @@ async def _load(options: Options, told: asyncio.Event) -> None:
         os._exit(TERMINATED)
 
 
-def _process_started_at() -> float:
-    """Unix time at which this process began, as the kernel has it."""
+def _age_s() -> float:
+    """For how long this process has been there, by the kernel's clock; 0 where it does not say."""
     try:
         with open("/proc/self/stat", encoding="ascii") as stat:  # noqa: PTH123  no pathlib: it costs time
             ticks = int(stat.read().rpartition(")")[2].split()[19])
         with open("/proc/uptime", encoding="ascii") as uptime:  # noqa: PTH123
             up_s = float(uptime.read().split()[0])
     except (OSError, ValueError, IndexError):
-        return time.time()
-    return time.time() - up_s + ticks / os.sysconf("SC_CLK_TCK")
+        return 0.0
+    return max(0.0, up_s - ticks / os.sysconf("SC_CLK_TCK"))
 
 
 def main() -> None:

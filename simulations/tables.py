@@ -24,12 +24,11 @@ def write_rows(rows: Sequence[Row], *, output: str, file: TextIO) -> None:
         json.dump({"schema": SCHEMA, "rows": [row.to_json() for row in rows]}, file, indent=1)
         file.write("\n")
     elif output == "csv":
-        writer = csv.writer(file, lineterminator="\n")
-        for number, row in enumerate(rows):
-            flat = dict(_flat(row.to_json()))
-            if number == 0:
-                writer.writerow(flat)
-            writer.writerow("" if value is None else value for value in flat.values())
+        flat = [dict(_flat(row.to_json())) for row in rows]
+        names = dict.fromkeys(name for row in flat for name in row)
+        writer = csv.DictWriter(file, names, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(flat)
     else:
         console = Console(file=file, width=None if file.isatty() else WIDTH, highlight=False)
         for _, of_trace in itertools.groupby(rows, key=lambda row: row.trace):
@@ -38,7 +37,10 @@ def write_rows(rows: Sequence[Row], *, output: str, file: TextIO) -> None:
 
 def _flat(row: dict[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
     for name, value in row.items():
-        if isinstance(value, dict):
+        if name == "parameters":
+            # each policy has its own: one cell, or every name of every policy were a column
+            yield prefix + name, json.dumps(value)
+        elif isinstance(value, dict):
             yield from _flat(value, f"{prefix}{name}_")
         else:
             yield prefix + name, value
@@ -69,7 +71,7 @@ def table(rows: Sequence[Row]) -> Table:
         shown.add_column(name, justify="right", no_wrap=True)
     for row in rows:
         shown.add_row(
-            row.policy,
+            row.policy if row.setting != "best" else f"{row.policy} (best)",
             str(row.seed),
             f"{row.cost_usd:.2f}",
             f"{row.gpu_hours:.2f}",

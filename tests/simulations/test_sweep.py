@@ -1,6 +1,9 @@
 """The hindsight-best setting of each tunable baseline, and the rows that say so."""
 
+import csv
+import io
 import json
+import sys
 from dataclasses import replace
 
 import pytest
@@ -12,6 +15,7 @@ from simulations.runs import Plan
 from simulations.scorecard import Quantiles, Row
 from simulations.simulate import run_simulate
 from simulations.sweep import best_parameters, sweep_plans, with_best
+from simulations.tables import write_rows
 from tests.simulations.world_builder import PROFILE
 
 CONDITIONS = Conditions(profile=PROFILE, objective=RequestObjective(attainment_ratio=0.99))
@@ -98,3 +102,22 @@ def test_rows_say_their_setting(capsys: pytest.CaptureFixture[str]):
     ]
     assert rows[0]["parameters"] == {}
     assert set(rows[2]["parameters"]) == {"target_share", "window_s"}
+
+
+def test_csv_keeps_each_settings_parameters_in_one_cell(capsys: pytest.CaptureFixture[str]):
+    rows = [
+        replace(row(cost=1.0, attained=1.0), setting="default", parameters={}),
+        replace(row(cost=1.0, attained=1.0), setting="best", parameters={"threshold": 2.0}),
+        row(cost=3.0, attained=0.5),
+    ]
+    write_rows(rows, output="csv", file=sys.stdout)
+    read = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [line["setting"] for line in read] == ["default", "best", ""]
+    assert json.loads(read[1]["parameters"]) == {"threshold": 2.0}
+    assert [line["cost_usd"] for line in read] == ["1.0", "1.0", "3.0"]
+
+
+def test_the_table_tells_a_best_setting_from_the_default(capsys: pytest.CaptureFixture[str]):
+    rows = [replace(row(cost=1.0, attained=1.0), setting=name) for name in ("default", "best")]
+    write_rows(rows, output="table", file=sys.stdout)
+    assert "hpa (best)" in capsys.readouterr().out

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import numba
 
-_SOURCES = ("batch", "cache", "compiled", "engine", "layout", "router")
+_SOURCES = ("batch", "cache", "compiled", "engine", "layout", "requests", "router")
 """Modules with compiled code, or with what it is made from."""
 Function = TypeVar("Function", bound=Callable[..., Any])
 

@@ -11,7 +11,6 @@ from simulations.serving.kernel.batch import (
     blocks_needed,
     decode_ns,
     join,
-    leave,
     needs_block,
     pause_after_ns,
     span_ns,
@@ -25,12 +24,18 @@ from simulations.serving.kernel.cache import (
     hold_own,
     identify,
     leading,
-    release,
     revivable,
     take,
 )
 from simulations.serving.kernel.compiled import apart, merged
 from simulations.serving.kernel.layout import FOREVER, NEVER, NONE, Lane
+from simulations.serving.kernel.requests import (
+    drop_aborted,
+    finish,
+    preempt,
+    read_inbox,
+    run_next,
+)
 
 FEW = 1 << 20
 """Steps that a bound looks ahead at most."""
@@ -55,33 +60,6 @@ def advance(lane: Lane, limit_ns: int) -> None:
             if blocks_needed(lane, 1) <= r.free:
                 return
         _start_step(lane, start)
-
-
-@merged
-def put(lane: Lane, slot: int) -> None:
-    """A request is sent; calls come in order of `inbox_ns`."""
-    r, slots = lane.replica[0], lane.slots
-    request = slots[slot]
-    request.next = NONE
-    if r.queue_tail == NONE:
-        r.queue_head = slot
-        r.shortest = request.output
-    else:
-        slots[r.queue_tail].next = slot
-        r.shortest = min(r.shortest, request.output)
-    r.queue_tail = slot
-    if r.inbox_head == NONE:
-        r.inbox_head = slot
-    r.drop_ns = min(r.drop_ns, max(request.deadline_ns, request.inbox_ns))
-
-
-@merged
-def read_inbox(lane: Lane, at_ns: int) -> None:
-    """Let the engine see what is in the inbox by then."""
-    r, slots = lane.replica[0], lane.slots
-    while r.inbox_head != NONE and slots[r.inbox_head].inbox_ns <= at_ns:
-        r.inbox_head = slots[r.inbox_head].next
-        r.waiting += 1
 
 
 @merged
@@ -197,7 +175,7 @@ def _start_step(lane: Lane, start: int) -> None:
     _show(lane)
     read_inbox(lane, start)
     if start >= r.drop_ns:
-        _drop_aborted(lane, start)
+        drop_aborted(lane, start)
     r.last_start_ns = start
     if not r.running and not r.waiting:
         r.shown = 0
@@ -213,7 +191,7 @@ def _start_step(lane: Lane, start: int) -> None:
         request = lane.slots[slot]
         count = min(budget, request.prompt + request.produced - request.computed)
         if _missing(p, request, count) > r.free:
-            _preempt(lane, slot)
+            preempt(lane, slot)
             preempted = True
         elif count:
             pairs += _prefill(lane, slot, count)
@@ -228,7 +206,7 @@ def _start_step(lane: Lane, start: int) -> None:
             if r.running == p.requests_max or not _give_cached(lane, slot):
                 r.blocked = 1
                 break
-            _run(lane, slot)
+            run_next(lane, slot)
             request = lane.slots[slot]
             count = min(budget, request.prompt + request.produced - request.computed)
             pairs += _prefill(lane, slot, count)
@@ -283,7 +261,7 @@ def _end_prefill(lane: Lane, slot: int, end: int) -> None:
         r.prompt_tokens += request.prompt
         request.first_ns = end + lane.parameters[0].after_ns
     if request.produced == request.output:
-        _finish(lane, slot, end)
+        finish(lane, slot, end)
     else:
         join(lane, slot)
 
@@ -292,70 +270,7 @@ def _end_prefill(lane: Lane, slot: int, end: int) -> None:
 def _finish_decodes(lane: Lane, end: int) -> None:
     """Let those leave whose last token this step computed."""
     while lane.replica[0].decodes and steps_to_finish(lane) == 0:
-        _finish(lane, lane.holders[0], end)
-
-
-@merged
-def _finish(lane: Lane, slot: int, end: int) -> None:
-    _leave(lane, slot)
-    disown(lane, slot)
-    lane.replica[0].finished += 1
-    lane.slots[slot].end_ns = end
-    _append_ended(lane, slot)
-
-
-@merged
-def _append_ended(lane: Lane, slot: int) -> None:
-    r, slots = lane.replica[0], lane.slots
-    slots[slot].next = NONE
-    if r.ended_tail == NONE:
-        r.ended_head = slot
-    else:
-        slots[r.ended_tail].next = slot
-    r.ended_tail = slot
-
-
-@merged
-def _run(lane: Lane, slot: int) -> None:
-    """Take the head of the queue into the running ones, as the newest."""
-    r, slots = lane.replica[0], lane.slots
-    request = slots[slot]
-    r.queue_head = request.next
-    r.waiting -= 1
-    if r.queue_head == NONE:
-        r.queue_tail = NONE
-    request.order = r.admissions
-    r.admissions += 1
-    r.running += 1
-    request.previous = r.running_tail
-    request.next = NONE
-    if r.running_tail == NONE:
-        r.running_head = slot
-    else:
-        slots[r.running_tail].next = slot
-    r.running_tail = slot
-
-
-@merged
-def _leave(lane: Lane, slot: int) -> None:
-    """Stop running, whatever the reason."""
-    r, slots = lane.replica[0], lane.slots
-    request = slots[slot]
-    if request.finish != NEVER:
-        leave(lane, slot)
-    release(lane, slot)
-    if r.partial == slot:
-        r.partial = NONE
-    if request.previous == NONE:
-        r.running_head = request.next
-    else:
-        slots[request.previous].next = request.next
-    if request.next == NONE:
-        r.running_tail = request.previous
-    else:
-        slots[request.next].previous = request.previous
-    r.running -= 1
-    r.blocked = 0
+        finish(lane, lane.holders[0], end)
 
 
 @apart
@@ -372,7 +287,7 @@ def _take_decode_blocks(lane: Lane) -> bool:
         if slots[slot].finish != NEVER and needs_block(p, r, slots[slot]):
             while r.free == 0:
                 newest = r.running_tail
-                _preempt(lane, newest)
+                preempt(lane, newest)
                 if newest == slot:
                     return True
                 if newest == following:
@@ -380,23 +295,6 @@ def _take_decode_blocks(lane: Lane) -> bool:
             take(lane, 1)
         slot = following
     return True
-
-
-@apart
-def _preempt(lane: Lane, slot: int) -> None:
-    """Send the newest back to the head of the queue."""
-    r, slots = lane.replica[0], lane.slots
-    _leave(lane, slot)
-    r.preemptions += 1
-    request = slots[slot]
-    request.next = r.queue_head
-    if r.queue_head == NONE:
-        r.queue_tail = slot
-        r.shortest = request.output - request.produced
-    else:
-        r.shortest = min(r.shortest, request.output - request.produced)
-    r.queue_head = slot
-    r.waiting += 1
 
 
 @merged
@@ -454,50 +352,6 @@ def _give_cached(lane: Lane, slot: int) -> bool:
         r.queried += known
         r.hit += request.computed
     return True
-
-
-@apart
-def _drop_aborted(lane: Lane, at_ns: int) -> None:
-    """Forget requests whose clients have gone, and find the next deadline."""
-    r, slots = lane.replica[0], lane.slots
-    r.drop_ns = FOREVER
-    slot = r.running_head
-    while slot != NONE:
-        following = slots[slot].next
-        if slots[slot].deadline_ns <= at_ns:
-            _leave(lane, slot)
-            _drop(lane, slot, at_ns)
-        else:
-            r.drop_ns = min(r.drop_ns, slots[slot].deadline_ns)
-        slot = following
-    before = NONE
-    slot = r.queue_head
-    while slot != NONE:
-        request = slots[slot]
-        following = request.next
-        if request.inbox_ns <= at_ns and request.deadline_ns <= at_ns:
-            if before == NONE:
-                r.queue_head = following
-            else:
-                slots[before].next = following
-            if following == NONE:
-                r.queue_tail = before
-            r.waiting -= 1
-            r.blocked = 0
-            _drop(lane, slot, at_ns)
-        else:
-            r.drop_ns = min(r.drop_ns, max(request.deadline_ns, request.inbox_ns))
-            before = slot
-        slot = following
-
-
-@merged
-def _drop(lane: Lane, slot: int, at_ns: int) -> None:
-    disown(lane, slot)
-    lane.replica[0].finished += 1
-    lane.slots[slot].end_ns = at_ns
-    lane.slots[slot].dropped = 1
-    _append_ended(lane, slot)
 
 
 @merged

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from simulations.serving.columns import Outcome
 from simulations.serving.kernel.compiled import apart, entry, merged
-from simulations.serving.kernel.engine import advance, completion_bound_ns, put, read_inbox
+from simulations.serving.kernel.engine import advance, completion_bound_ns
 from simulations.serving.kernel.layout import (
     DONE,
     FOREVER,
@@ -24,6 +24,7 @@ from simulations.serving.kernel.layout import (
     Lane,
     State,
 )
+from simulations.serving.kernel.requests import put, read_inbox
 
 ABORTED = int(Outcome.ABORTED)
 COMPLETED = int(Outcome.COMPLETED)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,8 @@ import numba
 
 _SOURCES = ("batch", "cache", "compiled", "engine", "layout", "requests", "router")
 """Modules with compiled code, or with what it is made from."""
+KEPT = 3
+"""Versions whose compiled code is kept."""
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -28,12 +31,21 @@ def _folder() -> str:
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     folder = Path(base) / "inference-autoscaler" / f"kernel-{digest.hexdigest()[:16]}"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        if not folder.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            _forget_old(folder.parent)
     except OSError:
         # A read-only home: compiled once per boot is still better than once per process.
         folder = Path(tempfile.gettempdir()) / folder.name
         folder.mkdir(parents=True, exist_ok=True)
     return str(folder)
+
+
+def _forget_old(folder: Path) -> None:
+    """Throw away the compiled code of sources that are long gone."""
+    versions = sorted(folder.glob("kernel-*"), key=lambda path: path.stat().st_mtime)
+    for old in versions[:-KEPT]:
+        shutil.rmtree(old, ignore_errors=True)
 
 
 _FOLDER = os.environ.get("NUMBA_CACHE_DIR") or _folder()

@@ -213,11 +213,11 @@ def _first_state(
         queue=np.zeros(FIRST_QUEUE, dtype=np.int64),
         owner=np.full((work.prefixes if by_prefix else 0, 2), NONE, dtype=np.int64),
         tries=np.zeros(len(work) if retries else 0, dtype=np.int32),
-        arrival_ns=work.arrival_ns,
-        prompt=work.prompt,
-        output=work.output,
-        prefix_start=work.prefix_start,
-        prefix=work.prefix,
+        arrival_ns=_read_only(work.arrival_ns),
+        prompt=_read_only(work.prompt),
+        output=_read_only(work.output),
+        prefix_start=_read_only(work.prefix_start),
+        prefix=_read_only(work.prefix),
         first_token_ns=results.first_token_ns,
         finished_ns=results.finished_ns,
         outcome=results.outcome,
@@ -226,6 +226,13 @@ def _first_state(
     control = state.control[0]
     control.slot_free = NONE
     return _with_rows(state, FIRST_ROWS)
+
+
+def _read_only(array: NDArray[Any]) -> NDArray[Any]:
+    """The same values for reading: to the compiler a writable array is of another type."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
 
 
 def _with_rows(state: State, rows: int) -> State:

@@ -104,3 +104,24 @@ def test_every_module_with_compiled_code_is_in_the_digest_of_its_cache() -> None
         if "kernel.compiled import" in path.read_text() or path.stem in ("compiled", "layout")
     }
     assert using == set(compiled._SOURCES)
+
+
+def test_read_only_columns_are_no_other_type_to_the_compiler() -> None:
+    """Traces come from buffers, which numpy does not let write to; that must not compile anew."""
+    pytest.importorskip("numba")
+    from simulations.serving.kernel import router
+
+    def serve(*, writable: bool) -> None:
+        requests = columns((0, 9, 2), (5, 9, 2), blocks=((1, 2), (1, 3)))
+        for column in (requests.arrival_ns, requests.prompt_tokens, requests.blocks):
+            assert column is not None
+            column.flags.writeable = writable
+        fleet = ServingFleet(profile(prefix_caching=True), requests, engine="numba")
+        fleet.add_replica(0, 0)
+        fleet.run_until(10**6)
+        assert fleet.results.finished_ns.tolist() == [200, 300]
+
+    serve(writable=True)
+    compiled = len(router.run.signatures)
+    serve(writable=False)
+    assert len(router.run.signatures) == compiled == 1

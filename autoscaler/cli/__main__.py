@@ -1,0 +1,5 @@
+"""`python -m autoscaler.cli`."""
+
+from autoscaler.cli import main
+
+main()

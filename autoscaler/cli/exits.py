@@ -1,0 +1,45 @@
+"""How a command ends: exit codes, and errors told as messages."""
+
+from __future__ import annotations
+
+import click
+
+from autoscaler.errors import AutoscalerError, RecordingError, SettingsError, TraceError
+
+OK, FAILED, BAD_INPUT, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 130, 141
+_BAD_INPUTS = (SettingsError, TraceError, RecordingError)
+_EXTRAS = {
+    "numba": "simulate",
+    "llvmlite": "simulate",
+    "scipy": "simulate",
+    "plotly": "report",
+    "ray": "ray",
+    "statsforecast": "yardstick",
+}
+"""Which extra brings which library."""
+
+
+def end_with(code: int) -> None:
+    """End the command with this exit code; with 0 it goes on."""
+    if code:
+        raise click.exceptions.Exit(code)
+
+
+def missing(error: ModuleNotFoundError) -> int:
+    """Tell which extra brings a library; raises the error again where none does: that is a bug."""
+    extra = _EXTRAS.get((error.name or "").partition(".")[0])
+    if extra is None:
+        raise error
+    click.echo(
+        f"autoscaler: this needs {error.name}, which is not installed; "
+        f"install the extra `{extra}`: pip install 'inference-autoscaler[{extra}]'",
+        err=True,
+    )
+    return BAD_INPUT
+
+
+def told(error: AutoscalerError) -> int:
+    """Tell an error, line by line: a configuration has as many as it has problems."""
+    for line in str(error).splitlines():
+        click.echo(f"autoscaler: {line}", err=True)
+    return BAD_INPUT if isinstance(error, _BAD_INPUTS) else FAILED

@@ -24,7 +24,12 @@ from autoscaler.core.state import CapacityType
 from autoscaler.errors import InvariantBroken, SettingsError
 from simulations.agenda import NS, Agenda
 from simulations.baseline_loop import BaselineLoop
-from simulations.baselines.baseline import BaselineSetting, Parameters, SpotAware
+from simulations.baselines.baseline import (
+    BaselineSetting,
+    MakeBaseline,
+    Parameters,
+    SpotAware,
+)
 from simulations.baselines.registry import BASELINES
 from simulations.cluster.objects import Deployment
 from simulations.coldstart import COLD_STARTS, ColdStart
@@ -69,6 +74,8 @@ class Conditions:
     spot_lead_s: float = 120.0
     faults: tuple[Fault, ...] = ()
     routing: str = "least-outstanding"
+    replicas_first: int | None = None
+    """Ready at the first moment; None: what the trace's first five minutes need."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +97,7 @@ def run(
     seed: int,
     conditions: Conditions,
     parameters: Parameters = NO_PARAMETERS,
+    make: MakeBaseline | None = None,
     listeners: Sequence[Listener] = (),
     progress: Callable[[float], None] = lambda _: None,
 ) -> Run:
@@ -101,16 +109,19 @@ def run(
         seed: Names the random streams.
         conditions: The same for all policies.
         parameters: Of a baseline, where they are not its defaults.
+        make: A baseline that is in no registry; `policy` is only its name then.
         listeners: Are told each event of an engine and its outcome.
         progress: Is told the share done, 0 to 1.
     """
     started = time.perf_counter()
     requests = scaled(trace.requests, scale=conditions.scale, seed=seed)
     trace = replace(trace, requests=requests)
-    if policy in ENGINE_POLICIES:
+    if make is not None:
+        stage = _with_baseline(trace, make, seed, conditions, parameters)
+    elif policy in ENGINE_POLICIES:
         stage = _with_engine(trace, policy, seed, conditions, listeners)
     elif policy in BASELINES:
-        stage = _with_baseline(trace, policy, seed, conditions, parameters)
+        stage = _with_baseline(trace, BASELINES[policy].make, seed, conditions, parameters)
     else:
         known = ", ".join((*ENGINE_POLICIES, *BASELINES))
         raise SettingsError(f"--policy {policy!r}: no such policy; write one of {known}, or all")
@@ -179,9 +190,9 @@ def _with_engine(
 
 
 def _with_baseline(
-    trace: Trace, policy: str, seed: int, conditions: Conditions, parameters: Parameters
+    trace: Trace, make: MakeBaseline, seed: int, conditions: Conditions, parameters: Parameters
 ) -> Stage:
-    baseline = BASELINES[policy].make(
+    baseline = make(
         BaselineSetting(
             profile=conditions.profile,
             objective=conditions.objective.of_model(trace.requests, conditions.profile),
@@ -208,7 +219,10 @@ def _with_baseline(
 
 
 def _first_replicas(trace: Trace, conditions: Conditions) -> int:
-    return min(first_replicas(trace.requests, conditions.profile), conditions.replicas_max)
+    first = conditions.replicas_first
+    if first is None:
+        first = first_replicas(trace.requests, conditions.profile)
+    return min(first, conditions.replicas_max)
 
 
 def _world(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 
@@ -24,11 +25,24 @@ class Histogram:
     """(steps, buckets), not cumulated."""
     sums: FloatArray
     """Sum of the observed values of each step."""
+    metric: str = ""
+    """Which family it is, of those that may stand for the same."""
 
     @property
     def observations(self) -> FloatArray:
         """Number of each step."""
         return np.asarray(self.counts.sum(axis=1), dtype=np.float64)
+
+    def spread(self, each: int, *, steps: int) -> Histogram:
+        """The same over steps that are `each` times shorter; those behind the last have nothing."""
+        if each == 1:
+            return self
+        counts = np.zeros((steps, len(self.bounds)))
+        sums = np.zeros(steps)
+        covered = len(self.sums) * each
+        counts[:covered] = np.repeat(self.counts / each, each, axis=0)
+        sums[:covered] = np.repeat(self.sums / each, each)
+        return replace(self, counts=counts, sums=sums)
 
     def share_within(self, bound: float) -> float | None:
         """Share of all observations at most `bound`, linear inside its bucket; None: there are none."""
@@ -57,6 +71,8 @@ class Captured:
     """Serving processes seen at the end of each step."""
     waiting: FloatArray
     """Requests waiting, over all of them, at the end of each step."""
+    running: FloatArray = field(default_factory=lambda: np.zeros(0))
+    """Requests running, likewise."""
     histograms: Mapping[str, Histogram]
     """By name as in `signals.HISTOGRAMS`; those that Prometheus has."""
 
@@ -96,19 +112,24 @@ def capture(
     grid: Grid,
     *,
     progress: Callable[[str], None] | None = None,
+    histogram_steps: int = 1,
 ) -> Captured:
     """Read one model's series and turn them into what happened in each step.
 
     Arrivals are what finished plus what is more in flight than before, over the processes.
+    Histograms have a hundred series a process: `histogram_steps` steps of them may be read as one and
+    spread evenly, which lengths, drawn over ten minutes, do not notice.
 
     Raises:
         SourceError: A query failed, or the model has no counters in the span.
     """
 
-    def read(metric: str, also: str = "") -> list[Series]:
+    def read_on(grid: Grid, metric: str, also: str = "") -> list[Series]:
         if progress is not None:
             progress(metric)
         return reader.series(by_process(subject.select(metric), also), grid)
+
+    read = partial(read_on, grid)
 
     finished = read(COUNTERS["finished"][0])
     if not finished:
@@ -123,10 +144,12 @@ def capture(
     # fewer in flight than the finished explain: they ended with their process, and came earlier
     arrivals = np.where(known, np.maximum(done + more, 0.0), 0.0)
     there = np.vstack([series.values for series in running])
+    coarse = grid.coarser(histogram_steps)
     histograms = {
-        name: histogram
+        name: histogram.spread(histogram_steps, steps=grid.points - 1)
         for name, metrics in HISTOGRAMS.items()
-        if (histogram := _histogram(read, metrics, steps=grid.points - 1)) is not None
+        if (histogram := _histogram(partial(read_on, coarse), metrics, steps=coarse.points - 1))
+        is not None
     }
     return Captured(
         subject=subject,
@@ -138,6 +161,7 @@ def capture(
             np.nansum(np.vstack([series.values for series in waiting]), axis=0)[1:],
             dtype=np.float64,
         ),
+        running=np.asarray(np.nansum(there, axis=0)[1:], dtype=np.float64),
         histograms=histograms,
     )
 
@@ -157,5 +181,5 @@ def _histogram(
             cumulated[:, column] = total_increases(buckets[bound])[0]
         counts = np.maximum(np.diff(cumulated, axis=1, prepend=0.0), 0.0)
         sums = total_increases([series.values for series in read(f"{metric}_sum")])[0]
-        return Histogram(bounds=bounds, counts=counts, sums=sums)
+        return Histogram(bounds=bounds, counts=counts, sums=sums, metric=metric)
     return None

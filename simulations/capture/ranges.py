@@ -61,6 +61,10 @@ class Grid:
         points = max(2, int(since_s // step) + 1)
         return cls(start=last - (points - 1) * step, step=step, points=points)
 
+    def coarser(self, each: int) -> Grid:
+        """Every so many-th point of it."""
+        return Grid(start=self.start, step=self.step * each, points=(self.points - 1) // each + 1)
+
     @property
     def moments(self) -> FloatArray:
         """Seconds since the epoch."""

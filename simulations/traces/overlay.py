@@ -27,7 +27,7 @@ def scaled(requests: RequestColumns, *, scale: float, seed: int) -> RequestColum
         return requests
     random = stream(seed, "overlay")
     if scale < 1.0:
-        return _taken(requests, np.flatnonzero(random.random(len(requests)) < scale))
+        return taken(requests, np.flatnonzero(random.random(len(requests)) < scale))
     copies = [np.arange(len(requests)) for _ in range(int(scale))]
     if rest := scale - int(scale):
         copies.append(np.flatnonzero(random.random(len(requests)) < rest))
@@ -36,17 +36,17 @@ def scaled(requests: RequestColumns, *, scale: float, seed: int) -> RequestColum
     shifts = (random.random(len(rows)) * SHIFT_S * 1e9).astype(np.int64)
     arrivals = requests.arrival_ns[rows] + shifts
     order = np.argsort(arrivals, kind="stable")
-    return _taken(requests, rows[order], arrival_ns=arrivals[order], copy=copy[order])
+    return taken(requests, rows[order], arrival_ns=arrivals[order], copy=copy[order])
 
 
-def _taken(
+def taken(
     requests: RequestColumns,
     rows: IntArray,
     *,
     arrival_ns: IntArray | None = None,
     copy: IntArray | None = None,
 ) -> RequestColumns:
-    """The named rows in the named order, with their prefix blocks."""
+    """The named rows in the named order, with their prefix blocks; the first arrives at 0."""
     arrivals = requests.arrival_ns[rows] if arrival_ns is None else arrival_ns
     blocks, ends = requests.blocks, requests.block_ends
     if blocks is not None and ends is not None:

@@ -1,31 +1,32 @@
 """Opens a trace, tells its format by its content, and reads it into columns.
 
-`generate:SHAPE,key=value…` in place of a path makes one up (see `generate`).
+`generate:SHAPE,key=value…` in place of a path makes one up (see `generate`); what may stand behind a
+path is in `spec`.
 """
 
 from __future__ import annotations
 
-import gzip
 import itertools
-import zlib
+import math
 from array import array
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, cast
 
 import numpy as np
 
 from autoscaler.core.state import IntArray
 from autoscaler.errors import TraceError
+from simulations.rng import stream
 from simulations.serving.columns import RequestColumns
 from simulations.traces import generate
-from simulations.traces.registry import TRACES
+from simulations.traces.drawn import Drawn
+from simulations.traces.opening import opened
+from simulations.traces.overlay import taken
+from simulations.traces.registry import TRACES, TraceFormat
 from simulations.traces.rows import RequestRows, TraceLines
+from simulations.traces.spec import TraceSpec, trace_spec
 
-GZIP_MAGIC = b"\x1f\x8b"
-FIRST_LINE_CHARACTERS = 1 << 20
-"""No format has a longer first line; a file of one endless line is not read whole to say so."""
+NS = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,8 +34,13 @@ class Trace:
     """Requests over time, the first at 0."""
 
     name: str
-    """The file's name without its endings: what rows and reports call it."""
+    """The file's name without its endings, and what was asked of it: what rows call it."""
     requests: RequestColumns
+    holes_s: tuple[tuple[float, float], ...] = ()
+    """(from, to) on the clock of `requests` where the recording knows nothing, between the first
+    request and the last: no request is there, and nobody knows how many there were."""
+    notes: tuple[str, ...] = ()
+    """What its user should be told: what was left out, and what was assumed."""
 
     @property
     def end_ns(self) -> int:
@@ -44,25 +50,27 @@ class Trace:
 
 
 def read_trace(spec: str) -> Trace:
-    """Read the trace that `spec` names: a path, plain or gzipped, or `generate:…`.
+    """Read the trace that `spec` names: `PATH[,key=value…]`, plain or gzipped, or `generate:…`.
 
     Raises:
         TraceError: It cannot be read; says which file, which line, what was found, what to do.
     """
     if spec.startswith(generate.PREFIX):
         return Trace(name=spec, requests=generate.from_spec(spec))
-    path = Path(spec)
-    try:
-        with path.open("rb") as raw:
-            zipped = raw.read(2) == GZIP_MAGIC
-        with gzip.open(path, "rb") if zipped else path.open("rb") as file:
-            rows = _read(path, cast("BinaryIO", file))
-    except OSError as error:
-        # also gzip.BadGzipFile: a wrong checksum, or garbage behind the end
-        raise TraceError(
-            f"{path}: cannot be read: {error.strerror or error}; name a readable file"
-        ) from error
-    return Trace(name=trace_name(path), requests=_columns(rows))
+    asked = trace_spec(spec)
+    with opened(asked.path) as lines:
+        format_ = _format(lines)
+        asked.only(format_.settings, format_name=format_.name)
+        if format_.draw is not None:
+            drawn = format_.draw(lines, asked)
+        else:
+            drawn = _part(_recorded(lines, format_, asked), asked, wall_clock=format_.wall_clock)
+    if not len(drawn.requests):
+        raise asked.failure(
+            "no request in the part that is asked for",
+            remedy="name another part of it with from, and hours or days",
+        )
+    return _begun_at_zero(trace_name(asked.path) + asked.suffix, drawn)
 
 
 def trace_name(path: Path) -> str:
@@ -73,58 +81,98 @@ def trace_name(path: Path) -> str:
     return name or path.name
 
 
-def _read(path: Path, file: BinaryIO) -> RequestRows:
-    lines = TraceLines(path=path, lines=iter(()))
-    text = _text(lines, file)
+def _format(lines: TraceLines) -> TraceFormat:
+    """The format of a file that was just opened; its first line stays to be read."""
+    text = lines.lines
     first = next((line for line in text if line.strip()), None)
     if first is None:
-        raise TraceError(f"{path}: empty; name a trace that holds requests")
-    format_ = next((f for f in TRACES.values() if f.recognizes(first.strip())), None)
-    if format_ is None:
-        known = "; or ".join(f"{name}: {f.looks_like}" for name, f in TRACES.items())
-        raise TraceError(
-            f"{path}: line 1: no known trace format: begins with {first.strip()[:60]!r}; "
-            f"known are, plain or gzipped: {known}"
-        )
+        raise TraceError(f"{lines.path}: empty; name a trace that holds requests")
     lines.lines = itertools.chain([first], text)
-    rows = RequestRows()
+    for format_ in TRACES.values():
+        if format_.recognizes(first.strip()):
+            return format_
+    known = "; or ".join(f"{f.name}: {f.looks_like}" for f in TRACES.values())
+    raise TraceError(
+        f"{lines.path}: line 1: no known trace format: begins with {first.strip()[:60]!r}; "
+        f"known are, plain or gzipped: {known}"
+    )
+
+
+def _recorded(lines: TraceLines, format_: TraceFormat, asked: TraceSpec) -> Drawn:
+    rows = RequestRows(settings=asked.settings)
+    assert format_.read is not None
     format_.read(lines, rows)
     if not rows.arrival_ns:
-        raise TraceError(f"{path}: holds a header and no request; name a trace that holds requests")
-    return rows
-
-
-def _text(lines: TraceLines, file: BinaryIO) -> Iterator[str]:
-    """Decoded lines; what a broken file does to the decoder becomes a TraceError."""
-    encoding = "utf-8-sig"
-    try:
-        while True:
-            line = file.readline(FIRST_LINE_CHARACTERS)
-            if not line:
-                return
-            yield line.decode(encoding)
-            encoding = "utf-8"
-    except (EOFError, zlib.error) as error:
-        raise lines.failure(
-            f"the gzip stream is truncated or damaged behind this line ({error})",
-            remedy="fetch the file again",
-        ) from error
-    except UnicodeDecodeError as error:
-        raise lines.failure("not text", remedy="name a CSV or JSON lines file") from error
-
-
-def _columns(rows: RequestRows) -> RequestColumns:
-    arrivals = _array(rows.arrival_ns)
-    return RequestColumns(
-        arrival_ns=arrivals - arrivals[0],
+        said = "".join(f"; {note}" for note in rows.notes)
+        raise TraceError(
+            f"{lines.path}: holds a header and no request{said}; name a trace that holds requests"
+        )
+    requests = RequestColumns(
+        arrival_ns=_array(rows.arrival_ns),
         prompt_tokens=_array(rows.prompt_tokens),
         output_tokens=_array(rows.output_tokens),
         block_tokens=rows.block_tokens,
         blocks=_array(rows.blocks) if rows.block_tokens else None,
         block_ends=_array(rows.block_ends) if rows.block_tokens else None,
     )
+    return Drawn(requests=requests, notes=tuple(rows.notes))
 
 
 def _array(column: array[int]) -> IntArray:
     values: IntArray = np.frombuffer(column, dtype=np.int64)
     return values
+
+
+def _part(drawn: Drawn, asked: TraceSpec, *, wall_clock: bool) -> Drawn:
+    """The part of recorded requests that was asked for."""
+    if asked.whole:
+        return drawn
+    arrivals = drawn.requests.arrival_ns
+    zero_ns = int(arrivals[0]) if wall_clock else 0
+    from_ns = zero_ns + round(asked.from_s * NS)
+    to_ns = None if math.isinf(asked.length_s) else zero_ns + round(asked.to_s * NS)
+    first = int(np.searchsorted(arrivals, from_ns, side="left"))
+    last = len(arrivals) if to_ns is None else int(np.searchsorted(arrivals, to_ns, side="left"))
+    rows = np.arange(first, max(first, last))
+    if not len(rows):
+        begins, ends = ((int(arrivals[at]) - zero_ns) / NS for at in (0, -1))
+        raise asked.failure(
+            f"no request in the part that is asked for: the recording runs from {begins:g} s "
+            f"to {ends:g} s",
+            remedy="name a part of that with from, and hours or days",
+        )
+    if asked.thin < 1.0:
+        # by row number of the whole recording: another part keeps the same requests of it
+        kept = stream(asked.seed, "thin").random(len(arrivals)) < asked.thin
+        rows = rows[kept[rows]]
+    return Drawn(requests=taken(drawn.requests, rows), notes=drawn.notes)
+
+
+def _begun_at_zero(name: str, drawn: Drawn) -> Trace:
+    """The trace with its first request at 0, and the holes between its first request and last."""
+    requests = drawn.requests
+    arrivals = requests.arrival_ns
+    first_s, last_s = int(arrivals[0]) / NS, int(arrivals[-1]) / NS
+    holes_s = tuple(
+        (max(start, first_s) - first_s, min(end, last_s) - first_s)
+        for start, end in drawn.holes_s
+        if end > first_s and start < last_s
+    )
+    notes = drawn.notes
+    if holes_s:
+        total_s = sum(end - start for start, end in holes_s)
+        said = (
+            f"{len(holes_s)} holes of together {total_s / 60:.0f} min, where the recording knows "
+            "nothing and no request is: outages of the recording more likely than of the users"
+        )
+        notes = (*notes, said)
+    if arrivals[0]:
+        requests = RequestColumns(
+            arrival_ns=arrivals - arrivals[0],
+            prompt_tokens=requests.prompt_tokens,
+            output_tokens=requests.output_tokens,
+            block_tokens=requests.block_tokens,
+            blocks=requests.blocks,
+            block_ends=requests.block_ends,
+        )
+    return Trace(name=name, requests=requests, holes_s=holes_s, notes=notes)

@@ -7,37 +7,50 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from simulations.traces import azure_csv, mooncake_jsonl, plain_csv
+from simulations.traces.drawn import Drawn
 from simulations.traces.rows import RequestRows, TraceLines
+from simulations.traces.spec import TraceSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TraceFormat:
-    """One format: how to tell it, and how to read it."""
+    """One format: how to tell it, and how to read it; `read` or `draw`."""
 
+    name: str
     recognizes: Callable[[str], bool]
     """Whether a file whose first line that is not empty is this one is of the format."""
-    read: Callable[[TraceLines, RequestRows], None]
-    """Reads every request, in order of arrival; raises TraceError."""
     looks_like: str
     """For people: how a file of this format begins."""
+    read: Callable[[TraceLines, RequestRows], None] | None = None
+    """Reads every request, in order of arrival; raises TraceError."""
+    draw: Callable[[TraceLines, TraceSpec], Drawn] | None = None
+    """Draws the part that is asked for, thinned, out of measurements; raises TraceError."""
+    settings: tuple[str, ...] = ()
+    """What may stand behind the path, beside what every format takes."""
+    wall_clock: bool = False
+    """Its times are dates: `from=` counts from the first request."""
 
 
-TRACES: Mapping[str, TraceFormat] = MappingProxyType(
-    {
-        azure_csv.NAME: TraceFormat(
-            recognizes=azure_csv.recognizes,
-            read=azure_csv.read,
-            looks_like="TIMESTAMP,ContextTokens,GeneratedTokens",
-        ),
-        mooncake_jsonl.NAME: TraceFormat(
-            recognizes=mooncake_jsonl.recognizes,
-            read=mooncake_jsonl.read,
-            looks_like='{"timestamp": …, "input_length": …, "output_length": …}',
-        ),
-        plain_csv.NAME: TraceFormat(
-            recognizes=plain_csv.recognizes,
-            read=plain_csv.read,
-            looks_like=plain_csv.HEADER,
-        ),
-    }
+FORMATS = (
+    TraceFormat(
+        name=azure_csv.NAME,
+        recognizes=azure_csv.recognizes,
+        read=azure_csv.read,
+        looks_like="TIMESTAMP,ContextTokens,GeneratedTokens",
+        wall_clock=True,
+    ),
+    TraceFormat(
+        name=mooncake_jsonl.NAME,
+        recognizes=mooncake_jsonl.recognizes,
+        read=mooncake_jsonl.read,
+        looks_like='{"timestamp": …, "input_length": …, "output_length": …}',
+    ),
+    TraceFormat(
+        name=plain_csv.NAME,
+        recognizes=plain_csv.recognizes,
+        read=plain_csv.read,
+        looks_like=plain_csv.HEADER,
+    ),
 )
+TRACES: Mapping[str, TraceFormat] = MappingProxyType({format_.name: format_ for format_ in FORMATS})
+"""In the order in which they are tried."""

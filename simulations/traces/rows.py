@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -52,6 +52,10 @@ class RequestRows:
     """End of each request's part of `blocks`; empty for formats without them."""
     block_tokens: int = 0
     """Tokens of one prefix block; 0 for formats without them."""
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """What was asked of the format."""
+    notes: list[str] = field(default_factory=list)
+    """What whoever uses the trace should be told about it."""
 
     def append(
         self, lines: TraceLines, *, at_ns: int, prompt_tokens: int, output_tokens: int

@@ -150,7 +150,17 @@ def test_the_name_is_the_file_without_its_endings(path: str, name: str):
 
 def test_every_format_file_is_registered():
     folder = Path(__file__).parents[3] / "simulations" / "traces"
-    machinery = {"__init__", "generate", "overlay", "reading", "registry", "rows"}
+    machinery = {
+        "__init__",
+        "drawn",
+        "generate",
+        "opening",
+        "overlay",
+        "reading",
+        "registry",
+        "rows",
+        "spec",
+    }
     files = {
         path.stem.replace("_", "-") for path in folder.glob("*.py") if path.stem not in machinery
     }

@@ -22,14 +22,16 @@ from autoscaler.cli.exits import end_with
     "may be repeated.",
 )
 @click.option(
-    "--profile", default="llama-3.1-8b/1xL40S", show_default=True, help="What a replica is."
+    "--sweep",
+    is_flag=True,
+    help="Run every baseline at the best of its twelve settings too, chosen in hindsight.",
 )
 @click.option(
-    "--cold-start",
-    default="standard",
+    "--objective",
+    default="ttft=1+2x,tpot=0.1",
     show_default=True,
-    metavar="hot|warm|standard|cold|SECONDS",
-    help="From a replica asked for to ready.",
+    metavar="ttft=S[+Fx],tpot=S",
+    help="What a request is owed, in seconds; x is its own prefill on an idle replica.",
 )
 @click.option(
     "--scale",
@@ -39,26 +41,56 @@ from autoscaler.cli.exits import end_with
     help="Copies of the trace, each moved by up to 60 s; a fraction thins. Time is not stretched.",
 )
 @click.option(
-    "--objective",
-    default="ttft=2,tpot=0.1",
-    show_default=True,
-    metavar="ttft=S,tpot=S",
-    help="What a request is owed.",
-)
-@click.option("--max-replicas", type=click.IntRange(min=1), help="Of the fleet.")
-@click.option(
     "--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="Runs each."
 )
 @click.option(
-    "--spot", metavar="TRACE", help="A recording of a spot market; on-demand nodes only by default."
+    "--profile",
+    default="llama-3.1-8b/1xL40S",
+    show_default=True,
+    metavar="NAME|FILE",
+    help="What a replica is; a file is one that `autoscaler calibrate` wrote.",
+)
+@click.option(
+    "--prices",
+    type=click.Path(dir_okay=False),
+    help="Dollars per GPU-hour, in TOML; list prices by default.",
+)
+@click.option(
+    "--cold-start",
+    default="standard",
+    show_default=True,
+    metavar="hot|warm|standard|cold|SECONDS",
+    help="From a replica asked for to ready.",
+)
+@click.option(
+    "--max-replicas",
+    type=click.IntRange(min=1),
+    help="Of the fleet; by default 10, or half more than the peak needs.",
+)
+@click.option(
+    "--routing",
+    type=click.Choice(["round-robin", "least-outstanding", "prefix"]),
+    default="least-outstanding",
+    show_default=True,
+    help="How the router picks a replica; prefix: the one that holds most of the prompt.",
+)
+@click.option(
+    "--spot",
+    type=click.Path(dir_okay=False),
+    metavar="TRACE",
+    help="A recording of a spot market; on-demand nodes only by default.",
 )
 @click.option(
     "--spot-lead",
-    type=click.FloatRange(min=0),
-    default=120.0,
+    default="aws",
     show_default=True,
-    metavar="SECONDS",
-    help="From the notice to the loss of a spot node.",
+    metavar="aws|gcp|azure|none|SECONDS",
+    help="From the notice to the loss of a spot node: 120, 30, 30 and 0 s.",
+)
+@click.option(
+    "--faults",
+    type=click.Path(dir_okay=False),
+    help="What goes wrong, in TOML: metrics, watch, writes, starts; nothing by default.",
 )
 @click.option(
     "--bounds", is_flag=True, help="Hold every row against the least that anyone could have paid."
@@ -69,50 +101,70 @@ from autoscaler.cli.exits import end_with
     help="Write the comparison to this HTML file.",
 )
 @click.option(
-    "--jobs", type=click.IntRange(min=1), help="Runs side by side; one a processor by default."
-)
-@click.option(
     "-o",
     "output",
     type=click.Choice(["table", "json", "csv"]),
     default="table",
     show_default=True,
+    help="What goes to standard output.",
+)
+@click.option(
+    "--jobs", type=click.IntRange(min=1), help="Runs side by side; one a processor by default."
+)
+@click.option(
+    "--ray",
+    metavar="ADDRESS",
+    help="Make the runs on this Ray cluster (auto: the one this machine is in), not in processes here.",
 )
 def simulate(
     *,
     traces: tuple[str, ...],
     policies: tuple[str, ...],
-    profile: str,
-    cold_start: str,
-    scale: float,
+    sweep: bool,
     objective: str,
-    max_replicas: int | None,
+    scale: float,
     seeds: int,
+    profile: str,
+    prices: str | None,
+    cold_start: str,
+    max_replicas: int | None,
+    routing: str,
     spot: str | None,
-    spot_lead: float,
+    spot_lead: str,
+    faults: str | None,
     bounds: bool,
     report: Path | None,
-    jobs: int | None,
     output: str,
+    jobs: int | None,
+    ray: str | None,
 ) -> None:
-    """Replay traffic through policies and say what each would have served, lost and cost."""
+    """Replay traffic through policies and say what each would have served, lost and cost.
+
+    TRACE is an Azure CSV, Mooncake JSON lines or t_s,input_tokens,output_tokens, gzip'd or not; or
+    made up: generate:diurnal (bursty, ramp, flat), as in generate:bursty,hours=2,rate=4.
+    """
     from simulations.simulate import run_simulate
 
     end_with(
         run_simulate(
             traces=traces,
             policies=policies,
-            profile=profile,
-            cold_start=cold_start,
-            scale=scale,
+            sweep=sweep,
             objective=objective,
-            max_replicas=max_replicas,
+            scale=scale,
             seeds=seeds,
+            profile=profile,
+            prices=prices,
+            cold_start=cold_start,
+            max_replicas=max_replicas,
+            routing=routing,
             spot=spot,
             spot_lead=spot_lead,
+            faults=faults,
             bounds=bounds,
             report=report,
-            jobs=jobs,
             output=output,
+            jobs=jobs,
+            ray=ray,
         )
     )

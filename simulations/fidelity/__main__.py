@@ -2,7 +2,8 @@
 
 Fits on the calibration runs (of DIR, and of `--calibration`), predicts every run in DIR, twice: *blind*
 with the calibration's speed, and *told* the machine's speed in that run, as three factors from the
-run's own step log.
+run's own step log. Beside it the noise floor, which is the same plan run twice, and the scheduler alone:
+told when each step of the real engine began, does it put the same work into it?
 """
 
 from __future__ import annotations
@@ -15,24 +16,15 @@ from pathlib import Path
 
 import click
 import msgspec
-import numpy as np
 from rich.console import Console
-from rich.table import Table
 
 from autoscaler.errors import AutoscalerError
 from simulations.fidelity.fit import Coefficients, Speed, fit, speed_of
+from simulations.fidelity.noise import noise_floor
 from simulations.fidelity.predict import Errors, predict
 from simulations.fidelity.runs import Run, read_runs
-
-COLUMNS = {
-    "ttft_mean_error": "TTFT",
-    "ttft_p95_error": "TTFT p95",
-    "tpot_mean_error": "TPOT",
-    "e2e_mean_error": "E2E",
-    "waiting_mean_error": "waiting",
-    "preemptions_error": "preemptions",
-    "prefix_hit_tokens_error": "prefix hits",
-}
+from simulations.fidelity.scheduler import scheduler_equality
+from simulations.fidelity.tables import WIDTH, error_table, scheduler_table
 
 
 def default_calibration() -> Path:
@@ -71,50 +63,22 @@ def main(folder: Path, calibration: Path | None, output: str) -> None:
         if calibration is not None or other.is_dir():
             known |= {run.name: run for run in read_runs(other) if run.calibration}
         rows = fidelity(runs, list(known.values()))
+        noises = noise_floor(list({run.name: run for run in [*known.values(), *runs]}.values()))
+        schedulers = [scheduler_equality(run) for run in runs]
     except AutoscalerError as error:
         click.echo(f"fidelity: {error}", err=True)
         sys.exit(2)
     if output == "json":
-        click.echo(msgspec.json.encode({"rows": [asdict(row) for row in rows]}).decode())
+        told = {
+            "rows": [asdict(row) for row in rows],
+            "noise": [asdict(row) for row in noises],
+            "scheduler": [asdict(row) for row in schedulers],
+        }
+        click.echo(msgspec.json.encode(told).decode())
     else:
-        Console(width=None).print(_table(rows))
-
-
-def _table(rows: Sequence[Errors]) -> Table:
-    table = Table(title="predicted against measured, in per cent", caption=_caption(rows))
-    table.add_column("run", no_wrap=True)
-    table.add_column("mode")
-    table.add_column("requests", justify="right")
-    for title in COLUMNS.values():
-        table.add_column(title, justify="right")
-    for row in rows:
-        cells = [getattr(row, key) for key in COLUMNS]
-        table.add_row(
-            row.run,
-            row.mode,
-            str(row.requests),
-            *("" if cell is None else f"{100 * cell:+.1f}" for cell in cells),
-        )
-    return table
-
-
-def _caption(rows: Sequence[Errors]) -> str:
-    parts = []
-    for mode in ("blind", "told"):
-        medians = [
-            f"{title} {100 * float(np.median(found)):.1f} %"
-            for key, title in COLUMNS.items()
-            if (
-                found := [
-                    abs(v)
-                    for row in rows
-                    if row.mode == mode and (v := getattr(row, key)) is not None
-                ]
-            )
-            and key in ("ttft_mean_error", "tpot_mean_error", "e2e_mean_error")
-        ]
-        parts.append(f"{mode}: medians " + ", ".join(medians))
-    return "\n".join(parts)
+        console = Console()
+        console.width = max(console.width, WIDTH)
+        console.print(error_table(rows, noises), scheduler_table(schedulers))
 
 
 if __name__ == "__main__":

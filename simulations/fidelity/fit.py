@@ -248,24 +248,27 @@ def _fit_pause(runs: Sequence[Run], flat: int, values: FloatArray) -> tuple[floa
 
 
 def _fit_around(runs: Sequence[Run]) -> tuple[float, float]:
-    """Before and after the engine: from requests that were alone, and from the server's own clock.
+    """Before and after the engine: from requests that were alone, from all, and the server's own clock.
 
-    A request alone (phase `single`) shows both. Under load the way in is longer: what clients see
-    of the time to the first token beyond what the server sees.
+    A request alone (phase `single`) shows the way in; under load it is longer: what clients see of the
+    time to the first token beyond what the server sees. The way out is from the end of the last step
+    with a prefill to the client's first token.
     """
     before, after = [], []
     for run in runs:
         steps = run.steps
         started = steps.ended_s - steps.elapsed_s
+        sent = run.columns.arrival_ns / 1e9
         for row, phase in enumerate(run.phase):
-            prompt = run.columns.prompt_tokens[row]
-            if phase != "single" or not run.whole[row] or prompt > run.step_tokens_max:
+            if phase != "single" or not run.whole[row]:
                 continue
-            sent = run.columns.arrival_ns[row] / 1e9
-            first = int(np.searchsorted(steps.ended_s, sent))
+            first = int(np.searchsorted(steps.ended_s, sent[row]))
             if first < len(started) and steps.prefill_requests[first] > 0:
-                before.append(started[first] - sent)
-                after.append(sent + run.ttft_s[row] - steps.ended_s[first])
+                before.append(started[first] - sent[row])
+        prefilled = steps.ended_s[steps.prefill_requests > 0]
+        seen = (sent + run.ttft_s)[run.whole]
+        step = np.searchsorted(prefilled, seen) - 1
+        after += list((seen - prefilled[step])[step >= 0])
     outside = float(np.mean([run.ttft_outside_s for run in runs]))
     alone = float(np.median(before)) if before else 0.0
-    return max(alone, outside, 0.0), max(float(np.median(after)) if after else 0.0, 0.0)
+    return max(alone, outside, 0.0), max(float(np.mean(after)) if after else 0.0, 0.0)

@@ -29,6 +29,10 @@ class Errors:
     waiting_mean_error: float | None
     preemptions_error: float | None
     prefix_hit_tokens_error: float | None
+    speed_reading: float
+    """What was told: factors on the calibration's times, 1 where the prediction is blind."""
+    speed_arithmetic: float
+    speed_pause: float
 
 
 def predict(run: Run, fitted: Coefficients, speed: Speed, *, mode: str) -> Errors:
@@ -67,6 +71,9 @@ def predict(run: Run, fitted: Coefficients, speed: Speed, *, mode: str) -> Error
         waiting_mean_error=_error(waiting.mean(), run.waiting.mean()),
         preemptions_error=_error(gauges.preemptions_total, run.preemptions),
         prefix_hit_tokens_error=_error(gauges.prefix_hit_tokens_total, run.prefix_hit_tokens),
+        speed_reading=speed.reading,
+        speed_arithmetic=speed.arithmetic,
+        speed_pause=speed.pause,
     )
 
 

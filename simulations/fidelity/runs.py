@@ -54,6 +54,8 @@ class Run:
     kv_bytes_per_token: int
     weight_bytes: float
     columns: RequestColumns
+    names: tuple[str, ...]
+    """Of the requests; a plan that is run again has them again."""
     phase: tuple[str, ...]
     whole: BoolArray
     """Requests that brought all their tokens: those that are compared."""
@@ -75,6 +77,18 @@ class Run:
     """Of each step: tokens of context that its decodes read, from what clients had received."""
     pairs: float
     """Of the run: pairs of a prefill token and a token it attends to, without recomputation."""
+
+    @property
+    def server(self) -> tuple[str, int, int, int, int, bool]:
+        """What two runs of one server have in common."""
+        return (
+            self.model,
+            self.requests_max,
+            self.step_tokens_max,
+            self.kv_blocks,
+            self.block_tokens,
+            self.prefix_caching,
+        )
 
 
 def read_run(folder: Path) -> Run:
@@ -110,6 +124,7 @@ def read_run(folder: Path) -> Run:
         kv_bytes_per_token=described["kv_bytes_per_token"],
         weight_bytes=_weight_bytes(described["model_dims"]),
         columns=_columns(sent, block),
+        names=tuple(str(r["id"]) for r in sent),
         phase=tuple(r["phase"] for r in sent),
         whole=np.array([r.get("fin") == "length" and r["got"] == r["o"] for r in sent]),
         ttft_s=np.array([first for first, _ in streams]),

@@ -104,14 +104,19 @@ def generate(recipe: Recipe) -> RequestColumns:
     count = len(arrival_ns)
     return RequestColumns(
         arrival_ns=arrival_ns - (arrival_ns[0] if count else 0),
-        prompt_tokens=_tokens(tokens, count, mean=recipe.input_tokens, spread=SPREAD_INPUT),
-        output_tokens=_tokens(tokens, count, mean=recipe.output_tokens, spread=SPREAD_OUTPUT),
+        prompt_tokens=lognormal_tokens(
+            tokens, count, mean=recipe.input_tokens, spread=SPREAD_INPUT
+        ),
+        output_tokens=lognormal_tokens(
+            tokens, count, mean=recipe.output_tokens, spread=SPREAD_OUTPUT
+        ),
     )
 
 
-def _tokens(
+def lognormal_tokens(
     random: np.random.Generator, count: int, *, mean: float, spread: float
 ) -> NDArray[np.int64]:
+    """Token counts of this mean, at least 1; `spread` is that of their logarithm."""
     drawn = random.lognormal(np.log(mean) - spread**2 / 2, spread, count)
     # eight means: a context window ends somewhere, and one request should not fill a KV cache
     tokens: IntArray = np.clip(np.rint(drawn), 1, np.ceil(8 * mean)).astype(np.int64)

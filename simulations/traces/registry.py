@@ -6,7 +6,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from simulations.traces import azure_csv, mooncake_jsonl, plain_csv
+from simulations.traces import (
+    azure_csv,
+    burstgpt_csv,
+    count_series,
+    mooncake_jsonl,
+    plain_csv,
+    servegen_windows,
+)
 from simulations.traces.drawn import Drawn
 from simulations.traces.rows import RequestRows, TraceLines
 from simulations.traces.spec import TraceSpec
@@ -44,6 +51,28 @@ FORMATS = (
         recognizes=mooncake_jsonl.recognizes,
         read=mooncake_jsonl.read,
         looks_like='{"timestamp": …, "input_length": …, "output_length": …}',
+    ),
+    TraceFormat(
+        name=burstgpt_csv.NAME,
+        recognizes=burstgpt_csv.recognizes,
+        read=burstgpt_csv.read,
+        looks_like=burstgpt_csv.HEADER,
+        settings=burstgpt_csv.SETTINGS,
+    ),
+    TraceFormat(
+        name=servegen_windows.NAME,
+        recognizes=servegen_windows.recognizes,
+        draw=servegen_windows.draw,
+        looks_like=servegen_windows.HEADER,
+        settings=servegen_windows.SETTINGS,
+    ),
+    # before plain CSV: counts may have token columns too, requests have no count
+    TraceFormat(
+        name=count_series.NAME,
+        recognizes=count_series.recognizes,
+        draw=count_series.draw,
+        looks_like=count_series.HEADER,
+        settings=count_series.SETTINGS,
     ),
     TraceFormat(
         name=plain_csv.NAME,

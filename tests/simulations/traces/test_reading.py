@@ -151,6 +151,7 @@ def test_the_name_is_the_file_without_its_endings(path: str, name: str):
 def test_every_format_file_is_registered():
     folder = Path(__file__).parents[3] / "simulations" / "traces"
     machinery = {
+        "token_percentiles",
         "__init__",
         "drawn",
         "generate",

@@ -1,0 +1,68 @@
+"""BurstGPT's CSV: `Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type`.
+
+Published as HPMLL/BurstGPT (Wang et al., "BurstGPT", KDD 2025): requests to GPT-3.5 and GPT-4 of one
+Azure region, seconds from the recording's start. Later releases have a session and an elapsed time
+beside. A request that failed has 0 response tokens: how long its answer would have been nobody
+knows, so it is left out, and counted.
+"""
+
+from __future__ import annotations
+
+from simulations.traces.rows import RequestRows, TraceLines, header_columns, integer, named_columns
+
+NAME = "burstgpt-csv"
+COLUMNS = ("Timestamp", "Model", "Request tokens", "Response tokens", "Log Type")
+HEADER = "Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type"
+SETTINGS = ("model", "log_type")
+
+
+def recognizes(first_line: str) -> bool:
+    """Whether a file that starts with this line is of this format."""
+    return header_columns(first_line, COLUMNS) is not None
+
+
+def read(lines: TraceLines, rows: RequestRows) -> None:
+    """Read every request that was answered, of the model and log type asked for, into `rows`."""
+    text = iter(lines)
+    places = named_columns(lines, next(text), COLUMNS)
+    last = max(places)
+    model_wanted, log_wanted = rows.settings.get("model"), rows.settings.get("log_type")
+    failed = 0
+    seen: dict[tuple[str, str], None] = {}
+    for line in text:
+        fields = line.split(",")
+        if len(fields) <= last:
+            raise lines.failure(
+                f"{len(fields)} fields where the header names more: {line[:60]!r}",
+                remedy=f"complete the row: {HEADER}",
+            )
+        time, model, prompt, output, log = (fields[place] for place in places)
+        seen[model, log] = None
+        if model_wanted not in (None, model) or log_wanted not in (None, log):
+            continue
+        output_tokens = integer(lines, output, column="Response tokens")
+        if output_tokens == 0:
+            failed += 1
+            continue
+        rows.append(
+            lines,
+            at_ns=_nanoseconds(lines, time),
+            prompt_tokens=integer(lines, prompt, column="Request tokens"),
+            output_tokens=output_tokens,
+        )
+    if failed:
+        total = failed + len(rows.arrival_ns)
+        rows.notes.append(
+            f"{failed} of {total} requests failed (0 response tokens) and are left out"
+        )
+    elif not rows.arrival_ns and seen:
+        models = ", ".join(dict.fromkeys(model for model, _ in seen))
+        logs = ", ".join(dict.fromkeys(log for _, log in seen))
+        rows.notes.append(f"it has model {models}, and log_type {logs}")
+
+
+def _nanoseconds(lines: TraceLines, text: str) -> int:
+    try:
+        return round(float(text) * 1e9)
+    except (ValueError, OverflowError):
+        raise lines.failure(f"Timestamp is {text!r}", remedy="write seconds as a number") from None

@@ -9,11 +9,12 @@ so many misses could carry. Nothing may beat the second one.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
 from autoscaler.core.state import FloatArray, IntArray
+from simulations.bounds.hull import Hull, hull
 from simulations.bounds.program import BoundPool, Workload, least_cost
 from simulations.bounds.work import least_work_s
 from simulations.serving.columns import Int64Array, RequestColumns
@@ -38,41 +39,29 @@ class PoolTerms:
     """(moments in seconds, most replicas from then on); None: no limit."""
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Bound:
-    """Least costs of one trace, solved as they are asked for."""
+    """Least costs of one trace; a lookup, once it is made."""
 
-    work: Workload
-    work_s: FloatArray
-    """Of each request."""
+    work_s: float
+    """Of all requests, replica-seconds."""
+    heaviest_s: FloatArray
+    """Work of the so many heaviest requests: 0, that of the heaviest, of the two heaviest, …"""
     step_s: float
-    pools: tuple[BoundPool, ...]
-    replicas_min: int
-    _solved: dict[float, float] = field(default_factory=dict)
+    hull: Hull
+    """In dollars over replica-steps."""
 
     def cost_usd(self, given_up_s: float) -> float:
         """Least cost of any schedule that leaves at most so many replica-seconds of work undone."""
-        key = round(max(0.0, given_up_s), 6)
-        if key not in self._solved:
-            self._solved[key] = least_cost(
-                self.work,
-                pools=self.pools,
-                given_up=key / self.step_s,
-                replicas_min=self.replicas_min,
-            )
-        return self._solved[key]
+        return self.hull.at(given_up_s / self.step_s)
 
     def at_attainment(self, attainment: float) -> float:
         """Least cost where the share `1 - attainment` of the work is given up."""
-        return self.cost_usd((1.0 - attainment) * float(self.work_s.sum()))
+        return self.cost_usd((1.0 - attainment) * self.work_s)
 
     def relaxed(self, missed: int) -> float:
         """Least cost where the `missed` heaviest requests are given up: nothing may beat it."""
-        if missed <= 0:
-            return self.cost_usd(0.0)
-        missed = min(missed, len(self.work_s))
-        heaviest = np.partition(self.work_s, len(self.work_s) - missed)[len(self.work_s) - missed :]
-        return self.cost_usd(float(heaviest.sum()))
+        return self.cost_usd(float(self.heaviest_s[min(max(0, missed), len(self.heaviest_s) - 1)]))
 
 
 def make_bound(
@@ -111,19 +100,24 @@ def make_bound(
         due=_by_step(due_at[within], weight[within], steps),
     )
     moments: FloatArray = np.arange(steps, dtype=np.float64) * step_s
+    bought = tuple(
+        BoundPool(
+            price_per_step=terms.usd_per_hour * step_s / 3600.0,
+            start_steps=int(start_s // step_s),
+            initial=terms.initial,
+            available=_sampled(terms.available, moments, step_s),
+        )
+        for terms in pools
+    )
     return Bound(
-        work=work,
-        work_s=work_s,
+        work_s=float(work_s.sum()),
+        heaviest_s=np.concatenate([[0.0], np.cumsum(np.sort(work_s)[::-1])]),
         step_s=step_s,
-        replicas_min=replicas_min,
-        pools=tuple(
-            BoundPool(
-                price_per_step=terms.usd_per_hour * step_s / 3600.0,
-                start_steps=int(start_s // step_s),
-                initial=terms.initial,
-                available=_sampled(terms.available, moments, step_s),
-            )
-            for terms in pools
+        hull=hull(
+            lambda given_up: least_cost(
+                work, pools=bought, given_up=given_up, replicas_min=replicas_min
+            ),
+            most=float(work.due.sum()),
         ),
     )
 

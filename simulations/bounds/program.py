@@ -7,6 +7,9 @@ that was due by then (less what is given up), and at most what had arrived. Repl
 `start_steps` before, which in averages over steps reads `ready[t] <= paid[t - j]`. Each relation
 holds for every real schedule (whole replicas, any moments inside a step), so the optimum is a lower
 bound; coarser steps only loosen it.
+
+The multipliers of a solved program are feasible for any other amount given up, so that each solution
+is a line below the whole curve of least costs (weak duality): `hull` draws the curve from few of them.
 """
 
 from __future__ import annotations
@@ -43,13 +46,24 @@ class Workload:
     """Same total as `arrived`; the cumulated sum is never above that of `arrived`."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Solution:
+    """Least cost at one amount given up, and the line that it puts below the cost at any other."""
+
+    given_up: float
+    """Replica-steps."""
+    cost: float
+    slope: float
+    """Of cost over what is given up: what one more replica-step of it would save, negative or 0."""
+
+
 def least_cost(
     work: Workload,
     *,
     pools: tuple[BoundPool, ...],
     given_up: float,
     replicas_min: int = 0,
-) -> float:
+) -> Solution:
     """Least cost of any schedule that leaves at most `given_up` replica-steps of work unserved.
 
     Args:
@@ -59,14 +73,14 @@ def least_cost(
         replicas_min: Replicas, over all pools, that are always paid for.
 
     Returns:
-        Cost in the unit of `price_per_step`.
+        The cost, in the unit of `price_per_step`.
 
     Raises:
         InvariantBroken: The solver found no optimum, which a feasible workload always has.
     """
-    steps = len(work.arrived)
-    program = _Program(steps=steps, pools=len(pools))
+    program = _Program(steps=len(work.arrived), pools=len(pools))
     cost = np.zeros(program.columns)
+    lower = np.zeros(program.columns)
     upper = np.full(program.columns, np.inf)
     for index, pool in enumerate(pools):
         cost[program.paid(index)] = pool.price_per_step
@@ -75,28 +89,32 @@ def least_cost(
         # before the trace nothing but the initial replicas can have been paid for
         early = program.ready(index)[: pool.start_steps]
         upper[early] = np.minimum(upper[early], pool.initial)
-    upper[program.served_by] = np.cumsum(work.arrived)
-    upper[program.given_up_by] = given_up
-    rows, limits = program.constraints(work, pools, replicas_min=replicas_min)
+    arrived = np.cumsum(work.arrived)
+    owed = np.cumsum(work.due) - given_up
+    # two sums of the same numbers in another order may differ in their last digits
+    lower[program.served_by] = np.clip(owed, 0.0, arrived)
+    upper[program.served_by] = arrived
+    rows, limits = program.constraints(pools, replicas_min=replicas_min)
     solved = linprog(
         cost,
         A_ub=rows,
         b_ub=limits,
-        bounds=np.column_stack([np.zeros(program.columns), upper]),
-        method="highs",
+        bounds=np.column_stack([lower, upper]),
+        method="highs-ds",
     )
     if solved.status != 0:
         message = f"the bound's program was not solved: {solved.message}"
         raise InvariantBroken(message)
-    return float(solved.fun)
+    gains = solved.lower.marginals[program.served_by][owed > 0]
+    return Solution(given_up=given_up, cost=float(solved.fun), slope=-float(gains.sum()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Program:
     """Where each variable stands, in blocks of one column a step.
 
-    Per pool `paid` and `ready`; then the work served, and the work given up, by each step's end.
-    Cumulated sums as variables keep every row sparse.
+    Per pool `paid` and `ready`; then the work served by each step's end. Cumulated sums as variables
+    keep every row sparse, and make bounds of what arrived and of what is due less what is given up.
     """
 
     steps: int
@@ -104,7 +122,7 @@ class _Program:
 
     @property
     def columns(self) -> int:
-        return (2 * self.pools + 2) * self.steps
+        return (2 * self.pools + 1) * self.steps
 
     def _block(self, number: int) -> IntArray:
         return np.arange(number * self.steps, (number + 1) * self.steps)
@@ -119,13 +137,8 @@ class _Program:
     def served_by(self) -> IntArray:
         return self._block(2 * self.pools)
 
-    @property
-    def given_up_by(self) -> IntArray:
-        return self._block(2 * self.pools + 1)
-
     def constraints(
         self,
-        work: Workload,
         pools: tuple[BoundPool, ...],
         *,
         replicas_min: int,
@@ -135,7 +148,7 @@ class _Program:
         zero = np.zeros(steps)
         each = sp.eye(steps, format="csr")
         change = each - sp.eye(steps, k=-1, format="csr")  # this step's value less the last one's
-        served, given_up = 2 * self.pools, 2 * self.pools + 1
+        served = 2 * self.pools
         parts: list[tuple[dict[int, sp.csr_matrix], FloatArray]] = []
         for index, pool in enumerate(pools):
             for back in range(min(pool.start_steps, steps - 1) + 1):
@@ -146,13 +159,11 @@ class _Program:
         at_work = {2 * index + 1: -each for index in range(self.pools)}
         parts.append(({served: change, **at_work}, zero))
         parts.append(({served: -change}, zero))
-        parts.append(({given_up: -change}, zero))
-        parts.append(({served: -each, given_up: -each}, -np.cumsum(work.due)))
         if replicas_min:
             paid = {2 * index: -each for index in range(self.pools)}
             parts.append((paid, np.full(steps, -float(replicas_min))))
         table = [
-            [part.get(block, sp.csr_matrix((len(limits), steps))) for block in range(given_up + 1)]
+            [part.get(block, sp.csr_matrix((len(limits), steps))) for block in range(served + 1)]
             for part, limits in parts
         ]
         return sp.bmat(table, format="csr"), np.concatenate([limits for _, limits in parts])

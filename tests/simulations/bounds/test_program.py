@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from simulations.bounds.hull import TOLERANCE, hull
 from simulations.bounds.levels import hull_cost, level_values
-from simulations.bounds.program import BoundPool, Workload, least_cost
+from simulations.bounds.program import BoundPool, Workload
+from simulations.bounds.program import least_cost as solution
 
 
 def work(arrived, wait=0):
@@ -17,6 +19,10 @@ def work(arrived, wait=0):
     for step, amount in enumerate(arrived):
         due[min(step + wait, len(arrived) - 1)] += amount
     return Workload(arrived=arrived, due=due)
+
+
+def least_cost(*args, **options):
+    return solution(*args, **options).cost
 
 
 def pool(**overrides):
@@ -80,3 +86,35 @@ def test_never_above_the_level_program(need, start_steps, share):
     # fractional replicas and work given up anywhere: the program can only be cheaper, or equal
     grid = 1e-6 + 0.12 * served  # the hull is drawn at 60 prices, which costs a little
     assert cost <= hull_cost(values, prices=prices, served=served) + grid
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    need=st.lists(st.floats(0, 3), min_size=4, max_size=12),
+    start_steps=st.integers(0, 2),
+    wait=st.integers(0, 2),
+    market=st.none() | st.lists(st.integers(0, 2), min_size=12, max_size=12),
+    share=st.floats(0, 1),
+)
+def test_the_hull_is_below_the_program_and_close_to_it(need, start_steps, wait, market, share):
+    day = work(need, wait)
+    pools = [pool(start_steps=start_steps, initial=9)]
+    if market is not None:
+        there = np.array(market[: len(need)], dtype=float)
+        pools.append(pool(price_per_step=0.3, initial=9, available=there))
+    terms = {"pools": tuple(pools), "replicas_min": 1}
+    total = float(day.due.sum())
+    drawn = hull(lambda given_up: solution(day, given_up=given_up, **terms), most=total)
+    truth = least_cost(day, given_up=share * total, **terms)
+    assert drawn.at(share * total) <= truth + 1e-6
+    assert drawn.at(share * total) >= truth * (1 - TOLERANCE) - 1e-6
+
+
+def test_a_solution_is_a_line_below_every_other():
+    terms = {"pools": (pool(start_steps=1),), "replicas_min": 1}
+    day = work([1, 4, 0, 2, 5, 1, 0, 3], wait=1)
+    middle = solution(day, given_up=3.0, **terms)
+    assert middle.slope < 0
+    for given_up in np.linspace(0, 16, 33):
+        line = middle.cost + middle.slope * (given_up - 3.0)
+        assert line <= least_cost(day, given_up=given_up, **terms) + 1e-9

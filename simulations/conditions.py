@@ -64,7 +64,7 @@ def conditions_of(
         scale=scale,
         objective=parse_objective(objective),
         replicas_max=max_replicas or 0,
-        spot=None if spot is None else read_spot(Path(spot)),
+        spot=None if spot is None else read_spot(spot),
         spot_lead_s=_lead_s(spot_lead),
         faults=() if faults is None else read_faults(Path(faults)),
         routing=routing,

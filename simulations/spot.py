@@ -1,27 +1,34 @@
 """Recorded spot markets: which machines could be had when, and when they were taken away.
 
-Two formats, both of Bamboo (uclasystem/bamboo, NSDI 2023), told by content: machines that come and go
-by name, and counts of machines alive, polled. A machine of the recording stands for one that our
-nodes may sit on; when the recording takes it away, our node is lost.
+Three formats, told by content. Two are of Bamboo (uclasystem/bamboo, NSDI 2023): machines that come and
+go by name, and counts of machines alive, polled. The third is of training_on_a_dime
+(stanford-futuredata): probes that start a machine wherever they can, and ping it every ten minutes. A
+machine of the recording stands for one that our nodes may sit on; when the recording takes it away,
+our node is lost.
 """
 
 from __future__ import annotations
 
-import gzip
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
 from autoscaler.errors import TraceError
 from simulations.rng import stream
+from simulations.traces.opening import opened
+from simulations.traces.rows import TraceLines
+from simulations.traces.spec import number, split_spec
 
-GZIP_MAGIC = b"\x1f\x8b"
 NS = 1_000_000_000
 EVENTS_HEADER = "t_ms,event,node"
 COUNTS_HEADER = "time,instances"
+PROBES_HEADER = "time_utc,event,instance,zone,gpu,gpus"
+PROBE_EVENTS = ("created", "running", "not_running", "create_failed", "deleted")
+PROBE_SETTINGS = ("slot", "zone", "gpu", "machines")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,53 +62,57 @@ class SpotHistory:
             start += self.span_ns
 
 
-def read_spot(path: Path) -> SpotHistory:
-    """Read a recording, plain or gzipped; raises TraceError."""
-    try:
-        body = path.read_bytes()
-        if body.startswith(GZIP_MAGIC):
-            body = gzip.decompress(body)
-        rows = body.decode("utf-8-sig").splitlines()
-    except (OSError, EOFError, UnicodeDecodeError) as error:
-        raise TraceError(f"{path}: cannot be read: {error}; name a readable spot file") from error
-    readers: dict[str, Callable[[Path, Sequence[str]], list[MachineLife]]] = {
-        EVENTS_HEADER: _read_events,
-        COUNTS_HEADER: _read_counts,
-    }
-    header = rows[0].strip() if rows else ""
-    if header not in readers:
-        raise TraceError(
-            f"{path}: line 1: no known spot format: begins with {header[:60]!r}; "
-            f"known are: {'; or '.join(readers)}"
-        )
-    lives = readers[header](path, rows[1:])
-    if not lives:
-        raise TraceError(f"{path}: holds no machine; name a spot file that does")
+def read_spot(spec: str | Path) -> SpotHistory:
+    """Read a recording, plain or gzipped: `PATH[,key=value…]`.
+
+    Availability probes take `slot=NAME`, or `zone=` and `gpu=` (all matching slots), and `machines=`:
+    how many machines a slot stands for, 1 unless told otherwise.
+
+    Raises:
+        TraceError: It cannot be read, or has nothing of what is asked for.
+    """
+    path, settings = split_spec(str(spec))
+    with opened(path) as lines:
+        text = iter(lines)
+        header = next(text, "")
+        if header == PROBES_HEADER:
+            lives, span_ns = _read_probes(lines, text, str(spec), settings)
+        elif header in _READERS:
+            if settings:
+                raise TraceError(
+                    f"{spec}: no setting {next(iter(settings))!r} of this format; "
+                    "only availability probes have slots to choose from"
+                )
+            lives = _READERS[header](lines, text)
+            if not lives:
+                raise TraceError(f"{path}: holds no machine; name a spot file that does")
+            span_ns = max(life.down_ns for life in lives)
+        else:
+            known = "; or ".join((*_READERS, PROBES_HEADER))
+            raise TraceError(
+                f"{path}: line 1: no known spot format: begins with {header[:60]!r}; "
+                f"known are, plain or gzipped: {known}"
+            )
     lives.sort(key=lambda life: (life.up_ns, life.down_ns))
-    return SpotHistory(
-        name=path.name.split(".")[0],
-        span_ns=max(life.down_ns for life in lives),
-        lives=tuple(lives),
-    )
+    suffix = "".join(f",{key}={value}" for key, value in settings.items())
+    return SpotHistory(name=path.name.split(".")[0] + suffix, span_ns=span_ns, lives=tuple(lives))
 
 
-def _read_events(path: Path, rows: Sequence[str]) -> list[MachineLife]:
+def _read_events(lines: TraceLines, text: Iterator[str]) -> list[MachineLife]:
     up: dict[str, int] = {}
     lives: list[MachineLife] = []
     at = 0
-    for number, row in enumerate(rows, start=2):
-        fields = row.strip().split(",")
+    for row in text:
+        fields = row.split(",")
         before = at
         try:
             at, event, node = int(fields[0]) * 1_000_000, fields[1], fields[2]
         except (ValueError, IndexError):
-            raise TraceError(
-                f"{path}: line {number}: {row[:60]!r}; write {EVENTS_HEADER}"
-            ) from None
+            raise lines.failure(repr(row[:60]), remedy=f"write {EVENTS_HEADER}") from None
         if at < before or event not in ("add", "remove") or (event == "add") == (node in up):
-            raise TraceError(
-                f"{path}: line {number}: {row[:60]!r}; times never fall, "
-                "and a node is added once before it is removed"
+            raise lines.failure(
+                repr(row[:60]),
+                remedy="times never fall, and a node is added once before it is removed",
             )
         if event == "add":
             up[node] = at
@@ -111,26 +122,24 @@ def _read_events(path: Path, rows: Sequence[str]) -> list[MachineLife]:
     return lives + [MachineLife(up_ns=start, down_ns=at + 60 * NS) for start in up.values()]
 
 
-def _read_counts(path: Path, rows: Sequence[str]) -> list[MachineLife]:
+def _read_counts(lines: TraceLines, text: Iterator[str]) -> list[MachineLife]:
     """Machines from counts: a drop takes any of them, always the same ones of the same file.
 
     The file carries each reading on for two minutes in which it may be overtaken by the next one:
     of several rows of one moment the last is the reading.
     """
     counts: dict[int, int] = {}
-    for number, row in enumerate(rows, start=2):
-        fields = row.strip().split(",")
+    for row in text:
+        fields = row.split(",")
         try:
             moment = int(datetime.fromisoformat(fields[0]).replace(tzinfo=UTC).timestamp())
             counts[moment] = int(fields[1])
         except (ValueError, IndexError):
-            raise TraceError(
-                f"{path}: line {number}: {row[:60]!r}; write {COUNTS_HEADER}"
-            ) from None
+            raise lines.failure(repr(row[:60]), remedy=f"write {COUNTS_HEADER}") from None
     moments = sorted(counts)
     lives: list[MachineLife] = []
     up: list[int] = []
-    random = stream(0, f"spot/{path.name}")
+    random = stream(0, f"spot/{lines.path.name}")
     for moment in moments:
         at = (moment - moments[0]) * NS
         count = counts[moment]
@@ -140,6 +149,102 @@ def _read_counts(path: Path, rows: Sequence[str]) -> list[MachineLife]:
         up.extend([at] * (count - len(up)))
     end = (moments[-1] - moments[0] + 60) * NS if moments else 0
     return lives + [MachineLife(up_ns=start, down_ns=end) for start in up]
+
+
+@dataclass(slots=True, kw_only=True)
+class _Slot:
+    """One place that was probed, over and over: a zone, a kind of GPU."""
+
+    zone: str = ""
+    gpu: str = ""
+    up_ns: int | None = None
+    """A machine is there since; None: there is none."""
+    spans: list[tuple[int, int]] = field(default_factory=list)
+
+    def end(self, at_ns: int) -> None:
+        if self.up_ns is not None and at_ns > self.up_ns:
+            self.spans.append((self.up_ns, at_ns))
+        self.up_ns = None
+
+
+def _read_probes(
+    lines: TraceLines, text: Iterator[str], asked: str, settings: Mapping[str, str]
+) -> tuple[list[MachineLife], int]:
+    """Machines of the slots asked for, and the span of the recording.
+
+    A machine can be had from `created` (or the first `running`) on, and is taken away at
+    `not_running`; in between and after `create_failed` there is none. A slot that was never had is a
+    market too: one in which nothing can be bought.
+    """
+    slots: dict[str, _Slot] = {}
+    first_ns: int | None = None
+    at_ns = 0
+    for row in text:
+        fields = row.split(",")
+        before = at_ns
+        try:
+            moment, event, name, zone, gpu, _ = fields
+            at_ns = round(datetime.fromisoformat(moment).timestamp() * 1000) * 1_000_000
+        except ValueError:
+            raise lines.failure(repr(row[:60]), remedy=f"write {PROBES_HEADER}") from None
+        if first_ns is None:
+            first_ns = before = at_ns
+        if at_ns < before or event not in PROBE_EVENTS:
+            raise lines.failure(
+                repr(row[:60]),
+                remedy=f"times never fall, and an event is one of {', '.join(PROBE_EVENTS)}",
+            )
+        slot = slots.setdefault(name, _Slot())
+        slot.zone, slot.gpu = zone or slot.zone, gpu or slot.gpu
+        if event not in ("created", "running"):
+            slot.end(at_ns - first_ns)
+        elif slot.up_ns is None:
+            slot.up_ns = at_ns - first_ns
+    if not slots or first_ns is None:
+        raise TraceError(f"{lines.path}: holds no probe; name a spot file that does")
+    span_ns = at_ns - first_ns
+    machines = _machines(asked, settings)
+    lives: list[MachineLife] = []
+    for slot in _chosen(asked, settings, slots):
+        slot.end(span_ns)
+        for up, down in slot.spans:
+            lives += [MachineLife(up_ns=up, down_ns=down)] * machines
+    return lives, max(span_ns, 1)
+
+
+def _machines(asked: str, settings: Mapping[str, str]) -> int:
+    unknown = [key for key in settings if key not in PROBE_SETTINGS]
+    if unknown:
+        raise TraceError(
+            f"{asked}: no setting {unknown[0]!r} of availability probes; "
+            f"write one of {', '.join(PROBE_SETTINGS)}"
+        )
+    machines = number(asked, settings, "machines", otherwise=1.0, least=1.0, most=10_000.0)
+    if not machines.is_integer():
+        raise TraceError(f"{asked}: machines is {settings['machines']!r}; write a whole number")
+    return int(machines)
+
+
+def _chosen(asked: str, settings: Mapping[str, str], slots: Mapping[str, _Slot]) -> list[_Slot]:
+    chosen = [
+        slot
+        for name, slot in slots.items()
+        if settings.get("slot") in (None, name)
+        and settings.get("zone") in (None, slot.zone)
+        and settings.get("gpu") in (None, slot.gpu)
+    ]
+    if not chosen:
+        there = "; ".join(
+            f"{name} ({slot.zone or 'zone not said'}, {slot.gpu or 'gpu not said'})"
+            for name, slot in slots.items()
+        )
+        raise TraceError(f"{asked}: no such slot; there are {there}")
+    return chosen
+
+
+_READERS: Mapping[str, Callable[[TraceLines, Iterator[str]], list[MachineLife]]] = MappingProxyType(
+    {EVENTS_HEADER: _read_events, COUNTS_HEADER: _read_counts}
+)
 
 
 class SpotMarket:

@@ -7,6 +7,13 @@ from collections.abc import Callable
 from enum import IntEnum
 
 NS = 1_000_000_000
+EPOCH_S = 1_767_225_600
+"""The trace's zero on the wall clock: 2026-01-01T00:00:00Z, midnight."""
+
+
+def seconds(at_ns: int) -> float:
+    """A moment of the trace's clock as the engine's: seconds since 1970."""
+    return EPOCH_S + at_ns / NS
 
 
 class Priority(IntEnum):
@@ -38,8 +45,9 @@ class Agenda:
 
     def run_until(self, end_ns: int) -> None:
         """Do all that is due up to and including `end_ns`."""
-        while self._entries and self._entries[0][0] <= end_ns:
-            at_ns, _, _, act = heapq.heappop(self._entries)
+        entries = self._entries
+        while entries and entries[0][0] <= end_ns:
+            at_ns, _, _, act = heapq.heappop(entries)
             self.now_ns = at_ns
             act(at_ns)
         self.now_ns = max(self.now_ns, end_ns)

@@ -5,13 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-import numpy as np
-
-from simulations.agenda import NS, Agenda, Priority
+from simulations.agenda import NS, Agenda, Priority, seconds
 from simulations.baselines.baseline import Baseline, RouterView, SpotAware, TargetView
 from simulations.cluster.objects import Deployment, Node
-from simulations.observing import seconds
-from simulations.serving.columns import Outcome
 from simulations.world import World
 
 SCRAPE_AGE_NS = 7 * NS + NS // 2
@@ -31,6 +27,8 @@ class BaselineLoop:
         self._agenda = agenda
         self._end_ns = end_ns
         self._scraped_ns = 0
+        self._shown_ns = -1
+        """The scrape that stands on the pods."""
         self._sync_ns = int(baseline.sync_s * NS)
         self._age_ns = min(SCRAPE_AGE_NS, self._sync_ns // 2)
 
@@ -74,17 +72,27 @@ class BaselineLoop:
             pods=tuple(deployment.pods),
             scraped_ns=self._scraped_ns,
             writable=not self._world.faults.refuses(at_ns),
+            show=self._show,
             router=partial(self._router, at_ns),
         )
+
+    def _show(self) -> None:
+        """Put the pages of the last scrape onto the pods; a baseline that looks at none pays nothing."""
+        if self._shown_ns == self._scraped_ns:
+            return
+        self._shown_ns = self._scraped_ns
+        pages, scraped_at = self._world.pages, seconds(self._scraped_ns)
+        for deployment in self._world.deployments:
+            for pod in deployment.pods:
+                if pages.read_at(pod.replica_id) == scraped_at:
+                    pod.sample, pod.sampled_ns = pages.page(pod.replica_id), self._scraped_ns
 
     def _router(self, at_ns: int) -> RouterView:
         fleet = self._world.fleet
         fleet.run_until(at_ns)
-        arrived = int(np.searchsorted(fleet.requests.arrival_ns, at_ns, side="right"))
-        decided = int(np.count_nonzero(fleet.results.outcome[:arrived] != Outcome.PENDING))
         return RouterView(
-            arrived_total=arrived,
-            outstanding_requests=arrived - decided,
+            arrived_total=fleet.arrived(),
+            outstanding_requests=fleet.outstanding(),
             waiting_requests=fleet.waiting_at_router(),
         )
 

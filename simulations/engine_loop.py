@@ -25,9 +25,9 @@ from autoscaler.core.decision import Outcome
 from autoscaler.core.engine import EngineSettings, build_engine
 from autoscaler.core.events import CommandFinished, Event, NoticeReceived, SpecChanged
 from autoscaler.core.spec import FleetSpec
-from simulations.agenda import NS, Agenda, Priority
+from simulations.agenda import NS, Agenda, Priority, seconds
 from simulations.cluster.objects import Deployment, Node, Pod
-from simulations.observing import Observer, seconds
+from simulations.observing import Observer
 from simulations.world import World
 
 WRITE_NS = NS // 10

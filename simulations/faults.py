@@ -43,6 +43,9 @@ class FaultKind(StrEnum):
     STUCK_STARTS = "stuck-starts"
 
 
+_OF_PAGES = (FaultKind.NO_METRICS, FaultKind.STALE_PAGES)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
     """One thing that goes wrong for a while."""
@@ -73,6 +76,10 @@ class Faults:
     def answers(self, pod: int, *, at_ns: int) -> bool:
         """Whether this pod's page can be read."""
         return self._hit(FaultKind.NO_METRICS, pod, at_ns) is None
+
+    def hides_pages(self, at_ns: int) -> bool:
+        """Whether there may be a pod whose page cannot be read, or says what it said before."""
+        return any(f.kind in _OF_PAGES and f.holds(at_ns) for f in self._faults)
 
     def frozen(self, pod: int, *, at_ns: int) -> bool:
         """Whether this pod's page says what it said before."""

@@ -26,19 +26,12 @@ from autoscaler.core.state import (
     Promise,
     ReplicaColumns,
 )
-from simulations.agenda import NS
+from simulations.agenda import EPOCH_S, NS, seconds
 from simulations.cluster.objects import NEVER, Deployment, Node, Pod
 from simulations.world import World
 
-EPOCH_S = 1_767_225_600
-"""The trace's zero on the wall clock: 2026-01-01T00:00:00Z, midnight."""
 NOTICE_SOURCE = "replay"
 LOST_SOURCE = "node"
-
-
-def seconds(at_ns: int) -> float:
-    """A moment of the trace's clock as the engine's: seconds since 1970."""
-    return EPOCH_S + at_ns / NS
 
 
 class Observer:
@@ -51,7 +44,8 @@ class Observer:
         self._gpus = gpus_per_replica
         self._version = -1
         self._told_ns = 0
-        self._pods: list[Pod] = []
+        self._numbers = np.zeros(0, dtype=np.int64)
+        """Of the replicas, in the order of the columns."""
         self._static: dict[str, Any] = {}
         self._nodes = _node_columns(())
         self._interruptions: tuple[Interruption, ...] = ()
@@ -112,11 +106,11 @@ class Observer:
             )
             for deployment in world.deployments
         )
-        self._pods = [pod for deployment in world.deployments for pod in deployment.pods]
-        self._static = self._static_columns(rows)
+        pods = [pod for deployment in world.deployments for pod in deployment.pods]
+        self._numbers = np.array([pod.replica_id for pod in pods], dtype=np.int64)
+        self._static = self._static_columns(pods, rows)
 
-    def _static_columns(self, rows: dict[str, int]) -> dict[str, Any]:
-        pods = self._pods
+    def _static_columns(self, pods: Sequence[Pod], rows: dict[str, int]) -> dict[str, Any]:
         index = {id(d): n for n, d in enumerate(self._world.deployments)}
         count = len(pods)
         return {
@@ -143,8 +137,7 @@ class Observer:
         }
 
     def _replicas(self) -> ReplicaColumns:
-        samples = np.array([_sample(pod) for pod in self._pods], dtype=np.float64)
-        columns = np.ascontiguousarray(samples.reshape(-1, len(UNKNOWN)).T)
+        columns = self._world.pages.of(self._numbers)
         return ReplicaColumns(
             sampled_at=columns[0],
             waiting_requests=columns[1],
@@ -156,25 +149,6 @@ class Observer:
             preemptions_total=columns[7],
             **self._static,
         )
-
-
-UNKNOWN = (float("nan"),) * 8
-
-
-def _sample(pod: Pod) -> tuple[float, ...]:
-    gauges = pod.sample
-    if gauges is None:
-        return UNKNOWN
-    return (
-        EPOCH_S + pod.sampled_ns / NS,
-        gauges.waiting_requests,
-        gauges.running_requests,
-        gauges.kv_usage_ratio,
-        gauges.finished_requests_total,
-        gauges.prompt_tokens_total,
-        gauges.generation_tokens_total,
-        gauges.preemptions_total,
-    )
 
 
 def promises(deployment: Deployment) -> tuple[Promise, ...]:

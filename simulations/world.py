@@ -9,13 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from simulations.agenda import NS, Agenda
+import numpy as np
+
+from autoscaler.core.state import FloatArray
+from simulations.agenda import NS, Agenda, seconds
 from simulations.cluster.objects import NEVER, Deployment, Node, Pod
 from simulations.cluster.provider import Provider
 from simulations.cluster.replica_set import victims
 from simulations.coldstart import ColdStart
 from simulations.faults import Fault, Faults
 from simulations.ledger import Ledger
+from simulations.pages import Pages
 from simulations.rng import stream
 from simulations.serving.fleet import ServingFleet
 from simulations.spot import MachineLife, SpotMarket
@@ -76,6 +80,7 @@ class World:
         self.fleet = fleet
         self.agenda = agenda
         self.ledger = Ledger()
+        self.pages = Pages()
         self.faults = Faults(setting.faults, seed=setting.seed)
         self.deployments = tuple(deployments)
         self.version = 0
@@ -137,15 +142,25 @@ class World:
     def scrape(self, at_ns: int) -> None:
         """Read every page that answers now."""
         self.fleet.run_until(at_ns)
-        gauges, faults = self.fleet.gauges, self.faults
+        table = self.pages.table
+        hidden = self.faults.hides_pages(at_ns)
+        before = table.copy() if hidden else table
+        self.fleet.read_pages(table, seconds(at_ns))
+        if hidden:
+            self._hide(before, at_ns)
+
+    def _hide(self, before: FloatArray, at_ns: int) -> None:
+        """Take back what a fault kept from being read."""
+        table, faults = self.pages.table, self.faults
         for deployment in self.deployments:
             for pod in deployment.pods:
                 number = pod.replica_id
-                if not pod.serving or not faults.answers(number, at_ns=at_ns):
+                if not pod.serving:
                     continue
-                if pod.sample is None or not faults.frozen(number, at_ns=at_ns):
-                    pod.sample = gauges(number)
-                pod.sampled_ns = at_ns
+                if not faults.answers(number, at_ns=at_ns):
+                    table[:, number] = before[:, number]
+                elif faults.frozen(number, at_ns=at_ns) and not np.isnan(before[0, number]):
+                    table[1:, number] = before[1:, number]
 
     # Pods.
 
@@ -161,6 +176,7 @@ class World:
             created_ns=at_ns,
             stuck=self.faults.stuck(self._next_id, at_ns=at_ns),
         )
+        self.pages.expect(self._next_id)
         self._next_id += 1
         deployment.pods.append(pod)
         deployment.pods.sort(key=lambda pod: pod.name)

@@ -59,6 +59,8 @@ class TargetView:
     writable: bool = True
     """A write of this sync will be stored; an HPA remembers only those."""
     router: Callable[[], RouterView]
+    show: Callable[[], None] = lambda: None
+    """Puts the pages of the last scrape onto the pods, where they are not there yet."""
 
     @property
     def ready(self) -> list[Pod]:
@@ -68,6 +70,7 @@ class TargetView:
     @property
     def samples(self) -> dict[str, Gauges]:
         """By pod: the pages that the last scrape read."""
+        self.show()
         return {
             pod.name: pod.sample
             for pod in self.pods

@@ -69,7 +69,7 @@ class Pod:
     serving: bool = False
     """Its process is in the serving fleet."""
     sample: Gauges | None = None
-    """As last scraped."""
+    """As last scraped, where somebody looked at it here; all readings are in `World.pages`."""
     sampled_ns: int = NEVER
 
     @property

@@ -9,6 +9,9 @@ from __future__ import annotations
 import importlib.util
 from typing import Literal, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from autoscaler.errors import SettingsError
 from simulations.serving.columns import Gauges, RequestColumns, RequestResults
 from simulations.serving.profiles import Profile
@@ -52,6 +55,15 @@ class FleetModel(Protocol):
 
     def waiting_at_router(self) -> int:
         """Requests without one."""
+
+    def read_pages(self, table: NDArray[np.float64], at_s: float) -> None:
+        """All pages at once."""
+
+    def arrived(self) -> int:
+        """Requests sent."""
+
+    def outstanding(self) -> int:
+        """Requests sent without an end."""
 
 
 class ServingFleet:
@@ -125,6 +137,21 @@ class ServingFleet:
     def waiting_at_router(self) -> int:
         """Requests for which there is no replica."""
         return self._model.waiting_at_router()
+
+    def read_pages(self, table: NDArray[np.float64], at_s: float) -> None:
+        """Write the page of every living replica into a table, at the present moment.
+
+        The column is the replica's number; the rows are `at_s` and then the fields of `Gauges`.
+        """
+        self._model.read_pages(table, at_s)
+
+    def arrived(self) -> int:
+        """Requests that clients have sent by now."""
+        return self._model.arrived()
+
+    def outstanding(self) -> int:
+        """Those of which no client has seen the end: at replicas, or waiting for one."""
+        return self._model.outstanding()
 
     @property
     def note(self) -> str | None:

@@ -43,3 +43,9 @@ class Gauges(NamedTuple):
     prefix_queried_tokens_total: int
     """Tokens that were looked up in the prefix cache."""
     prefix_hit_tokens_total: int
+
+
+def gauges(values: list[float]) -> Gauges:
+    """A page from its fields as floats: all but the usage are counts, below 2**53."""
+    waiting, running, usage, *totals = values
+    return Gauges(int(waiting), int(running), usage, *map(int, totals))

@@ -9,6 +9,9 @@ from __future__ import annotations
 from bisect import insort
 from collections import deque
 
+import numpy as np
+from numpy.typing import NDArray
+
 from autoscaler.errors import InvariantBroken
 from simulations.serving.columns import NEVER, Gauges, Outcome, RequestColumns, RequestResults
 from simulations.serving.profiles import Profile
@@ -130,6 +133,11 @@ class PythonFleet:
         self._advance(member, self.now_ns)
         return member.model.gauges()
 
+    def read_pages(self, table: NDArray[np.float64], at_s: float) -> None:
+        """Write every replica's page into its column of the table."""
+        for number in self._members:
+            table[:, number] = (at_s, *self.gauges(number))
+
     def in_flight(self, replica_id: int) -> int:
         """Requests sent there of which the client has not seen the end."""
         return len(self._members[replica_id].in_flight)
@@ -137,6 +145,15 @@ class PythonFleet:
     def waiting_at_router(self) -> int:
         """Requests for which there is no replica."""
         return len(self._router_queue)
+
+    def arrived(self) -> int:
+        """Requests that clients have sent."""
+        return self._next
+
+    def outstanding(self) -> int:
+        """Requests sent of which no client has seen the end."""
+        sent = sum(len(member.in_flight) for member in self._members.values())
+        return sent + len(self._router_queue)
 
     # Routing.
 

@@ -11,10 +11,10 @@ from autoscaler.core.engine import EngineSettings
 from autoscaler.core.events import CommandFinished, Event, NoticeReceived, Observed
 from autoscaler.core.spec import FleetSpec
 from autoscaler.core.state import CapacityType, InterruptionKind
-from simulations.agenda import NS
+from simulations.agenda import EPOCH_S, NS
 from simulations.coldstart import COLD_STARTS
 from simulations.engine_loop import EngineLoop, EngineLoopSetting
-from simulations.observing import EPOCH_S, Observer
+from simulations.observing import Observer
 from simulations.replay import Conditions, model_spec, run
 from simulations.spot import MachineLife, SpotHistory
 from simulations.traces.reading import Trace

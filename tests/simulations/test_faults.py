@@ -10,10 +10,9 @@ import pytest
 from autoscaler.core.decision import Outcome
 from autoscaler.core.events import CommandFinished, Event, Observed
 from autoscaler.errors import SettingsError
-from simulations.agenda import NS
+from simulations.agenda import EPOCH_S, NS
 from simulations.coldstart import COLD_STARTS
 from simulations.faults import Fault, FaultKind, Faults, read_faults
-from simulations.observing import EPOCH_S
 from simulations.replay import Conditions, run
 from simulations.traces.reading import Trace
 from tests.simulations.world_builder import PROFILE, deployment, requests, world

@@ -288,7 +288,7 @@ def test_a_scrape_reads_the_pages_that_answer():
     made.scale(made.deployments[0], 3, at_ns=0)
     until(made, 5)
     made.scrape(5 * NS)
-    pages = [pod.sample for pod in made.deployments[0].pods]
+    pages = [made.pages.page(pod.replica_id) for pod in made.deployments[0].pods]
     assert [None if page is None else page.running_requests for page in pages] == [1, 1, None]
 
 

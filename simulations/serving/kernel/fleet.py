@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from autoscaler.errors import InvariantBroken
 from simulations.serving.columns import Gauges, RequestColumns, RequestResults
+from simulations.serving.gauges import gauges
 from simulations.serving.kernel import router
 from simulations.serving.kernel.layout import (
     CONTROL,
@@ -43,22 +45,6 @@ _LINKS = (
     *("inbox_head", "idle_head", "idle_tail", "entry_free", "ended_head", "ended_tail"),
 )
 
-_COLUMN = {name: index for index, name in enumerate(REPLICA.names or ())}
-_SHOWN = ("waiting", "running", "free", "finished", "preemptions", "queried", "hit")
-_PAGE = np.array(
-    [
-        _COLUMN[name]
-        for name in (
-            "shown",
-            *_SHOWN,
-            *(f"shown_{name}" for name in _SHOWN),
-            "prompt_tokens",
-            "generation_tokens",
-        )
-    ]
-)
-"""What a page is made from, in the order in which `_page` reads it."""
-
 
 class KernelFleet:
     """A fleet in arrays; see `ServingFleet` for what each method means."""
@@ -80,14 +66,13 @@ class KernelFleet:
         self._rows: dict[int, int] = {}
         self._spare_rows: list[int] = []
         self._used_rows = 0
-        self._read_ns = -1
-        """The moment that `_pages` are of; -1: none."""
-        self._pages: list[list[int]] = []
         settings = parameters(
             profile, self.work, timeout_ns=timeout_ns, retries=retries, routing=ROUTINGS[routing]
         )
         self._state = _first_state(settings, self.work, self.results, retries=retries)
-        self._columns = _whole_numbers(self._state)
+        self._run = _direct(router.run, self._state, 0)
+        self._read_pages = _direct(router.read_pages, self._state, 0, 0.0, np.zeros((1, 1)))
+        self._in_flight_now = _direct(router.in_flight_now, self._state)
 
     def add_replica(self, at_ns: int, replica_id: int) -> None:
         """From `at_ns` on requests are routed to this new, empty replica."""
@@ -103,7 +88,6 @@ class KernelFleet:
         control.members += 1
         while (status := router.drain_queue(self._state, at_ns)) != DONE:
             self._make_room(status)
-        self._read_ns = -1
 
     def stop_routing(self, at_ns: int, replica_id: int) -> None:
         """From `at_ns` on it only finishes what it has."""
@@ -131,22 +115,25 @@ class KernelFleet:
         for request in np.sort(left):
             while (status := router.lose(self._state, at_ns, request)) != DONE:
                 self._make_room(status)
-        self._read_ns = -1
 
     def run_until(self, at_ns: int) -> None:
         """Process all that happens up to and including `at_ns`."""
         at_ns = max(at_ns, self.now_ns)
-        while (status := router.run(self._state, at_ns)) != DONE:
+        while (status := self._run(self._state, at_ns)) != DONE:
             self._make_room(status)
         self.now_ns = at_ns
 
     def gauges(self, replica_id: int) -> Gauges:
         """The replica's page at the present moment."""
-        if self._read_ns != self.now_ns:
-            router.advance_all(self._state, self.now_ns)
-            self._pages = self._columns[: self._used_rows].take(_PAGE, axis=1).tolist()
-            self._read_ns = self.now_ns
-        return _page(self._pages[self._rows[replica_id]], self.profile.kv_blocks - 1)
+        assert replica_id in self._rows, replica_id
+        pages = np.empty((1 + len(Gauges._fields), 1 + max(self._rows)))
+        self.read_pages(pages, 0.0)
+        return gauges(pages[1:, replica_id].tolist())
+
+    def read_pages(self, table: NDArray[np.float64], at_s: float) -> None:
+        """Write every replica's page into its column of the table."""
+        assert table.shape[1] > max(self._rows, default=-1), "no column for a replica"
+        self._read_pages(self._state, self.now_ns, at_s, table)
 
     def in_flight(self, replica_id: int) -> int:
         """Requests sent there of which the client has not seen the end."""
@@ -156,6 +143,14 @@ class KernelFleet:
         """Requests for which there is no replica."""
         return int(self._state.control[0].queue_size)
 
+    def arrived(self) -> int:
+        """Requests that clients have sent."""
+        return int(self._state.control[0].next_arrival)
+
+    def outstanding(self) -> int:
+        """Requests sent of which no client has seen the end."""
+        return int(self._in_flight_now(self._state)) + self.waiting_at_router()
+
     def _position(self, replica_id: int) -> int:
         return int(self._state.replicas[self._rows[replica_id]].position)
 
@@ -164,7 +159,6 @@ class KernelFleet:
             return self._spare_rows.pop()
         if self._used_rows == len(self._state.replicas):
             self._state = _with_rows(self._state, 2 * self._used_rows)
-            self._columns = _whole_numbers(self._state)
         self._used_rows += 1
         return self._used_rows - 1
 
@@ -174,6 +168,16 @@ class KernelFleet:
             self._state = state._replace(slots=_longer(state.slots))
         else:
             self._state = state._replace(queue=_longer(state.queue))
+
+
+def _direct(entry: Any, *arguments: Any) -> Any:
+    """The machine code of an entry for arguments of these types, to be called with no others.
+
+    The entry itself looks up the types of all its arguments at every call, which takes longer than a
+    quiet tick.
+    """
+    typeof: Any = numba.typeof
+    return entry.compile(tuple(typeof(argument) for argument in arguments))
 
 
 def prepare(profile: Profile) -> None:
@@ -262,12 +266,6 @@ def _with_rows(state: State, rows: int) -> State:
     return state._replace(**made)
 
 
-def _whole_numbers(state: State) -> NDArray[np.int64]:
-    """The replicas' records as rows of numbers: fields of a record are slow to read one by one."""
-    plain: NDArray[Any] = np.asarray(state.replicas)
-    return plain.view(np.int64).reshape(-1, len(_COLUMN))
-
-
 def _longer(array: NDArray[Any]) -> NDArray[Any]:
     """Twice as long, with the same beginning."""
     made = np.zeros(2 * len(array), dtype=array.dtype)
@@ -290,12 +288,3 @@ def _reset(state: State, row: int, *, number: int, position: int) -> None:
     state.phases[row] = 0
     state.due_ns[position] = FOREVER
     state.in_flight[position] = 0
-
-
-def _page(values: list[int], usable: int) -> Gauges:
-    """What a replica shows: as it is, or as it was when the step under way began."""
-    begin = 8 if values[0] else 1
-    waiting, running, free, finished, preemptions, queried, hit = values[begin : begin + 7]
-    usage = (usable - free) / usable
-    prompt, generation = values[15:]
-    return Gauges(waiting, running, usage, finished, prompt, generation, preemptions, queried, hit)

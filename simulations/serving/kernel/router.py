@@ -91,14 +91,41 @@ def lose(s: State, at_ns: int, request: int) -> int:
 
 
 @entry
-def advance_all(s: State, at_ns: int) -> None:
-    """Move every replica to this moment, so that its page can be read."""
+def read_pages(s: State, at_ns: int, at_s: float, out: NDArray[np.float64]) -> None:
+    """Move every replica to this moment and write its page into the column of its number.
+
+    Rows: `at_s`, then the fields of `Gauges`, as it is, or as it was when the step under way began.
+    """
+    usable = s.parameters[0].usable
     for position in range(s.control[0].members):
-        row = s.members[position]
-        made = lane(s, row)
-        advance(made, at_ns)
-        if not made.replica[0].shown:
-            read_inbox(made, made.replica[0].last_start_ns)
+        here = lane(s, s.members[position])
+        r = here.replica[0]
+        advance(here, at_ns)
+        if r.shown:
+            free = r.shown_free
+        else:
+            free = r.free
+            read_inbox(here, r.last_start_ns)
+        column = r.number
+        out[0, column] = at_s
+        out[1, column] = r.shown_waiting if r.shown else r.waiting
+        out[2, column] = r.shown_running if r.shown else r.running
+        out[3, column] = float(usable - free) / float(usable)
+        out[4, column] = r.shown_finished if r.shown else r.finished
+        out[5, column] = r.prompt_tokens
+        out[6, column] = r.generation_tokens
+        out[7, column] = r.shown_preemptions if r.shown else r.preemptions
+        out[8, column] = r.shown_queried if r.shown else r.queried
+        out[9, column] = r.shown_hit if r.shown else r.hit
+
+
+@entry
+def in_flight_now(s: State) -> int:
+    """Requests at replicas whose clients have not seen the end."""
+    total = 0
+    for position in range(s.control[0].members):
+        total += s.in_flight[position] % UNROUTABLE
+    return total
 
 
 @merged

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, find, given, settings
 
+from simulations.serving.columns import Gauges, Outcome
 from simulations.serving.fleet import Engine, ServingFleet
 from simulations.serving.profiles import Profile
 from simulations.serving.reference import ReferenceFleet
@@ -58,6 +59,58 @@ def test_skipping_ahead_equals_stepping(story: Story) -> None:
 def test_the_kernel_equals_stepping(story: Story) -> None:
     pytest.importorskip("numba")
     assert_equal(tell(story, fast(story, "numba")), tell(story, reference(story)))
+
+
+@pytest.mark.parametrize("engine", ["python", "numba"])
+@settings(max_examples=EXAMPLES // 4, deadline=None, suppress_health_check=SLOW_IS_FINE)
+@given(story=stories())
+def test_what_is_read_of_all_at_once_is_what_each_says(engine: Engine, story: Story) -> None:
+    if engine == "numba":
+        pytest.importorskip("numba")
+    tell(story, Looking(fast(story, engine), story))
+
+
+class Looking:
+    """A fleet that compares, at every look, its counts and tables with its pages and results."""
+
+    def __init__(self, fleet: Fleet, story: Story) -> None:
+        assert isinstance(fleet, ServingFleet)
+        self._fleet = fleet
+        self._story = story
+        self._alive: set[int] = set()
+        self.results = fleet.results
+
+    def run_until(self, at_ns: int) -> None:
+        fleet = self._fleet
+        fleet.run_until(at_ns)
+        table = np.full((10, 8), np.nan)
+        fleet.read_pages(table, 0.5)
+        assert set(np.flatnonzero(~np.isnan(table[0])).tolist()) == self._alive
+        for replica in self._alive:
+            assert table[:, replica].tolist() == [0.5, *fleet.gauges(replica)]
+        arrived = int(np.searchsorted(self._story.requests.arrival_ns, at_ns, side="right"))
+        pending = int(np.count_nonzero(self.results.outcome[:arrived] == Outcome.PENDING))
+        assert (fleet.arrived(), fleet.outstanding()) == (arrived, pending)
+
+    def add_replica(self, at_ns: int, replica_id: int) -> None:
+        self._fleet.add_replica(at_ns, replica_id)
+        self._alive.add(replica_id)
+
+    def kill(self, at_ns: int, replica_id: int) -> None:
+        self._fleet.kill(at_ns, replica_id)
+        self._alive.discard(replica_id)
+
+    def stop_routing(self, at_ns: int, replica_id: int) -> None:
+        self._fleet.stop_routing(at_ns, replica_id)
+
+    def gauges(self, replica_id: int) -> Gauges:
+        return self._fleet.gauges(replica_id)
+
+    def in_flight(self, replica_id: int) -> int:
+        return self._fleet.in_flight(replica_id)
+
+    def waiting_at_router(self) -> int:
+        return self._fleet.waiting_at_router()
 
 
 @pytest.mark.parametrize("engine", ["python", "numba"])

@@ -13,7 +13,7 @@ from simulations.coldstart import cold_start as parse_cold_start
 from simulations.faults import read_faults
 from simulations.objective import parse_objective
 from simulations.offered import peak_replicas
-from simulations.prices import priced
+from simulations.prices import MarketProfile, priced
 from simulations.replay import Conditions
 from simulations.serving.carrying import carrying
 from simulations.serving.fleet import ROUTINGS
@@ -58,8 +58,14 @@ def conditions_of(
     if not 0 < scale <= 10_000:
         raise SettingsError(f"--scale {scale}: write a number above 0, at most 10000")
     listed = find_profile(profile)
+    paid = listed if prices is None else priced(listed, prices)
+    if spot is None and isinstance(paid, MarketProfile):
+        raise SettingsError(
+            f"--prices {prices}: a history of spot prices, and nothing is bought on spot; "
+            "name a market with --spot, or flat prices in TOML"
+        )
     return Conditions(
-        profile=listed if prices is None else priced(listed, Path(prices)),
+        profile=paid,
         cold_start=parse_cold_start(cold_start),
         scale=scale,
         objective=parse_objective(objective),

@@ -5,6 +5,9 @@ A file of prices is TOML, per hour of one GPU; a GPU that is not in it keeps its
     [L40S]
     usd_per_hour = 1.20
     spot_usd_per_hour = 0.45
+
+Or it is a recorded history of spot prices (see `spot_prices`): then spot costs what it cost at each
+moment, per GPU.
 """
 
 from __future__ import annotations
@@ -17,7 +20,10 @@ from pathlib import Path
 from autoscaler.errors import SettingsError
 from simulations.serving.hardware import GPUS
 from simulations.serving.profiles import Profile
+from simulations.spot_prices import SpotPrices, is_price_history, read_price_history
+from simulations.traces.spec import split_spec
 
+NS = 1_000_000_000
 KEYS = ("usd_per_hour", "spot_usd_per_hour")
 
 
@@ -39,17 +45,61 @@ class PricedProfile(Profile):
         return self.gpus * self.gpu_spot_usd_per_hour
 
 
-def priced(profile: Profile, path: Path) -> Profile:
-    """The profile at the prices of a file; raises SettingsError with all that is wrong in it."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MarketProfile(PricedProfile):
+    """A profile whose spot price moves; its flat spot price is the history's mean.
+
+    The mean is what its user would write into the resource, and all that a policy is told.
+    """
+
+    spot_prices: SpotPrices
+
+
+def priced(profile: Profile, spec: str | Path) -> Profile:
+    """The profile at the prices of a file.
+
+    Raises:
+        SettingsError: It is no file of prices; with all that is wrong in it.
+        TraceError: It is a history of prices, and something in it is wrong.
+    """
+    path, settings = split_spec(str(spec))
+    listed = GPUS[profile.gpu]
+    if path.is_file() and is_price_history(path):
+        history = read_price_history(str(spec))
+        series = history.of_gpu(listed.spot_usd_per_hour)
+        return MarketProfile(
+            **asdict(profile),
+            gpu_usd_per_hour=history.on_demand_usd_per_hour or listed.usd_per_hour,
+            gpu_spot_usd_per_hour=series.mean_usd_per_gpu_hour,
+            spot_prices=series,
+        )
+    if settings:
+        raise SettingsError(
+            f"{spec}: only a history of prices has settings, and this is none; "
+            "write the path alone, or name a readable history"
+        )
     prices = read_prices(path).get(profile.gpu)
     if prices is None:
         return profile
-    listed = GPUS[profile.gpu]
     return PricedProfile(
         **asdict(profile),
         gpu_usd_per_hour=prices.get("usd_per_hour", listed.usd_per_hour),
         gpu_spot_usd_per_hour=prices.get("spot_usd_per_hour", listed.spot_usd_per_hour),
     )
+
+
+def spot_usd(profile: Profile, *, from_ns: int, to_ns: int) -> float:
+    """What a replica on spot costs between two moments of the trace."""
+    if isinstance(profile, MarketProfile):
+        return profile.gpus * profile.spot_prices.usd(from_ns=from_ns, to_ns=to_ns)
+    return (to_ns - from_ns) * profile.spot_usd_per_hour / (3600 * NS)
+
+
+def lowest_spot_usd_per_hour(profile: Profile, *, until_ns: int) -> float:
+    """The least that an hour of a replica on spot costs anywhere in a trace that ends then."""
+    if isinstance(profile, MarketProfile):
+        return profile.gpus * profile.spot_prices.lowest_usd_per_gpu_hour(until_ns=until_ns)
+    return profile.spot_usd_per_hour
 
 
 def read_prices(path: Path) -> dict[str, dict[str, float]]:

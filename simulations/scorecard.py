@@ -18,6 +18,7 @@ from simulations.agenda import NS
 from simulations.bounds.figures import BoundFigures
 from simulations.ledger import Ledger, Payment
 from simulations.objective import RequestObjective
+from simulations.prices import spot_usd
 from simulations.report.line import Timeline
 from simulations.serving.columns import Outcome, RequestColumns, RequestResults
 from simulations.serving.profiles import Profile
@@ -245,11 +246,15 @@ def worst_window(arrival_ns: IntArray, met: BoolArray, *, end_ns: int) -> float 
 
 def cost_usd(payments: list[Payment], profile: Profile) -> float:
     """What the payments come to at the profile's prices."""
-    price = {
-        CapacityType.ON_DEMAND: profile.usd_per_hour,
-        CapacityType.SPOT: profile.spot_usd_per_hour,
-    }
-    return sum((p.to_ns - p.from_ns) * price[p.capacity_type] for p in payments) / (3600 * NS)
+    on_demand_ns = sum(
+        p.to_ns - p.from_ns for p in payments if p.capacity_type is CapacityType.ON_DEMAND
+    )
+    spot = sum(
+        spot_usd(profile, from_ns=p.from_ns, to_ns=p.to_ns)
+        for p in payments
+        if p.capacity_type is CapacityType.SPOT
+    )
+    return on_demand_ns * profile.usd_per_hour / (3600 * NS) + spot
 
 
 def most_at_once(payments: list[Payment]) -> int:

@@ -12,6 +12,7 @@ from autoscaler.errors import InvariantBroken
 from simulations.bounds.bound import Bound, PoolTerms, make_bound
 from simulations.bounds.work import shareable_tokens
 from simulations.objective import RequestObjective, prefill_s
+from simulations.prices import lowest_spot_usd_per_hour
 from simulations.serving.columns import Int64Array, RequestColumns
 from simulations.serving.profiles import Profile
 from simulations.spot import MachineLife
@@ -65,7 +66,8 @@ def trace_bound(
     if spot is not None:
         pools.append(
             PoolTerms(
-                usd_per_hour=profile.spot_usd_per_hour,
+                # where the price moves: its lowest, so that it stays a bound
+                usd_per_hour=lowest_spot_usd_per_hour(profile, until_ns=end_ns),
                 initial=ALREADY_THERE,
                 available=_available(spot),
             )

@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -50,6 +51,7 @@ def render(
     entries: Sequence[Entry],
     columns: Mapping[str, str],
     bounds: Sequence[BoundCurve] = (),
+    notes: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> str:
     """The whole page as text.
 
@@ -59,6 +61,7 @@ def render(
         entries: Rows, in order of trace.
         columns: Key in `figures` -> heading, in order.
         bounds: One curve a trace, where bounds were computed.
+        notes: By trace: paragraphs over its table.
 
     Raises:
         SettingsError: plotly is not installed.
@@ -71,6 +74,7 @@ def render(
             columns,
             next((curve for curve in bounds if curve.trace == trace), None),
             number,
+            notes.get(trace, ()),
         )
         for number, trace in enumerate(traces)
     ]
@@ -99,6 +103,7 @@ def _section(
     columns: Mapping[str, str],
     curve: BoundCurve | None,
     number: int,
+    notes: Sequence[str],
 ) -> str:
     charts = [("Cost against attainment", _trade(entries, curve), "trade")]
     drawn = [entry for entry in entries if entry.timeline is not None]
@@ -118,7 +123,10 @@ def _section(
         f"</div></figure><script>draw('c{number}-{key}', {_json(figure)})</script>"
         for name, figure, key in charts
     )
-    return f"<section><h2>{html.escape(trace)}</h2>{_table(entries, columns)}{figures}</section>"
+    told = "".join(f"<p>{html.escape(note)}</p>" for note in notes)
+    return (
+        f"<section><h2>{html.escape(trace)}</h2>{told}{_table(entries, columns)}{figures}</section>"
+    )
 
 
 def _table(entries: Sequence[Entry], columns: Mapping[str, str]) -> str:

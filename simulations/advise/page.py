@@ -1,0 +1,86 @@
+"""The report of an advice: the comparison's page, with what it rests on over each table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from autoscaler.errors import SettingsError
+from simulations.advise.advice import Advice
+from simulations.advise.figures import PolicyFigures
+from simulations.advise.tables import headline, lines
+from simulations.report.page import Entry, render
+
+COLUMNS = {
+    "cost_usd": "cost, USD",
+    "attained": "attained, %",
+    "breached": "breached, min",
+    "ttft_p95_s": "TTFT p95, s",
+    "tpot_p95_s": "TPOT p95, s",
+    "gpu_hours": "GPU h",
+    "replicas_mean": "replicas",
+    "starts": "starts",
+    "aborted": "aborted",
+    "lost": "lost",
+}
+
+
+def write_page(path: Path, advices: Sequence[Advice]) -> None:
+    """Write the page.
+
+    Raises:
+        SettingsError: The file cannot be written, or plotly is not installed.
+    """
+    page = render(
+        title="What inference-aware would have done",
+        subtitle="Replays of what a Prometheus recorded; how far they are from the record is beside them.",
+        entries=[entry for advice in advices for entry in _entries(advice)],
+        columns=COLUMNS,
+        notes={
+            advice.name: [
+                headline(advice),
+                *(f"{label}: {text}" if label else text for label, text in lines(advice)),
+            ]
+            for advice in advices
+        },
+    )
+    try:
+        path.write_text(page)
+    except OSError as error:
+        message = f"--report {path}: {error}; give a file in a folder that exists"
+        raise SettingsError(message) from error
+
+
+def _entries(advice: Advice) -> Iterator[Entry]:
+    timelines = dict(advice.timelines)
+    policies = {advice.now.policy: (advice.now, 0), advice.recorded.policy: (advice.recorded, None)}
+    if advice.now.policy == advice.recorded.policy:
+        policies = {advice.now.policy: (advice.now, 0)}
+    policies[advice.ours.policy] = (advice.ours, 1)
+    for name, (figures, which) in policies.items():
+        table = _figures(figures)
+        table["breached"] = None if which is None else float(len(advice.breached(which)))
+        yield Entry(
+            trace=advice.name,
+            policy=name,
+            setting="default",
+            seeds=1,
+            figures=table,
+            worst=table,
+            timeline=timelines.get(name),
+        )
+
+
+def _figures(figures: PolicyFigures) -> dict[str, float | None]:
+    return {
+        "cost_usd": figures.cost_usd,
+        "attainment": figures.attainment,
+        "attained": 100 * figures.attainment,
+        "ttft_p95_s": figures.ttft_s.p95,
+        "tpot_p95_s": figures.tpot_s.p95,
+        "gpu_hours": figures.gpu_hours,
+        "replicas_mean": figures.replicas_mean,
+        "starts": figures.starts,
+        "aborted": figures.aborted,
+        "lost": figures.lost,
+    }

@@ -22,9 +22,16 @@ class Reporter(Protocol):
         """A run has come to this."""
 
 
+class Teller(Reporter, Protocol):
+    """Tells it of other things than runs, too."""
+
+    def say(self, line: str) -> None:
+        """One is done, and this is to be said of it."""
+
+
 @contextmanager
-def reporting(file: TextIO, *, runs: int) -> Iterator[Reporter]:
-    """Report on `runs` runs for as long as the context lasts."""
+def reporting(file: TextIO, *, runs: int, doing: str = "replaying") -> Iterator[Teller]:
+    """Report on `runs` runs, or on as many of what is being done, for as long as the context lasts."""
     if not file.isatty():
         yield _Lines(file, runs=runs)
         return
@@ -38,7 +45,7 @@ def reporting(file: TextIO, *, runs: int) -> Iterator[Reporter]:
         transient=True,
     )
     with bar:
-        yield _Bar(bar, runs=runs)
+        yield _Bar(bar, runs=runs, doing=doing)
 
 
 def _line(row: Row) -> str:
@@ -58,17 +65,23 @@ class _Lines:
         """Nothing: lines cannot be taken back."""
 
     def end(self, row: Row) -> None:
+        self.say(_line(row))
+
+    def say(self, line: str) -> None:
         self._ended += 1
-        print(f"{self._ended}/{self._runs}  {_line(row)}", file=self._file, flush=True)
+        print(f"{self._ended}/{self._runs}  {line}", file=self._file, flush=True)
 
 
 class _Bar:
-    def __init__(self, bar: Progress, *, runs: int) -> None:
+    def __init__(self, bar: Progress, *, runs: int, doing: str) -> None:
         self._bar = bar
-        self._task = bar.add_task(f"replaying, {runs} runs", total=float(runs))
+        self._task = bar.add_task(f"{doing}, {runs} runs", total=float(runs))
 
     def share(self, done: float) -> None:
         self._bar.update(self._task, completed=done)
 
     def end(self, row: Row) -> None:
-        self._bar.console.print(_line(row), highlight=False)
+        self.say(_line(row))
+
+    def say(self, line: str) -> None:
+        self._bar.console.print(line, highlight=False)

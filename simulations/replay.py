@@ -30,7 +30,7 @@ from simulations.baselines.baseline import (
     Parameters,
     SpotAware,
 )
-from simulations.baselines.registry import BASELINES
+from simulations.baselines.registry import KINDS
 from simulations.cluster.objects import Deployment
 from simulations.coldstart import COLD_STARTS, ColdStart
 from simulations.engine_loop import EngineLoop, EngineLoopSetting, Listener
@@ -105,7 +105,7 @@ def run(
 
     Args:
         trace: Before it is scaled.
-        policy: A name in ENGINE_POLICIES or BASELINES.
+        policy: A name in ENGINE_POLICIES or KINDS.
         seed: Names the random streams.
         conditions: The same for all policies.
         parameters: Of a baseline, where they are not its defaults.
@@ -120,10 +120,10 @@ def run(
         stage = _with_baseline(trace, make, seed, conditions, parameters)
     elif policy in ENGINE_POLICIES:
         stage = _with_engine(trace, policy, seed, conditions, listeners)
-    elif policy in BASELINES:
-        stage = _with_baseline(trace, BASELINES[policy].make, seed, conditions, parameters)
+    elif policy in KINDS:
+        stage = _with_baseline(trace, KINDS[policy].make, seed, conditions, parameters)
     else:
-        known = ", ".join((*ENGINE_POLICIES, *BASELINES))
+        known = ", ".join((*ENGINE_POLICIES, *KINDS))
         raise SettingsError(f"--policy {policy!r}: no such policy; write one of {known}, or all")
     _play(stage, progress)
     return Run(

@@ -15,7 +15,7 @@ import numpy as np
 from autoscaler.core.state import BoolArray, CapacityType, FloatArray, IntArray
 from autoscaler.errors import InvariantBroken
 from simulations.agenda import NS
-from simulations.bounds.figures import BoundFigures
+from simulations.bounds.figures import BoundFigures, LookaheadFigures
 from simulations.ledger import Ledger, Payment
 from simulations.objective import RequestObjective
 from simulations.prices import spot_usd
@@ -89,8 +89,21 @@ class Row:
     """With `--bounds`."""
     attainment_unlimited: float | None = None
     """With `--bounds`: of a fleet without limit."""
+    lookahead: LookaheadFigures | None = None
+    """With `--bounds`: the same trace and seed under a perfect forecast of one cold start."""
+    goodput_per_gpu: float | None = None
+    """Requests a second that met their objective, per average GPU paid for; None: none was."""
+    starts_per_day: float | None = None
+    """None: the trace has no length."""
     timeline: Timeline | None = None
     """With `--report`: the run over time. Not in the published schema."""
+
+    @property
+    def attainment_relative(self) -> float | None:
+        """Of what an unlimited fleet attains; None: without `--bounds`, or it attains nothing."""
+        if not self.attainment_unlimited:
+            return None
+        return self.attainment / self.attainment_unlimited
 
     def to_json(self) -> dict[str, object]:
         """The row in the published schema."""
@@ -109,10 +122,10 @@ class Row:
             "tpot_s": _rounded(self.tpot_s),
             "replicas": {"mean": round(self.replicas_mean, 6), "max": self.replicas_max},
             "starts": self.starts,
+            "starts_per_day": _round(self.starts_per_day),
             "flaps": self.flaps,
-            "worst_5min_attainment": None
-            if self.worst_5min_attainment is None
-            else round(self.worst_5min_attainment, 6),
+            "worst_5min_attainment": _round(self.worst_5min_attainment),
+            "goodput_per_gpu": _round(self.goodput_per_gpu),
             "wall_s": round(self.wall_s, 3),
         }
         if self.setting is not None:
@@ -125,14 +138,21 @@ class Row:
         if self.bound is not None and self.attainment_unlimited is not None:
             plain["bound"] = self.bound.to_json()
             plain["attainment_unlimited"] = round(self.attainment_unlimited, 6)
+            plain["attainment_relative"] = _round(self.attainment_relative)
+        if self.lookahead is not None:
+            plain["lookahead"] = self.lookahead.to_json()
         return plain
 
 
 def _rounded(quantiles: Quantiles) -> dict[str, float | None]:
     return {
-        name: None if value is None else round(value, 6)
+        name: _round(value)
         for name, value in (("p50", quantiles.p50), ("p95", quantiles.p95), ("p99", quantiles.p99))
     }
+
+
+def _round(value: float | None) -> float | None:
+    return None if value is None else round(value, 6)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,6 +194,7 @@ def score(run: Run) -> Row:
     met = completed & (ttft_s <= limits_s) & (tpot_s <= run.objective.tpot_s)
     payments = run.ledger.closed(at_ns=run.end_ns)
     replica_hours = sum(p.to_ns - p.from_ns for p in payments) / (3600 * NS)
+    gpu_hours = replica_hours * run.profile.gpus
     hours = run.end_ns / (3600 * NS)
     return Row(
         trace=run.trace,
@@ -183,7 +204,7 @@ def score(run: Run) -> Row:
         completed=counts[Outcome.COMPLETED],
         aborted=counts[Outcome.ABORTED],
         lost=counts[Outcome.LOST],
-        gpu_hours=replica_hours * run.profile.gpus,
+        gpu_hours=gpu_hours,
         cost_usd=cost_usd(payments, run.profile),
         attainment=float(np.mean(met)) if len(met) else 1.0,
         ttft_s=quantiles(ttft_s[completed]),
@@ -195,6 +216,8 @@ def score(run: Run) -> Row:
         worst_5min_attainment=worst_window(run.requests.arrival_ns, met, end_ns=run.end_ns),
         wall_s=run.wall_s,
         spot=None if run.on_demand_kept is None else spot_figures(run, payments),
+        goodput_per_gpu=float(np.count_nonzero(met)) / (gpu_hours * 3600) if gpu_hours else None,
+        starts_per_day=run.ledger.starts * 24.0 / hours if hours else None,
     )
 
 

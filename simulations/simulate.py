@@ -4,27 +4,21 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from autoscaler.errors import SettingsError
-from simulations.baselines.registry import BASELINES
-from simulations.bounds.bound import Bound
-from simulations.bounds.figures import figures, trace_bound, unlimited_attainment
+from simulations.baselines.registry import BASELINES, KINDS, REFERENCES
+from simulations.bounds.rows import bound_key, bounded
 from simulations.conditions import conditions_of, load_tested, with_room
 from simulations.progress import reporting
-from simulations.replay import ENGINE_POLICIES, Conditions, spot_lives
+from simulations.replay import ENGINE_POLICIES, Conditions
 from simulations.report.page import BoundCurve
-from simulations.report.write import write_report
+from simulations.report.write import check_report, write_report
 from simulations.runs import Plan, cores, loaded, play_all
-from simulations.scorecard import Row
 from simulations.sweep import best_parameters, sweep_plans, with_best
 from simulations.tables import OUTPUTS, write_rows
-from simulations.traces.overlay import scaled
 
 ALL = "all"
-CURVE = (0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999, 1.0)
-"""Attainments at which the bound is drawn."""
 
 
 def run_simulate(
@@ -82,6 +76,8 @@ def run_simulate(
         raise SettingsError(f"-o {output!r}: write one of {', '.join(OUTPUTS)}")
     if seeds < 1:
         raise SettingsError(f"--seeds {seeds}: write 1 or more")
+    if report is not None:
+        check_report(report)
     conditions = conditions_of(
         profile=profile,
         prices=prices,
@@ -94,18 +90,31 @@ def run_simulate(
         faults=faults,
         routing=routing,
     )
+    named = expanded(policies)
+    # with bounds the references are run too: beside the policies, not among them
+    references = [name for name in REFERENCES if bounds and name not in named]
     plans = _plans(
-        traces, expanded(policies), conditions, seeds=seeds, timelines=report is not None
+        traces,
+        (*named, *references),
+        conditions,
+        seeds=seeds,
+        timelines=report is not None,
     )
     at_a_time = cores() if jobs is None else jobs
     if sweep:
         plans = _swept(plans, jobs=at_a_time, ray=ray)
     with reporting(sys.stderr, runs=len(plans)) as reporter:
         rows = play_all(plans, jobs=at_a_time, reporter=reporter, ray_address=ray)
+    curves: list[BoundCurve] = []
     if bounds:
-        rows = with_bounds(rows, plans)
+        made = len({bound_key(plan) for plan in plans})
+        with reporting(sys.stderr, runs=made, doing="bounds") as reporter:
+            held = bounded(rows, plans, jobs=at_a_time, reporter=reporter)
+        rows, curves = held.rows, held.curves
     if report is not None:
-        write_report(report, rows, curves=_curves(plans) if bounds else ())
+        write_report(report, rows, curves=curves)
+    if output != "table":
+        rows = [row for row in rows if row.policy not in references]
     write_rows(rows, output=output, file=sys.stdout)
     return 0
 
@@ -143,68 +152,15 @@ def _swept(plans: Sequence[Plan], *, jobs: int, ray: str | None) -> list[Plan]:
     return with_best(plans, best_parameters(tried, rows))
 
 
-def with_bounds(rows: Sequence[Row], plans: Sequence[Plan]) -> list[Row]:
-    """Each row held against the bound of its trace; a bound is made once for all policies."""
-    known: dict[tuple[str, int], tuple[Bound, float]] = {}
-    bounded = []
-    for row, plan in zip(rows, plans, strict=True):
-        key = (plan.trace, plan.seed)
-        if key not in known:
-            known[key] = _trace_bound(plan)
-        bound, unlimited = known[key]
-        figure = figures(
-            name=f"{row.trace}, {row.policy}, seed {row.seed}",
-            cost_usd=row.cost_usd,
-            attainment=row.attainment,
-            requests=row.requests,
-            bound=bound,
-        )
-        bounded.append(replace(row, bound=figure, attainment_unlimited=unlimited))
-    return bounded
-
-
-def _curves(plans: Sequence[Plan]) -> list[BoundCurve]:
-    """The clairvoyant's cost over attainment, one curve a trace, of its first seed."""
-    curves: dict[str, BoundCurve] = {}
-    for plan in plans:
-        name = loaded(plan.trace).name
-        if name not in curves:
-            bound, unlimited = _trace_bound(plan)
-            shares = [share for share in CURVE if share <= unlimited]
-            curves[name] = BoundCurve(
-                trace=name,
-                attainment=shares,
-                cost_usd=[bound.at_attainment(share) for share in shares],
-            )
-    return list(curves.values())
-
-
-def _trace_bound(plan: Plan) -> tuple[Bound, float]:
-    conditions, trace = plan.conditions, loaded(plan.trace)
-    requests = scaled(trace.requests, scale=conditions.scale, seed=plan.seed)
-    profile, objective = conditions.profile, conditions.objective
-    bound = trace_bound(
-        requests,
-        profile,
-        objective,
-        end_ns=trace.end_ns,
-        start_s=conditions.cold_start.shortest_s,
-        spot=None
-        if conditions.spot is None
-        else spot_lives(conditions.spot, plan.seed, trace.end_ns),
-    )
-    return bound, unlimited_attainment(requests, profile, objective)
-
-
 def expanded(policies: Sequence[str]) -> tuple[str, ...]:
     """The policies meant, each once, in order; raises SettingsError."""
     names: dict[str, None] = {}
     for name in policies or (ENGINE_POLICIES[0],):
         if name == ALL:
             names |= dict.fromkeys((ENGINE_POLICIES[0], *BASELINES))
-        elif name in ENGINE_POLICIES or name in BASELINES:
+        elif name in ENGINE_POLICIES or name in KINDS:
             names[name] = None
         else:
-            known = ", ".join((*ENGINE_POLICIES, *BASELINES, ALL))
+            known = ", ".join((*ENGINE_POLICIES, *KINDS, ALL))
             raise SettingsError(f"--policy {name!r}: no such policy; write one of {known}")
     return tuple(names)

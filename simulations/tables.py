@@ -12,10 +12,11 @@ from rich.console import Console
 from rich.table import Table
 
 from simulations.scorecard import SCHEMA, Row
+from simulations.summary_table import summary_tables
 
 OUTPUTS = ("table", "json", "csv")
-WIDTH = 150
-"""Of a table that goes to a file."""
+WIDTH = 160
+"""Of a table at least: a narrower terminal wraps a line, it does not lose columns."""
 
 
 def write_rows(rows: Sequence[Row], *, output: str, file: TextIO) -> None:
@@ -30,9 +31,17 @@ def write_rows(rows: Sequence[Row], *, output: str, file: TextIO) -> None:
         writer.writeheader()
         writer.writerows(flat)
     else:
-        console = Console(file=file, width=None if file.isatty() else WIDTH, highlight=False)
-        for _, of_trace in itertools.groupby(rows, key=lambda row: row.trace):
-            console.print(table(list(of_trace)))
+        console = Console(file=file, highlight=False)
+        room = console.width
+        console.width = max(WIDTH, room) if file.isatty() else WIDTH
+        for _, group in itertools.groupby(rows, key=lambda row: row.trace):
+            of_trace = list(group)
+            if len({row.seed for row in of_trace}) > 1:
+                width = room if file.isatty() else WIDTH
+                for part in summary_tables(of_trace, width=width):
+                    console.print(part)
+            else:
+                console.print(table(of_trace))
 
 
 def _flat(row: dict[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
@@ -47,47 +56,49 @@ def _flat(row: dict[str, object], prefix: str = "") -> Iterator[tuple[str, objec
 
 
 def table(rows: Sequence[Row]) -> Table:
-    """The comparison on one trace, for people."""
+    """The comparison on one trace, for people; bounds and spot have columns where a row has them."""
     first = rows[0]
     title = f"{first.trace}: {first.requests} requests"
+    if first.attainment_unlimited is not None:
+        title += f"; a fleet without limit would attain {100 * first.attainment_unlimited:.2f} %"
     shown = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
-    shown.add_column("policy", no_wrap=True)
-    for name in (
-        "seed",
-        "cost $",
-        "GPU h",
-        "attained",
-        "worst 5 min",
-        "TTFT p50",
-        "p95 s",
-        "TPOT p95 s",
-        "replicas",
-        "max",
-        "starts",
-        "flaps",
-        "aborted",
-        "lost",
-    ):
+    lines = [_line(row) for row in rows]
+    names = list(dict.fromkeys(name for line in lines for name in line))
+    shown.add_column(names[0], no_wrap=True)
+    for name in names[1:]:
         shown.add_column(name, justify="right", no_wrap=True)
-    for row in rows:
-        shown.add_row(
-            row.policy if row.setting != "best" else f"{row.policy} (best)",
-            str(row.seed),
-            f"{row.cost_usd:.2f}",
-            f"{row.gpu_hours:.2f}",
-            f"{100 * row.attainment:.2f} %",
-            _share(row.worst_5min_attainment),
-            _seconds(row.ttft_s.p50),
-            _seconds(row.ttft_s.p95),
-            _seconds(row.tpot_s.p95),
-            f"{row.replicas_mean:.2f}",
-            str(row.replicas_max),
-            str(row.starts),
-            str(row.flaps),
-            str(row.aborted),
-            str(row.lost),
-        )
+    for line in lines:
+        shown.add_row(*(line.get(name, "-") for name in names))
     return shown
+
+
+def _line(row: Row) -> dict[str, str]:
+    """The cells of a row, by their headings."""
+    line = {
+        "policy": row.policy if row.setting != "best" else f"{row.policy} (best)",
+        "seed": str(row.seed),
+        "cost $": f"{row.cost_usd:.2f}",
+    }
+    if row.bound is not None:
+        line["× bound"] = "-" if row.bound.ratio is None else f"{row.bound.ratio:.2f}"
+    line |= {
+        "GPU h": f"{row.gpu_hours:.2f}",
+        "attained": f"{100 * row.attainment:.2f} %",
+        "worst 5 min": _share(row.worst_5min_attainment),
+        "TTFT p50": _seconds(row.ttft_s.p50),
+        "p95 s": _seconds(row.ttft_s.p95),
+        "TPOT p95 s": _seconds(row.tpot_s.p95),
+        "replicas": f"{row.replicas_mean:.2f}",
+        "max": str(row.replicas_max),
+        "starts": str(row.starts),
+        "flaps": str(row.flaps),
+        "aborted": str(row.aborted),
+        "lost": str(row.lost),
+    }
+    if row.spot is not None:
+        line["interrupted"] = str(row.spot.interruptions)
+        line["fallback h"] = f"{row.spot.fallback_hours:.2f}"
+    return line
 
 
 def _share(value: float | None) -> str:

@@ -27,6 +27,8 @@ from simulations.baselines.static_mean import StaticMean
 from simulations.baselines.static_peak import StaticPeak
 from simulations.baselines.wva_v1 import WvaV1
 from simulations.baselines.wva_v2 import WvaV2
+from simulations.bounds.lookahead import NAME as LOOKAHEAD
+from simulations.bounds.lookahead import Lookahead
 
 SHARES = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 1.2, 1.35, 1.5)
 WINDOWS_S = (60.0, 300.0, 900.0)
@@ -128,3 +130,9 @@ BASELINES: Mapping[str, BaselineKind] = MappingProxyType(
         ),
     }
 )
+
+REFERENCES: Mapping[str, BaselineKind] = MappingProxyType(
+    {LOOKAHEAD: BaselineKind(make=Lookahead, sweep=_grid(share=SHARES))}
+)
+"""What nobody can run, since it knows the future: replayed like a baseline, and never among `all`."""
+KINDS: Mapping[str, BaselineKind] = MappingProxyType({**BASELINES, **REFERENCES})

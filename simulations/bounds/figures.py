@@ -43,6 +43,24 @@ class BoundFigures:
         }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LookaheadFigures:
+    """What a perfect forecast of one cold start came to on the same trace and seed."""
+
+    cost_usd: float
+    attainment: float
+    ratio: float | None
+    """Its cost over the clairvoyant's at its own attainment."""
+
+    def to_json(self) -> dict[str, float | None]:
+        """As it stands in a row."""
+        return {
+            "cost_usd": round(self.cost_usd, 6),
+            "attainment": round(self.attainment, 6),
+            "ratio": None if self.ratio is None else round(self.ratio, 6),
+        }
+
+
 def trace_bound(
     requests: RequestColumns,
     profile: Profile,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import itertools
+import operator
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -28,6 +30,20 @@ COLUMNS = {
     "lost": "lost",
 }
 MORE_IS_BETTER = {"attainment", "worst_5min_attainment"}
+
+
+def check_report(path: Path) -> None:
+    """Say what would keep a report from being written, before the runs that it is to show.
+
+    Raises:
+        SettingsError: There is no such folder, or plotly is not installed.
+    """
+    if not path.parent.is_dir():
+        raise SettingsError(f"--report {path}: no folder {path.parent}; give one that exists")
+    if importlib.util.find_spec("plotly") is None:
+        raise SettingsError(
+            "--report: plotly is not installed; pip install 'inference-autoscaler[report]'"
+        )
 
 
 def write_report(path: Path, rows: Sequence[Row], *, curves: Sequence[BoundCurve]) -> None:
@@ -58,13 +74,14 @@ def write_report(path: Path, rows: Sequence[Row], *, curves: Sequence[BoundCurve
 
 
 def _entries(rows: Sequence[Row]) -> Iterator[Entry]:
-    for (trace, policy), group in itertools.groupby(rows, key=lambda row: (row.trace, row.policy)):
+    told_by = operator.attrgetter("trace", "policy", "setting")
+    for (trace, policy, setting), group in itertools.groupby(rows, key=told_by):
         of_policy = list(group)
         table = [_figures(row) for row in of_policy]
         yield Entry(
             trace=trace,
             policy=policy,
-            setting="default",
+            setting=setting or "default",
             seeds=len(of_policy),
             figures={key: _mean([line[key] for line in table]) for key in COLUMNS},
             worst={key: _worst(key, [line[key] for line in table]) for key in COLUMNS},

@@ -153,6 +153,21 @@ def test_what_a_market_did():
     assert plain["fallback_hours"] == 0.5
 
 
+def test_goodput_is_per_average_gpu_and_starts_are_per_day():
+    ledger = Ledger(starts=3)
+    ledger.starts_paying(0, CapacityType.ON_DEMAND, at_ns=0)
+    ledger.starts_paying(1, CapacityType.ON_DEMAND, at_ns=HOUR // 2)
+    rows = [(Outcome.COMPLETED, 1.0, 1.5)] * 27 + [(Outcome.LOST, None, 5.0)] * 3
+    row = score(finished(rows, ledger=ledger))
+    # 27 in an hour met the objective, on one and a half GPUs of the mean
+    assert row.goodput_per_gpu == pytest.approx(27 / 3600 / 1.5)
+    assert row.starts_per_day == pytest.approx(72.0)
+    assert row.attainment_relative is None
+    held = replace(row, attainment_unlimited=0.95)
+    assert held.attainment_relative == pytest.approx(0.9 / 0.95)
+    assert score(finished([])).goodput_per_gpu is None
+
+
 def test_the_row_is_the_published_schema():
     names = list(score(finished([(Outcome.COMPLETED, 1.0, 1.5)])).to_json())
     assert names == [
@@ -170,7 +185,9 @@ def test_the_row_is_the_published_schema():
         "tpot_s",
         "replicas",
         "starts",
+        "starts_per_day",
         "flaps",
         "worst_5min_attainment",
+        "goodput_per_gpu",
         "wall_s",
     ]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib.util
 import json
 import logging
 import os
@@ -306,36 +307,141 @@ def test_simulate_hands_on_its_options(capsys, monkeypatch):
         "profile": "llama-3.1-8b/1xL40S",
         "cold_start": "standard",
         "scale": 1.0,
-        "objective": "ttft=2,tpot=0.1",
+        "objective": "ttft=1+2x,tpot=0.1",
         "max_replicas": None,
         "seeds": 1,
         "spot": None,
-        "spot_lead": 120.0,
+        "spot_lead": "aws",
+        "faults": None,
+        "routing": "least-outstanding",
+        "prices": None,
         "output": "table",
+        "sweep": False,
         "bounds": False,
         "report": None,
         "jobs": None,
+        "ray": None,
     }
     code, _, _ = call(
         capsys, "simulate", "x", "--policy", "hpa", "--policy", "keda", "--cold-start", "90",
         "--scale", "2.5", "--max-replicas", "7", "--seeds", "3", "--spot", "s", "--spot-lead", "30",
-        "-o", "csv", "--objective", "ttft=1,tpot=0.05", "--profile", "p",
+        "-o", "csv", "--objective", "ttft=1,tpot=0.05", "--profile", "p", "--sweep", "--bounds",
+        "--report", "r.html", "--prices", "p.toml", "--faults", "f.toml", "--routing", "prefix",
+        "--jobs", "4", "--ray", "head:6379",
     )  # fmt: skip
     assert code == 0
-    assert given["policies"] == ("hpa", "keda")
-    assert (given["scale"], given["seeds"], given["max_replicas"]) == (2.5, 3, 7)
-    assert (given["spot"], given["spot_lead"], given["cold_start"]) == ("s", 30.0, "90")
+    assert given == {
+        "traces": ("x",),
+        "policies": ("hpa", "keda"),
+        "profile": "p",
+        "cold_start": "90",
+        "scale": 2.5,
+        "objective": "ttft=1,tpot=0.05",
+        "max_replicas": 7,
+        "seeds": 3,
+        "spot": "s",
+        "spot_lead": "30",
+        "faults": "f.toml",
+        "routing": "prefix",
+        "prices": "p.toml",
+        "output": "csv",
+        "sweep": True,
+        "bounds": True,
+        "report": Path("r.html"),
+        "jobs": 4,
+        "ray": "head:6379",
+    }
 
 
-def test_the_signature_that_simulate_is_called_with_is_the_one_it_has():
+def test_what_simulate_offers_is_what_the_replay_knows():
+    """The command spells choices and defaults out: importing them would make `--help` slow."""
     import inspect
 
+    from simulations.conditions import LEADS_S, conditions_of
+    from simulations.serving.fleet import ROUTINGS
     from simulations.simulate import run_simulate
+    from simulations.tables import OUTPUTS
 
-    parameters = inspect.signature(run_simulate).parameters
-    called = {"traces", "policies", "profile", "cold_start", "scale", "objective", "max_replicas",
-              "seeds", "spot", "spot_lead", "output"}  # fmt: skip
-    assert called <= set(parameters)
+    options = {option.name: option for option in cli.cli.commands["simulate"].params}
+    known = inspect.signature(run_simulate).parameters
+    assert set(options) == set(known)
+    assert set(options["routing"].type.choices) == set(ROUTINGS)
+    assert set(options["output"].type.choices) == set(OUTPUTS)
+    assert options["spot_lead"].metavar.split("|") == [*LEADS_S, "SECONDS"]
+    asked = {name: option.default for name, option in options.items()} | {
+        name: known[name].default for name in ("prices", "spot", "faults", "max_replicas")
+    }
+    taken = {name: asked[name] for name in inspect.signature(conditions_of).parameters}
+    meant = taken | {name: known[name].default for name in taken}
+    assert conditions_of(**taken) == conditions_of(**meant), "the same defaults"
+
+
+@pytest.mark.parametrize("columns", [80, 100])
+def test_the_help_of_simulate_fits_its_terminal(columns):
+    from click.testing import CliRunner
+
+    shown = CliRunner().invoke(cli.cli, ["simulate", "--help"], terminal_width=columns)
+    assert shown.exit_code == 0
+    assert max(map(len, shown.output.splitlines())) <= columns
+    for option in cli.cli.commands["simulate"].params:
+        if isinstance(option, click.Option):
+            assert option.help, option.name
+            assert option.opts[0] in shown.output
+
+
+BAD_FILES = {"broken.toml": "x = [", "odd.toml": "fault = [1]\n", "gpu.toml": "[TPU]\na = 1\n"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--routing", "random"], "'random' is not one of 'round-robin', 'least-outstanding'"),
+        (["--faults", "none.toml"], "none.toml: cannot be read: [Errno 2] No such file"),
+        (["--faults", "broken.toml"], "broken.toml: cannot be read: Invalid value"),
+        (["--faults", "odd.toml"], "odd.toml: fault 1: is 1; write a [[fault]] table"),
+        (["--faults", "."], "'.' is a directory"),
+        (["--prices", "none.toml"], "none.toml: cannot be read: [Errno 2] No such file"),
+        (["--prices", "broken.toml"], "broken.toml: cannot be read: Invalid value"),
+        (["--prices", "gpu.toml"], "gpu.toml: no GPU 'TPU'; write one of"),
+        (["--spot", "none.csv"], "none.csv: cannot be read: No such file"),
+        (["--spot", "broken.toml"], "broken.toml: line 1: no known spot format"),
+        (["--spot-lead", "5x"], "--spot-lead '5x': write aws, gcp, azure, none, or seconds"),
+        (["--spot-lead", "-3"], "--spot-lead '-3'"),
+        (["--spot-lead", "nan"], "--spot-lead 'nan'"),
+        (["--spot-lead", ""], "--spot-lead ''"),
+        (["--objective", "ttft=1+x"], "--objective 'ttft=1+x'"),
+        (["--objective", "tpot=2x"], "a pace has no prefill"),
+        (["--report", "no/r.html"], "--report no/r.html: no folder no; give one that exists"),
+        (["--report", "."], "'.' is a directory"),
+        (["--jobs", "0"], "0 is not in the range x>=1"),
+        (["--profile", "gpt-7"], "--profile 'gpt-7': no such profile and no such file"),
+        (["--policy", "best"], "--policy 'best': no such policy"),
+        (["--cold-start", "tepid"], "--cold-start 'tepid'"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_what_simulate_cannot_work_with_is_two_and_one_line(
+    capsys, tmp_path, monkeypatch, arguments, said
+):
+    monkeypatch.chdir(tmp_path)
+    for name, text in BAD_FILES.items():
+        (tmp_path / name).write_text(text)
+    code, out, err = call(capsys, "simulate", "generate:flat,hours=0.01,rate=1", *arguments)
+    assert (code, out) == (2, "")
+    *before, line = err.splitlines()
+    assert said in line
+    assert not before or before[0].startswith("Usage: autoscaler simulate"), before
+
+
+@pytest.mark.skipif(importlib.util.find_spec("ray") is not None, reason="Ray is installed")
+def test_simulate_on_ray_without_ray_is_two_and_names_the_extra(capsys):
+    code, out, err = call(
+        capsys, "simulate", "generate:flat,hours=0.01,rate=1", "--ray", "auto", "--policy", "hpa"
+    )
+    assert (code, out) == (2, "")
+    assert err.splitlines() == [
+        "autoscaler: --ray: Ray is not installed; pip install 'inference-autoscaler[ray]'"
+    ]
 
 
 def test_demo_hands_on_its_options_and_its_code(capsys, monkeypatch, tmp_path):

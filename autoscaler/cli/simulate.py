@@ -53,14 +53,14 @@ from autoscaler.cli.exits import end_with
 @click.option(
     "--prices",
     type=click.Path(dir_okay=False),
-    help="Dollars per GPU-hour, in TOML; list prices by default.",
+    help="Dollars per GPU-hour, in TOML, or a history of spot prices; list prices by default.",
 )
 @click.option(
     "--cold-start",
     default="standard",
     show_default=True,
-    metavar="hot|warm|standard|cold|SECONDS",
-    help="From a replica asked for to ready.",
+    metavar="hot|warm|standard|cold|SECONDS|FILE",
+    help="From a replica asked for to ready; a file holds starts that were measured.",
 )
 @click.option(
     "--max-replicas",
@@ -72,13 +72,13 @@ from autoscaler.cli.exits import end_with
     type=click.Choice(["round-robin", "least-outstanding", "prefix"]),
     default="least-outstanding",
     show_default=True,
-    help="How the router picks a replica; prefix: the one that holds most of the prompt.",
+    help="prefix: to whoever served most of the prompt before, unless that one is overfull.",
 )
 @click.option(
     "--spot",
     type=click.Path(dir_okay=False),
     metavar="TRACE",
-    help="A recording of a spot market; on-demand nodes only by default.",
+    help="A recording of a spot market, PATH[,slot=…]; on-demand nodes only by default.",
 )
 @click.option(
     "--spot-lead",

@@ -146,7 +146,9 @@ def read_faults(path: Path) -> tuple[Fault, ...]:
 _KEYS = ("kind", "from_s", "until_s", "share", "delay_s")
 
 
-def _problems(entry: Mapping[str, Any]) -> list[str]:
+def _problems(entry: object) -> list[str]:
+    if not isinstance(entry, dict):
+        return [f"is {entry!r}; write a [[fault]] table"]
     problems = [f"no key {key!r}; write {', '.join(_KEYS)}" for key in entry if key not in _KEYS]
     if entry.get("kind") not in list(FaultKind):
         problems.append(f"kind is {entry.get('kind')!r}; write one of {', '.join(FaultKind)}")

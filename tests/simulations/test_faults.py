@@ -139,6 +139,7 @@ def test_a_file_of_faults(tmp_path: Path):
     [
         ("", ["holds nothing; write"]),
         ("fault = 3\n", ["write [[fault]] tables"]),
+        ('fault = ["x", 1]\n', ["fault 1: is 'x'; write a [[fault]] table", "fault 2: is 1"]),
         ("[[fault]\n", ["cannot be read"]),
         (GOOD.replace("no-metrics", "gremlins"), ["fault 1: kind is 'gremlins'"]),
         (GOOD.replace("from_s = 600\n", ""), ["fault 1: from_s is None"]),

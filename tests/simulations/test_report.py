@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,15 +14,17 @@ import pytest
 from autoscaler.errors import SettingsError
 from simulations.coldstart import cold_start
 from simulations.replay import Conditions, run
+from simulations.report.entry import BoundCurve, Entry
 from simulations.report.line import Timeline
-from simulations.report.page import BoundCurve, Entry, render
+from simulations.report.page import render
 from simulations.report.timeline import timeline
-from simulations.report.write import write_report
+from simulations.report.write import check_report, write_report
 from simulations.scorecard import score
 from simulations.serving.columns import RequestColumns
 from simulations.serving.profiles import PROFILES
 from simulations.traces.reading import Trace
 from tests.require import require
+from tests.simulations.test_sweep import row
 
 
 def entry(policy="inference-aware", setting="default", **figures):
@@ -104,10 +107,35 @@ def test_the_timeline_is_the_ledgers_area():
     trace = Trace(name="t", requests=requests)
     finished = run(trace, "static-peak", seed=0, conditions=conditions)
     line = timeline(finished)
-    row = score(finished)
-    assert line.on_demand.mean() == pytest.approx(row.replicas_mean, rel=0.05)
+    scored = score(finished)
+    assert line.on_demand.mean() == pytest.approx(scored.replicas_mean, rel=0.05)
     assert not line.spot.any()
-    assert line.lost.sum() == row.lost
+    assert line.lost.sum() == scored.lost
+
+
+def test_what_would_keep_a_report_from_being_written_is_said_before_the_runs(tmp_path, monkeypatch):
+    check_report(tmp_path / "report.html")
+    check_report(Path("report.html"))
+    with pytest.raises(SettingsError, match=rf"--report {tmp_path}/no/r.html: no folder"):
+        check_report(tmp_path / "no" / "r.html")
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    with pytest.raises(SettingsError, match=r"inference-autoscaler\[report\]"):
+        check_report(tmp_path / "report.html")
+
+
+def test_a_swept_policy_is_shown_in_both_its_settings(tmp_path):
+    rows = [
+        replace(row(cost=cost, attained=1.0), seed=seed, setting=setting)
+        for setting, cost in (("default", 8.25), ("best", 6.5))
+        for seed in (0, 1)
+    ]
+    write_report(tmp_path / "report.html", rows, curves=())
+    text = (tmp_path / "report.html").read_text()
+    body = text[text.index("<table") :]
+    assert "hpa (best)" in body
+    assert "8.25" in body
+    assert "6.5" in body
+    assert "7.375" not in body, "a mean over settings is nobody's"
 
 
 def test_a_folder_that_is_not_there_is_said(tmp_path):

@@ -3,16 +3,18 @@
 import csv
 import io
 import json
+import re
 import sys
 from dataclasses import replace
 
 import pytest
 
 from simulations.baselines.registry import BASELINES
+from simulations.bounds.figures import BoundFigures
 from simulations.objective import RequestObjective
 from simulations.replay import Conditions
 from simulations.runs import Plan
-from simulations.scorecard import Quantiles, Row
+from simulations.scorecard import Quantiles, Row, SpotFigures
 from simulations.simulate import run_simulate
 from simulations.sweep import best_parameters, sweep_plans, with_best
 from simulations.tables import write_rows
@@ -121,3 +123,27 @@ def test_the_table_tells_a_best_setting_from_the_default(capsys: pytest.CaptureF
     rows = [replace(row(cost=1.0, attained=1.0), setting=name) for name in ("default", "best")]
     write_rows(rows, output="table", file=sys.stdout)
     assert "hpa (best)" in capsys.readouterr().out
+
+
+def test_a_table_has_columns_for_bounds_and_spot_where_rows_have_them(
+    capsys: pytest.CaptureFixture[str],
+):
+    plain = row(cost=1.0, attained=1.0)
+    held = replace(
+        plain,
+        bound=BoundFigures(cost_usd=0.4, ratio=2.5, relaxed_ratio=2.6),
+        attainment_unlimited=0.98765,
+        spot=SpotFigures(interruptions=3, lost_within_notice=0, fallback_hours=1.25),
+    )
+    write_rows([plain], output="table", file=sys.stdout)
+    out = capsys.readouterr().out
+    assert not any(name in out for name in ("× bound", "interrupted", "fallback h", "limit"))
+    write_rows([held, replace(held, bound=None, policy="other")], output="table", file=sys.stdout)
+    title, header, first, second = capsys.readouterr().out.splitlines()
+    assert "a fleet without limit would attain 98.77 %" in title
+    names = re.split(r"\s{2,}", header.strip())
+    cells = [re.split(r"\s{2,}", line.strip()) for line in (first, second)]
+    assert cells[0][names.index("× bound")] == "2.50"
+    assert cells[1][names.index("× bound")] == "-"
+    assert cells[0][names.index("interrupted")] == "3"
+    assert cells[0][names.index("fallback h")] == "1.25"

@@ -14,28 +14,32 @@ class SlidingMean:
     def __init__(self, window_s: float) -> None:
         """Empty."""
         self.window_s = window_s
-        self._entries: deque[tuple[float, float]] = deque()
+        self._moments: deque[float] = deque()
+        self._values: deque[float] = deque()
 
     def add(self, at: float, value: float) -> None:
         """Take in a value; moments never fall."""
-        self._entries.append((at, value))
+        self._moments.append(at)
+        self._values.append(value)
         self._forget(at)
 
     def mean(self, at: float) -> float | None:
         """The mean now; None: nothing is in the window."""
         self._forget(at)
-        if not self._entries:
+        if not self._values:
             return None
-        return sum(value for _, value in self._entries) / len(self._entries)
+        return sum(self._values) / len(self._values)
 
     def values(self, at: float) -> list[float]:
         """What is in the window, oldest first."""
         self._forget(at)
-        return [value for _, value in self._entries]
+        return list(self._values)
 
     def _forget(self, at: float) -> None:
-        while self._entries and self._entries[0][0] <= at - self.window_s:
-            self._entries.popleft()
+        before = at - self.window_s
+        while self._moments and self._moments[0] <= before:
+            self._moments.popleft()
+            self._values.popleft()
 
 
 class TokenAverages:

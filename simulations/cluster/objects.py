@@ -96,4 +96,4 @@ class Deployment:
     @property
     def active(self) -> list[Pod]:
         """The pods that its ReplicaSet counts: those that are not being deleted."""
-        return [pod for pod in self.pods if not pod.deleting]
+        return [pod for pod in self.pods if pod.deleting_ns == NEVER]

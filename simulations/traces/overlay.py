@@ -6,6 +6,8 @@ with more users.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from autoscaler.core.state import IntArray
@@ -19,12 +21,40 @@ SHIFT_S = 60.0
 def scaled(requests: RequestColumns, *, scale: float, seed: int) -> RequestColumns:
     """Overlay `scale` copies: whole copies, and of the last one a thinned part.
 
+    The last answer is kept: a sweep replays the same traffic under one policy after the other.
+
     At 1 and below nothing is moved, only thinned. Above, every request of every copy is moved, the
     first copy's too, so that a burst inside a minute is not kept in one copy and smeared in others.
     Each copy has prefix blocks of its own: other users share other prefixes.
     """
     if scale == 1.0 or not len(requests):
         return requests
+    if _kept and _kept[0].answers(requests, scale, seed):
+        return _kept[0].overlaid
+    _kept.clear()  # before the next one is made: there is never memory for two
+    overlaid = _overlaid(requests, scale, seed)
+    _kept.append(_Kept(requests=requests, scale=scale, seed=seed, overlaid=overlaid))
+    return overlaid
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Kept:
+    """What was overlaid, and what came of it."""
+
+    requests: RequestColumns
+    scale: float
+    seed: int
+    overlaid: RequestColumns
+
+    def answers(self, requests: RequestColumns, scale: float, seed: int) -> bool:
+        """Whether it is what these make; columns are never written to, so the same object will do."""
+        return self.requests is requests and (self.scale, self.seed) == (scale, seed)
+
+
+_kept: list[_Kept] = []
+
+
+def _overlaid(requests: RequestColumns, scale: float, seed: int) -> RequestColumns:
     random = stream(seed, "overlay")
     if scale < 1.0:
         return taken(requests, np.flatnonzero(random.random(len(requests)) < scale))
@@ -32,11 +62,20 @@ def scaled(requests: RequestColumns, *, scale: float, seed: int) -> RequestColum
     if rest := scale - int(scale):
         copies.append(np.flatnonzero(random.random(len(requests)) < rest))
     rows = np.concatenate(copies)
-    copy = np.repeat(np.arange(len(copies)), [len(part) for part in copies])
-    shifts = (random.random(len(rows)) * SHIFT_S * 1e9).astype(np.int64)
-    arrivals = requests.arrival_ns[rows] + shifts
+    copy = None
+    if requests.blocks is not None:
+        copy = np.repeat(np.arange(len(copies)), [len(part) for part in copies])
+    del copies
+    shifts = random.random(len(rows))
+    shifts *= SHIFT_S
+    shifts *= 1e9
+    arrivals = requests.arrival_ns[rows]
+    arrivals += shifts.astype(np.int64)
+    del shifts
     order = np.argsort(arrivals, kind="stable")
-    return taken(requests, rows[order], arrival_ns=arrivals[order], copy=copy[order])
+    rows = rows[order]
+    arrivals = arrivals[order]
+    return taken(requests, rows, arrival_ns=arrivals, copy=None if copy is None else copy[order])
 
 
 def taken(

@@ -86,3 +86,15 @@ def test_nothing_scaled_is_nothing():
         output_tokens=np.zeros(0, np.int64),
     )
     assert len(scaled(empty, scale=3.0, seed=1)) == 0
+
+
+def test_the_last_answer_is_kept_and_only_for_the_same_question():
+    columns = requests()
+    first = scaled(columns, scale=2.5, seed=1)
+    assert scaled(columns, scale=2.5, seed=1) is first
+    other = scaled(columns, scale=2.5, seed=2)
+    assert not np.array_equal(other.arrival_ns, first.arrival_ns)
+    again = scaled(columns, scale=2.5, seed=1)
+    assert again is not first
+    np.testing.assert_array_equal(again.arrival_ns, first.arrival_ns)
+    assert len(scaled(requests(), scale=1.5, seed=1)) < len(first)

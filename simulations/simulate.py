@@ -17,6 +17,7 @@ from simulations.report.write import check_report, write_report
 from simulations.runs import Plan, cores, loaded, play_all
 from simulations.sweep import best_parameters, sweep_plans, with_best
 from simulations.tables import OUTPUTS, write_rows
+from simulations.traces.reading import Trace
 
 ALL = "all"
 
@@ -46,10 +47,10 @@ def run_simulate(
     """Replay every trace under every policy with every seed, and print one row each.
 
     Args:
-        traces: Paths, or `generate:…`.
+        traces: `PATH[,key=value…]`, or `generate:…`.
         policies: Names; `all` is `inference-aware` and the baselines.
         profile: A name in PROFILES.
-        cold_start: A name in COLD_STARTS, or seconds.
+        cold_start: A name in COLD_STARTS, seconds, or a file of measured starts.
         scale: Copies of the trace laid over each other; below 1 it is thinned.
         objective: `ttft=SECONDS,tpot=SECONDS`, or `ttft=1+2x,…` with x for a request's own prefill.
         max_replicas: Bound of every policy; None: 10, or half more than the peak needs.
@@ -58,7 +59,7 @@ def run_simulate(
         spot_lead: From a notice to the loss: `aws`, `gcp`, `azure`, `none`, or seconds.
         faults: A TOML file of declared faults; None: nothing goes wrong.
         routing: `round-robin`, `least-outstanding` or `prefix`.
-        prices: A TOML file of dollars per GPU-hour; None: list prices.
+        prices: A TOML file of dollars per GPU-hour, or a history of spot prices; None: list prices.
         output: `table`, `json` or `csv`.
         jobs: Runs side by side; None: one a processor.
         ray: Address of a Ray cluster that makes the runs; None: this machine does.
@@ -137,11 +138,19 @@ def _plans(
             with_timeline=timelines and seed == 0,
         )
         for spec in traces
-        for tested in (load_tested(conditions, loaded(spec)),)
-        for bounded in (with_room(tested, loaded(spec)),)
+        for trace in (_announced(loaded(spec)),)
+        for tested in (load_tested(conditions, trace),)
+        for bounded in (with_room(tested, trace),)
         for policy in policies
         for seed in range(seeds)
     ]
+
+
+def _announced(trace: Trace) -> Trace:
+    """The trace, once its user was told what was left out of it and what was assumed."""
+    for note in trace.notes:
+        print(f"{trace.name}: {note}", file=sys.stderr)
+    return trace
 
 
 def _swept(plans: Sequence[Plan], *, jobs: int, ray: str | None) -> list[Plan]:

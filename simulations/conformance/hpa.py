@@ -47,7 +47,10 @@ class Conformance:
 
 
 def replay_folder(
-    folder: Path, *, side: Callable[[], MetricSide] = MetricSide
+    folder: Path,
+    *,
+    side: Callable[[], MetricSide] = MetricSide,
+    controller: type[HpaController] = HpaController,
 ) -> Iterator[Conformance]:
     """Replay every recording of a folder, in order of name; raises TraceError."""
     names = sorted(path.stem for path in folder.glob("*.json"))
@@ -56,26 +59,28 @@ def replay_folder(
             f"{folder}: no recording (NAME.json beside NAME.jsonl.gz); name their folder"
         )
     for name in names:
-        yield replay_recording(folder, name, side=side())
+        yield replay_recording(folder, name, side=side(), controller=controller)
 
 
-def replay_recording(folder: Path, name: str, *, side: MetricSide) -> Conformance:
+def replay_recording(
+    folder: Path, name: str, *, side: MetricSide, controller: type[HpaController] = HpaController
+) -> Conformance:
     """Replay one recording."""
     scene = json.loads((folder / f"{name}.json").read_text())
     spec_at = [(scene["created_t"], hpa_spec(scene["spec"]))]
     spec_at += [(e["t"], hpa_spec(e["spec"])) for e in scene["edits"] if e["what"] == "spec"]
     requests = {r: milli(q) for r, q in (scene.get("pod_requests") or {}).items()}
-    controller: HpaController | None = None
+    replayed: HpaController | None = None
     differences: list[Difference] = []
     syncs = 0
     for row in read_rows(folder / f"{name}.jsonl.gz"):
-        if controller is None:
-            controller = HpaController(
+        if replayed is None:
+            replayed = controller(
                 spec_at[0][1], first_replicas=row["spec_replicas"], at=row["t"], side=side
             )
-        controller.spec = [spec for at, spec in spec_at if at < row["t_get"]][-1]
+        replayed.spec = [spec for at, spec in spec_at if at < row["t_get"]][-1]
         syncs += 1
-        difference = replay_sync(controller, row, requests)
+        difference = replay_sync(replayed, row, requests)
         if difference is not None:
             differences.append(difference)
     return Conformance(name=name, syncs=syncs, differences=tuple(differences))

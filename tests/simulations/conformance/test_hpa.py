@@ -4,14 +4,20 @@ The recordings are those of Kubernetes v1.36.3 (see `FIXTURES`); a rule that no 
 could be wrong without anybody noticing, so each is taken away in turn and must be missed.
 """
 
+import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from autoscaler.core.spec import ScalingRules
+from simulations.conformance import hpa as conformance
 from simulations.conformance.__main__ import main
 from simulations.conformance.hpa import replay_folder
-from simulations.hpa.metrics import MetricSide, PodView, Scale
+from simulations.hpa.controller import HpaController
+from simulations.hpa.metrics import MetricSide, PodPhase, PodView, Scale, Tolerance
+from simulations.hpa.quantities import milli
 from tests.require import fixtures_folder
 
 
@@ -39,9 +45,33 @@ class NegativeSumAtFaceValue(MetricSide):
         return sum(values_milli)
 
 
-class ReadyWithoutDeleting(MetricSide):
+class ReadinessCounts(MetricSide):
+    def average_value(self, metric, usage, scale, tolerance):
+        counted = replace(scale, status_replicas=scale.ready_pods)
+        return super().average_value(metric, usage, counted, tolerance)
+
+
+class EdgesAreOutside(MetricSide):
+    def proposal(self, metric, reading, scale, tolerance):
+        inside = Tolerance(up=tolerance.up - 1e-9, down=tolerance.down - 1e-9)
+        return super().proposal(metric, reading, scale, inside)
+
+
+class SpecTimesRatio(MetricSide):
     def multiplier(self, scale: Scale) -> int:
         return scale.spec_replicas
+
+
+class ValueToleranceOfReady(MetricSide):
+    def value(self, metric, usage, scale, tolerance):
+        if tolerance.holds(usage / metric.target):
+            return scale.ready_pods
+        return super().value(metric, usage, scale, tolerance)
+
+
+class NoReadyPodsAreOne(MetricSide):
+    def multiplier(self, scale: Scale) -> int:
+        return max(1, scale.ready_pods)
 
 
 class MeansNotCut(MetricSide):
@@ -50,8 +80,30 @@ class MeansNotCut(MetricSide):
 
 
 class DeletingPodsCount(MetricSide):
-    def is_ignored(self, _pod: PodView) -> bool:
-        return False
+    def is_ignored(self, pod: PodView) -> bool:
+        return pod.phase is PodPhase.FAILED
+
+
+class FailedPodsCount(MetricSide):
+    def is_ignored(self, pod: PodView) -> bool:
+        return pod.deleting
+
+
+class PendingPodsLeftOut(MetricSide):
+    def groups(self, *arguments):
+        groups = super().groups(*arguments)
+        return replace(groups, ignored=groups.ignored | groups.unready, unready=frozenset())
+
+
+class PendingPodsAreMissing(MetricSide):
+    def groups(self, *arguments):
+        groups = super().groups(*arguments)
+        return replace(groups, missing=groups.missing | groups.unready, unready=frozenset())
+
+
+class NoSampleIsOnTarget(MetricSide):
+    def usage_ratio(self, metric, samples, scale):
+        return super().usage_ratio(metric, samples, scale) if samples else 1.0
 
 
 class GhostsLeftOut(MetricSide):
@@ -81,9 +133,17 @@ class CpuOfTheStartCounts(MetricSide):
     [
         ToleranceOfSpec,
         NegativeSumAtFaceValue,
-        ReadyWithoutDeleting,
+        ReadinessCounts,
+        EdgesAreOutside,
+        SpecTimesRatio,
+        ValueToleranceOfReady,
+        NoReadyPodsAreOne,
         MeansNotCut,
         DeletingPodsCount,
+        FailedPodsCount,
+        PendingPodsLeftOut,
+        PendingPodsAreMissing,
+        NoSampleIsOnTarget,
         GhostsLeftOut,
         MissingPodsLeftOut,
         MissingAtOneAreIdle,
@@ -95,6 +155,107 @@ def test_each_rule_of_the_metric_side_is_needed(
 ):
     differences = [d for row in replay_folder(recordings, side=without) for d in row.differences]
     assert differences
+
+
+class WindowsIncludeTheirEnd(HpaController):
+    """As if syncs were 15 s apart to the microsecond, and an age equal to the window were inside."""
+
+    def sync(self, scale, readings):
+        behavior = self.spec.behavior
+        if behavior is not None:
+            longer = replace(
+                behavior,
+                scale_up=a_second_longer(behavior.scale_up),
+                scale_down=a_second_longer(behavior.scale_down),
+            )
+            self.spec = replace(self.spec, behavior=longer)
+        return super().sync(scale, readings)
+
+
+def a_second_longer(rules: ScalingRules | None) -> ScalingRules | None:
+    if rules is None:
+        return None
+    window = rules.stabilization_window_s
+    policies = rules.policies
+    return replace(
+        rules,
+        stabilization_window_s=window + 1 if window else window,
+        policies=policies and tuple(replace(p, period_s=p.period_s + 1) for p in policies),
+    )
+
+
+class FailedSyncsAreRemembered(HpaController):
+    def sync(self, scale, readings):
+        answer = super().sync(scale, readings)
+        if readings is not None and answer.proposal is None:
+            self.memory.recommendations.append((scale.at, scale.spec_replicas))
+        return answer
+
+
+class OneOfTwoMayLower(HpaController):
+    def _proposal(self, scale, readings):
+        # nothing is below 0, so that whatever one of them says is taken
+        return super()._proposal(replace(scale, spec_replicas=0), readings)
+
+
+class OutsideTheBoundsIsRemembered(HpaController):
+    def sync(self, scale, readings):
+        answer = super().sync(scale, readings)
+        if answer.replicas != scale.spec_replicas and answer.proposal is None:
+            self.memory.recommendations.append((scale.at, answer.replicas))
+        return answer
+
+
+class OutsideTheBoundsIsNoEvent(HpaController):
+    def rescaled(self, *, at, before, after):
+        if self.spec.min_replicas <= before <= self.spec.max_replicas:
+            super().rescaled(at=at, before=before, after=after)
+
+
+class BeginsWithoutMemory(HpaController):
+    def __init__(self, *arguments, **more):
+        super().__init__(*arguments, **more)
+        self.memory.recommendations.clear()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "without",
+    [
+        WindowsIncludeTheirEnd,
+        FailedSyncsAreRemembered,
+        OneOfTwoMayLower,
+        OutsideTheBoundsIsRemembered,
+        OutsideTheBoundsIsNoEvent,
+        BeginsWithoutMemory,
+    ],
+)
+def test_each_rule_of_the_memory_is_needed(recordings: Path, without: type[HpaController]):
+    rows = replay_folder(recordings, controller=without)
+    assert [difference for row in rows for difference in row.differences]
+
+
+@pytest.mark.slow
+def test_ready_pods_that_are_deleted_count(recordings: Path, monkeypatch: pytest.MonkeyPatch):
+    whole = conformance.scale_of
+
+    def without_deleting(row, requests):
+        scale = whole(row, requests)
+        return replace(scale, ready_pods=scale.ready_pods - row["ready_deleting"])
+
+    monkeypatch.setattr(conformance, "scale_of", without_deleting)
+    assert [difference for row in replay_folder(recordings) for difference in row.differences]
+
+
+@pytest.mark.slow
+def test_quantities_are_rounded_up(recordings: Path, monkeypatch: pytest.MonkeyPatch):
+    def to_the_nearest(quantity: str) -> int:
+        up = milli(quantity)
+        whole = quantity.removesuffix("u")
+        return up if whole == quantity else math.floor(int(whole) / 1000 + 0.5)
+
+    monkeypatch.setattr(conformance, "milli", to_the_nearest)
+    assert [difference for row in replay_folder(recordings) for difference in row.differences]
 
 
 @pytest.mark.slow

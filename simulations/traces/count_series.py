@@ -44,7 +44,7 @@ def recognizes(first_line: str) -> bool:
 
 
 def draw(lines: TraceLines, asked: TraceSpec) -> Drawn:
-    """Draw the requests of the part that is asked for."""
+    """Draw the requests of the steps that are asked for."""
     series = _read(lines)
     if len(series.at_s) < 2:
         raise lines.failure(
@@ -58,7 +58,7 @@ def draw(lines: TraceLines, asked: TraceSpec) -> Drawn:
     carried = np.floor(np.cumsum(np.nan_to_num(counted)) * asked.thin + 1e-9)
     counts = np.diff(carried, prepend=0.0).astype(np.int64)
     if counts.sum() > REQUESTS_MAX:
-        within = (at_s >= asked.from_s) & (at_s < asked.to_s)
+        within = (at_s + step_s > asked.from_s) & (at_s < asked.to_s)
         if counts[within].sum() > REQUESTS_MAX:
             raise asked.failure(
                 f"{counts[within].sum()} requests, and at most {REQUESTS_MAX} are drawn at once",
@@ -152,7 +152,7 @@ def _requests(
 ) -> RequestColumns:
     columns: list[list[IntArray]] = [[], [], []]
     for step in np.flatnonzero(counts):
-        if not asked.from_s <= at_s[step] < asked.to_s:
+        if not asked.touches(at_s[step], at_s[step] + step_s):
             continue
         # a stream a step: a part has the requests that the whole has
         random = stream(asked.seed, f"counts/{at_s[step]:.6f}")
@@ -180,7 +180,7 @@ def _holes(
     edges += [(float(a), float(b)) for a, b in zip(ends[missing], following[missing], strict=True)]
     holes: list[tuple[float, float]] = []
     for start, end in sorted(edges):
-        if start >= asked.to_s or end <= asked.from_s:
+        if not asked.touches(start, end):
             continue
         if holes and start <= holes[-1][1] + step_s / 1000:
             holes[-1] = (holes[-1][0], end)

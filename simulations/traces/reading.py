@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 from array import array
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -62,7 +62,7 @@ def read_trace(spec: str) -> Trace:
         format_ = _format(lines)
         asked.only(format_.settings, format_name=format_.name)
         if format_.draw is not None:
-            drawn = format_.draw(lines, asked)
+            drawn = _within(format_.draw(lines, asked), asked)
         else:
             drawn = _part(_recorded(lines, format_, asked), asked, wall_clock=format_.wall_clock)
     if not len(drawn.requests):
@@ -146,6 +146,23 @@ def _part(drawn: Drawn, asked: TraceSpec, *, wall_clock: bool) -> Drawn:
         kept = stream(asked.seed, "thin").random(len(arrivals)) < asked.thin
         rows = rows[kept[rows]]
     return Drawn(requests=taken(drawn.requests, rows), notes=drawn.notes)
+
+
+def _within(drawn: Drawn, asked: TraceSpec) -> Drawn:
+    """Without the requests of the first and last step that lie outside of what is asked for."""
+    arrivals = drawn.requests.arrival_ns
+    first = np.searchsorted(arrivals, round(asked.from_s * NS), side="left") if asked.from_s else 0
+    last = len(arrivals)
+    if not math.isinf(asked.length_s):
+        last = int(np.searchsorted(arrivals, round(asked.to_s * NS), side="left"))
+    if first == 0 and last == len(arrivals):
+        return drawn
+    requests = RequestColumns(
+        arrival_ns=arrivals[first:last],
+        prompt_tokens=drawn.requests.prompt_tokens[first:last],
+        output_tokens=drawn.requests.output_tokens[first:last],
+    )
+    return replace(drawn, requests=requests)
 
 
 def _begun_at_zero(name: str, drawn: Drawn) -> Trace:

@@ -31,7 +31,7 @@ class TraceFormat:
     read: Callable[[TraceLines, RequestRows], None] | None = None
     """Reads every request, in order of arrival; raises TraceError."""
     draw: Callable[[TraceLines, TraceSpec], Drawn] | None = None
-    """Draws the part that is asked for, thinned, out of measurements; raises TraceError."""
+    """Draws all steps that the part asked for touches, thinned; raises TraceError."""
     settings: tuple[str, ...] = ()
     """What may stand behind the path, beside what every format takes."""
     wall_clock: bool = False

@@ -76,7 +76,7 @@ def recognizes(first_line: str) -> bool:
 
 
 def draw(lines: TraceLines, asked: TraceSpec) -> Drawn:
-    """Draw the requests of the tenants and the part that are asked for."""
+    """Draw the requests of the tenants and of the windows that are asked for."""
     rule = asked.settings.get("unmeasured", UNMEASURED[0])
     if rule not in UNMEASURED:
         raise asked.failure(f"unmeasured is {rule!r}", remedy=f"write {' or '.join(UNMEASURED)}")
@@ -113,7 +113,7 @@ def draw(lines: TraceLines, asked: TraceSpec) -> Drawn:
 def _read(
     lines: TraceLines, asked: TraceSpec, wanted: Collection[str] | None, *, by_cv: bool
 ) -> Windows:
-    """The windows of the part: those that begin in it."""
+    """The windows that the part touches."""
     text = iter(lines)
     places = named_columns(lines, next(text), COLUMNS)
     last = max(places)
@@ -129,7 +129,9 @@ def _read(
         at_s = _start(lines, at)
         windows.known.add(at_s)
         windows.tenants.add(tenant)
-        if not asked.from_s <= at_s < asked.to_s or (wanted is not None and tenant not in wanted):
+        if wanted is not None and tenant not in wanted:
+            continue
+        if not asked.touches(at_s, at_s + WINDOW_S):
             continue
         if family not in GAPS:
             raise lines.failure(f"iat_dist is {family!r}", remedy=f"write {' or '.join(GAPS)}")
@@ -228,7 +230,7 @@ def _holes(known: Collection[int], asked: TraceSpec) -> tuple[tuple[float, float
     """Windows inside the recording in which no tenant at all has a rate."""
     holes: list[tuple[float, float]] = []
     for start in range(0, max(known, default=0), WINDOW_S):
-        if start in known or not asked.from_s <= start < asked.to_s:
+        if start in known or not asked.touches(start, start + WINDOW_S):
             continue
         if holes and holes[-1][1] == start:
             holes[-1] = (holes[-1][0], start + WINDOW_S)

@@ -52,6 +52,10 @@ class TraceSpec:
         """Whether all of the recording is asked for."""
         return self.from_s == 0.0 and math.isinf(self.length_s) and self.thin == 1.0
 
+    def touches(self, start_s: float, end_s: float) -> bool:
+        """Whether any of a step from `start_s` to `end_s` is asked for."""
+        return start_s < self.to_s and end_s > self.from_s
+
     def only(self, known: Collection[str], *, format_name: str) -> None:
         """Raise TraceError where a setting is none that the format knows."""
         for key in self.settings:

@@ -148,6 +148,24 @@ def test_the_name_is_the_file_without_its_endings(path: str, name: str):
     assert trace_name(Path(path)) == name
 
 
+SAMPLES = {
+    "azure-csv": "TIMESTAMP,ContextTokens,GeneratedTokens",
+    "mooncake-jsonl": '{"timestamp": 0, "input_length": 6758, "output_length": 500, "hash_ids": []}',
+    "burstgpt-csv": "Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type",
+    "servegen-windows": "t,tenant,rate_rps,cv,iat_dist,shape,scale_s",
+    "count-series": "t_s,requests,input_tokens,output_tokens",
+    "plain-csv": "t_s,input_tokens,output_tokens",
+}
+
+
+@pytest.mark.parametrize("name", TRACES)
+def test_the_first_format_that_knows_a_line_is_the_one_of_the_file(name: str):
+    known = [other for other, format_ in TRACES.items() if format_.recognizes(SAMPLES[name])]
+    assert known[0] == name
+    # counts that have tokens beside look like requests to plain CSV, which is asked later
+    assert known[1:] == (["plain-csv"] if name == "count-series" else [])
+
+
 def test_every_format_file_is_registered():
     folder = Path(__file__).parents[3] / "simulations" / "traces"
     machinery = {

@@ -98,6 +98,21 @@ def test_a_part_and_a_tenant_alone_have_the_requests_of_the_whole(tmp_path: Path
     assert set(moved) == {whole.arrival_ns[1200]}
 
 
+def test_a_part_may_begin_and_end_inside_a_window(tmp_path: Path):
+    path = written(tmp_path)
+    whole = on_its_own_clock(path + ",tenant=1").requests
+    within = (whole.arrival_ns >= 300 * 10**9) & (whole.arrival_ns < 900 * 10**9)
+    part = read_trace(path + ",tenant=1,from=5m,hours=0.166666666667").requests
+    assert part.prompt_tokens.tolist() == whole.prompt_tokens[within].tolist()
+
+
+def test_alone_in_a_window_a_tenant_borrows_from_its_six_hours(tmp_path: Path):
+    trace = read_trace(written(tmp_path, windows=WINDOWS + "2400,3,2,2,Weibull,0.6,1\n"))
+    prompts = trace.requests.prompt_tokens[-1200:]
+    # half from each of the two that have percentiles
+    assert np.count_nonzero(prompts == 7000) == pytest.approx(600, abs=80)
+
+
 def test_a_seed_is_a_trace(tmp_path: Path):
     path = written(tmp_path)
     first, again = (read_trace(path).requests for _ in range(2))

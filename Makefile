@@ -5,8 +5,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/inference-autoscaler
 TOOLS_VERSION := v1.36.3
+TRACES ?= ../shared/traces
+OUTPUT ?= $(if $(ONLY),-,simulations/SCOREBOARD.md)
 
-.PHONY: help install demo test check e2e cluster-tools lock clean
+.PHONY: help install demo test check e2e scoreboard cluster-tools lock clean
 
 help: ## what there is
 	@sed -nE 's/^([a-z0-9-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -41,6 +43,9 @@ test: check ## check, then every test that needs no cluster
 
 e2e: $(STAMP) ## end to end on a real cluster (root, runc; see tests/e2e/README.md)
 	tests/e2e/run
+
+scoreboard: $(STAMP) ## every policy on every recording (hours; resumes): TRACES=folder, ONLY="entry …" to see some
+	@$(BIN)/python -m simulations.scoreboard --traces $(TRACES) $(addprefix --only ,$(ONLY)) -o $(OUTPUT)
 
 cluster-tools: ## Kubernetes and containerd as Go tools, into a cache outside the clone (10 minutes once)
 	tests/e2e/cluster/build-kubernetes.sh --nodes $(CACHE)/cluster-tools-$(TOOLS_VERSION) $(TOOLS_VERSION)

@@ -162,6 +162,7 @@ def compare(captured: Captured, parts: Sequence[Part], played: Sequence[Played])
             replayed=_mean([one.serving_mean for one in played], lengths),
         ),
     ]
+    found += _lengths(captured, steps, played)
     found += _latencies(captured, steps, played)
     for name, gauge, means in (
         ("running_mean", captured.running, [one.running_mean for one in played]),
@@ -172,6 +173,20 @@ def compare(captured: Captured, parts: Sequence[Part], played: Sequence[Played])
             Compared(name=name, unit="", recorded=recorded, replayed=_mean(means, lengths))
         )
     return found
+
+
+def _lengths(captured: Captured, steps: BoolArray, played: Sequence[Played]) -> Iterator[Compared]:
+    for name in ("prompt_tokens", "output_tokens"):
+        histogram = captured.histograms.get(name)
+        number = 0.0 if histogram is None else float(histogram.counts[steps].sum())
+        if histogram is not None and number > 0:
+            drawn = np.concatenate([getattr(one.replay.trace.requests, name) for one in played])
+            yield Compared(
+                name=f"{name}_mean",
+                unit="",
+                recorded=float(histogram.sums[steps].sum()) / number,
+                replayed=_mean_of(drawn),
+            )
 
 
 def _latencies(

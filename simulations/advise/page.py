@@ -8,8 +8,10 @@ from pathlib import Path
 from autoscaler.errors import SettingsError
 from simulations.advise.advice import Advice
 from simulations.advise.figures import PolicyFigures
-from simulations.advise.tables import headline, lines
-from simulations.report.page import Entry, render
+from simulations.advise.tables import headline, lines, rests_on
+from simulations.advise.telling import comparison
+from simulations.report.entry import Entry
+from simulations.report.page import render
 
 COLUMNS = {
     "cost_usd": "cost, USD",
@@ -39,7 +41,10 @@ def write_page(path: Path, advices: Sequence[Advice]) -> None:
         notes={
             advice.name: [
                 headline(advice),
-                *(f"{label}: {text}" if label else text for label, text in lines(advice)),
+                *_told(lines(advice)),
+                "As it was, replayed: "
+                + "; ".join(comparison(c) for c in advice.compared if c.recorded is not None),
+                *_told(rests_on(advice)),
             ]
             for advice in advices
         },
@@ -49,6 +54,10 @@ def write_page(path: Path, advices: Sequence[Advice]) -> None:
     except OSError as error:
         message = f"--report {path}: {error}; give a file in a folder that exists"
         raise SettingsError(message) from error
+
+
+def _told(told: Iterator[tuple[str, str]]) -> list[str]:
+    return [f"{label}: {text}" if label else text for label, text in told]
 
 
 def _entries(advice: Advice) -> Iterator[Entry]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -107,6 +107,9 @@ def guess(captured: Captured, clues: Clues) -> Choice:
     best = min(candidates, key=lambda profile: _distance(profile, captured, clues))
     if clues.gpu_name is None:
         how += f"; the GPU is a guess ({_why(best, captured, clues)})"
+    if clues.kv_tokens:
+        # known, so not guessed; the engine keeps one block to itself
+        best = replace(best, kv_blocks=max(2, int(clues.kv_tokens) // best.block_tokens))
     return Choice(profile=best, told=how, guessed=True)
 
 

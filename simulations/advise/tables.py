@@ -14,9 +14,10 @@ from rich.text import Text
 from simulations.advise.advice import SCHEMA, Advice
 from simulations.advise.figures import PolicyFigures
 from simulations.advise.telling import (
+    NAMES,
     belief,
-    comparison,
     next_steps,
+    quantity,
     stretches,
     verdict,
 )
@@ -37,7 +38,11 @@ def write_advice(advices: Sequence[Advice], *, output: str, prometheus: str, fil
         console.print(Text(headline(advice), style="bold"))
         console.print(_policies(advice))
         console.print()
-        console.print(_lines(advice))
+        console.print(_lines(lines(advice)))
+        console.print()
+        console.print(_compared(advice))
+        console.print()
+        console.print(_lines(rests_on(advice)))
         console.print()
     # whole lines, to be copied
     for line in next_steps(advices, prometheus=prometheus):
@@ -75,30 +80,45 @@ def _policies(advice: Advice) -> Table:
 def _rows(advice: Advice) -> Iterator[tuple[str, PolicyFigures, str]]:
     now_is_recorded = advice.now is advice.recorded or advice.now == advice.recorded
     if now_is_recorded:
-        yield "now: replicas as they were", advice.now, f"{len(advice.breached(0))} min"
+        yield "now: as it was", advice.now, f"{len(advice.breached(0))} min"
     else:
         yield f"now: {advice.now.policy}", advice.now, f"{len(advice.breached(0))} min"
-        yield "replicas as they were", advice.recorded, ""
+        yield "as it was", advice.recorded, ""
     yield "inference-aware", advice.ours, f"{len(advice.breached(1))} min"
 
 
-def _lines(advice: Advice) -> Table:
+def _compared(advice: Advice) -> Table:
+    shown = Table(box=None, pad_edge=False, header_style="bold")
+    shown.add_column("as it was", no_wrap=True)
+    for name in ("recorded", "replayed", "error"):
+        shown.add_column(name, justify="right", no_wrap=True)
+    for one in advice.compared:
+        if one.recorded is not None:
+            error = "" if one.error is None else f"{100 * one.error:+.1f} %"
+            values = (quantity(v, one) for v in (one.recorded, one.replayed))
+            shown.add_row(NAMES[one.name], *values, error)
+    return shown
+
+
+def _lines(told: Iterator[tuple[str, str]]) -> Table:
     shown = Table.grid(padding=(0, 2))
     shown.add_column(no_wrap=True, style="bold")
     shown.add_column(overflow="fold")
-    for label, text in lines(advice):
+    for label, text in told:
         shown.add_row(label, Text(text))
     return shown
 
 
 def lines(advice: Advice) -> Iterator[tuple[str, str]]:
-    """What is told of a model beside its table, each with its label."""
+    """What the table comes to, each line with its label."""
     yield "saving", verdict(advice)
     yield "breached", f"now {stretches(advice.breached(0), 0)}"
     yield "", f"inference-aware {stretches(advice.breached(1), 1)}"
     yield "believe", belief(advice)
-    shown = "; ".join(comparison(c) for c in advice.compared if c.recorded is not None)
-    yield "replayed", f"the replicas as they were: {shown}"
+
+
+def rests_on(advice: Advice) -> Iterator[tuple[str, str]]:
+    """What the figures rest on."""
     price = advice.choice.profile.usd_per_hour
     yield "profile", f"{advice.choice.profile.name} at ${price:.2f} an hour: {advice.choice.told}"
     yield "start", advice.start.told

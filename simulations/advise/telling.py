@@ -17,9 +17,11 @@ from simulations.advise.figures import Breach, Compared
 SHOWN_STRETCHES = 4
 JOIN_S = 300
 """Breached minutes closer than this are told as one stretch."""
-_NAMES = {
+NAMES = {
     "requests": "requests",
     "replicas_mean": "replicas",
+    "prompt_tokens_mean": "prompt tokens",
+    "output_tokens_mean": "answer tokens",
     "ttft_mean": "TTFT mean",
     "ttft_p95": "TTFT p95",
     "tpot_mean": "TPOT mean",
@@ -33,6 +35,14 @@ _NAMES = {
 
 def verdict(advice: Advice) -> str:
     """What changing over would bring, in one sentence that does not flatter."""
+    told = _verdict(advice)
+    error = advice.error_max
+    if advice.saving_usd > 0 and error is not None and error > ROUGH_RATIO:
+        return f"on paper: {told} But see below: the replay is not close to the record."
+    return told
+
+
+def _verdict(advice: Advice) -> str:
     saving, ratio = advice.saving_usd, abs(advice.saving_ratio)
     now, ours = advice.now.attainment, advice.ours.attainment
     attained = f"{_percent(ours)} of requests attained against {_percent(now)} now"
@@ -68,21 +78,23 @@ def belief(advice: Advice) -> str:
         return f"rough: {size} of the record; take the saving as a direction"
     return (
         f"poor: a mean latency is off by {100 * error:.0f} %, so this profile is not your engine. "
-        "Do not rely on these figures before `autoscaler calibrate` has made one (see below)"
+        "Nothing here can be relied on before `autoscaler calibrate` has made one: vLLM's metrics tell neither the GPU nor --max-num-seqs"
     )
 
 
 def comparison(compared: Compared) -> str:
     """`TTFT mean 0.212 s, recorded 0.251 s (-16 %)`."""
-    name = _NAMES[compared.name]
+    name = NAMES[compared.name]
     error = "" if compared.error is None else f" ({100 * compared.error:+.0f} %)"
-    return f"{name} {_value(compared.replayed, compared)}, recorded {_value(compared.recorded, compared)}{error}"
+    replayed, recorded = (quantity(v, compared) for v in (compared.replayed, compared.recorded))
+    return f"{name} {replayed}, recorded {recorded}{error}"
 
 
-def _value(value: float | None, compared: Compared) -> str:
+def quantity(value: float | None, compared: Compared) -> str:
+    """With its unit."""
     if value is None:
         return "unknown"
-    if compared.name == "requests":
+    if compared.name == "requests" or "tokens" in compared.name:
         return f"{value:,.0f}"
     if compared.name.startswith("tpot"):
         return f"{1000 * value:.1f} ms"
@@ -123,41 +135,45 @@ def _percent(share: float) -> str:
 
 
 def next_steps(advices: Sequence[Advice], *, prometheus: str) -> list[str]:
-    """The lines that end the output: what to do with it."""
-    lines = ["Next: watch it decide on your cluster; in mode Observe it changes nothing."]
-    for advice in advices:
-        target = advice.deployment or "YOUR-DEPLOYMENT"
+    """The lines that end the output: what to do with it, each at most 80 wide where names allow."""
+    lines = []
+    doubtful = [a for a in advices if a.error_max is None or a.error_max > BELIEVED_RATIO]
+    if doubtful:
+        lines.append("First: a profile of your own engine, and this again with it.")
+    for advice in doubtful:
+        where = f" --namespace {advice.namespace}" if advice.namespace else ""
         lines += [
-            f"  deploy/overlays/site/config.yaml, for {advice.name}:",
+            f"  autoscaler calibrate --prometheus {prometheus}{where} \\",
+            f"    --model {advice.model_name} --profile {advice.choice.profile.name} \\",
+            "    --max-num-seqs AS-SERVED --write profile.json",
+            f"  autoscaler advise --prometheus {prometheus}{where} \\",
+            f"    --profile '{advice.model_name}=profile.json'",
+        ]
+    lines += [
+        "Next: watch it decide on your cluster. In mode Observe it changes nothing.",
+        "  In deploy/overlays/site/config.yaml:",
+    ]
+    for number, advice in enumerate(advices):
+        target = advice.deployment or "YOUR-DEPLOYMENT"
+        price = f'priceUSDPerHour: "{advice.choice.profile.usd_per_hour:g}"'
+        lines += ["    ---"] if number else []
+        lines += [
             "    apiVersion: inference-autoscaler.dev/v1alpha1",
             "    kind: InferenceAutoscaler",
-            f"    metadata: {{name: {target.lower()}, namespace: {advice.namespace or 'default'}}}",
+            "    metadata:",
+            f"      name: {target.lower()}",
+            f"      namespace: {advice.namespace or 'default'}",
             "    spec:",
             "      mode: Observe",
             f'      modelNames: ["{advice.model_name}"]',
             f"      maxReplicas: {advice.replicas_max}",
             "      pools:",
-            (
-                f"      - {{name: on-demand, capacityType: OnDemand, priceUSDPerHour: "
-                f'"{advice.choice.profile.usd_per_hour:g}",'
-            ),
+            f"      - {{name: on-demand, capacityType: OnDemand, {price},",
             f"         scaleTargetRef: {{apiVersion: apps/v1, kind: Deployment, name: {target}}}}}",
         ]
     lines += [
+        "  Then, with the image that deploy/README.md says how to build:",
         "  autoscaler check --config deploy/overlays/site/config.yaml",
         "  kubectl apply -k deploy/overlays/site",
     ]
-    doubtful = [a for a in advices if a.error_max is None or a.error_max > BELIEVED_RATIO]
-    if doubtful:
-        lines.append("First, for a replay of your own engine instead of a listed one:")
-    for advice in doubtful:
-        where = f" --namespace {advice.namespace}" if advice.namespace else ""
-        lines += [
-            f"  autoscaler calibrate --prometheus {prometheus}{where} --model {advice.model_name} \\",
-            f"    --profile {advice.choice.profile.name} --write profile.json",
-            (
-                f"  autoscaler advise --prometheus {prometheus}{where} "
-                f"--profile '{advice.model_name}=profile.json'"
-            ),
-        ]
     return lines

@@ -96,6 +96,13 @@ def find_subjects(reader: RangeReader, grid: Grid, *, namespace: str | None) -> 
         where = series.labels.get("namespace")
         if model and (namespace is None or where == namespace):
             loads[Subject(model_name=model, namespace=where)] = float(np.nansum(series.values))
+    if not loads and namespace and found:
+        there = sorted({str(series.labels.get("namespace")) for series in found})
+        message = (
+            f"no series {metric} in namespace {namespace}; there are some in {', '.join(there)}: "
+            "give one of these with --namespace, or none"
+        )
+        raise SourceError(message)
     if not loads:
         where = f" in namespace {namespace}" if namespace else ""
         message = (

@@ -128,14 +128,17 @@ class RangeReader:
         end = start + (count - 1) * grid.step
         doing = f"asking {self._server.url} for {query}"
         try:
-            found = self._client.custom_query_range(
+            rows = self._client.custom_query_range(
                 query,
                 start_time=datetime.fromtimestamp(start, UTC),
                 end_time=datetime.fromtimestamp(end, UTC),
                 step=str(grid.step),
             )
         except PrometheusApiClientException as error:
-            message = f"{doing}: refused: {str(error)[:300]}"
+            found = str(error)[:300]
+            refused = any(f"Status Code {status}" in found for status in (401, 403))
+            remedy = "; say who asks with --bearer-token-file or --header" if refused else ""
+            message = f"{doing}: refused: {found}{remedy}"
             raise SourceError(message) from error
         except requests.RequestException as error:
             message = (
@@ -146,4 +149,4 @@ class RangeReader:
         except (ValueError, KeyError, TypeError) as error:
             message = f"{doing}: the answer is not that of a Prometheus ({type(error).__name__})"
             raise SourceError(message) from error
-        return list(found or [])
+        return list(rows or [])

@@ -54,17 +54,19 @@ class Truth:
     replica_s: float = 0.0
     """Serving."""
     most: int = 0
+    asked_s: float = 0.0
+    """When the third server was started."""
     spans: dict[int, list[float]] = field(default_factory=dict)
 
 
 class Clock:
     """The machine's time, and pages as it would have them."""
 
-    def __init__(self) -> None:
-        self.begin()
+    runs = False
 
     def begin(self) -> None:
         """The hour begins now on the wall, and began an hour ago on the machine."""
+        self.runs = True
         self.began = time.time()
         self.origin = self.began - HOUR_S
 
@@ -103,6 +105,8 @@ class Servers:
         self.ports = [free_port() for _ in range(3)]
         self.outstanding: dict[int, int] = {}
         self.pages: dict[int, str] = {}
+        self.asked: set[int] = set()
+        """Whose pages Prometheus has asked for."""
         self.processes: dict[int, subprocess.Popen[bytes]] = {}
 
     def start(self, number: int, *, cold_start_s: float) -> None:
@@ -129,7 +133,8 @@ class Servers:
             await asyncio.sleep(0.01)
         self.outstanding[number] = 0
         self.truth.most = max(self.truth.most, len(self.outstanding))
-        self.truth.spans[number] = [self.clock.since(time.time())]
+        if self.clock.runs:
+            self.truth.spans[number] = [self.clock.since(time.time())]
 
     async def send(self, session: aiohttp.ClientSession, prompt: int, output: int) -> None:
         number = min(self.outstanding, key=lambda one: (self.outstanding[one], one))
@@ -144,6 +149,9 @@ class Servers:
 
     async def scraped(self, request: web.Request) -> web.Response:
         number = int(request.match_info["number"])
+        self.asked.add(number)
+        if not self.clock.runs:
+            return web.Response(status=503)
         session: aiohttp.ClientSession = request.app["session"]
         try:
             url = f"http://127.0.0.1:{self.ports[number]}/metrics"
@@ -180,6 +188,9 @@ async def _hour(truth: Truth, run_prometheus) -> None:
             await asyncio.gather(*(servers.ready(session, number) for number in (0, 1)))
             truth.url = await asyncio.to_thread(run_prometheus, port)
             clock = servers.clock
+            # it takes a Prometheus some seconds to learn of its targets
+            while len(servers.asked) < 3:
+                await asyncio.sleep(0.01)
             clock.begin()
             for number in (0, 1):
                 truth.spans[number] = [0.0]
@@ -204,6 +215,7 @@ async def _traffic(servers: Servers, session: aiohttp.ClientSession) -> None:
         if third == 0 and moment >= THIRD_FROM_S:
             servers.start(2, cold_start_s=COLD_START_S)
             tasks.append(asyncio.create_task(servers.ready(session, 2)))
+            truth.asked_s = clock.since(time.time())
             third = 1
         if third == 1 and moment >= THIRD_UNTIL_S:
             del servers.outstanding[2]

@@ -43,7 +43,7 @@ def prometheus(folder: Path, *, config: str = "global: {}\n", arguments=()) -> I
         deadline = time.monotonic() + 60
         while True:
             with contextlib.suppress(requests.ConnectionError):
-                if requests.get(f"{url}/-/ready", timeout=2).status_code == 200:
+                if requests.get(f"{url}/-/ready", timeout=2).status_code in (200, 401):
                     break
             assert time.monotonic() < deadline, "Prometheus did not come up"
             time.sleep(0.1)

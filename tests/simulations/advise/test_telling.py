@@ -89,6 +89,10 @@ def test_the_verdict(rule, now, ours, said):
     assert said in verdict(advice(now=now, ours=ours)), rule
 
 
+def test_a_saving_that_the_record_does_not_bear_out_is_one_on_paper():
+    assert verdict(advice(errors=(-0.84,))).startswith("on paper: saves $20.00")
+
+
 @pytest.mark.parametrize(
     ("errors", "said"),
     [
@@ -108,6 +112,7 @@ def test_the_way_on_is_a_document_that_the_daemon_takes(tmp_path):
     last = next(n for n, line in enumerate(lines) if "scaleTargetRef" in line)
     path = tmp_path / "config.yaml"
     path.write_text("\n".join(line[4:] for line in lines[first : last + 1]))
+    assert max(len(line) for line in lines) <= 80
     (resource,) = load_config(path).resources
     assert resource.spec.mode == "Observe"
     assert lines[-1].strip() == "kubectl apply -k deploy/overlays/site"

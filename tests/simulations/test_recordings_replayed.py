@@ -16,8 +16,10 @@ PRICES = (
     "time_utc,zone,instance_type,product,price_usd_per_h\n"
     "2020-01-01T00:00:00.000Z,a,p3.2xlarge,Linux/UNIX,0.30\n"
     "2020-01-01T00:05:00.000Z,a,p3.2xlarge,Linux/UNIX,0.10\n"
-    "2020-01-01T09:00:00.000Z,a,p3.2xlarge,Linux/UNIX,0.30\n"
+    "2020-01-01T01:00:00.000Z,a,p3.2xlarge,Linux/UNIX,3.00\n"
+    "2020-01-01T09:00:00.000Z,a,p3.2xlarge,Linux/UNIX,3.00\n"
 )
+"""Cheap while the trace lasts: held against the mean, whoever buys spot would beat the clairvoyant."""
 
 
 def written(folder: Path, name: str, text: str) -> str:

@@ -140,8 +140,9 @@ def simulate(
 ) -> None:
     """Replay traffic through policies and say what each would have served, lost and cost.
 
-    TRACE is an Azure CSV, Mooncake JSON lines or t_s,input_tokens,output_tokens, gzip'd or not; or
-    made up: generate:diurnal (bursty, ramp, flat), as in generate:bursty,hours=2,rate=4.
+    TRACE is a recording (Azure or BurstGPT CSV, Mooncake JSON lines, ServeGen's windows,
+    t_s,input_tokens,output_tokens, or counts), gzip'd or not, or PATH,from=2d,days=1 for a part of it;
+    or it is made up: generate:diurnal (bursty, ramp, flat), as in generate:bursty,hours=2,rate=4.
     """
     from simulations.simulate import run_simulate
 

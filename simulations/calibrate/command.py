@@ -46,17 +46,40 @@ SHOWN = {
 
 
 @click.command("calibrate", help=__doc__)
-@click.option("--log", type=click.Path(path_type=Path, dir_okay=False), help="A log of requests.")
+@click.option(
+    "--log",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="A log of requests that completed; 50 at least, better 500 over low and high load.",
+)
 @click.option("--prometheus", metavar="URL", help="A Prometheus that scrapes the engines.")
 @click.option("--namespace", help="Of the model's pods, with --prometheus.")
 @click.option("--model", help="Its model_name; may be left out where there is only one.")
-@click.option("--since", default="6h", show_default=True, metavar="SPAN")
 @click.option(
-    "--step", type=click.IntRange(min=5), default=30, show_default=True, metavar="SECONDS"
+    "--since",
+    default="6h",
+    show_default=True,
+    metavar="SPAN",
+    help="How far back: 90m, 6h, 2d; quiet and busy hours, or reading cannot be told from arithmetic.",
 )
-@click.option("--bearer-token-file", type=click.Path(path_type=Path, dir_okay=False))
-@click.option("--ca-file", type=click.Path(path_type=Path, dir_okay=False))
-@click.option("--header", "headers", multiple=True, metavar="NAME=VALUE")
+@click.option(
+    "--step",
+    type=click.IntRange(min=5),
+    default=30,
+    show_default=True,
+    metavar="SECONDS",
+    help="Length of a window; not below the scrape interval.",
+)
+@click.option(
+    "--bearer-token-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Sent as Authorization.",
+)
+@click.option(
+    "--ca-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Of the server's certificate.",
+)
+@click.option("--header", "headers", multiple=True, metavar="NAME=VALUE", help="May be repeated.")
 @click.option("--profile", required=True, metavar="NAME|FILE", help="The one that comes closest.")
 @click.option("--num-gpu-blocks", "kv_blocks", type=click.IntRange(min=2), help="As in vLLM's log.")
 @click.option("--block-size", "block_tokens", type=click.IntRange(min=1))
@@ -113,7 +136,7 @@ def _base(name: str, more: dict[str, object]) -> Profile:
 
 def _fit_metrics(base: Profile, url: str | None, more: dict[str, object]) -> Fit:
     assert url is not None
-    headers = dict(str(header).partition("=")[::2] for header in more["headers"])  # type: ignore[attr-defined]  # a tuple, says click
+    headers = _headers(tuple(more["headers"]))  # type: ignore[arg-type]  # a tuple, says click
     server = Server(
         url=url,
         bearer_token_file=more["bearer_token_file"],  # type: ignore[arg-type]  # a path, says click
@@ -124,17 +147,24 @@ def _fit_metrics(base: Profile, url: str | None, more: dict[str, object]) -> Fit
     step = int(str(more["step"]))
     grid = Grid.until(time.time(), since_s=parse_span(str(more["since"])), step=step)
     namespace = None if more["namespace"] is None else str(more["namespace"])
-    subjects = [
-        subject
-        for subject in find_subjects(reader, grid, namespace=namespace)
-        if more["model"] in (None, subject.model_name)
-    ]
+    found = find_subjects(reader, grid, namespace=namespace)
+    subjects = [subject for subject in found if more["model"] in (None, subject.model_name)]
     if len(subjects) != 1:
-        names = ", ".join(subject.name for subject in subjects) or "none of that name"
-        raise SettingsError(f"--model: one model is wanted, found: {names}")
+        names = ", ".join(sorted(subject.name for subject in found)) or "none"
+        raise SettingsError(
+            f"--prometheus: {len(subjects)} models match, one is wanted; there are: {names} (in the last "
+            f"{more['since']}); choose with --model and --namespace"
+        )
     room = (base.kv_blocks - 1) * base.block_tokens
     windows = read_windows(reader, subjects[0], grid, kv_tokens_max=room)
     return fit_windows(windows, base, floors_of(base))
+
+
+def _headers(given: tuple[str, ...]) -> dict[str, str]:
+    for header in given:
+        if "=" not in header:
+            raise SettingsError(f"--header {header!r}: no '=' in it; write NAME=VALUE")
+    return dict(header.partition("=")[::2] for header in given)
 
 
 def _target(profile: Profile, served: list[ServedRequests]) -> int:
@@ -153,23 +183,31 @@ def _target(profile: Profile, served: list[ServedRequests]) -> int:
 
 
 def _print(base: Profile, made: Profile, fit: Fit) -> None:
-    table = Table(title=made.name, caption=_caption(made, fit))
+    table = Table(title=made.name)
     for title in ("", "before", "calibrated", ""):
         table.add_column(title, justify="left" if title == "" else "right")
     for field, (text, unit, name) in SHOWN.items():
         before, after = getattr(base, field) / unit, getattr(made, field) / unit
         table.add_row(text, f"{before:,.4g}", f"{after:,.4g}", name)
     Console().print(table)
+    click.echo(_told(made, fit))
 
 
-def _caption(made: Profile, fit: Fit) -> str:
+def _told(made: Profile, fit: Fit) -> str:
     errors = {
         "time to first token": fit.ttft_mean_error,
         "time between tokens": fit.tpot_mean_error,
         "end to end": fit.e2e_mean_error,
     }
     told = ", ".join(f"{name} {error:+.1%}" for name, error in errors.items() if error is not None)
-    return (
-        f"{fit.samples} samples, median residual {fit.residual_ratio:.1%}; means: {told}\n"
-        f"carries about {made.in_flight_target} requests in flight"
-    )
+    lines = [
+        f"{fit.samples} samples, median residual {fit.residual_ratio:.1%}; means: {told}",
+        f"carries about {made.in_flight_target} requests in flight",
+    ]
+    if fit.at_roofline:
+        named = ", ".join(SHOWN[name][0] for name in fit.at_roofline)
+        lines.append(
+            f"held at the roofline of {made.model} {made.variant} on {made.gpus}x{made.gpu}: {named}.\n"
+            "A quicker engine than that hardware can be, if the residual is large: is the profile its own?"
+        )
+    return "\n".join(lines)

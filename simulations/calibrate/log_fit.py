@@ -8,7 +8,7 @@ chunks and batches need no formula, and an overloaded hour says as much as an id
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.optimize import minimize
@@ -18,6 +18,7 @@ from autoscaler.errors import SettingsError
 from simulations.calibrate.coefficients import (
     Coefficients,
     Floors,
+    at_roofline,
     coefficients_of,
     profile_with,
 )
@@ -48,6 +49,8 @@ class Fit:
     """Of the mean, signed; None: not compared."""
     tpot_mean_error: float | None
     e2e_mean_error: float | None
+    at_roofline: tuple[str, ...] = ()
+    """Coefficients that the hardware's roofline kept from being less."""
 
 
 def fit_log(served: Sequence[ServedRequests], base: Profile, floors: Floors) -> Fit:
@@ -87,7 +90,7 @@ def fit_log(served: Sequence[ServedRequests], base: Profile, floors: Floors) -> 
         )
         best = found.x
     profile = profile_with(base, floors, _coefficients(best, floors))
-    return _judged(served, profile)
+    return replace(_judged(served, profile), at_roofline=at_roofline(profile, floors))
 
 
 def _judged(served: Sequence[ServedRequests], profile: Profile) -> Fit:

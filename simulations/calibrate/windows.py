@@ -17,6 +17,7 @@ from autoscaler.errors import SettingsError
 from simulations.calibrate.coefficients import (
     Coefficients,
     Floors,
+    at_roofline,
     coefficients_of,
     profile_with,
 )
@@ -79,7 +80,7 @@ def fit_windows(windows: Windows, base: Profile, floors: Floors) -> Fit:
             f"{int(busy.sum())} of {len(busy)} windows had a busy engine and all of its metrics; a fit "
             f"needs {WINDOWS_MIN}: take a longer span, a loaded one, or a wider --step"
         )
-    period_ns = (windows.length_s / windows.steps)[busy] * 1e9
+    period_ns = windows.length_s[busy] / windows.steps[busy] * 1e9
     found = coefficients_of(base)
     for _ in range(ROUNDS):
         table = _features(windows, profile_with(base, floors, found), floors)[busy]
@@ -99,6 +100,7 @@ def fit_windows(windows: Windows, base: Profile, floors: Floors) -> Fit:
         ttft_mean_error=None,
         tpot_mean_error=float(predicted.sum() / period_ns.sum() - 1),
         e2e_mean_error=None,
+        at_roofline=at_roofline(profile, floors),
     )
 
 

@@ -37,6 +37,7 @@ def test_a_known_engine_is_found_again(ratio: float) -> None:
     around = TRUTH.before_ns + TRUTH.after_ns
     assert made.before_ns + made.after_ns == pytest.approx(around, rel=0.25)
     assert found.samples == 1200
+    assert found.at_roofline == ()
     assert found.residual_ratio < 0.01 + ratio
     for error in (found.ttft_mean_error, found.tpot_mean_error, found.e2e_mean_error):
         assert error is not None
@@ -60,6 +61,7 @@ def test_no_coefficient_beats_the_hardware() -> None:
     assert found.profile.kv_token_ns >= FLOORS.kv_token_ns
     assert found.profile.attention_ps >= FLOORS.attention_ps
     assert found.residual_ratio > 0.5
+    assert {"step_ns", "token_ns"} <= set(found.at_roofline)
 
 
 def test_a_handful_of_requests_is_no_log() -> None:

@@ -27,6 +27,8 @@ class Ledger:
     """(moment, replicas asked for over all Deployments), each change."""
     interruptions: int = 0
     """Nodes taken away, or noticed, that carried a replica."""
+    interrupted_ns: list[int] = field(default_factory=list)
+    """When each of them was noticed, or lost without a notice."""
     ended_in_notice: set[int] = field(default_factory=set)
     """Replicas that ended on a node with a notice: what they lost was lost within it."""
     _open: dict[int, tuple[CapacityType, int]] = field(default_factory=dict)
@@ -40,6 +42,11 @@ class Ledger:
         entry = self._open.pop(replica_id, None)
         if entry is not None and at_ns > entry[1]:
             self.payments.append(Payment(capacity_type=entry[0], from_ns=entry[1], to_ns=at_ns))
+
+    def interrupted(self, *, at_ns: int) -> None:
+        """A node that carried a replica is being taken away."""
+        self.interruptions += 1
+        self.interrupted_ns.append(at_ns)
 
     def resized(self, replicas: int, *, at_ns: int) -> None:
         """So many replicas are asked for now."""

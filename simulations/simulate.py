@@ -12,7 +12,7 @@ from simulations.bounds.rows import bound_key, bounded
 from simulations.conditions import conditions_of, load_tested, with_room
 from simulations.progress import reporting
 from simulations.replay import ENGINE_POLICIES, Conditions
-from simulations.report.page import BoundCurve
+from simulations.report.entry import BoundCurve
 from simulations.report.write import check_report, write_report
 from simulations.runs import Plan, cores, loaded, play_all
 from simulations.sweep import best_parameters, sweep_plans, with_best

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from simulations.baselines.registry import KINDS
+from simulations.baselines.registry import BASELINES
 from simulations.runs import Plan
 from simulations.scorecard import Row
 
@@ -24,8 +24,8 @@ def sweep_plans(plans: Sequence[Plan]) -> list[Plan]:
     return [
         replace(plan, parameters=dict(parameters), setting=BEST, with_timeline=False)
         for plan in plans
-        if plan.seed == 0 and plan.policy in KINDS
-        for parameters in KINDS[plan.policy].sweep
+        if plan.seed == 0 and plan.policy in BASELINES
+        for parameters in BASELINES[plan.policy].sweep
     ]
 
 

@@ -346,7 +346,8 @@ class World:
         if not node.exists or node.lost_ns != NEVER:
             return
         node.noticed_ns, node.deadline_ns = at_ns, machine.down_ns
-        self.ledger.interruptions += bool(node.pods)
+        if node.pods:
+            self.ledger.interrupted(at_ns=at_ns)
         self.version += 1
         for listener in self.notice_listeners:
             listener(node, at_ns)
@@ -356,8 +357,8 @@ class World:
         if not node.exists:
             return
         node.lost_ns = at_ns
-        if node.noticed_ns == NEVER:
-            self.ledger.interruptions += bool(node.pods)
+        if node.noticed_ns == NEVER and node.pods:
+            self.ledger.interrupted(at_ns=at_ns)
         for pod in node.pods:
             self._stop_serving(pod, at_ns)
             self.ledger.stops_paying(pod.replica_id, at_ns=at_ns)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from autoscaler.errors import SettingsError
-from simulations.advise.advice import Advice
+from simulations.advise.advice import JUDGED, Advice
 from simulations.advise.figures import PolicyFigures
 from simulations.advise.tables import headline, lines, rests_on
 from simulations.advise.telling import comparison
@@ -27,6 +27,10 @@ COLUMNS = {
 }
 
 
+SHOWN = (*JUDGED, "running_mean", "waiting_mean", "replicas_mean")
+"""Quantities that are compared on the page; the command's output has all."""
+
+
 def write_page(path: Path, advices: Sequence[Advice]) -> None:
     """Write the page.
 
@@ -43,7 +47,11 @@ def write_page(path: Path, advices: Sequence[Advice]) -> None:
                 headline(advice),
                 *_told(lines(advice)),
                 "As it was, replayed: "
-                + "; ".join(comparison(c) for c in advice.compared if c.recorded is not None),
+                + "; ".join(
+                    comparison(c)
+                    for c in advice.compared
+                    if c.name in SHOWN and c.recorded is not None
+                ),
                 *_told(rests_on(advice)),
             ]
             for advice in advices

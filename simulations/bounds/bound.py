@@ -8,14 +8,14 @@ so many misses could carry. Nothing may beat the second one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from autoscaler.core.state import FloatArray, IntArray
 from simulations.bounds.hull import Hull, hull
-from simulations.bounds.program import BoundPool, Workload, least_cost
+from simulations.bounds.program import BoundPool, Solution, Workload, least_cost
 from simulations.bounds.work import least_work_s
 from simulations.serving.columns import Int64Array, RequestColumns
 from simulations.serving.profiles import Profile
@@ -50,6 +50,8 @@ class Bound:
     step_s: float
     hull: Hull
     """In dollars over replica-steps."""
+    solve: Callable[[float], Solution]
+    """The program itself, at so many replica-steps given up."""
 
     def cost_usd(self, given_up_s: float) -> float:
         """Least cost of any schedule that leaves at most so many replica-seconds of work undone."""
@@ -58,6 +60,13 @@ class Bound:
     def at_attainment(self, attainment: float) -> float:
         """Least cost where the share `1 - attainment` of the work is given up."""
         return self.cost_usd((1.0 - attainment) * self.work_s)
+
+    def paid_at(self, attainment: float) -> tuple[FloatArray, FloatArray]:
+        """A cheapest schedule at this attainment: hours, and the replicas paid for from then on."""
+        given_up = (1.0 - attainment) * self.work_s / self.step_s
+        paid = self.solve(given_up).paid
+        hours: FloatArray = np.arange(len(paid), dtype=np.float64) * (self.step_s / 3600.0)
+        return hours, paid
 
     def relaxed(self, missed: int) -> float:
         """Least cost where the `missed` heaviest requests are given up: nothing may beat it."""
@@ -109,16 +118,16 @@ def make_bound(
         )
         for terms in pools
     )
+
+    def solve(given_up: float) -> Solution:
+        return least_cost(work, pools=bought, given_up=given_up, replicas_min=replicas_min)
+
     return Bound(
         work_s=float(work_s.sum()),
         heaviest_s=np.concatenate([[0.0], np.cumsum(np.sort(work_s)[::-1])]),
         step_s=step_s,
-        hull=hull(
-            lambda given_up: least_cost(
-                work, pools=bought, given_up=given_up, replicas_min=replicas_min
-            ),
-            most=float(work.due.sum()),
-        ),
+        hull=hull(solve, most=float(work.due.sum())),
+        solve=solve,
     )
 
 

@@ -25,9 +25,9 @@ class Lookahead:
 
     sync_s = STEP_S
 
-    def __init__(self, setting: BaselineSetting, *, share: float = 1.0) -> None:
-        """`share` of the need is asked for."""
-        need = offered_replicas(setting.requests, setting.profile, window_s=STEP_S) * share
+    def __init__(self, setting: BaselineSetting) -> None:
+        """It is told the trace, of which it looks no further ahead than it says."""
+        need = offered_replicas(setting.requests, setting.profile, window_s=STEP_S)
         steps = math.ceil(setting.cold_start_s / STEP_S) + 1
         self._wanted = np.clip(
             np.ceil(_most_ahead(need, steps)), setting.replicas_min, setting.replicas_max

@@ -55,6 +55,8 @@ class Solution:
     cost: float
     slope: float
     """Of cost over what is given up: what one more replica-step of it would save, negative or 0."""
+    paid: FloatArray
+    """Replicas of all pools paid for in each step."""
 
 
 def least_cost(
@@ -106,7 +108,12 @@ def least_cost(
         message = f"the bound's program was not solved: {solved.message}"
         raise InvariantBroken(message)
     gains = solved.lower.marginals[program.served_by][owed > 0]
-    return Solution(given_up=given_up, cost=float(solved.fun), slope=-float(gains.sum()))
+    return Solution(
+        given_up=given_up,
+        cost=float(solved.fun),
+        slope=-float(gains.sum()),
+        paid=np.sum([solved.x[program.paid(index)] for index in range(len(pools))], axis=0),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,8 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import starmap
 
+import numpy as np
+
 from simulations.bounds.bound import Bound
 from simulations.bounds.figures import (
     BoundFigures,
@@ -20,7 +22,8 @@ from simulations.bounds.figures import (
 from simulations.bounds.lookahead import NAME as LOOKAHEAD
 from simulations.progress import Teller
 from simulations.replay import spot_lives
-from simulations.report.page import BoundCurve
+from simulations.report.entry import BoundCurve, BoundSchedule
+from simulations.report.timeline import POINTS_MAX
 from simulations.runs import Plan, loaded
 from simulations.scorecard import Row
 from simulations.traces.overlay import scaled
@@ -152,9 +155,24 @@ def _answer(plan: Plan, held: Sequence[_Held]) -> _Answer:
             trace=loaded(plan.trace).name,
             attainment=shares,
             cost_usd=[bound.at_attainment(share) for share in shares],
+            schedule=_schedule(bound, plan, unlimited) if plan.with_timeline else None,
         ),
         programs=bound.hull.programs,
         took_s=time.process_time() - began,
+    )
+
+
+def _schedule(bound: Bound, plan: Plan, unlimited: float) -> BoundSchedule:
+    """Of the clairvoyant at the objective's attainment, or at what can be attained at all."""
+    attainment = min(plan.conditions.objective.attainment_ratio, unlimited)
+    hours, paid = bound.paid_at(attainment)
+    every = -(-len(paid) // POINTS_MAX)
+    starts = np.arange(0, len(paid), every)
+    width = np.diff(np.append(starts, len(paid)))
+    return BoundSchedule(
+        attainment=attainment,
+        hours=hours[starts].tolist(),
+        replicas=(np.add.reduceat(paid, starts) / width).tolist(),
     )
 
 

@@ -22,3 +22,5 @@ class Timeline:
     """Of the requests that arrived in the slot; NaN: none was completed."""
     lost: FloatArray
     """Requests lost in the slot."""
+    interruptions: FloatArray | None = None
+    """Nodes with a replica that were noticed, or lost without a notice, in the slot; None: not kept."""

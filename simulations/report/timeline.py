@@ -44,6 +44,10 @@ def timeline(run: Run) -> Timeline:
         waiting=_count_at(arrival, first, middles),
         ttft_p95_s=_p95(run, slot_of, slots),
         lost=np.bincount(lost_at, minlength=slots).astype(np.float64),
+        interruptions=np.bincount(
+            np.minimum(np.array(run.ledger.interrupted_ns, dtype=np.int64) // slot_ns, slots - 1),
+            minlength=slots,
+        ).astype(np.float64),
     )
 
 

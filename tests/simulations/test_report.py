@@ -14,7 +14,7 @@ import pytest
 from autoscaler.errors import SettingsError
 from simulations.coldstart import cold_start
 from simulations.replay import Conditions, run
-from simulations.report.entry import BoundCurve, Entry
+from simulations.report.entry import BoundCurve, BoundSchedule, Entry
 from simulations.report.line import Timeline
 from simulations.report.page import render
 from simulations.report.timeline import timeline
@@ -68,30 +68,90 @@ def test_the_page_loads_nothing_and_forbids_it():
     assert "<small>0.9</small>" in text, "the worst seed stands beside the mean"
 
 
-@pytest.mark.slow
-@pytest.mark.chromium
-def test_a_browser_draws_the_charts_and_sorts_the_table(tmp_path):
+CHROMIUM = (
+    "chromium", "--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+    "--virtual-time-budget=8000", "--dump-dom",
+)  # fmt: skip
+
+
+def opened(folder: Path, text: str, *more: str) -> str:
+    """What a browser makes of a page, as HTML."""
     require("chromium", shutil.which("chromium"), "not installed")
-    curve = BoundCurve(trace="a <trace>", attainment=[0.5, 1.0], cost_usd=[1.0, 2.0])
-    text = page(entry(), entry("hpa", cost_usd=9.0), bounds=[curve])
-    # a click on the second heading, as a reader would
-    click = "<script>document.querySelectorAll('th')[1].click()</script></body>"
-    (tmp_path / "report.html").write_text(text.replace("</body>", click))
-    dom = subprocess.run(
-        [
-            "chromium", "--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run",
-            "--disable-background-networking", "--disable-component-update", "--disable-sync",
-            f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=8000", "--dump-dom",
-            f"file://{tmp_path / 'report.html'}",
-        ],
+    (folder / "page.html").write_text(text)
+    return subprocess.run(
+        [*CHROMIUM, f"--user-data-dir={folder / 'profile'}", *more, f"file://{folder}/page.html"],
         capture_output=True,
         text=True,
         timeout=100,
         check=True,
-    ).stdout  # fmt: skip
-    body = dom[dom.rindex("<body>") :]
+    ).stdout
+
+
+def compared():
+    """A page with everything on it: a best setting, a reference, a bound and its schedule."""
+    curve = BoundCurve(
+        trace="a <trace>",
+        attainment=[0.5, 1.0],
+        cost_usd=[1.0, 2.0],
+        schedule=BoundSchedule(attainment=0.99, hours=[0.1, 0.2], replicas=[0.5, 1.5]),
+    )
+    ideal = replace(entry("lookahead"), reference=True)
+    return page(
+        entry(),
+        entry("hpa", cost_usd=9.0),
+        entry("hpa", "best", cost_usd=8.0),
+        ideal,
+        bounds=[curve],
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.chromium
+def test_a_browser_draws_the_charts_and_sorts_the_table(tmp_path):
+    # a click on the second heading and on a policy's button, as a reader would
+    click = """<script>
+      document.querySelectorAll('th')[1].click();
+      var drawn = function () {
+        return document.getElementById('c0-replicas').data.filter(function (line) {
+          return line.visible !== false; }).map(function (line) { return line.name; }).join('|');
+      };
+      document.body.dataset.before = drawn();
+      document.querySelector('.chip[data-name="hpa (best)"]').click();
+      document.body.dataset.after = drawn();
+    </script></body>"""
+    dom = opened(tmp_path, compared().replace("</body>", click))
+    body = dom[dom.rindex("<body") :]
     assert body.count('class="main-svg"') >= 6, "every chart is drawn"
-    assert body.index(">hpa<") < body.index(">inference-aware<"), "cheapest first after the click"
+    assert body.index(">hpa (best)<") < body.index(">hpa<") < body.index(">inference-aware<"), (
+        "cheapest first after the click"
+    )
+    before = re.search(r'data-before="([^"]*)"', body)
+    after = re.search(r'data-after="([^"]*)"', body)
+    assert before is not None
+    assert after is not None
+    assert set(before[1].split("|")) ^ set(after[1].split("|")) == {"hpa (best)"}
+    assert "clairvoyant at 99 %" in before[1]
+
+
+@pytest.mark.slow
+@pytest.mark.chromium
+def test_it_fits_a_phone_and_asks_nobody_for_anything(tmp_path):
+    (tmp_path / "report.html").write_text(compared())
+    # a frame as wide as a phone: a window of a browser without a screen is not made so narrow
+    frame = """<body><iframe id="phone" src="report.html" width="390" height="800"></iframe><script>
+      document.getElementById('phone').onload = function () {
+        var page = this.contentDocument, asked = this.contentWindow.performance;
+        document.body.dataset.over =
+          page.documentElement.scrollWidth - page.documentElement.clientWidth;
+        document.body.dataset.charts = page.querySelectorAll('svg.main-svg').length;
+        document.body.dataset.asked = asked.getEntriesByType('resource').length;
+      };
+    </script></body>"""
+    dom = opened(tmp_path, frame, "--allow-file-access-from-files")
+    assert 'data-over="0"' in dom, "nothing sticks out to the right"
+    assert re.search(r'data-charts="[1-9]', dom), "the charts were there when it was measured"
+    assert 'data-asked="0"' in dom, "no request for anything but the page"
 
 
 def test_the_timeline_is_the_ledgers_area():

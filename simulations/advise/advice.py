@@ -46,6 +46,11 @@ class Advice:
     replicas_max: int
     objective: str
     attainment_ratio: float
+    ttft_s: float
+    tpot_s: float
+    """What the engine was told of the objective: that of the median request."""
+    in_flight_target: int
+    """And of a replica: requests in flight, from a load test on this traffic."""
     now: PolicyFigures
     """What scales it now, else the recorded replicas."""
     recorded: PolicyFigures
@@ -106,6 +111,7 @@ class Advice:
             "objective": self.objective,
             "attainment_ratio": self.attainment_ratio,
             "replicas_max": self.replicas_max,
+            "in_flight_target": self.in_flight_target,
             "notes": list(self.notes),
             "now": self.now.to_json(),
             "as_recorded": self.recorded.to_json(),

@@ -312,6 +312,7 @@ def _advice(number: int, model: _Found, played: Sequence[Played], asked: Asked) 
     now = RECORDED if model.scaler is None else model.scaler.name
     step = captured.grid.step
     objective: RequestObjective = model.conditions.objective
+    owed = objective.of_model(model.requests, model.conditions.profile)
     return Advice(
         model_name=captured.subject.model_name,
         namespace=captured.subject.namespace,
@@ -329,6 +330,9 @@ def _advice(number: int, model: _Found, played: Sequence[Played], asked: Asked) 
         replicas_max=model.conditions.replicas_max,
         objective=asked.objective,
         attainment_ratio=objective.attainment_ratio,
+        ttft_s=owed.ttft_s,
+        tpot_s=owed.tpot_s,
+        in_flight_target=model.conditions.profile.in_flight_target,
         now=policy_figures(mine[now], parts),
         recorded=policy_figures(mine[RECORDED], parts),
         ours=policy_figures(mine[OURS], parts),

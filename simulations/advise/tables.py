@@ -111,10 +111,10 @@ def _lines(told: Iterator[tuple[str, str]]) -> Table:
 
 def lines(advice: Advice) -> Iterator[tuple[str, str]]:
     """What the table comes to, each line with its label."""
-    yield "saving", verdict(advice)
+    yield "in short", verdict(advice)
     yield "breached", f"now {stretches(advice.breached(0), 0)}"
     yield "", f"inference-aware {stretches(advice.breached(1), 1)}"
-    yield "believe", belief(advice)
+    yield "trust", belief(advice)
 
 
 def rests_on(advice: Advice) -> Iterator[tuple[str, str]]:

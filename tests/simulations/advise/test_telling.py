@@ -60,6 +60,9 @@ def advice(*, now=(100.0, 0.99), ours=(80.0, 0.99), errors=(0.05,)) -> Advice:
         replicas_max=10,
         objective="ttft=2",
         attainment_ratio=0.99,
+        ttft_s=1.4,
+        tpot_s=0.1,
+        in_flight_target=37,
         now=recorded,
         recorded=recorded,
         ours=figures("inference-aware", cost=ours[0], attained=ours[1]),
@@ -115,6 +118,8 @@ def test_the_way_on_is_a_document_that_the_daemon_takes(tmp_path):
     assert max(len(line) for line in lines) <= 80
     (resource,) = load_config(path).resources
     assert resource.spec.mode == "Observe"
+    assert resource.spec.objective.time_to_first_token_milliseconds == 1400
+    assert resource.spec.targets.in_flight_requests_per_replica == 37
     assert lines[-1].strip() == "kubectl apply -k deploy/overlays/site"
 
 

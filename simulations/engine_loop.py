@@ -22,7 +22,7 @@ from autoscaler.core.commands import (
     UncordonNode,
 )
 from autoscaler.core.decision import Outcome
-from autoscaler.core.engine import EngineSettings, build_engine
+from autoscaler.core.engine import Engine, EngineSettings, build_engine
 from autoscaler.core.events import CommandFinished, Event, NoticeReceived, SpecChanged
 from autoscaler.core.spec import FleetSpec
 from simulations.agenda import NS, Agenda, Priority, seconds
@@ -58,14 +58,15 @@ class EngineLoop:
         observer: Observer,
         agenda: Agenda,
         listeners: Sequence[Listener] = (),
+        engine: Engine | None = None,
     ) -> None:
-        """`listeners` are told each event and its outcome: recorders and tests."""
+        """`listeners` are told each event and its outcome; `engine` is built where none is given."""
         self._setting = setting
         self._world = world
         self._observer = observer
         self._agenda = agenda
         self._listeners = tuple(listeners)
-        self._engine = build_engine(setting.engine)
+        self._engine = build_engine(setting.engine) if engine is None else engine
         self._tick_ns = int(setting.engine.tick_s * NS)
         self._next_id = 0
         self._accepted: dict[str, bool] = {}

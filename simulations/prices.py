@@ -95,10 +95,12 @@ def spot_usd(profile: Profile, *, from_ns: int, to_ns: int) -> float:
     return (to_ns - from_ns) * profile.spot_usd_per_hour / (3600 * NS)
 
 
-def lowest_spot_usd_per_hour(profile: Profile, *, until_ns: int) -> float:
-    """The least that an hour of a replica on spot costs anywhere in a trace that ends then."""
+def lowest_spot_usd_per_hour(profile: Profile, *, from_ns: int = 0, until_ns: int) -> float:
+    """The least that an hour of a replica on spot costs between two moments of the trace."""
     if isinstance(profile, MarketProfile):
-        return profile.gpus * profile.spot_prices.lowest_usd_per_gpu_hour(until_ns=until_ns)
+        return profile.gpus * profile.spot_prices.lowest_usd_per_gpu_hour(
+            from_ns=from_ns, until_ns=until_ns
+        )
     return profile.spot_usd_per_hour
 
 

@@ -81,9 +81,9 @@ class SpotPrices:
         """What one GPU costs between two moments of the trace."""
         return self._until(to_ns) - self._until(from_ns)
 
-    def lowest_usd_per_gpu_hour(self, *, until_ns: int) -> float:
-        """The lowest price between the trace's begin and a moment of it."""
-        first, last = self.from_s, self.from_s + until_ns / NS
+    def lowest_usd_per_gpu_hour(self, *, from_ns: int = 0, until_ns: int) -> float:
+        """The lowest price between two moments of the trace."""
+        first, last = self.from_s + from_ns / NS, self.from_s + until_ns / NS
         if last - first >= self.span_s:
             return min(self.usd_per_gpu_hour)
         begin, end = (bisect_right(self.at_s, at % self.span_s) - 1 for at in (first, last))

@@ -31,8 +31,8 @@ TOLERANCE_RATIO = 1e-6
 class PoolTerms:
     """What a pool costs and when it can be had."""
 
-    usd_per_hour: float
-    """Of one replica."""
+    usd_per_hour: float | Callable[[int, int], float]
+    """Of one replica: always, or at least so much between two moments, in nanoseconds."""
     initial: int = 0
     """Replicas ready before the trace begins."""
     available: tuple[FloatArray, FloatArray] | None = None
@@ -111,7 +111,7 @@ def make_bound(
     moments: FloatArray = np.arange(steps, dtype=np.float64) * step_s
     bought = tuple(
         BoundPool(
-            price_per_step=terms.usd_per_hour * step_s / 3600.0,
+            price_per_step=_prices(terms.usd_per_hour, moments, step_s) * (step_s / 3600.0),
             start_steps=int(start_s // step_s),
             initial=terms.initial,
             available=_sampled(terms.available, moments, step_s),
@@ -128,6 +128,17 @@ def make_bound(
         step_s=step_s,
         hull=hull(solve, most=float(work.due.sum())),
         solve=solve,
+    )
+
+
+def _prices(
+    usd_per_hour: float | Callable[[int, int], float], moments: FloatArray, step_s: float
+) -> FloatArray:
+    """Dollars an hour in each step, the lowest of it."""
+    if not callable(usd_per_hour):
+        return np.full(len(moments), usd_per_hour)
+    return np.array(
+        [usd_per_hour(int(at * 1e9), int((at + step_s) * 1e9)) for at in moments], dtype=float
     )
 
 

@@ -84,8 +84,10 @@ def trace_bound(
     if spot is not None:
         pools.append(
             PoolTerms(
-                # where the price moves: its lowest, so that it stays a bound
-                usd_per_hour=lowest_spot_usd_per_hour(profile, until_ns=end_ns),
+                # where the price moves: the lowest of each step, so that it stays a bound
+                usd_per_hour=lambda from_ns, until_ns: lowest_spot_usd_per_hour(
+                    profile, from_ns=from_ns, until_ns=until_ns
+                ),
                 initial=ALREADY_THERE,
                 available=_available(spot),
             )

@@ -28,7 +28,8 @@ from autoscaler.errors import InvariantBroken
 class BoundPool:
     """Replicas of one price."""
 
-    price_per_step: float
+    price_per_step: float | FloatArray
+    """One for all steps, or of each."""
     start_steps: int
     """Whole steps of the shortest cold start: rounded down, so that it stays a bound."""
     initial: int

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 from collections.abc import Callable, Iterator, Mapping, MutableSequence, Sequence
@@ -49,8 +50,11 @@ def cores() -> int:
 
 def play(plan: Plan, *, progress: Callable[[float], None] = lambda _: None) -> Row:
     """Make one run."""
+    trace = loaded(plan.trace)
+    # as the daemon does: what was imported and read stays, and the collector need not walk it
+    gc.freeze()
     finished = run(
-        loaded(plan.trace),
+        trace,
         plan.policy,
         seed=plan.seed,
         conditions=plan.conditions,

@@ -101,7 +101,7 @@ class Assessment:
             reason=proposal.reason,
             message=proposal.message,
         )
-        oldest_s = float(ages_s[used].max()) if answering else None
+        oldest_s = float(np.maximum.reduce(ages_s[used])) if answering else None
         return Draft(
             situation=situation,
             wanted=Wanted(asked, asked),

@@ -165,11 +165,11 @@ class ModelSpec:
     priority: int = 0
     sample_age_s_max: float = 20.0
     """An engine sample older than this is stale: four scrape periods, not less than 15 s."""
+    key: str = field(init=False, repr=False, compare=False)
+    """`namespace/name`: what events, decisions and memory call this model."""
 
-    @property
-    def key(self) -> str:
-        """`namespace/name`: what events, decisions and memory call this model."""
-        return f"{self.namespace}/{self.name}"
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "key", f"{self.namespace}/{self.name}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

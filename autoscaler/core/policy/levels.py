@@ -104,14 +104,14 @@ class Levels:
     def __init__(
         self, forecast: Forecast, *, steps: Steps, price_ratio: float, likely: int
     ) -> None:
-        """Begin with replica `likely` and its neighbours: mostly nothing else is asked for."""
+        """Begin with replica `likely` and the next: mostly nothing else is asked for."""
         self._forecast = forecast
         self._steps = steps
         self._price = price_ratio
         self._use: dict[int, list[float]] = {}
         self._gains: dict[int, list[float]] = {}
         self._solved: dict[int, Values] = {}
-        self._look_up(max(1, likely - 1), count=3)
+        self._look_up(max(1, likely), count=2)
 
     def _look_up(self, first: int, *, count: int) -> None:
         rows: list[list[float]] = self._forecast.use(first, first + count - 1).T.tolist()

@@ -16,6 +16,8 @@ from simulations.summary_table import summary_tables
 
 OUTPUTS = ("table", "json", "csv")
 WIDTH = 160
+"""Of a summary that goes to a file."""
+UNCUT = 240
 """Of a table at least: a narrower terminal wraps a line, it does not lose columns."""
 
 
@@ -33,7 +35,7 @@ def write_rows(rows: Sequence[Row], *, output: str, file: TextIO) -> None:
     else:
         console = Console(file=file, highlight=False)
         room = console.width
-        console.width = max(WIDTH, room) if file.isatty() else WIDTH
+        console.width = max(UNCUT, room)
         for _, group in itertools.groupby(rows, key=lambda row: row.trace):
             of_trace = list(group)
             if len({row.seed for row in of_trace}) > 1:

@@ -138,8 +138,11 @@ def test_a_table_has_columns_for_bounds_and_spot_where_rows_have_them(
     write_rows([plain], output="table", file=sys.stdout)
     out = capsys.readouterr().out
     assert not any(name in out for name in ("× bound", "interrupted", "fallback h", "limit"))
-    write_rows([held, replace(held, bound=None, policy="other")], output="table", file=sys.stdout)
-    title, header, first, second = capsys.readouterr().out.splitlines()
+    other = replace(held, bound=None, policy="a-policy-of-a-very-long-name", setting="best")
+    write_rows([held, other], output="table", file=sys.stdout)
+    out = capsys.readouterr().out
+    assert "…" not in out, "nothing is cut"
+    title, header, first, second = out.splitlines()
     assert "a fleet without limit would attain 98.77 %" in title
     names = re.split(r"\s{2,}", header.strip())
     cells = [re.split(r"\s{2,}", line.strip()) for line in (first, second)]

@@ -56,7 +56,7 @@ def scheduler_table(rows: Sequence[SchedulerEquality]) -> Table:
     steps, equal = sum(row.steps for row in rows), sum(row.equal_steps for row in rows)
     table = Table(
         title="the scheduler, told when each step began and ended",
-        caption=f"{equal:,} of {steps:,} steps have the same requests and tokens in them",
+        caption=f"{equal:,} of {steps:,} steps have as many requests and tokens in them",
         box=box.SIMPLE,
     )
     table.add_column("run", no_wrap=True)

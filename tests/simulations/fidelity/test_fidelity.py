@@ -88,7 +88,7 @@ def test_the_tables_show_the_noise_floor_beside_the_errors(runs):
     text = console.export_text()
     assert "\u2026" not in text, "a cell is cut"
     assert "noise floor: open90-b after open90-a TTFT -11.8 %" in text
-    assert "3,384 of 3,384 steps have the same requests and tokens in them" in text
+    assert "3,384 of 3,384 steps have as many requests and tokens in them" in text
 
 
 @pytest.mark.slow

@@ -102,8 +102,13 @@ class Averaged:
     @property
     def name(self) -> str:
         """As a table calls it."""
-        marks = ["reference"] * self.reference + ["best"] * (self.setting == "best")
-        return f"{self.policy} ({', '.join(marks)})" if marks else self.policy
+        return called(self.policy, self.setting)
+
+
+def called(policy: str, setting: str) -> str:
+    """A policy in a setting, as a table calls it."""
+    marks = ["reference"] * (policy in REFERENCES) + ["best"] * (setting == "best")
+    return f"{policy} ({', '.join(marks)})" if marks else policy
 
 
 def averaged(rows: Sequence[Row]) -> list[Averaged]:

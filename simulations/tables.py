@@ -11,6 +11,7 @@ from typing import TextIO
 from rich.console import Console
 from rich.table import Table
 
+from simulations.averaged import called
 from simulations.scorecard import SCHEMA, Row
 from simulations.summary_table import summary_tables
 
@@ -77,7 +78,7 @@ def table(rows: Sequence[Row]) -> Table:
 def _line(row: Row) -> dict[str, str]:
     """The cells of a row, by their headings."""
     line = {
-        "policy": row.policy if row.setting != "best" else f"{row.policy} (best)",
+        "policy": called(row.policy, row.setting or "default"),
         "seed": str(row.seed),
         "cost $": f"{row.cost_usd:.2f}",
     }

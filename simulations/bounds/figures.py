@@ -99,7 +99,8 @@ def trace_bound(
         span_s=max(end_ns / NS, 1.0),
         start_s=start_s,
         pools=pools,
-        replicas_min=1,
+        # a fleet on spot can lose its last machine, and for a while nobody pays for anything
+        replicas_min=1 if spot is None else 0,
     )
 
 

@@ -18,13 +18,15 @@ from simulations.bounds.program import Solution
 
 TOLERANCE = 1e-3
 """Between the bound and the program's optimum, of the cost."""
+NEGLIGIBLE = 1e-4
+"""The same, of the cost of all the work: where next to nothing is left to do there is no end of pieces."""
 SOLUTIONS_MAX = 200
 """A curve needs ten to forty; a guard against a solver that never settles."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hull:
-    """Lines below the least cost, at most `TOLERANCE` of it below the truth."""
+    """Lines below the least cost, at most `TOLERANCE` of it, or what is negligible, below the truth."""
 
     given_up: FloatArray
     """Where programs were solved, ascending."""
@@ -47,18 +49,19 @@ def hull(solve: Callable[[float], Solution], *, most: float) -> Hull:
         most: All the work there is.
     """
     known = {amount: solve(amount) for amount in dict.fromkeys((0.0, max(0.0, most)))}
+    negligible = NEGLIGIBLE * known[0.0].cost + 1e-12
     ends = sorted(known)
     open_pairs = [(ends[0], ends[-1])]
     while open_pairs and len(known) < SOLUTIONS_MAX:
         left, right = open_pairs.pop()
-        between = _worst_place(known[left], known[right])
+        between = _worst_place(known[left], known[right], negligible)
         if between is not None:
             known[between] = solve(between)
             open_pairs += [(left, between), (between, right)]
     return _of([known[amount] for amount in sorted(known)])
 
 
-def _worst_place(left: Solution, right: Solution) -> float | None:
+def _worst_place(left: Solution, right: Solution, negligible: float) -> float | None:
     """Where the two lines cross, if the chord is too far above it; None: the piece is known."""
     turn = left.slope - right.slope
     if turn >= 0:
@@ -69,7 +72,7 @@ def _worst_place(left: Solution, right: Solution) -> float | None:
     below = left.cost + left.slope * (at - left.given_up)
     share = (at - left.given_up) / (right.given_up - left.given_up)
     chord = left.cost + (right.cost - left.cost) * share
-    return at if chord - below > TOLERANCE * max(below, 0.0) + 1e-12 else None
+    return at if chord - below > max(TOLERANCE * below, negligible) else None
 
 
 def _of(solutions: Sequence[Solution]) -> Hull:

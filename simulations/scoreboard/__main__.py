@@ -16,8 +16,8 @@ from simulations.scoreboard.cache import Cache, code_digest
 from simulations.scoreboard.entries import Board, Setting, read_board, settings_of
 from simulations.scoreboard.pace import Pace
 from simulations.scoreboard.page import Played, page
-from simulations.scoreboard.playing import PARTS, play_entry
-from simulations.scoreboard.sizing import SIZE, Sized, sized
+from simulations.scoreboard.playing import play_entry
+from simulations.scoreboard.sizing import Sized, sized
 
 FILE = Path(__file__).parent.parent / "scoreboard.toml"
 WIDTH = 160
@@ -64,10 +64,10 @@ def main(
         board = read_board(file)
         settings = settings_of(board, path=file, traces=traces, only=only)
         code = code_digest()
-        caches = [Cache(cache, setting, code=code, digest_now=code_digest) for setting in settings]
+        caches = [Cache(cache, setting, code=code, code_now=code_digest) for setting in settings]
         if fresh:
             for kept in caches:
-                kept.forget((SIZE, *PARTS))
+                kept.forget()
         if dry_run:
             show_sizes([_measured(s, kept) for s, kept in zip(settings, caches, strict=True)])
             return

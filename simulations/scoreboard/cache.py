@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,23 +21,45 @@ from autoscaler.errors import SettingsError
 from simulations.scoreboard.entries import Setting
 
 Part = TypeVar("Part")
+PARTS = SIZE, SWEPT, PLAYED, BOUNDED = "size", "swept", "played", "bounded"
+"""Of an entry, in the order in which they are made."""
 LIBRARIES = ("numba", "numpy", "scipy")
 BESIDE = (
+    "advise",
+    "averaged.py",
+    "benchmark",
+    "benchmark.py",
     "calibrate",
     "capture",
     "conformance",
     "demo",
     "fidelity",
     "local_cluster",
+    "progress.py",
     "report",
     "scoreboard",
+    "simulate.py",
+    "summary_table.py",
+    "tables.py",
     "vllm_server",
 )
-"""Rooms of the simulations that no run passes through."""
+"""Rooms and modules of the simulations that no run passes through."""
+BOUNDS = "bounds"
+SEES_AHEAD = "simulations/bounds/lookahead.py"
+"""The one of the bounds that is run."""
+
+
+class Code(msgspec.Struct, frozen=True, kw_only=True):
+    """Digests of the code, and of the libraries and the Python under it."""
+
+    runs: str
+    """Of what a run passes through."""
+    bounds: str
+    """Of that and what holds it against the bounds: a better bound needs no run anew."""
 
 
 def code_files() -> Iterator[tuple[str, Path]]:
-    """Every source file that a run may depend on, with its name in the project."""
+    """Every source file that a row may depend on, with its name in the project."""
     for package, rooms in ((autoscaler, ("core", "errors.py")), (simulations, None)):
         root = Path(package.__path__[0])
         for file in sorted(root.rglob("*.py")):
@@ -46,14 +68,22 @@ def code_files() -> Iterator[tuple[str, Path]]:
                 yield f"{root.name}/{file.relative_to(root).as_posix()}", file
 
 
-def code_digest() -> str:
-    """Of the code that makes runs, and of the libraries and the Python under it."""
-    digest = hashlib.sha256(sys.version.encode())
+def of_a_run(name: str) -> bool:
+    """Whether a run passes through the file of this name, bounds apart."""
+    return name == SEES_AHEAD or not name.startswith(f"simulations/{BOUNDS}/")
+
+
+def code_digest() -> Code:
+    """Of the code as it is."""
+    runs = hashlib.sha256(sys.version.encode())
     for library in LIBRARIES:
-        digest.update(f"{library} {importlib.metadata.version(library)}\n".encode())
+        runs.update(f"{library} {importlib.metadata.version(library)}\n".encode())
+    beside = hashlib.sha256()
     for name, file in code_files():
+        digest = runs if of_a_run(name) else beside
         digest.update(name.encode() + b"\0" + file.read_bytes() + b"\0")
-    return digest.hexdigest()
+    beside.update(runs.digest())
+    return Code(runs=runs.hexdigest(), bounds=beside.hexdigest())
 
 
 def entry_digest(setting: Setting, *, code: str) -> str:
@@ -71,30 +101,32 @@ class Cache:
     """The finished parts of one entry."""
 
     def __init__(
-        self, folder: Path, setting: Setting, *, code: str, digest_now: Callable[[], str]
+        self, folder: Path, setting: Setting, *, code: Code, code_now: Callable[[], Code]
     ) -> None:
         """Know the entry.
 
         Args:
             folder: Where parts lie.
             setting: The entry.
-            code: Digest of the code as the run began.
-            digest_now: Of the code as it is; a part that was made by two versions is not kept.
+            code: As the run began.
+            code_now: As it is: a part that was made by two versions is not kept.
         """
         self._folder = folder
-        self._name = setting.entry.name
-        self._key = entry_digest(setting, code=code)[:32]
+        self._setting = setting
         self._code = code
-        self._digest_now = digest_now
+        self._code_now = code_now
 
     def _file(self, part: str) -> Path:
-        return self._folder / f"{self._name}.{part}.json"
+        return self._folder / f"{self._setting.entry.name}.{part}.json"
+
+    def _key(self, part: str) -> str:
+        return entry_digest(self._setting, code=_code_of(part, self._code))[:32]
 
     def read(self, part: str, kind: type[Part]) -> Part | None:
         """The part; None: there is none, or it is of other code, another entry or another shape."""
         try:
             kept = msgspec.json.decode(self._file(part).read_bytes())
-            if not isinstance(kept, dict) or kept.get("key") != self._key:
+            if not isinstance(kept, dict) or kept.get("key") != self._key(part):
                 return None
             return msgspec.convert(kept["part"], kind)
         except (OSError, KeyError, msgspec.DecodeError):
@@ -106,23 +138,27 @@ class Cache:
         Raises:
             SettingsError: The code changed since the run began, or the folder cannot be written.
         """
-        if self._digest_now() != self._code:
+        if _code_of(part, self._code_now()) != _code_of(part, self._code):
             raise SettingsError(
-                f"entry {self._name!r}: the code of the replay changed while it ran; nothing of it "
-                "is kept: start again when the code rests, or from a copy of it"
+                f"entry {self._setting.entry.name!r}: the code of the replay changed while it ran; what "
+                "it made since is not kept: start again when the code rests, or from a copy of it"
             )
         file = self._file(part)
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             made = file.with_suffix(".part")
-            made.write_bytes(msgspec.json.encode({"key": self._key, "part": content}))
+            made.write_bytes(msgspec.json.encode({"key": self._key(part), "part": content}))
             made.replace(file)
         except OSError as error:
             raise SettingsError(
                 f"--cache {self._folder}: {error.strerror or error}; name a folder that can be written"
             ) from error
 
-    def forget(self, parts: Sequence[str]) -> None:
-        """Take these parts away."""
-        for part in parts:
+    def forget(self) -> None:
+        """Take all parts away."""
+        for part in PARTS:
             self._file(part).unlink(missing_ok=True)
+
+
+def _code_of(part: str, code: Code) -> str:
+    return code.bounds if part == BOUNDED else code.runs

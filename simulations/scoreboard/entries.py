@@ -126,6 +126,8 @@ def _setting(entry: Entry, *, board: Board, path: Path, traces: Path) -> Setting
             files += _recording(where, str(traces / entry.spot))
         if entry.faults is not None:
             files.append(_found(where, path.parent / entry.faults))
+        if (profile := Path(entry.profile)).is_file():
+            files.append(profile)
         conditions = conditions_of(
             profile=entry.profile,
             prices=None,

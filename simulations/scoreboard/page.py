@@ -28,6 +28,8 @@ from simulations.scoreboard.tables import entry_table, figure, markdown, money, 
 from simulations.scorecard import Row
 
 COMMAND = "make scoreboard"
+TOLD = ("static-peak", "static-mean")
+"""Fleets whose size is the trace's own figure."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +54,7 @@ class Played:
     @property
     def table(self) -> list[Standing]:
         """One standing a policy and setting."""
-        return standings(self.rows, span_s=self.sized.size.span_s)
+        return standings(self.rows)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,8 +218,9 @@ def _loss(duel: _Duel) -> str:
         f"**{duel.played.name}**, to `{peer.policy}`{setting}: {money(peer.cost_usd)} at {share(peer.attainment)} "
         f"against our {money(ours.cost_usd)} at {share(ours.attainment)} ({told}). "
         f"It keeps {peer.replicas_mean:.2f} replicas on average to our {ours.replicas_mean:.2f}, with "
-        f"{peer.starts_per_day:.0f} starts a day to our {ours.starts_per_day:.0f}, and a TTFT p95 of "
+        f"{figure(peer.starts_per_day, digits=0)} starts a day to our {figure(ours.starts_per_day, digits=0)}, and a TTFT p95 of "
         f"{figure(peer.ttft_p95_s)} s to our {figure(ours.ttft_p95_s)} s."
+        + (" It was told the trace's load beforehand." if peer.policy in TOLD else "")
     )
 
 

@@ -9,7 +9,7 @@ import msgspec
 
 from simulations.bounds.rows import bound_key, bounded
 from simulations.runs import Plan, play_all
-from simulations.scoreboard.cache import Cache
+from simulations.scoreboard.cache import BOUNDED, PLAYED, SWEPT, Cache
 from simulations.scoreboard.pace import Pace
 from simulations.scoreboard.sizing import Sized
 from simulations.scorecard import Row
@@ -17,7 +17,6 @@ from simulations.sweep import BEST, best_parameters, sweep_plans, with_best
 
 RUNS_SHARE = 0.95
 """Of an entry's work; the bounds are the rest."""
-PARTS = SWEPT, PLAYED, BOUNDED = "swept", "played", "bounded"
 
 
 class Finished(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,7 +60,6 @@ def play_entry(sized: Sized, *, cache: Cache, jobs: int, pace: Pace) -> Finished
     held = bounded(named, plans, jobs=jobs, reporter=reporter)
     finished = Finished(rows=held.rows, seconds=sum(row.wall_s for row in (*swept, *played)))
     cache.write(BOUNDED, finished)
-    cache.forget((SWEPT, PLAYED))
     return finished
 
 

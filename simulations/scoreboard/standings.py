@@ -51,8 +51,8 @@ class Standing:
     """Cost over the clairvoyant's at the same attainment; None: the clairvoyant pays nothing."""
     relaxed_ratio: float | None
     gpu_hours: float
-    goodput_per_gpu: float
-    """Requests within the objective, per second and average GPU."""
+    goodput_per_gpu: float | None
+    """Requests within the objective, per second and average GPU; None: nothing was paid."""
     replicas_mean: float
     replicas_max: int
     worst_5min: float | None
@@ -63,7 +63,7 @@ class Standing:
     tpot_p50_s: float | None
     tpot_p95_s: float | None
     tpot_p99_s: float | None
-    starts_per_day: float
+    starts_per_day: float | None
     flaps: float
     aborted: float
     lost: float
@@ -78,20 +78,19 @@ class Standing:
         return self.setting == BEST
 
 
-def standings(rows: Sequence[Row], *, span_s: float) -> list[Standing]:
+def standings(rows: Sequence[Row]) -> list[Standing]:
     """One standing a policy and setting, in the order of the rows."""
     return [
-        _standing(list(group), days=max(span_s, 1.0) / 86_400)
+        _standing(list(group))
         for _, group in itertools.groupby(rows, key=lambda row: (row.policy, row.setting))
     ]
 
 
-def _standing(rows: Sequence[Row], *, days: float) -> Standing:
+def _standing(rows: Sequence[Row]) -> Standing:
     first = rows[0]
     bounds = [row.bound for row in rows if row.bound is not None]
     worst = [row.worst_5min_attainment for row in rows if row.worst_5min_attainment is not None]
     spots = [row.spot for row in rows if row.spot is not None]
-    within = [row.attainment * row.requests for row in rows]
     return Standing(
         policy=first.policy,
         setting=first.setting or "default",
@@ -104,10 +103,7 @@ def _standing(rows: Sequence[Row], *, days: float) -> Standing:
         ratio=_mean([bound.ratio for bound in bounds]),
         relaxed_ratio=_mean([bound.relaxed_ratio for bound in bounds]),
         gpu_hours=fmean(row.gpu_hours for row in rows),
-        goodput_per_gpu=fmean(
-            met / (row.gpu_hours * 3600) if row.gpu_hours > 0 else 0.0
-            for met, row in zip(within, rows, strict=True)
-        ),
+        goodput_per_gpu=_mean([row.goodput_per_gpu for row in rows]),
         replicas_mean=fmean(row.replicas_mean for row in rows),
         replicas_max=max(row.replicas_max for row in rows),
         worst_5min=min(worst, default=None),
@@ -117,7 +113,7 @@ def _standing(rows: Sequence[Row], *, days: float) -> Standing:
         tpot_p50_s=_mean([row.tpot_s.p50 for row in rows]),
         tpot_p95_s=_mean([row.tpot_s.p95 for row in rows]),
         tpot_p99_s=_mean([row.tpot_s.p99 for row in rows]),
-        starts_per_day=fmean(row.starts for row in rows) / days,
+        starts_per_day=_mean([row.starts_per_day for row in rows]),
         flaps=fmean(row.flaps for row in rows),
         aborted=fmean(row.aborted for row in rows),
         lost=fmean(row.lost for row in rows),

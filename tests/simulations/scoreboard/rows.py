@@ -52,6 +52,8 @@ def row(
         replicas_mean=cost / 2,
         replicas_max=3,
         starts=6,
+        goodput_per_gpu=attained / cost,
+        starts_per_day=12.0,
         flaps=2,
         worst_5min_attainment=attained,
         wall_s=1.0,

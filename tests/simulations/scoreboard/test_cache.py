@@ -6,7 +6,15 @@ import msgspec
 import pytest
 
 from autoscaler.errors import SettingsError
-from simulations.scoreboard.cache import Cache, code_digest, code_files, entry_digest
+from simulations.scoreboard.cache import (
+    BOUNDED,
+    Cache,
+    Code,
+    code_digest,
+    code_files,
+    entry_digest,
+    of_a_run,
+)
 from simulations.scoreboard.entries import Setting, read_board, settings_of
 from simulations.scorecard import Row
 from tests.simulations.scoreboard.rows import ENTRY, row
@@ -21,10 +29,11 @@ def setting_of(folder: Path, text: str = ENTRY) -> Setting:
     return setting
 
 
-def cache_of(folder: Path, *, text: str = ENTRY, code: str = "one", now: str = "one") -> Cache:
-    return Cache(
-        folder / "kept", setting_of(folder, text), code=code, digest_now=lambda: now or code
-    )
+def cache_of(
+    folder: Path, *, text: str = ENTRY, code: str = "one", now: str = "one", bounds: str = ""
+) -> Cache:
+    began, rests = (Code(runs=runs, bounds=f"{runs}{bounds}") for runs in (code, now))
+    return Cache(folder / "kept", setting_of(folder, text), code=began, code_now=lambda: rests)
 
 
 def test_rows_come_back_as_they_were(tmp_path: Path):
@@ -36,7 +45,7 @@ def test_rows_come_back_as_they_were(tmp_path: Path):
 def test_parts_can_be_forgotten(tmp_path: Path):
     cache = cache_of(tmp_path)
     cache.write("played", ROWS)
-    cache.forget(("played", "swept"))
+    cache.forget()
     assert cache.read("played", list[Row]) is None
 
 
@@ -53,6 +62,14 @@ def test_what_is_stale_is_not_read(tmp_path: Path, rule: str, code: str, text: s
     cache_of(tmp_path).write("played", ROWS)
     stale = cache_of(tmp_path, text=text, code=code)
     assert stale.read("played", list[Row]) is None, rule
+
+
+def test_another_bound_needs_no_run_anew(tmp_path: Path):
+    for part in ("played", BOUNDED):
+        cache_of(tmp_path).write(part, ROWS)
+    other = cache_of(tmp_path, bounds="tighter")
+    assert other.read("played", list[Row]) == ROWS
+    assert other.read(BOUNDED, list[Row]) is None
 
 
 def test_what_is_only_said_of_an_entry_makes_nothing_stale(tmp_path: Path):
@@ -115,7 +132,12 @@ def test_the_code_is_what_a_run_passes_through():
         assert used in names
     for beside in ("autoscaler/app.py", "simulations/demo/run.py", "simulations/report/page.py"):
         assert beside not in names
-    assert len(code_digest()) == 64
+    assert not of_a_run("simulations/bounds/bound.py")
+    assert of_a_run("simulations/bounds/lookahead.py")
+    assert of_a_run("simulations/replay.py")
+    code = code_digest()
+    assert code == code_digest()
+    assert len({code.runs, code.bounds}) == 2
 
 
 def test_a_part_is_plain_json(tmp_path: Path):

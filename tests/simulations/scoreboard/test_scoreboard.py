@@ -10,9 +10,9 @@ from click.testing import CliRunner, Result
 from autoscaler.errors import SettingsError
 from simulations.baselines.registry import KINDS
 from simulations.scoreboard.__main__ import main
-from simulations.scoreboard.cache import Cache
+from simulations.scoreboard.cache import BOUNDED, PLAYED, SWEPT, Cache, Code
 from simulations.scoreboard.pace import Pace
-from simulations.scoreboard.playing import BOUNDED, PLAYED, SWEPT, Finished, play_entry
+from simulations.scoreboard.playing import Finished, play_entry
 from simulations.scoreboard.sizing import sized
 from simulations.scorecard import Row
 from tests.simulations.scoreboard.rows import ENTRY
@@ -61,15 +61,19 @@ def test_a_tiny_board_end_to_end_and_again_from_what_is_kept(tmp_path: Path):
     assert not (tmp_path / "kept" / "waves.bounded.json").exists()
 
 
+TUNABLE = [name for name, kind in KINDS.items() if kind.sweep]
+CODE = Code(runs="one", bounds="one")
+
+
 class Switching:
     """A digest of code that changes after so many looks at it."""
 
     def __init__(self, looks: int) -> None:
         self.left = looks
 
-    def __call__(self) -> str:
+    def __call__(self) -> Code:
         self.left -= 1
-        return "one" if self.left >= 0 else "two"
+        return CODE if self.left >= 0 else Code(runs="two", bounds="two")
 
 
 @pytest.mark.slow
@@ -77,7 +81,7 @@ def test_a_run_that_was_stopped_goes_on_behind_the_sweep(tmp_path: Path):
     setting = setting_of(tmp_path)
 
     def kept(looks: int) -> Cache:
-        return Cache(tmp_path / "kept", setting, code="one", digest_now=Switching(looks))
+        return Cache(tmp_path / "kept", setting, code=CODE, code_now=Switching(looks))
 
     pace = Pace(io.StringIO(), weights=[1.0])
     entry = sized(setting, kept(1))
@@ -85,13 +89,13 @@ def test_a_run_that_was_stopped_goes_on_behind_the_sweep(tmp_path: Path):
         play_entry(entry, cache=kept(1), jobs=1, pace=pace)
     swept = kept(0).read(SWEPT, list[Row])
     assert swept is not None
-    assert len(swept) == 12 * (len(KINDS) - 1)
+    assert len(swept) == 12 * len(TUNABLE)
     assert kept(0).read(PLAYED, list[Row]) is None
 
     finished = play_entry(entry, cache=kept(2), jobs=1, pace=pace)
     # wall clocks never agree by chance: these rows are the ones that were kept
     taken = {(row.policy, row.wall_s) for row in finished.rows if row.setting == "best"}
-    assert len(taken) == len(KINDS) - 1
+    assert len(taken) == len(TUNABLE)
     assert taken <= {(row.policy, row.wall_s) for row in swept}
     assert kept(0).read(BOUNDED, Finished) == finished
 
@@ -103,8 +107,8 @@ def test_a_dry_run_says_how_large_each_entry_is_and_runs_nothing(tmp_path: Path)
     (line,) = [line for line in done.stdout.splitlines() if line.startswith("waves")]
     requests, runs = line.split()[1], line.split()[8]
     assert int(requests.replace(",", "")) > 0
-    # a seed of each, twelve settings of all but one, and nothing more of the best
-    assert int(runs) == 1 + len(KINDS) + 12 * (len(KINDS) - 1)
+    # a seed of each, twelve settings of those that have any, and nothing more of the best
+    assert int(runs) == 1 + len(KINDS) + 12 * len(TUNABLE)
     assert [file.name for file in (tmp_path / "kept").iterdir()] == ["waves.size.json"]
 
 

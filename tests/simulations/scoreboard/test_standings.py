@@ -15,12 +15,11 @@ from simulations.scoreboard.standings import (
 from simulations.scorecard import SpotFigures
 from tests.simulations.scoreboard.rows import row
 
-DAY_S = 86_400.0
 RATIO = 0.99
 
 
 def standing(policy: str, cost: float, attained: float) -> Standing:
-    (made,) = standings([row(policy, cost=cost, attained=attained)], span_s=DAY_S)
+    (made,) = standings([row(policy, cost=cost, attained=attained)])
     return made
 
 
@@ -30,13 +29,12 @@ def test_a_standing_is_the_mean_of_its_seeds_and_the_worst_of_them():
         row("hpa", cost=14.0, attained=0.98, seed=1, ratio=2.5),
         row("hpa", cost=8.0, attained=0.97, setting="best", parameters={"target_share": 0.8}),
     ]
-    shipped, best = standings(rows, span_s=DAY_S / 2)
+    shipped, best = standings(rows)
     assert (shipped.cost_usd, shipped.cost_usd_worst) == (12.0, 14.0)
     assert (shipped.attainment, shipped.attainment_worst) == (pytest.approx(0.99), 0.98)
     assert shipped.ratio == shipped.relaxed_ratio == 2.0
-    assert shipped.starts_per_day == 12.0  # six in half a day
-    # 1000 requests in 5 GPU-hours, and 980 in 7
-    assert shipped.goodput_per_gpu == pytest.approx((1000 / 5 + 980 / 7) / 2 / 3600)
+    assert shipped.starts_per_day == 12.0
+    assert shipped.goodput_per_gpu == pytest.approx((1 / 10 + 0.98 / 14) / 2)
     assert shipped.interruptions is None
     assert best.is_best
     assert best.parameters == {"target_share": 0.8}
@@ -48,7 +46,7 @@ def test_spot_figures_are_means_of_their_own():
         for n in (1, 3)
     ]
     rows = [row("hpa", cost=1.0, seed=seed, spot=spot) for seed, spot in enumerate(spots)]
-    (shown,) = standings(rows, span_s=DAY_S)
+    (shown,) = standings(rows)
     assert (shown.interruptions, shown.lost_within_notice, shown.fallback_hours) == (2, 4, 1.0)
 
 
@@ -99,8 +97,7 @@ def test_hindsight_takes_the_default_where_the_best_of_one_seed_is_worse_on_all(
             row("keda", cost=9.0),
             row("keda", cost=6.0, setting="best"),
             row("static-mean", cost=3.0, attained=0.4),
-        ],
-        span_s=DAY_S,
+        ]
     )
     assert [(s.policy, s.cost_usd) for s in as_it_comes(table)] == [
         ("hpa", 10.0),

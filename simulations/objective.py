@@ -16,9 +16,11 @@ import numpy as np
 from autoscaler.core.spec import Objective
 from autoscaler.core.state import FloatArray
 from autoscaler.errors import SettingsError
-from simulations.serving.columns import RequestColumns
+from simulations.serving.columns import RequestColumns, WholeNumbers
 from simulations.serving.profiles import Profile
 
+CHUNK = 1 << 20
+"""Requests at a time: what lies between them and the answer takes nine times the answer's memory."""
 _NUMBER = r"([0-9]+\.?[0-9]*|\.[0-9]+)"
 _FORM = re.compile(rf"(?:{_NUMBER}\+)?{_NUMBER}(x)?", re.ASCII)
 _REMEDY = "write it as ttft=2,tpot=0.1 or, with x for a request's own prefill, ttft=1+2x,tpot=0.1"
@@ -38,7 +40,9 @@ class RequestObjective:
         """Of each request, seconds."""
         if self.ttft_per_prefill == 0.0:
             return np.full(len(requests), self.ttft_s)
-        limits: FloatArray = self.ttft_s + self.ttft_per_prefill * prefill_s(requests, profile)
+        limits = prefill_s(requests, profile)
+        limits *= self.ttft_per_prefill
+        limits += self.ttft_s
         return limits
 
     def of_model(self, requests: RequestColumns, profile: Profile) -> Objective:
@@ -50,7 +54,15 @@ class RequestObjective:
 
 def prefill_s(requests: RequestColumns, profile: Profile) -> FloatArray:
     """Seconds from sending to the first token on an idle replica that has none of the prefix."""
-    prompt = np.maximum(requests.prompt_tokens, 1)
+    seconds = np.empty(len(requests))
+    for first in range(0, len(requests), CHUNK):
+        part = slice(first, first + CHUNK)
+        seconds[part] = _prefill_s(requests.prompt_tokens[part], profile)
+    return seconds
+
+
+def _prefill_s(prompt_tokens: WholeNumbers, profile: Profile) -> FloatArray:
+    prompt = np.maximum(prompt_tokens, 1, dtype=np.int64)
     budget = profile.step_tokens_max
     full, rest = prompt // budget, prompt % budget
     arithmetic = full * max(0, budget - profile.flat_tokens)

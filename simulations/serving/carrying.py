@@ -111,7 +111,7 @@ def _sample(requests: RequestColumns, rows: IntArray) -> RequestColumns:
 def _slowest_rate(profile: Profile, sample: RequestColumns) -> float:
     """A rate that leaves a replica nearly idle: one request in ten times its own time."""
     steps = sample.output_tokens + sample.prompt_tokens / profile.step_tokens_max
-    alone_ns = steps * profile.step_ns + sample.prompt_tokens * profile.token_ns
+    alone_ns = steps * profile.step_ns + sample.prompt_tokens * float(profile.token_ns)
     return 1e9 / (10 * float(np.mean(alone_ns)))
 
 

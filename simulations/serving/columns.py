@@ -7,15 +7,26 @@ whose zero is the trace's start.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from simulations.serving.gauges import NEVER, Gauges, Outcome
 
-__all__ = ["NEVER", "Gauges", "Int64Array", "Outcome", "RequestColumns", "RequestResults"]
+__all__ = [
+    "NEVER",
+    "Gauges",
+    "Int64Array",
+    "Outcome",
+    "RequestColumns",
+    "RequestResults",
+    "WholeNumbers",
+]
 
 Int64Array = NDArray[np.int64]
+WholeNumbers: TypeAlias = NDArray[np.signedinteger[Any]]
+"""int32 where a reader knows that it is enough, else int64: widen before multiplying by nanoseconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,13 +35,13 @@ class RequestColumns:
 
     arrival_ns: Int64Array
     """When the client sends it, never decreasing."""
-    prompt_tokens: Int64Array
+    prompt_tokens: WholeNumbers
     """0 is served as 1: an engine always computes a token."""
-    output_tokens: Int64Array
+    output_tokens: WholeNumbers
     """Tokens until it ends by itself; 0 is served as 1."""
     block_tokens: int = 0
     """Tokens of one prefix block (Mooncake: 512); 0: nothing is known of shared prefixes."""
-    blocks: Int64Array | None = None
+    blocks: WholeNumbers | None = None
     """Prefix blocks of all requests, one after the other. An id stands for its block and all before
     it, so equal ids are a reusable prefix. A last block that the prompt does not fill is ignored."""
     block_ends: Int64Array | None = None
@@ -47,6 +58,14 @@ class RequestColumns:
     def __len__(self) -> int:
         return len(self.arrival_ns)
 
+    def part(self, rows: slice) -> RequestColumns:
+        """The same memory, of these rows alone, without their prefixes."""
+        return RequestColumns(
+            arrival_ns=self.arrival_ns[rows],
+            prompt_tokens=self.prompt_tokens[rows],
+            output_tokens=self.output_tokens[rows],
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestResults:
@@ -60,6 +79,15 @@ class RequestResults:
     """Values of `Outcome`."""
     replica: NDArray[np.int32]
     """Where it was last sent: the number that `add_replica` was given; NEVER: nowhere."""
+
+    def part(self, rows: slice) -> RequestResults:
+        """The same memory, of these rows alone."""
+        return RequestResults(
+            first_token_ns=self.first_token_ns[rows],
+            finished_ns=self.finished_ns[rows],
+            outcome=self.outcome[rows],
+            replica=self.replica[rows],
+        )
 
     @classmethod
     def pending(cls, rows: int) -> RequestResults:

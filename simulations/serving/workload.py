@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoscaler.errors import SettingsError
-from simulations.serving.columns import Int64Array, RequestColumns
+from simulations.serving.columns import Int64Array, RequestColumns, WholeNumbers
 from simulations.serving.profiles import Profile
 
 SPARSE = 4
@@ -50,25 +50,42 @@ def workload(requests: RequestColumns, profile: Profile) -> Workload:
     Raises:
         SettingsError: Neither the prefix blocks nor the engine's blocks divide the other.
     """
-    room = (profile.kv_blocks - 1) * profile.block_tokens
-    prompt = np.clip(np.asarray(requests.prompt_tokens, dtype=np.int64), 1, room)
-    output = np.clip(np.asarray(requests.output_tokens, dtype=np.int64), 1, room - prompt + 1)
-    cut = (requests.prompt_tokens > prompt) | (requests.output_tokens > output)
+    prompt, output, cut = _fitted(requests, profile)
     start, prefix, prefixes, tokens = _prefixes(requests, prompt, profile)
     return Workload(
         arrival_ns=np.ascontiguousarray(requests.arrival_ns, dtype=np.int64),
-        prompt=prompt.astype(np.int32),
-        output=output.astype(np.int32),
+        prompt=prompt,
+        output=output,
         prefix_tokens=tokens,
         prefix_start=start,
         prefix=prefix,
         prefixes=prefixes,
-        cut_requests=int(np.count_nonzero(cut)),
+        cut_requests=cut,
     )
 
 
+def _fitted(
+    requests: RequestColumns, profile: Profile
+) -> tuple[NDArray[np.int32], NDArray[np.int32], int]:
+    """Prompts and outputs that fit the KV cache, and how many had to be cut; no copy of what fits."""
+    room = (profile.kv_blocks - 1) * profile.block_tokens
+    prompt, output = requests.prompt_tokens, requests.output_tokens
+    if not len(prompt) or (
+        min(prompt.min(), output.min()) >= 1 and int(prompt.max()) + int(output.max()) - 1 <= room
+    ):
+        return _narrow(prompt), _narrow(output), 0
+    fitting = np.clip(np.asarray(prompt, dtype=np.int64), 1, room)
+    ending = np.clip(np.asarray(output, dtype=np.int64), 1, room - fitting + 1)
+    cut = int(np.count_nonzero((prompt > fitting) | (output > ending)))
+    return _narrow(fitting), _narrow(ending), cut
+
+
+def _narrow(values: WholeNumbers) -> NDArray[np.int32]:
+    return np.ascontiguousarray(values, dtype=np.int32)
+
+
 def _prefixes(
-    requests: RequestColumns, prompt: Int64Array, profile: Profile
+    requests: RequestColumns, prompt: NDArray[np.int32], profile: Profile
 ) -> tuple[Int64Array, NDArray[np.int32], int, int]:
     """Offsets, identities, their number, and the tokens of one."""
     rows = len(requests)
@@ -93,12 +110,12 @@ def _prefixes(
     return offsets, dense[keep], prefixes, tokens
 
 
-def _dense(found: Int64Array) -> tuple[NDArray[np.int32], int]:
+def _dense(found: WholeNumbers) -> tuple[NDArray[np.int32], int]:
     """Identities as small numbers, and a bound on them; most traces number theirs already."""
     if not len(found):
         return np.zeros(0, dtype=np.int32), 0
     if found.min() >= 0 and found.max() < min(np.iinfo(np.int32).max, SPARSE * len(found)):
-        return found.astype(np.int32), int(found.max()) + 1
+        return _narrow(found), int(found.max()) + 1
     names, dense = np.unique(found, return_inverse=True)
     return dense.astype(np.int32), len(names)
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from autoscaler.core.state import IntArray
 from simulations.rng import stream
-from simulations.serving.columns import RequestColumns
+from simulations.serving.columns import RequestColumns, WholeNumbers
 
 SHIFT_S = 60.0
 """Each request of a copy is moved by its own uniform draw from 0 to this."""
@@ -101,8 +101,8 @@ def taken(
 
 
 def _taken_blocks(
-    blocks: IntArray, ends: IntArray, rows: IntArray, copy: IntArray | None
-) -> tuple[IntArray, IntArray]:
+    blocks: WholeNumbers, ends: IntArray, rows: IntArray, copy: IntArray | None
+) -> tuple[WholeNumbers, IntArray]:
     starts = np.concatenate([[0], ends[:-1]])[rows]
     lengths = ends[rows] - starts
     taken_ends: IntArray = np.cumsum(lengths)

@@ -11,13 +11,14 @@ import math
 from array import array
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from autoscaler.core.state import IntArray
 from autoscaler.errors import TraceError
 from simulations.rng import stream
-from simulations.serving.columns import RequestColumns
+from simulations.serving.columns import RequestColumns, WholeNumbers
 from simulations.traces import generate
 from simulations.traces.drawn import Drawn
 from simulations.traces.opening import opened
@@ -112,15 +113,23 @@ def _recorded(lines: TraceLines, format_: TraceFormat, asked: TraceSpec) -> Draw
         prompt_tokens=_array(rows.prompt_tokens),
         output_tokens=_array(rows.output_tokens),
         block_tokens=rows.block_tokens,
-        blocks=_array(rows.blocks) if rows.block_tokens else None,
+        blocks=_narrowed(_array(rows.blocks)) if rows.block_tokens else None,
         block_ends=_array(rows.block_ends) if rows.block_tokens else None,
     )
     return Drawn(requests=requests, notes=tuple(rows.notes))
 
 
-def _array(column: array[int]) -> IntArray:
-    values: IntArray = np.frombuffer(column, dtype=np.int64)
-    return values
+def _array(column: array[int]) -> Any:
+    """The same memory as an array of numpy's."""
+    return np.frombuffer(column, dtype=column.typecode)
+
+
+def _narrowed(blocks: IntArray) -> WholeNumbers:
+    """In half the memory, where the identities allow it."""
+    small = np.iinfo(np.int32)
+    if len(blocks) and small.min <= blocks.min() and blocks.max() <= small.max:
+        return blocks.astype(np.int32)
+    return blocks
 
 
 def _part(drawn: Drawn, asked: TraceSpec, *, wall_clock: bool) -> Drawn:

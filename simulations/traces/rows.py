@@ -44,8 +44,8 @@ class RequestRows:
     """Requests in order of arrival, as they are read."""
 
     arrival_ns: array[int] = field(default_factory=lambda: array("q"))
-    prompt_tokens: array[int] = field(default_factory=lambda: array("q"))
-    output_tokens: array[int] = field(default_factory=lambda: array("q"))
+    prompt_tokens: array[int] = field(default_factory=lambda: array("i"))
+    output_tokens: array[int] = field(default_factory=lambda: array("i"))
     blocks: array[int] = field(default_factory=lambda: array("q"))
     """Prefix blocks of all requests, one after the other; empty for formats without them."""
     block_ends: array[int] = field(default_factory=lambda: array("q"))

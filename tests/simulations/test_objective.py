@@ -67,3 +67,23 @@ def test_limits_are_of_each_request_and_a_models_is_that_of_the_median():
     assert objective.of_model(columns, PROFILE).ttft_s == pytest.approx(float(limits[1]))
     fixed = RequestObjective(ttft_s=2.0, ttft_per_prefill=0.0)
     assert fixed.ttft_limits_s(columns, PROFILE).tolist() == [2.0] * 3
+
+
+def test_columns_of_half_the_width_and_of_many_parts_give_the_same_seconds(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """A prompt of 200,000 tokens takes more nanoseconds than an int32 holds."""
+    tokens = np.array([1, 200_000, 2**31 - 1, 100, 7], dtype=np.int64)
+    wide = RequestColumns(
+        arrival_ns=np.arange(5), prompt_tokens=tokens, output_tokens=np.ones(5, dtype=np.int64)
+    )
+    narrow = RequestColumns(
+        arrival_ns=np.arange(5),
+        prompt_tokens=tokens.astype(np.int32),
+        output_tokens=np.ones(5, dtype=np.int32),
+    )
+    whole = prefill_s(wide, PROFILE)
+    assert whole[1] > 2.0
+    monkeypatch.setattr("simulations.objective.CHUNK", 2)
+    assert prefill_s(narrow, PROFILE).tolist() == whole.tolist()
+    assert RequestObjective().ttft_limits_s(narrow, PROFILE).tolist() == (1 + 2 * whole).tolist()

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from autoscaler.errors import SettingsError
+from simulations.serving.columns import RequestColumns
 from simulations.serving.workload import Workload, workload
 from tests.simulations.serving.hand import columns, profile
 
@@ -88,3 +89,25 @@ def test_no_requests() -> None:
     assert len(work) == 0
     assert work.prefix_start.tolist() == [0]
     assert work.arrival_ns.dtype == np.int64
+
+
+def test_what_fits_is_not_copied_and_what_does_not_is_cut_alike_in_any_width() -> None:
+    narrow = RequestColumns(
+        arrival_ns=np.array([0, 1]),
+        prompt_tokens=np.array([9, 4], dtype=np.int32),
+        output_tokens=np.array([2, 3], dtype=np.int32),
+    )
+    work = workload(narrow, profile(kv_blocks=40))
+    assert np.shares_memory(work.prompt, narrow.prompt_tokens)
+    assert np.shares_memory(work.output, narrow.output_tokens)
+    room = 2 * profile().block_tokens
+    for width in (np.int32, np.int64):
+        large = RequestColumns(
+            arrival_ns=np.array([0, 1, 2]),
+            prompt_tokens=np.array([0, 2**31 - 1, 1], dtype=width),
+            output_tokens=np.array([0, 2**31 - 1, 2**31 - 1], dtype=width),
+        )
+        cut = workload(large, profile(kv_blocks=3))
+        assert cut.prompt.tolist() == [1, room, 1]
+        assert cut.output.tolist() == [1, 1, room]
+        assert cut.cut_requests == 2

@@ -77,8 +77,17 @@ class Advice:
 
     @property
     def error_max(self) -> float | None:
-        """Largest error of a mean latency; None: none was recorded."""
-        errors = [abs(c.error) for c in self.compared if c.name in JUDGED and c.error is not None]
+        """Largest error of a mean latency; None: none was recorded.
+
+        Relative to the record, but to a quarter of what is owed at least: where a first token is owed
+        in a second, whether it took 60 ms or 100 changes nothing.
+        """
+        least = {"ttft_mean": self.ttft_s / 4, "tpot_mean": self.tpot_s / 4, "e2e_mean": 0.0}
+        errors = [
+            abs(c.replayed - c.recorded) / max(c.recorded, least[c.name])
+            for c in self.compared
+            if c.name in JUDGED and c.recorded and c.replayed is not None
+        ]
         return max(errors) if errors else None
 
     def breached(self, which: int) -> list[Breach]:

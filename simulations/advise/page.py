@@ -27,6 +27,16 @@ COLUMNS = {
 }
 
 
+FORMS = {
+    "cost_usd": ",.2f",
+    "attained": ".2f",
+    "breached": ".0f",
+    "gpu_hours": ",.1f",
+    "replicas_mean": ".2f",
+    "starts": ",.0f",
+    "aborted": ",.0f",
+    "lost": ",.0f",
+}
 SHOWN = (*JUDGED, "running_mean", "waiting_mean", "replicas_mean")
 """Quantities that are compared on the page; the command's output has all."""
 
@@ -42,6 +52,7 @@ def write_page(path: Path, advices: Sequence[Advice]) -> None:
         subtitle="Replays of what a Prometheus recorded; how far they are from the record is beside them.",
         entries=[entry for advice in advices for entry in _entries(advice)],
         columns=COLUMNS,
+        forms=FORMS,
         notes={
             advice.name: [
                 headline(advice),

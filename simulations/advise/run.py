@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -229,7 +230,7 @@ def _prepared(
     runs = 2 if scaler is None or scaler.policy is None else 3
     cutting = cut(
         captured,
-        budget_s=float("inf") if asked.full else BUDGET_S / models,
+        budget_s=float("inf") if asked.full else BUDGET_S / models / _busy(),
         runs=runs,
         jobs=jobs,
     )
@@ -247,6 +248,11 @@ def _prepared(
         cut=cutting,
         notes=tuple(notes),
     )
+
+
+def _busy() -> float:
+    """How many times longer than on an idle machine a run may take here, by its load average."""
+    return max(1.0, os.getloadavg()[0] / cores())
 
 
 def _scaler(scalers: Sequence[Scaler]) -> tuple[Scaler | None, list[str]]:

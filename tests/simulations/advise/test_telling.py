@@ -109,6 +109,12 @@ def test_belief_follows_the_largest_error(errors, said):
     assert said in belief(advice(errors=errors))
 
 
+def test_an_error_far_below_what_is_owed_weighs_less():
+    """60 ms replayed, 150 recorded, 1.4 s owed: 90 ms of a quarter of that."""
+    ttft = Compared(name="ttft_mean", unit="s", recorded=0.15, replayed=0.06)
+    assert replace(advice(), compared=[ttft]).error_max == pytest.approx(0.09 / 0.35)
+
+
 def test_the_way_on_is_a_document_that_the_daemon_takes(tmp_path):
     lines = next_steps([advice()], prometheus="http://p:9090")
     first = next(n for n, line in enumerate(lines) if "apiVersion: inference" in line)

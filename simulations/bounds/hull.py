@@ -18,7 +18,7 @@ from simulations.bounds.program import Solution
 
 TOLERANCE = 1e-3
 """Between the bound and the program's optimum, of the cost."""
-NEGLIGIBLE = 1e-4
+NEGLIGIBLE = 1e-3
 """The same, of the cost of all the work: where next to nothing is left to do there is no end of pieces."""
 SOLUTIONS_MAX = 200
 """A curve needs ten to forty; a guard against a solver that never settles."""

@@ -83,7 +83,7 @@ def measured_start(
     )
     return MeasuredStart(
         cold_start=standard,
-        told=f"{standard.mean_s:.0f} s, the standard one: {why} how long one takes (--cold-start)",
+        told=f"{standard.mean_s:.0f} s, the standard one: {why}; --cold-start says it",
     )
 
 

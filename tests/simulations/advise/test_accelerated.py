@@ -59,7 +59,9 @@ def test_the_figures_are_what_the_servers_did(tmp_path):
 
     # a start is paid for: the third server's, from its process to its first page
     start_s = truth.spans[2][0] - truth.asked_s
-    assert model["cold_start"]["mean_s"] == pytest.approx(start_s, abs=2 * SCRAPE_S)
+    assert "median of 1 recorded" in model["cold_start"]["why"]
+    # as it is seen: a step of the grid, a scrape, and one that a busy machine loses
+    assert model["cold_start"]["mean_s"] == pytest.approx(start_s, abs=3 * SCRAPE_S)
     paid_h = (truth.replica_s + start_s) / 3600 * model["hours"]
     then = model["as_recorded"]
     assert then["gpu_hours"] == pytest.approx(paid_h, rel=0.04)

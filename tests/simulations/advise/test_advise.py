@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import http.server
 import json
 import re
+import threading
+from typing import ClassVar
 
 import pytest
+import yaml
 
 from tests.simulations.advise.command import advise as run_command
 from tests.simulations.advise.command import moment
@@ -111,6 +115,63 @@ def test_an_hpa_that_is_given_is_replayed_as_what_runs_now(url, tmp_path):
     assert re.search(r"^holes +0\.\d+ h in which", out, re.MULTILINE)
     assert "kubectl apply -k deploy/overlays/site" in out.splitlines()[-1]
     assert "HPA serving/llama" in page.read_text()
+
+
+class Api(http.server.BaseHTTPRequestHandler):
+    """An API server with one HPA and no KEDA."""
+
+    asked: ClassVar[list[str]] = []
+
+    def do_GET(self) -> None:
+        self.asked.append(f"{self.command} {self.path}")
+        found = self.path.startswith("/apis/autoscaling/v2/")
+        item = yaml.safe_load(HPA + RUNNING)
+        del item["kind"], item["apiVersion"]  # items of a list do not say them
+        answer = {
+            "kind": "HorizontalPodAutoscalerList",
+            "apiVersion": "autoscaling/v2",
+            "metadata": {"resourceVersion": "7"},
+            "items": [item],
+        }
+        failure = {"kind": "Status", "status": "Failure", "code": 404, "message": "not found"}
+        body = json.dumps(answer if found else failure).encode()
+        self.send_response(200 if found else 404)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_arguments: object) -> None:
+        return
+
+
+@pytest.fixture
+def kubeconfig(tmp_path):
+    """A kubeconfig of that server."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Api) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        cluster = {"server": f"http://127.0.0.1:{server.server_address[1]}"}
+        config = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": "c",
+            "clusters": [{"name": "c", "cluster": cluster}],
+            "users": [{"name": "c", "user": {}}],
+            "contexts": [{"name": "c", "context": {"cluster": "c", "user": "c"}}],
+        }
+        (tmp_path / "kubeconfig").write_text(yaml.safe_dump(config))
+        yield tmp_path / "kubeconfig"
+        server.shutdown()
+
+
+def test_what_scales_it_is_read_from_the_cluster_that_is_named(url, kubeconfig):
+    more = ("--namespace", "serving", "--kubeconfig", str(kubeconfig), "-o", "json")
+    code, out, err = advise(url, *more)
+    assert code == 0, err
+    (model,) = json.loads(out)["models"]
+    assert (model["now"]["policy"], model["replicas_max"]) == ("HPA serving/llama", 4)
+    assert Api.asked, "nothing but reads"
+    assert all(asked.startswith("GET ") for asked in Api.asked)
 
 
 def test_an_hpa_that_cannot_be_replayed_says_so_and_the_record_stands(url, tmp_path):

@@ -64,7 +64,7 @@ def test_a_minute_is_breached_where_one_of_the_two_served_too_few():
     good = play(REPLAY)
     missed = good.minute_met.copy()
     missed[3] = 0
-    missed[7] -= 1
+    missed[7] -= 5
     bad = replace(good, minute_met=missed)
     whole = captured(arrivals=np.ones(20))
     found = breaches(
@@ -72,4 +72,4 @@ def test_a_minute_is_breached_where_one_of_the_two_served_too_few():
     )
     assert [(breach.at - whole.grid.start) / 60 for breach in found] == [2 + 3, 2 + 7]
     assert found[0].shares == (0.0, 1.0)
-    assert found[1].shares[0] == pytest.approx(1 - 1 / found[1].requests)
+    assert found[1].shares[0] == pytest.approx(1 - 5 / found[1].requests)

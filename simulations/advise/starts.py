@@ -79,7 +79,9 @@ def measured_start(
             )
     standard = parse_cold_start(STANDARD)
     why = (
-        "the starts seen do not say" if replicas.first_seen else "no replica came in that time, so"
+        "the starts that were seen do not say how long they took"
+        if replicas.first_seen
+        else "no start was seen in that time"
     )
     return MeasuredStart(
         cold_start=standard,

@@ -40,7 +40,7 @@ from simulations.observing import Observer
 from simulations.offered import first_replicas
 from simulations.rng import stream
 from simulations.scorecard import Run
-from simulations.serving.columns import Outcome, RequestColumns
+from simulations.serving.columns import RequestColumns
 from simulations.serving.fleet import TIMEOUT_NS, ServingFleet
 from simulations.serving.profiles import Profile
 from simulations.spot import MachineLife, SpotHistory
@@ -150,7 +150,7 @@ def _play(stage: Stage, progress: Callable[[float], None]) -> None:
         progress(at_ns / end_ns)
     # no request outlives its client's patience
     last_ns = end_ns + TIMEOUT_NS
-    while (fleet.results.outcome == Outcome.PENDING).any():
+    while fleet.arrived() < len(fleet.requests) or fleet.outstanding():
         if at_ns > last_ns:
             raise InvariantBroken(f"requests undecided {(at_ns - end_ns) // NS} s behind the end")
         at_ns += 10 * NS

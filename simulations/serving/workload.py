@@ -15,6 +15,8 @@ from autoscaler.errors import SettingsError
 from simulations.serving.columns import Int64Array, RequestColumns, WholeNumbers
 from simulations.serving.profiles import Profile
 
+CHUNK = 1 << 18
+"""Requests at a time, where more would take memory for nothing but the moment."""
 SPARSE = 4
 """Identities are taken as they are while there are at most so many numbers to each."""
 
@@ -97,17 +99,19 @@ def _prefixes(
     starts = np.concatenate((np.zeros(1, dtype=np.int64), ends[:-1]))[:rows]
     whole = np.minimum((ends - starts) // stride, prompt // tokens)
     first = np.concatenate((np.zeros(1, dtype=np.int64), np.cumsum(whole)))
-    row = np.repeat(np.arange(rows, dtype=np.int32), whole)
-    position = (np.arange(len(row)) - np.repeat(first[:-1], whole)).astype(np.int32)
-    # Of each engine block the last id stands for all of it: ids are chained.
-    at = np.repeat(starts + stride - 1, whole)
-    at += position * np.int64(stride)
-    dense, prefixes = _dense(np.asarray(requests.blocks)[at])
-    del at
-    keep = position < np.repeat(_first_broken(row, dense, position, whole, prefixes), whole)
-    kept = np.bincount(row[keep], minlength=rows)
-    offsets = np.concatenate((np.zeros(1, dtype=np.int64), np.cumsum(kept)))
-    return offsets, dense[keep], prefixes, tokens
+    found: WholeNumbers = np.asarray(requests.blocks)
+    if stride > 1 or first[-1] < len(found):
+        # Of each engine block the last id stands for all of it: ids are chained.
+        position = np.arange(first[-1]) - np.repeat(first[:-1], whole)
+        found = found[np.repeat(starts + stride - 1, whole) + position * stride]
+        del position
+    dense, prefixes = _dense(found)
+    limit = _first_broken(dense, first, whole, prefixes)
+    if np.array_equal(limit, whole):
+        return first, dense, prefixes, tokens
+    position = np.arange(first[-1]) - np.repeat(first[:-1], whole)
+    offsets = np.concatenate((np.zeros(1, dtype=np.int64), np.cumsum(limit)))
+    return offsets, dense[position < np.repeat(limit, whole)], prefixes, tokens
 
 
 def _dense(found: WholeNumbers) -> tuple[NDArray[np.int32], int]:
@@ -133,23 +137,36 @@ def _stride(prefix_block: int, engine_block: int) -> int:
 
 
 def _first_broken(
-    row: NDArray[np.int32],
-    dense: NDArray[np.int32],
-    position: NDArray[np.int32],
-    whole: Int64Array,
-    prefixes: int,
+    dense: NDArray[np.int32], first: Int64Array, whole: Int64Array, prefixes: int
 ) -> Int64Array:
     """Per request, the position of the first identity that is no continuation; else its length.
 
     An id stands for its block and all before it, so it always follows the same id, and never itself.
     Where it first stood behind another one it is a fault of the trace: from there on nothing is known.
     """
-    before = np.full(len(dense), -1, dtype=np.int32)
-    before[1:] = np.where(position[1:] > 0, dense[:-1], -1)
-    # Written from last to first, so that the first one stays.
+    parts = range(0, len(whole), CHUNK)
     behind = np.full(prefixes, -1, dtype=np.int32)
-    behind[dense[::-1]] = before[::-1]
-    broken = before != behind[dense]
+    for part in reversed(parts):
+        # Written from last to first, so that the first one stays.
+        there, before = _followed(dense, first, whole, part)
+        behind[there[::-1]] = before[::-1]
     limit = whole.copy()
-    np.minimum.at(limit, row[broken], position[broken])
+    for part in parts:
+        there, before = _followed(dense, first, whole, part)
+        at = np.flatnonzero(before != behind[there]) + first[part]
+        row = np.searchsorted(first, at, side="right") - 1
+        np.minimum.at(limit, row, at - first[row])
     return limit
+
+
+def _followed(
+    dense: NDArray[np.int32], first: Int64Array, whole: Int64Array, part: int
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """The identities of some requests, and what each of them stands behind; -1: it is the first."""
+    rows = slice(part, min(part + CHUNK, len(whole)))
+    begins = first[rows][whole[rows] > 0] - first[part]
+    there = dense[first[part] : first[rows.stop]]
+    before = np.empty_like(there)
+    before[1:] = there[:-1]
+    before[begins] = -1
+    return there, before

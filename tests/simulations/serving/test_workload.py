@@ -111,3 +111,17 @@ def test_what_fits_is_not_copied_and_what_does_not_is_cut_alike_in_any_width() -
         assert cut.prompt.tolist() == [1, room, 1]
         assert cut.output.tolist() == [1, 1, room]
         assert cut.cut_requests == 2
+
+
+def test_the_size_of_the_parts_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Identities that break off are found across parts, wherever their first mention is."""
+    blocks = ((1, 2, 3), (), (4, 2, 5), (1, 2, 6), (7, 3), (1, 8, 3), (9,), (4, 2, 3))
+    rows = tuple((at, 3 * 4, 1) for at in range(len(blocks)))
+    requests = columns(*rows, blocks=blocks)
+    told = []
+    for size in (1, 2, 3, 100):
+        monkeypatch.setattr("simulations.serving.workload.CHUNK", size)
+        told.append(prefixes(workload(requests, profile(prefix_caching=True))))
+    assert told[0] == told[1] == told[2] == told[3]
+    kept = [len(names) for names in told[0]]
+    assert kept == [3, 0, 1, 3, 1, 2, 1, 1]

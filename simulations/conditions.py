@@ -15,7 +15,7 @@ from simulations.objective import parse_objective
 from simulations.offered import peak_replicas
 from simulations.prices import MarketProfile, priced
 from simulations.replay import Conditions
-from simulations.serving.carrying import carrying
+from simulations.serving.carrying import carrying, written_target
 from simulations.serving.fleet import ROUTINGS
 from simulations.serving.profile_files import find_profile
 from simulations.spot import read_spot
@@ -94,7 +94,7 @@ def load_tested(conditions: Conditions, trace: Trace) -> Conditions:
         attainment_ratio=objective.attainment_ratio,
         replicas=TESTED_REPLICAS,
     )
-    target = max(1, round(carried.linear_target))
+    target = written_target(carried.linear_target)
     return replace(conditions, profile=replace(conditions.profile, in_flight_target=target))
 
 

@@ -377,6 +377,13 @@ def test_five_mistakes_are_five_lines(tmp_path):
             id="attainment below half",
         ),
         pytest.param(
+            {"targets": {"inFlightRequestsPerReplica": "0.05"}},
+            "spec.targets.inFlightRequestsPerReplica",
+            "0.05",
+            "at least 0.1",
+            id="a target of hardly any request",
+        ),
+        pytest.param(
             {"objective": {"attainmentPercent": "100"}},
             "spec.objective.attainmentPercent",
             "100",

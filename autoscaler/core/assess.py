@@ -23,6 +23,7 @@ from autoscaler.core.memory import ModelMemory
 from autoscaler.core.parts import Parts
 from autoscaler.core.placement import standing_in
 from autoscaler.core.policy import PolicyInput, Proposal
+from autoscaler.core.policy.levels import cut
 from autoscaler.core.situation import (
     Situation,
     Wanted,
@@ -128,8 +129,18 @@ class Assessment:
         if self.spec.forecast_mode is ForecastMode.OFF or self.settings.policy == "reactive":
             return None
         memory = self.memory.forecast
-        self.parts.learn(memory, at=self.at, offered_replicas=demand.offered_replicas)
+        step_s = cut(cold_start_s=cold_start_s, tick_s=self.settings.tick_s).step_s
+        self.parts.learn(
+            memory, at=self.at, offered_replicas=demand.offered_replicas, step_s=step_s
+        )
         return self.parts.forecast(memory, at=self.at, cold_start_s=cold_start_s)
+
+    def _recently_offered(self, demand: Demand) -> float | None:
+        """Return the mean offered load of the last step, where it is remembered."""
+        memory = self.memory.forecast
+        if demand.offered_replicas is None or memory.history.slot < 0:
+            return None
+        return memory.history.mean(memory.step_slots)
 
     def _situate(self, stock: Stock, *, answering: int, cold_start_s: float) -> Situation:
         """Put the facts together, all but the policy's proposal."""
@@ -217,6 +228,7 @@ class Assessment:
                 at=self.at,
                 demand=demand,
                 forecast=forecast,
+                offered_replicas=self._recently_offered(demand),
                 supply=s.stock.supply.within(s.level),
                 cold_start_s=s.cold_start_s,
                 floor=max(spec.min_replicas, spec.warm_floor.replicas),

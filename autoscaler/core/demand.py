@@ -38,6 +38,9 @@ class Demand:
     """Likewise."""
     kv_usage_ratio: float | None
     """Mean over the ready replicas that answer."""
+    backlog_replica_s: float | None = None
+    """What one replica would need to serve all that wait, seconds; None: the service time is not
+    known."""
     basis: str
     """Which term decided: `OfferedLoad`, `InFlight` (the service time is not known yet), `Waiting`,
     `KVCache`, `Remembered` (nobody serves) or `Unknown`."""
@@ -182,7 +185,7 @@ def _advance_offered(memory: DemandMemory, *, level: _Levels, elapsed_s: float) 
 
 def _conclude(memory: DemandMemory, *, level: _Levels, targets: Targets) -> Demand:
     """Put the terms together; the largest one gives the demand its basis."""
-    target = targets.in_flight_requests
+    target, service_s = targets.in_flight_requests, memory.arrivals.service_s
     held = level.in_flight / target
     if memory.offered_requests is None:
         offered, basis = held, "InFlight"
@@ -209,6 +212,7 @@ def _conclude(memory: DemandMemory, *, level: _Levels, targets: Targets) -> Dema
         waiting_requests=level.waiting,
         running_requests=level.running,
         kv_usage_ratio=level.kv_usage,
+        backlog_replica_s=None if service_s is None else level.waiting * service_s / target,
         basis=basis,
         message=message,
     )

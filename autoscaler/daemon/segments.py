@@ -23,7 +23,7 @@ import numpy as np
 from autoscaler import __version__
 from autoscaler.errors import RecordingError
 
-FORMAT = 1
+FORMAT = 2
 SUFFIX = ".jsonl.gz"
 _NAME = re.compile(r"\d{8}T\d{6}Z-\d{6}\.jsonl\.gz")
 _GZIP = 31

@@ -91,7 +91,7 @@ def to_core(resource: InferenceAutoscaler) -> ModelSpec:
             attainment_ratio=spec.objective.attainment_percent / 100,
         ),
         targets=Targets(
-            in_flight_requests=float(spec.targets.in_flight_requests_per_replica),
+            in_flight_requests=spec.targets.in_flight_requests_per_replica,
             waiting_requests=float(spec.targets.waiting_requests_per_replica),
             kv_usage_ratio=spec.targets.kv_cache_usage_percent / 100,
         ),

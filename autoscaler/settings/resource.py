@@ -145,8 +145,9 @@ class ObjectiveSection(_Section):
 class TargetsSection(_Section):
     """What one replica carries, until its capacity is learnt."""
 
-    in_flight_requests_per_replica: int = Field(default=32, ge=1, le=100_000)
-    """Waiting and running requests together."""
+    in_flight_requests_per_replica: Quantity = Field(default=32.0, ge=0.1, le=100_000)
+    """Waiting and running requests together; below 1 where prompts are so long that one at a time is
+    too many within the objective."""
     waiting_requests_per_replica: int = Field(default=5, ge=1, le=100_000)
     kv_cache_usage_percent: int = Field(default=80, ge=1, le=100)
 

@@ -49,7 +49,7 @@ class Advice:
     ttft_s: float
     tpot_s: float
     """What the engine was told of the objective: that of the median request."""
-    in_flight_target: int
+    in_flight_target: float
     """And of a replica: requests in flight, from a load test on this traffic."""
     now: PolicyFigures
     """What scales it now, else the recorded replicas."""

@@ -171,7 +171,7 @@ def next_steps(advices: Sequence[Advice], *, prometheus: str) -> list[str]:
             f"        timeToFirstTokenMilliseconds: {round(1000 * advice.ttft_s)}",
             f"        timePerOutputTokenMilliseconds: {round(1000 * advice.tpot_s)}",
             f'        attainmentPercent: "{100 * advice.attainment_ratio:g}"',
-            f"      targets: {{inFlightRequestsPerReplica: {advice.in_flight_target}}}",
+            f"      targets: {{inFlightRequestsPerReplica: {_quantity(advice.in_flight_target)}}}",
             f"      coldStart: {{priorSeconds: {round(advice.start.cold_start.mean_s)}}}",
             "      pools:",
             f"      - {{name: on-demand, capacityType: OnDemand, {price},",
@@ -183,3 +183,8 @@ def next_steps(advices: Sequence[Advice], *, prometheus: str) -> list[str]:
         "  kubectl apply -k deploy/overlays/site",
     ]
     return lines
+
+
+def _quantity(number: float) -> str:
+    """A number as the resource takes it: whole, or a decimal in quotes."""
+    return f"{number:.0f}" if number == int(number) else f'"{number:g}"'

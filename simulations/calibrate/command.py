@@ -26,7 +26,7 @@ from simulations.calibrate.windows import fit_windows
 from simulations.capture.capture import find_subjects
 from simulations.capture.ranges import Grid, RangeReader, Server
 from simulations.capture.run import parse_span
-from simulations.serving.carrying import carrying
+from simulations.serving.carrying import carrying, written_target
 from simulations.serving.columns import RequestColumns
 from simulations.serving.profile_files import find_profile, write_profile
 from simulations.serving.profiles import Profile
@@ -167,7 +167,7 @@ def _headers(given: tuple[str, ...]) -> dict[str, str]:
     return dict(header.partition("=")[::2] for header in given)
 
 
-def _target(profile: Profile, served: list[ServedRequests]) -> int:
+def _target(profile: Profile, served: list[ServedRequests]) -> float:
     """Requests in flight that a replica carries of the log's own requests; else what the base says."""
     if not served:
         return profile.in_flight_target
@@ -179,7 +179,7 @@ def _target(profile: Profile, served: list[ServedRequests]) -> int:
     found = carrying(
         profile, requests, ttft_s=TTFT_S, tpot_s=TPOT_S, attainment_ratio=ATTAINMENT_RATIO
     )
-    return max(1, min(profile.requests_max, round(found.in_flight_requests)))
+    return min(float(profile.requests_max), written_target(found.in_flight_requests))
 
 
 def _print(base: Profile, made: Profile, fit: Fit) -> None:
@@ -202,7 +202,7 @@ def _told(made: Profile, fit: Fit) -> str:
     told = ", ".join(f"{name} {error:+.1%}" for name, error in errors.items() if error is not None)
     lines = [
         f"{fit.samples} samples, median residual {fit.residual_ratio:.1%}; means: {told}",
-        f"carries about {made.in_flight_target} requests in flight",
+        f"carries about {made.in_flight_target:g} requests in flight",
     ]
     if fit.at_roofline:
         named = ", ".join(SHOWN[name][0] for name in fit.at_roofline)

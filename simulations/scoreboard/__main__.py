@@ -122,7 +122,7 @@ def show_sizes(entries: Sequence[Sized]) -> None:
             f"{size.requests:,}",
             f"{size.span_s / 3600:.2f}",
             f"{entry.setting.entry.scale:g}",
-            str(size.in_flight_target),
+            f"{size.in_flight_target:g}",
             str(size.peak_replicas),
             f"{size.mean_replicas:.2f}",
             str(size.replicas_max),

@@ -232,7 +232,7 @@ def _entry(one: Played) -> str:
         f"`{entry.trace}` at scale {entry.scale:g} on `{entry.profile}`: {size.requests:,} requests in "
         f"{size.span_s / 3600:.1f} h; the busiest ten seconds need {size.peak_replicas} replicas, the mean "
         f"{size.mean_replicas:.2f}. Cold start `{entry.cold_start}` ({conditions.cold_start.mean_s:.0f} s), routing "
-        f"`{entry.routing}`, at most {size.replicas_max} replicas, {size.in_flight_target} requests in flight to a replica, "
+        f"`{entry.routing}`, at most {size.replicas_max} replicas, {size.in_flight_target:g} requests in flight to a replica, "
         f"{entry.seeds} seeds."
     )
     if entry.spot is not None:

@@ -33,7 +33,7 @@ RUN_S = 0.05
 class Size(msgspec.Struct, frozen=True, kw_only=True):
     """What reading a trace and load-testing it came to."""
 
-    in_flight_target: int
+    in_flight_target: float
     """Requests in flight that a replica carries, as all policies are told."""
     replicas_max: int
     requests: int

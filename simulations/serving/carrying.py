@@ -45,6 +45,14 @@ class Carrying:
         return self.requests_per_s * self.alone_s
 
 
+def written_target(requests: float) -> float:
+    """An in-flight target as one would write it: whole from 10 on, to a tenth below.
+
+    Where a replica carries two or three long prompts, a whole number would be off by a quarter.
+    """
+    return float(round(requests)) if requests >= 10.0 else max(0.1, round(requests, 1))
+
+
 def carrying(
     profile: Profile,
     requests: RequestColumns,

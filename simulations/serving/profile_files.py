@@ -12,7 +12,8 @@ from simulations.serving.hardware import GPUS
 from simulations.serving.profiles import PROFILES, Profile
 
 SCHEMA = "autoscaler.profile/v1"
-_KINDS: dict[str, type] = {"str": str, "int": int, "bool": bool}
+_KIND_WORDS = {str: "a text", int: "a whole number", float: "a number", bool: "true or false"}
+_KINDS: dict[str, type] = {"str": str, "int": int, "float": float, "bool": bool}
 
 
 def find_profile(name: str) -> Profile:
@@ -60,9 +61,9 @@ def read_profile(path: Path) -> Profile:
     found = content.get("profile")
     wanted = {field.name: _KINDS[str(field.type)] for field in fields(Profile)}
     problems = [
-        f"{name} must be {'a text' if kind is str else f'of type {kind.__name__}'}"
+        f"{name} must be {_KIND_WORDS[kind]}"
         for name, kind in wanted.items()
-        if not isinstance(found, dict) or type(found.get(name)) is not kind
+        if not isinstance(found, dict) or not _is_of(found.get(name), kind)
     ]
     if problems:
         raise SettingsError(f"{path}: {'; '.join(problems)}")
@@ -70,6 +71,11 @@ def read_profile(path: Path) -> Profile:
     profile = Profile(**{name: found[name] for name in wanted})
     _check(path, profile)
     return profile
+
+
+def _is_of(value: object, kind: type) -> bool:
+    """Whether a value from JSON is of a kind; a whole number is a number too, True is neither."""
+    return type(value) is kind or (kind is float and type(value) is int)
 
 
 def _check(path: Path, profile: Profile) -> None:

@@ -53,10 +53,11 @@ class Profile:
     """`--max-num-batched-tokens`: the token budget of a step, at least `requests_max`; a full
     mixed step takes at most 80 ms."""
     prefix_caching: bool = True
-    in_flight_target: int
+    in_flight_target: float
     """Requests in flight that one replica carries within the objective of 2 s to the first token
     and 0.1 s a token, for 99.5 % of requests as long as Azure's conversations (1,155 in, 211 out
-    on average), less a tenth; longer prompts want a lower one: see `carrying`."""
+    on average), less a tenth; longer prompts want a lower one, which may be below 1: see
+    `carrying`."""
     source: str
     """Where the figures come from."""
 

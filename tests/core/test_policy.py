@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from autoscaler.core.demand import Demand
 from autoscaler.core.forecast import Forecast, ForecastMemory, forecast, learn
 from autoscaler.core.policy import POLICIES, PolicyInput
+from autoscaler.core.policy.backlog import pressing_replicas
 from autoscaler.core.policy.economic import _count
 from autoscaler.core.policy.levels import Levels, cut, price
 from autoscaler.core.supply import Supply
@@ -21,13 +22,16 @@ from autoscaler.core.supply import Supply
 COLD_START_S = 180.0
 
 
-def demand(replicas: float | None, *, waiting: float = 0.0) -> Demand:
+def demand(
+    replicas: float | None, *, waiting: float = 0.0, backlog_replica_s: float | None = None
+) -> Demand:
     return Demand(
         replicas=replicas,
         offered_replicas=replicas,
         waiting_requests=None if replicas is None else waiting,
         running_requests=None if replicas is None else 32.0 * replicas,
         kv_usage_ratio=None,
+        backlog_replica_s=backlog_replica_s,
         basis="OfferedLoad",
         message="as the test says",
     )
@@ -256,10 +260,43 @@ def test_halving_finds_what_counting_from_below_finds(seed):
         assert _count(other, supply=supply, replicas_max=highest) == count
 
 
+# --- what waits ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("waiting", "offered", "backlog_replica_s", "pressing"),
+    [
+        pytest.param(0.0, 3.0, 0.0, None, id="nothing waits"),
+        pytest.param(9.0, None, 40.0, 12.0, id="nothing is remembered: the demand of the moment"),
+        pytest.param(9.0, 3.0, 90.0, None, id="one spare replica clears it in 90 s of 180"),
+        pytest.param(9.0, 3.0, 190.0, 7.0, id="it would still be there when another is ready"),
+        pytest.param(9.0, 3.0, None, 7.0, id="nobody knows how long it takes to serve"),
+        pytest.param(9.0, 4.0, 0.1, 9.0, id="no spare replica: it never clears"),
+        pytest.param(9.0, 8.0, 500.0, 12.0, id="twice the load is more than the moment asks"),
+    ],
+)
+def test_only_a_queue_that_outlasts_a_cold_start_presses(
+    waiting, offered, backlog_replica_s, pressing
+):
+    asked = demand(12.0, waiting=waiting, backlog_replica_s=backlog_replica_s)
+    given = given_to(asked, None, ready=4, offered_replicas=offered)
+    assert pressing_replicas(given) == pressing
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_a_burst_of_seconds_buys_no_fleet(name):
+    """The burst is 12 replicas' worth on this tick and 1 over the last step; four clear it at once."""
+    burst = demand(12.0, waiting=9.0, backlog_replica_s=30.0)
+    made = ahead(*flat(1.0)) if name == "economic" else None
+    proposal = POLICIES[name](given_to(burst, made, ready=4, offered_replicas=1.0))
+    assert proposal.replicas is not None
+    assert proposal.replicas <= 4
+
+
 def test_every_policy_file_is_registered():
     from pathlib import Path
 
     from autoscaler.core import policy
 
     files = {path.stem for path in Path(policy.__file__).parent.glob("*.py")}
-    assert files - {"__init__", "contract", "levels"} == set(POLICIES)
+    assert files - {"__init__", "backlog", "contract", "levels"} == set(POLICIES)

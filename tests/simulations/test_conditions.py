@@ -6,7 +6,7 @@ import pytest
 from simulations.conditions import LEADS_S, conditions_of, load_tested, with_room
 from simulations.offered import first_replicas, peak_replicas
 from simulations.replay import Conditions
-from simulations.serving.carrying import carrying
+from simulations.serving.carrying import carrying, written_target
 from simulations.traces.generate import Recipe, generate
 from simulations.traces.reading import Trace
 from tests.simulations.world_builder import PROFILE, requests
@@ -71,7 +71,14 @@ def test_the_target_asks_for_the_right_number_of_replicas_below_the_limit(
     # the figure at the limit would ask for fewer there: requests stay longer where more run
     assert found.in_flight_requests > 1.15 * found.linear_target
     tested = load_tested(Conditions(profile=PROFILE), Trace(name="t", requests=columns))
-    assert 1 <= tested.profile.in_flight_target < 2 * found.in_flight_requests
+    assert 0.1 <= tested.profile.in_flight_target < 2 * found.in_flight_requests
+
+
+@pytest.mark.parametrize(
+    ("carried", "written"), [(31.4, 31.0), (10.0, 10.0), (9.96, 10.0), (1.64, 1.6), (0.04, 0.1)]
+)
+def test_a_target_is_written_as_exactly_as_it_matters(carried: float, written: float):
+    assert written_target(carried) == written
 
 
 def test_a_fleet_carries_more_a_replica_than_one_alone():

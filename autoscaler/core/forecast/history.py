@@ -76,6 +76,17 @@ class History:
         """Return the value of one of the last SLOTS slots; NaN: unknown."""
         return self.values[slot % SLOTS]
 
+    def mean_until(self, slot: int, slots: int) -> float:
+        """Mean of the known values of `slots` slots up to one that is known, of the last SLOTS."""
+        if slots == 1:
+            return self.values[slot % SLOTS]
+        known = [
+            value
+            for value in [self.values[index % SLOTS] for index in range(slot - slots + 1, slot + 1)]
+            if not math.isnan(value)
+        ]
+        return math.fsum(known) / len(known)
+
     @property
     def last(self) -> float:
         """The newest value."""

@@ -30,6 +30,8 @@ from autoscaler.core.plain import (
 from autoscaler.core.state import BoolArray, FloatArray
 
 _LEAD_SLOTS = tuple(round(lead / SLOT_S) for lead in LEADS_S)
+STEP_SLOTS_MAX = 40
+"""Longest mean that a forecast is held against, so that the ring remembers what it needs."""
 BATCH = 36
 """Most slots whose residuals are taken in at once: three minutes. What follows from the histograms costs
 more than a tick may, and changes little from one tick to the next."""
@@ -45,6 +47,7 @@ nothing about how long it stays away: then a distribution of its own speaks, lea
 alone. (With one for both, a single burst kept its replicas for hours, for the ticks before it began
 looked like any other tick.)"""
 _IDLE_SLOTS = round(IDLE_S / SLOT_S)
+_PENDING_SLOTS_MAX = SLOTS - _LEAD_SLOTS[-1] - STEP_SLOTS_MAX
 _ROUNDING = 1e-9
 """Relative; a demand that stands still lies on its band's edge, both sides of a rounding."""
 
@@ -90,6 +93,8 @@ class ForecastMemory:
     """Levels of the newest slot, as in `roots`."""
     bands: list[Band | None] = field(default_factory=lambda: [None] * SLOTS)
     """Forecasts that wait for what comes, by slot."""
+    step_slots: int = 1
+    """Slots over which demand is averaged before a forecast is held against it."""
     lead: int = -1
     """Index of the lead that is scored: the last forecast's; -1: none was made."""
     score: tuple[float, float, float, float, float] = (0.0, 0.0, 0.0, 0.0, 0.0)
@@ -112,6 +117,7 @@ class ForecastMemory:
             "waited_s": self.waited_s,
             "now": list(self.now),
             "bands": [None if band is None else list(band) for band in self.bands],
+            "step_slots": self.step_slots,
             "lead": self.lead,
             "score": list(self.score),
         }
@@ -130,6 +136,7 @@ class ForecastMemory:
             waited_s=read_float(record["waited_s"]),
             now=tuple(read_float(root) for root in read_list(record["now"])),
             bands=[_read_band(band) for band in read_list(record["bands"])],
+            step_slots=read_int(record["step_slots"]),
             lead=read_int(record["lead"]),
             score=_read_score(record["score"]),
         )
@@ -138,12 +145,23 @@ class ForecastMemory:
         return memory
 
 
-def learn(memory: ForecastMemory, *, at: float, offered_replicas: float | None) -> None:
-    """Take in the offered load of a tick; unknown is left out, and leaves a gap."""
+def learn(
+    memory: ForecastMemory, *, at: float, offered_replicas: float | None, step_s: float = SLOT_S
+) -> None:
+    """Take in the offered load of a tick; unknown is left out, and leaves a gap.
+
+    Args:
+        memory: of this model; changed.
+        at: now, seconds.
+        offered_replicas: of this tick.
+        step_s: what the policy cuts time into. What a forecast is held against is the mean over one
+            such step around its lead, for that is what it is asked for: a burst of seconds, which
+            the queue takes within the objective, is no demand for a replica that needs minutes.
+    """
     if offered_replicas is None:
         return
     history = memory.history
-    if memory.pending and history.slot_of(at) - memory.pending[0] > SLOTS - _LEAD_SLOTS[-1]:
+    if memory.pending and history.slot_of(at) - memory.pending[0] > _PENDING_SLOTS_MAX:
         _take_in(memory)  # before the ring forgets what they are compared with
     opened = history.record(at, offered_replicas)
     slot = history.slot
@@ -158,8 +176,9 @@ def learn(memory: ForecastMemory, *, at: float, offered_replicas: float | None) 
         if count >= BATCH or count >= BATCH_RATIO * memory.seen(0):
             _take_in(memory)
         if memory.lead >= 0:
-            _keep_score(memory, slot=slot, offered=offered_replicas, elapsed_s=elapsed)
+            _keep_score(memory, slot=slot, elapsed_s=elapsed)
         memory.bands[row] = None
+        memory.step_slots = min(max(1, round(step_s / SLOT_S)), STEP_SLOTS_MAX)
     idle = history.stays_below(IDLE_REPLICAS, slots=_IDLE_SLOTS)
     levels = [level(history) for level in FORECASTERS.values()]
     if idle:
@@ -203,9 +222,10 @@ def scores(memory: ForecastMemory) -> Scores:
 
 def _take_in(memory: ForecastMemory) -> None:
     """Take in the residuals of the pending slots, each in the state its forecast was made in."""
+    step = memory.step_slots
     slots = np.array(memory.pending, dtype=np.int64)
-    came = np.array([root(memory.history.at_slot(slot)) for slot in memory.pending])
-    rows = (slots[:, None] - np.array(_LEAD_SLOTS)) % SLOTS
+    came = np.array([root(memory.history.mean_until(slot, step)) for slot in memory.pending])
+    rows = (slots[:, None] - (np.array(_LEAD_SLOTS) + step // 2)) % SLOTS
     halves = came[:, None, None] - memory.roots.take(rows, axis=0)
     idle = memory.was_idle.take(rows)
     memory.busy.age(memory.waited_s)
@@ -227,13 +247,14 @@ def _forget_skipped(memory: ForecastMemory, *, slot: int, opened: int) -> None:
         memory.bands[row] = None
 
 
-def _keep_score(memory: ForecastMemory, *, slot: int, offered: float, elapsed_s: float) -> None:
-    """Score the forecast that was made one lead ago for this slot, if one was."""
-    due = slot - _LEAD_SLOTS[memory.lead]
+def _keep_score(memory: ForecastMemory, *, slot: int, elapsed_s: float) -> None:
+    """Score the forecast that was made one lead before the middle of the step that ends now."""
+    due = slot - _LEAD_SLOTS[memory.lead] - memory.step_slots // 2
     band = memory.bands[due % SLOTS]
     if band is None or band[0] != due or band[1] != memory.lead:
         return
     _, _, low, mean, high = band
+    offered = memory.history.mean_until(slot, memory.step_slots)
     left = math.exp(-elapsed_s / DECAY_S)
     margin = _ROUNDING * (1.0 + offered)
     inside = low - margin <= offered <= high + margin

@@ -15,6 +15,7 @@ from dataclasses import replace
 
 from autoscaler.core.forecast import Forecast
 from autoscaler.core.policy import reactive
+from autoscaler.core.policy.backlog import pressing_replicas
 from autoscaler.core.policy.contract import PolicyInput, Proposal
 from autoscaler.core.policy.levels import Levels, cut, price
 from autoscaler.core.supply import Supply
@@ -25,8 +26,7 @@ _ROUNDING = 1e-9
 
 def propose(given: PolicyInput, /) -> Proposal:
     """Propose the replicas that are worth their cost, at least the floor."""
-    demand = given.demand.replicas
-    if demand is None:
+    if given.demand.replicas is None:
         return Proposal(
             replicas=None, policy=NAME, reason="DemandUnknown", message=given.demand.message
         )
@@ -38,11 +38,9 @@ def propose(given: PolicyInput, /) -> Proposal:
     levels = Levels(given.forecast, steps=steps, price_ratio=lambda_0, likely=likely)
     count = _count(levels, supply=given.supply, replicas_max=given.replicas_max)
     replicas, reason = count, "WorthItsCost"
-    waiting = given.demand.waiting_requests
-    if waiting is not None and waiting > 0.0:
-        asked = math.ceil(demand - _ROUNDING)
-        if asked > replicas:
-            replicas, reason = asked, "RequestsWait"
+    pressing = pressing_replicas(given)
+    if pressing is not None and math.ceil(pressing - _ROUNDING) > replicas:
+        replicas, reason = math.ceil(pressing - _ROUNDING), "RequestsWait"
     if given.floor > replicas:
         replicas, reason = given.floor, "AtFloor"
     message = _account(levels, count=count, given=given, minutes=steps.step_s / 60.0)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 
+from autoscaler.core.policy.backlog import pressing_replicas
 from autoscaler.core.policy.contract import PolicyInput, Proposal
 
 NAME = "reactive"
@@ -23,6 +24,8 @@ def propose(given: PolicyInput, /) -> Proposal:
         return Proposal(
             replicas=None, policy=NAME, reason="DemandUnknown", message=given.demand.message
         )
+    if given.offered_replicas is not None:
+        demand = max(given.offered_replicas, pressing_replicas(given) or 0.0)
     wanted = math.ceil(HEADROOM * demand - _ROUNDING)
     if wanted < given.floor:
         return Proposal(

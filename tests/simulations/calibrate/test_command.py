@@ -97,7 +97,7 @@ def test_names_and_files_of_profiles(tmp_path: Path) -> None:
     [
         ({"schema": "else"}, "its schema is not"),
         ({"profile": 5}, "name must be a text"),
-        ({"step_ns": 1.5}, "step_ns must be of type int"),
+        ({"step_ns": 1.5}, "step_ns must be a whole number"),
         ({"step_ns": 0}, "step_ns must be positive"),
         ({"token_ns": -1}, "no time may be negative"),
         ({"gpu": "T4"}, "gpu must be one of L40S, A100-80, H100"),

@@ -1,0 +1,27 @@
+"""What waits, and whether a replica that starts now could help with it. Pure: no I/O, no clock.
+
+A queue that the ready replicas will have cleared before another one is ready is no reason to start
+it: a burst of seconds would buy a fleet of replicas that come minutes after it.
+"""
+
+from __future__ import annotations
+
+from autoscaler.core.policy.contract import PolicyInput
+
+
+def pressing_replicas(given: PolicyInput) -> float | None:
+    """Replicas that what waits asks for; None: nothing waits, or it will not wait for them.
+
+    The offered load of the last step, not of this tick, says what the queue has to be cleared beside,
+    and bounds what is asked: twice that load and one.
+    """
+    demand, waiting = given.demand.replicas, given.demand.waiting_requests
+    if demand is None or waiting is None or waiting <= 0.0:
+        return None
+    offered, backlog = given.offered_replicas, given.demand.backlog_replica_s
+    if offered is None:
+        return demand
+    spare = given.supply.ready - offered
+    if backlog is not None and spare > 0.0 and backlog <= spare * given.cold_start_s:
+        return None
+    return min(demand, 2.0 * offered + 1.0)

@@ -35,6 +35,11 @@ from autoscaler.core.spec import ForecastMode, ModelSpec, Pause
 from autoscaler.core.state import BoolArray, ModelObservation
 from autoscaler.core.stock import Stock, take_stock
 
+MEAN_STEPS = 2
+"""Steps of the program over which demand is averaged before a forecast is held against it: a third of
+a cold start. Of ten recordings, eight were 1 to 8 % dearer with one step, at the same attainment; with
+four, two lost whole bursts."""
+
 
 @dataclass(slots=True, kw_only=True)
 class Draft:
@@ -129,18 +134,21 @@ class Assessment:
         if self.spec.forecast_mode is ForecastMode.OFF or self.settings.policy == "reactive":
             return None
         memory = self.memory.forecast
-        step_s = cut(cold_start_s=cold_start_s, tick_s=self.settings.tick_s).step_s
+        steps = cut(cold_start_s=cold_start_s, tick_s=self.settings.tick_s)
         self.parts.learn(
-            memory, at=self.at, offered_replicas=demand.offered_replicas, step_s=step_s
+            memory,
+            at=self.at,
+            offered_replicas=demand.offered_replicas,
+            mean_s=MEAN_STEPS * steps.step_s,
         )
         return self.parts.forecast(memory, at=self.at, cold_start_s=cold_start_s)
 
     def _recently_offered(self, demand: Demand) -> float | None:
-        """Return the mean offered load of the last step, where it is remembered."""
+        """Return the mean offered load of the last third of a cold start, where it is remembered."""
         memory = self.memory.forecast
         if demand.offered_replicas is None or memory.history.slot < 0:
             return None
-        return memory.history.mean(memory.step_slots)
+        return memory.history.mean(memory.mean_slots)
 
     def _situate(self, stock: Stock, *, answering: int, cold_start_s: float) -> Situation:
         """Put the facts together, all but the policy's proposal."""

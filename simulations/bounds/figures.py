@@ -148,7 +148,7 @@ def unlimited_attainment(
         profile.step_ns
         + profile.pause_ns
         + profile.pause_decode_ns
-        + profile.kv_token_ns * requests.prompt_tokens
+        + profile.kv_token_ns * requests.prompt_tokens.astype(np.float64)
     ) / NS
     met = (prefill_s(alone, profile) <= limits) & (
         (pace_s <= objective.tpot_s) | (requests.output_tokens <= 1)

@@ -416,22 +416,22 @@ def spiky(ticks: int) -> list[float]:
     return [13.0 if rng.random() < 1 / 11 else 1.0 for _ in range(ticks)] + [1.0] * 12
 
 
-def test_a_burst_that_is_shorter_than_a_step_counts_as_the_mean_of_the_step():
-    """A step of half a minute holds a burst or two: means of 3 or 5, where a tick sees 13."""
-    ticks, steps = ForecastMemory(), ForecastMemory()
-    for memory, step_s in ((ticks, 5.0), (steps, 30.0)):
+def test_a_burst_counts_as_the_mean_of_the_span():
+    """Half a minute holds a burst or two: means of 3 or 5, where a tick sees 13."""
+    ticks, means = ForecastMemory(), ForecastMemory()
+    for memory, mean_s in ((ticks, 5.0), (means, 30.0)):
         for tick, value in enumerate(spiky(2000)):
-            learn(memory, at=1000.0 + SLOT_S * tick, offered_replicas=value, step_s=step_s)
-    by_tick, by_step = (ahead(memory, cold_start_s=180.0) for memory in (ticks, steps))
+            learn(memory, at=1000.0 + SLOT_S * tick, offered_replicas=value, mean_s=mean_s)
+    by_tick, by_mean = (ahead(memory, cold_start_s=180.0) for memory in (ticks, means))
     assert by_tick.high_replicas > 10.0
-    assert 1.0 < by_step.high_replicas < 7.0
+    assert 1.0 < by_mean.high_replicas < 7.0
 
 
-def test_the_band_covers_the_mean_of_a_step():
+def test_the_band_covers_the_mean_of_the_span():
     memory = ForecastMemory()
     for tick, value in enumerate(noisy(4.0, 2000, spread=0.3)):
         at = 1000.0 + SLOT_S * tick
-        learn(memory, at=at, offered_replicas=value, step_s=30.0)
+        learn(memory, at=at, offered_replicas=value, mean_s=30.0)
         forecast(memory, at=at, cold_start_s=180.0)
     covered = scores(memory).coverage_ratio
     assert covered is not None

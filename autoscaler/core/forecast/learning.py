@@ -30,7 +30,7 @@ from autoscaler.core.plain import (
 from autoscaler.core.state import BoolArray, FloatArray
 
 _LEAD_SLOTS = tuple(round(lead / SLOT_S) for lead in LEADS_S)
-STEP_SLOTS_MAX = 40
+MEAN_SLOTS_MAX = 40
 """Longest mean that a forecast is held against, so that the ring remembers what it needs."""
 BATCH = 36
 """Most slots whose residuals are taken in at once: three minutes. What follows from the histograms costs
@@ -47,7 +47,7 @@ nothing about how long it stays away: then a distribution of its own speaks, lea
 alone. (With one for both, a single burst kept its replicas for hours, for the ticks before it began
 looked like any other tick.)"""
 _IDLE_SLOTS = round(IDLE_S / SLOT_S)
-_PENDING_SLOTS_MAX = SLOTS - _LEAD_SLOTS[-1] - STEP_SLOTS_MAX
+_PENDING_SLOTS_MAX = SLOTS - _LEAD_SLOTS[-1] - MEAN_SLOTS_MAX
 _ROUNDING = 1e-9
 """Relative; a demand that stands still lies on its band's edge, both sides of a rounding."""
 
@@ -93,7 +93,7 @@ class ForecastMemory:
     """Levels of the newest slot, as in `roots`."""
     bands: list[Band | None] = field(default_factory=lambda: [None] * SLOTS)
     """Forecasts that wait for what comes, by slot."""
-    step_slots: int = 1
+    mean_slots: int = 1
     """Slots over which demand is averaged before a forecast is held against it."""
     lead: int = -1
     """Index of the lead that is scored: the last forecast's; -1: none was made."""
@@ -117,7 +117,7 @@ class ForecastMemory:
             "waited_s": self.waited_s,
             "now": list(self.now),
             "bands": [None if band is None else list(band) for band in self.bands],
-            "step_slots": self.step_slots,
+            "mean_slots": self.mean_slots,
             "lead": self.lead,
             "score": list(self.score),
         }
@@ -136,7 +136,7 @@ class ForecastMemory:
             waited_s=read_float(record["waited_s"]),
             now=tuple(read_float(root) for root in read_list(record["now"])),
             bands=[_read_band(band) for band in read_list(record["bands"])],
-            step_slots=read_int(record["step_slots"]),
+            mean_slots=read_int(record["mean_slots"]),
             lead=read_int(record["lead"]),
             score=_read_score(record["score"]),
         )
@@ -146,7 +146,7 @@ class ForecastMemory:
 
 
 def learn(
-    memory: ForecastMemory, *, at: float, offered_replicas: float | None, step_s: float = SLOT_S
+    memory: ForecastMemory, *, at: float, offered_replicas: float | None, mean_s: float = SLOT_S
 ) -> None:
     """Take in the offered load of a tick; unknown is left out, and leaves a gap.
 
@@ -154,9 +154,9 @@ def learn(
         memory: of this model; changed.
         at: now, seconds.
         offered_replicas: of this tick.
-        step_s: what the policy cuts time into. What a forecast is held against is the mean over one
-            such step around its lead, for that is what it is asked for: a burst of seconds, which
-            the queue takes within the objective, is no demand for a replica that needs minutes.
+        mean_s: what a forecast is held against is the mean over so long around its lead: a burst of
+            seconds, which the queue takes within the objective, is no demand for a replica that
+            needs minutes.
     """
     if offered_replicas is None:
         return
@@ -178,7 +178,7 @@ def learn(
         if memory.lead >= 0:
             _keep_score(memory, slot=slot, elapsed_s=elapsed)
         memory.bands[row] = None
-        memory.step_slots = min(max(1, round(step_s / SLOT_S)), STEP_SLOTS_MAX)
+        memory.mean_slots = min(max(1, round(mean_s / SLOT_S)), MEAN_SLOTS_MAX)
     idle = history.stays_below(IDLE_REPLICAS, slots=_IDLE_SLOTS)
     levels = [level(history) for level in FORECASTERS.values()]
     if idle:
@@ -222,10 +222,10 @@ def scores(memory: ForecastMemory) -> Scores:
 
 def _take_in(memory: ForecastMemory) -> None:
     """Take in the residuals of the pending slots, each in the state its forecast was made in."""
-    step = memory.step_slots
+    over = memory.mean_slots
     slots = np.array(memory.pending, dtype=np.int64)
-    came = np.array([root(memory.history.mean_until(slot, step)) for slot in memory.pending])
-    rows = (slots[:, None] - (np.array(_LEAD_SLOTS) + step // 2)) % SLOTS
+    came = np.array([root(memory.history.mean_until(slot, over)) for slot in memory.pending])
+    rows = (slots[:, None] - (np.array(_LEAD_SLOTS) + over // 2)) % SLOTS
     halves = came[:, None, None] - memory.roots.take(rows, axis=0)
     idle = memory.was_idle.take(rows)
     memory.busy.age(memory.waited_s)
@@ -248,13 +248,13 @@ def _forget_skipped(memory: ForecastMemory, *, slot: int, opened: int) -> None:
 
 
 def _keep_score(memory: ForecastMemory, *, slot: int, elapsed_s: float) -> None:
-    """Score the forecast that was made one lead before the middle of the step that ends now."""
-    due = slot - _LEAD_SLOTS[memory.lead] - memory.step_slots // 2
+    """Score the forecast that was made one lead before the middle of the span that ends now."""
+    due = slot - _LEAD_SLOTS[memory.lead] - memory.mean_slots // 2
     band = memory.bands[due % SLOTS]
     if band is None or band[0] != due or band[1] != memory.lead:
         return
     _, _, low, mean, high = band
-    offered = memory.history.mean_until(slot, memory.step_slots)
+    offered = memory.history.mean_until(slot, memory.mean_slots)
     left = math.exp(-elapsed_s / DECAY_S)
     margin = _ROUNDING * (1.0 + offered)
     inside = low - margin <= offered <= high + margin

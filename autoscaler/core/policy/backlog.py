@@ -12,7 +12,7 @@ from autoscaler.core.policy.contract import PolicyInput
 def pressing_replicas(given: PolicyInput) -> float | None:
     """Replicas that what waits asks for; None: nothing waits, or it will not wait for them.
 
-    The offered load of the last step, not of this tick, says what the queue has to be cleared beside,
+    The offered load of the last third of a cold start, not of this tick, says what the queue has to be cleared beside,
     and bounds what is asked: twice that load and one.
     """
     demand, waiting = given.demand.replicas, given.demand.waiting_requests

@@ -19,8 +19,7 @@ class PolicyInput:
     forecast: Forecast | None
     """None: there is no history yet, or it is switched off."""
     offered_replicas: float | None = None
-    """Mean of the offered load over the last step of the program (a sixth of a cold start); None: it
-    is not remembered."""
+    """Mean of the offered load over the last third of a cold start; None: it is not remembered."""
     supply: Supply
     cold_start_s: float
     """Of the pool that the next start would go to."""

@@ -131,8 +131,6 @@ BASELINES: Mapping[str, BaselineKind] = MappingProxyType(
     }
 )
 
-REFERENCES: Mapping[str, BaselineKind] = MappingProxyType(
-    {LOOKAHEAD: BaselineKind(make=Lookahead)}
-)
+REFERENCES: Mapping[str, BaselineKind] = MappingProxyType({LOOKAHEAD: BaselineKind(make=Lookahead)})
 """What nobody can run, since it knows the future: replayed like a baseline, and never among `all`."""
 KINDS: Mapping[str, BaselineKind] = MappingProxyType({**BASELINES, **REFERENCES})

@@ -24,8 +24,7 @@ from autoscaler.core.spec import Targets
 from autoscaler.core.state import BoolArray, ReplicaColumns
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Demand:
+class Demand(NamedTuple):
     """Work asked for at one moment. None is unknown, never zero."""
 
     replicas: float | None
@@ -38,7 +37,7 @@ class Demand:
     """Likewise."""
     kv_usage_ratio: float | None
     """Mean over the ready replicas that answer."""
-    backlog_replica_s: float | None = None
+    backlog_replica_s: float | None
     """What one replica would need to serve all that wait, seconds; None: the service time is not
     known."""
     basis: str
@@ -266,6 +265,7 @@ def _without_samples(memory: DemandMemory, *, blind: bool, targets: Targets) -> 
             waiting_requests=None,
             running_requests=None,
             kv_usage_ratio=None,
+            backlog_replica_s=None,
             basis="Unknown",
             message=f"demand is unknown: {found}",
         )
@@ -275,6 +275,7 @@ def _without_samples(memory: DemandMemory, *, blind: bool, targets: Targets) -> 
         waiting_requests=None,
         running_requests=None,
         kv_usage_ratio=None,
+        backlog_replica_s=None,
         basis="Remembered",
         message=f"no replica serves: the last offered load stands, {remembered:.1f} requests",
     )

@@ -19,7 +19,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from autoscaler.core.plain import Plain, read_float, read_int, read_list, read_record
 from autoscaler.core.spec import PolicyType, ScalingPolicy, ScalingRules, SelectPolicy
@@ -73,8 +73,7 @@ class HpaMemory:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limited:
+class Limited(NamedTuple):
     """A number after one stage, and the controller's word for what bound it."""
 
     replicas: int

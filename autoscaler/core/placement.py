@@ -17,6 +17,7 @@ after the return time on-demand goes back to 1). With a maximum of 4 instead: on
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from autoscaler.core.situation import PoolState, Situation, Wanted
 
@@ -40,8 +41,7 @@ class Arrangement:
     """Stuck replicas for which no other pool can be had."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Placement:
+class Placement(NamedTuple):
     """Where the replicas are asked for."""
 
     desired: tuple[int, ...]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -63,8 +63,7 @@ class StockMemory:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stock:
+class Stock(NamedTuple):
     """The replicas of one model, told apart."""
 
     supply: Supply

@@ -6,11 +6,10 @@ that the guards and the conditions can say so.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PoolSupply:
+class PoolSupply(NamedTuple):
     """Replicas of one pool by what can be expected of them. Deleting ones are in none of these."""
 
     ready: int = 0
@@ -34,8 +33,7 @@ class PoolSupply:
     """As in `Supply`, of this pool."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Supply:
+class Supply(NamedTuple):
     """What a policy may count on, over all pools of a model."""
 
     ready: int

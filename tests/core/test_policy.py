@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import random
 import re
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -63,6 +62,7 @@ def given_to(
         at=2000.0,
         demand=policy_demand,
         forecast=made,
+        offered_replicas=None,
         supply=Supply(ready=ready, starting_remaining_s=starting),
         cold_start_s=COLD_START_S,
         floor=1,
@@ -70,7 +70,7 @@ def given_to(
         attainment_ratio=0.99,
         tick_s=5.0,
     )
-    return replace(given, **changes)
+    return given._replace(**changes)
 
 
 # --- every policy ----------------------------------------------------------------------------
@@ -107,16 +107,25 @@ class TestEveryPolicy:
         ready=st.integers(0, 40),
         starting=st.lists(st.floats(0.0, 400.0), max_size=4),
         historic=st.booleans(),
+        backlog_s=st.one_of(st.none(), st.floats(0.0, 1e4)),
+        remembered=st.booleans(),
     )
     def test_more_demand_never_proposes_fewer(
-        self, name, level, more, waiting, ready, starting, historic
+        self, name, level, more, waiting, ready, starting, historic, backlog_s, remembered
     ):
-        made = HISTORY if historic else None
-        there = given_to(
-            demand(level, waiting=waiting), made, ready=ready, starting=tuple(sorted(starting))
-        )
-        calm = POLICIES[name](there)
-        busy = POLICIES[name](replace(there, demand=demand(level + more, waiting=waiting)))
+        def asked(replicas):
+            made = HISTORY if historic else None
+            backlog = None if backlog_s is None else backlog_s * (1.0 + replicas)
+            given = given_to(
+                demand(replicas, waiting=waiting, backlog_replica_s=backlog),
+                made,
+                ready=ready,
+                starting=tuple(sorted(starting)),
+                offered_replicas=replicas if remembered else None,
+            )
+            return POLICIES[name](given)
+
+        calm, busy = asked(level), asked(level + more)
         assert busy.replicas >= calm.replicas
 
 

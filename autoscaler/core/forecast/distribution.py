@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left, bisect_right
-from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 
@@ -50,8 +50,7 @@ def nearest_lead(seconds: float) -> int:
     return bisect_left(_MIDDLES, seconds)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Forecast:
+class Forecast(NamedTuple):
     """The distribution of the offered load ahead, in replicas."""
 
     at: float

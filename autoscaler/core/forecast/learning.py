@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -52,8 +52,7 @@ _ROUNDING = 1e-9
 """Relative; a demand that stands still lies on its band's edge, both sides of a rounding."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scores:
+class Scores(NamedTuple):
     """How good the forecasts at the lead of one cold start were, decayed. None: none matured."""
 
     error_ratio: float | None

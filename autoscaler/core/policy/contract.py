@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from autoscaler.core.demand import Demand
 from autoscaler.core.forecast import Forecast
 from autoscaler.core.supply import Supply
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PolicyInput:
+class PolicyInput(NamedTuple):
     """One model at one tick."""
 
     at: float
     demand: Demand
     forecast: Forecast | None
     """None: there is no history yet, or it is switched off."""
-    offered_replicas: float | None = None
+    offered_replicas: float | None
     """Mean of the offered load over the last third of a cold start; None: it is not remembered."""
     supply: Supply
     cold_start_s: float
@@ -31,8 +29,7 @@ class PolicyInput:
     tick_s: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Proposal:
+class Proposal(NamedTuple):
     """What the policy wants, before guards."""
 
     replicas: int | None

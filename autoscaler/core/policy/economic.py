@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
 
 from autoscaler.core.forecast import Forecast
 from autoscaler.core.policy import reactive
@@ -52,8 +51,7 @@ def _without_history(given: PolicyInput) -> Proposal:
     """Fall back on the reactive policy, and never go below what is there: nothing is known yet."""
     proposal = reactive.propose(given)
     there = given.supply.total
-    return replace(
-        proposal,
+    return proposal._replace(
         replicas=there if proposal.replicas is None else max(proposal.replicas, there),
         reason="NoHistory",
         message=(

@@ -18,7 +18,7 @@ def advise(url: str, *more: str, until: float, since: str) -> tuple[int, str, st
     if "--since" not in more:
         command += ["--since", since]
     done = subprocess.run(
-        [*command, "--jobs", "1", *more], capture_output=True, text=True, check=False, timeout=110
+        [*command, "--jobs", "1", *more], capture_output=True, text=True, check=False, timeout=350
     )
     assert "Traceback" not in done.stderr, done.stderr
     return done.returncode, done.stdout, done.stderr

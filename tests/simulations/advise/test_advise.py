@@ -65,7 +65,7 @@ def url(tmp_path_factory):
         yield address
 
 
-pytestmark = [pytest.mark.slow, pytest.mark.prometheus]
+pytestmark = [pytest.mark.slow, pytest.mark.prometheus, pytest.mark.timeout(400)]
 
 
 def test_two_models_in_two_namespaces_each_with_its_generation_of_names(url):

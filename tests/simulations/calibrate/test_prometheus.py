@@ -24,7 +24,7 @@ from tests.simulations.calibrate.recorded_servers import (
     write_history,
 )
 
-pytestmark = [pytest.mark.slow, pytest.mark.prometheus]
+pytestmark = [pytest.mark.slow, pytest.mark.prometheus, pytest.mark.timeout(400)]
 SPAN_S = 900
 LOADS = (0.8, 2.0, 3.2)
 """Requests per second of three pods: what differs between them can be told apart."""

@@ -114,6 +114,8 @@ def drop_aborted(lane: Lane, at_ns: int) -> None:
             _drop(lane, slot, at_ns)
         else:
             r.drop_ns = min(r.drop_ns, max(request.deadline_ns, request.inbox_ns))
+            if not lane.parameters[0].retries:
+                return  # those behind arrived later, and give up later
             before = slot
         slot = following
 

@@ -238,6 +238,8 @@ def _time_out(s: State, position: int, at_ns: int) -> None:
     r, slots = s.replicas[s.members[position]], s.slots
     r.deadline_ns = FOREVER
     for head in (r.running_head, r.queue_head, r.ended_head):
+        # Who waits gives up in order of arrival, but for those that were sent again.
+        in_order = head == r.queue_head and not s.parameters[0].retries
         slot = head
         while slot != NONE:
             request = slots[slot]
@@ -247,6 +249,8 @@ def _time_out(s: State, position: int, at_ns: int) -> None:
                     _abort(s, slot)
                 else:
                     r.deadline_ns = min(r.deadline_ns, request.deadline_ns)
+                    if in_order:
+                        break
             slot = request.next
 
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import gc
-import multiprocessing
 import os
-from collections.abc import Callable, Iterator, Mapping, MutableSequence, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
@@ -15,9 +13,8 @@ from simulations.ray_runs import play_on_ray
 from simulations.replay import Conditions, run
 from simulations.report.timeline import timeline
 from simulations.scorecard import Row, score
+from simulations.side_by_side import all_of
 from simulations.traces.reading import Trace, read_trace
-
-POLL_S = 0.25
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +45,7 @@ def cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def play(plan: Plan, *, progress: Callable[[float], None] = lambda _: None) -> Row:
+def play(plan: Plan, /, *, progress: Callable[[float], None] = lambda _: None) -> Row:
     """Make one run."""
     trace = loaded(plan.trace)
     # as the daemon does: what was imported and read stays, and the collector need not walk it
@@ -80,59 +77,6 @@ def play_all(
     """
     if ray_address is not None:
         return play_on_ray(plans, address=ray_address, play=play, reporter=reporter)
-    jobs = min(jobs, len(plans))
-    if jobs <= 1:
-        return list(_one_by_one(plans, reporter))
-    return _side_by_side(plans, jobs, reporter)
-
-
-def _one_by_one(plans: Sequence[Plan], reporter: Reporter) -> Iterator[Row]:
-    for number, plan in enumerate(plans):
-        row = play(plan, progress=lambda share, number=number: reporter.share(number + share))  # type: ignore[misc]  # mypy takes the default for an argument
-        reporter.end(row)
-        yield row
-
-
-_shares: MutableSequence[float] | None = None
-"""In a worker: how far each run is, shared with the parent."""
-
-
-def _begin_worker(shares: MutableSequence[float]) -> None:
-    global _shares  # noqa: PLW0603  a process pool hands shared memory over in no other way
-    _shares = shares
-
-
-def _play_numbered(number: int, plan: Plan) -> Row:
-    parent = os.getppid()
-
-    def note(share: float) -> None:
-        if os.getppid() != parent:
-            raise SystemExit(1)  # whoever asked was killed: nobody waits for the rest
-        if _shares is not None:
-            _shares[number] = share
-
-    return play(plan, progress=note)
-
-
-def _side_by_side(plans: Sequence[Plan], jobs: int, reporter: Reporter) -> list[Row]:
-    # spawned, not forked: the parent may have threads (a progress bar, an event loop)
-    context = multiprocessing.get_context("spawn")
-    shares = context.Array("d", len(plans), lock=False)
-    pool = ProcessPoolExecutor(
-        max_workers=jobs, mp_context=context, initializer=_begin_worker, initargs=(shares,)
+    return all_of(
+        play, plans, jobs=jobs, share=reporter.share, ended=lambda _number, row: reporter.end(row)
     )
-    with pool:
-        futures: list[Future[Row]] = [
-            pool.submit(_play_numbered, number, plan) for number, plan in enumerate(plans)
-        ]
-        waiting = set(futures)
-        try:
-            while waiting:
-                done, waiting = wait(waiting, timeout=POLL_S, return_when=FIRST_COMPLETED)
-                reporter.share(sum(shares))
-                for future in sorted(done, key=futures.index):
-                    reporter.end(future.result())
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-    return [future.result() for future in futures]

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-from collections.abc import Callable, MutableSequence, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,12 +18,12 @@ from simulations.report.line import Timeline
 from simulations.report.timeline import timeline
 from simulations.scorecard import Row, Run, latencies, score
 from simulations.serving.columns import Outcome
+from simulations.side_by_side import all_of
 
 OURS = ENGINE_POLICIES[0]
 RECORDED = "as recorded"
 NONE = ColdStart(name="none", load_s=0.0, warm_up_s=0.0)
 MINUTE_NS = 60 * NS
-POLL_S = 0.25
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +70,7 @@ class Played:
     timeline: Timeline | None = None
 
 
-def play(replay: Replay, *, progress: Callable[[float], None] = lambda _: None) -> Played:
+def play(replay: Replay, /, *, progress: Callable[[float], None] = lambda _: None) -> Played:
     """Make one run."""
     recorded = None
     conditions = replay.conditions
@@ -138,59 +135,10 @@ def _mean(values: Sequence[float]) -> float | None:
 
 def play_all(replays: Sequence[Replay], *, jobs: int, reporter: Reporter) -> list[Played]:
     """Make every run; the answers are in their order, however they are made."""
-    if min(jobs, len(replays)) > 1:
-        return _side_by_side(replays, min(jobs, len(replays)), reporter)
-    played = []
-    for number, replay in enumerate(replays):
-
-        def note(share: float, number: int = number) -> None:
-            reporter.share(number + share)
-
-        played.append(play(replay, progress=note))
-        reporter.end(played[-1].row)
-    return played
-
-
-_shares: MutableSequence[float] | None = None
-"""In a worker: how far each run is, shared with the parent."""
-
-
-def _begin_worker(shares: MutableSequence[float]) -> None:
-    global _shares  # noqa: PLW0603  a process pool hands shared memory over in no other way
-    _shares = shares
-
-
-def _play_numbered(number: int, replay: Replay) -> Played:
-    parent = os.getppid()
-
-    def note(share: float) -> None:
-        if os.getppid() != parent:
-            raise SystemExit(1)  # whoever asked was killed: nobody waits for the rest
-        if _shares is not None:
-            _shares[number] = share
-
-    return play(replay, progress=note)
-
-
-def _side_by_side(replays: Sequence[Replay], jobs: int, reporter: Reporter) -> list[Played]:
-    # spawned, not forked: the parent may have threads (a progress bar, a session's pool)
-    context = multiprocessing.get_context("spawn")
-    shares = context.Array("d", len(replays), lock=False)
-    pool = ProcessPoolExecutor(
-        max_workers=jobs, mp_context=context, initializer=_begin_worker, initargs=(shares,)
+    return all_of(
+        play,
+        replays,
+        jobs=jobs,
+        share=reporter.share,
+        ended=lambda _number, played: reporter.end(played.row),
     )
-    with pool:
-        futures: list[Future[Played]] = [
-            pool.submit(_play_numbered, number, replay) for number, replay in enumerate(replays)
-        ]
-        waiting = set(futures)
-        try:
-            while waiting:
-                done, waiting = wait(waiting, timeout=POLL_S, return_when=FIRST_COMPLETED)
-                reporter.share(sum(shares))
-                for future in sorted(done, key=futures.index):
-                    reporter.end(future.result().row)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-    return [future.result() for future in futures]

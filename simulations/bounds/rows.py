@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from itertools import starmap
 
 import numpy as np
 
@@ -26,6 +23,7 @@ from simulations.report.entry import BoundCurve, BoundSchedule
 from simulations.report.timeline import POINTS_MAX
 from simulations.runs import Plan, loaded
 from simulations.scorecard import Row
+from simulations.side_by_side import all_of
 from simulations.traces.overlay import scaled
 
 CURVE = (0.5, 0.7, 0.8, 0.85, 0.9, 0.93, 0.95, 0.97, 0.98, 0.99, 0.995, 0.998, 0.999, 1.0)
@@ -135,11 +133,14 @@ def _held(row: Row) -> _Held:
     )
 
 
-def _answer(plan: Plan, held: Sequence[_Held]) -> _Answer:
+def _answer(
+    asked: tuple[Plan, Sequence[_Held]], /, *, progress: Callable[[float], None]
+) -> _Answer:
+    plan, held = asked
     began = time.process_time()
     bound, unlimited = make_trace_bound(plan)
     shares = [share for share in CURVE if share < unlimited] + [unlimited]
-    return _Answer(
+    answer = _Answer(
         figures=tuple(
             figures(
                 name=each.name,
@@ -160,6 +161,8 @@ def _answer(plan: Plan, held: Sequence[_Held]) -> _Answer:
         programs=bound.hull.programs,
         took_s=time.process_time() - began,
     )
+    progress(1.0)
+    return answer
 
 
 def _schedule(bound: Bound, plan: Plan, unlimited: float) -> BoundSchedule:
@@ -178,33 +181,21 @@ def _schedule(bound: Bound, plan: Plan, unlimited: float) -> BoundSchedule:
 
 def _answers(
     asked: Sequence[tuple[Plan, Sequence[_Held]]], jobs: int, reporter: Teller | None
-) -> Iterator[_Answer]:
+) -> list[_Answer]:
     """In the order of what was asked, however many are made at a time."""
-    plans = [plan for plan, _ in asked]
-    if min(jobs, len(asked)) <= 1:
-        yield from _told(plans, starmap(_answer, asked), reporter)
-        return
-    # spawned, as the runs are: the parent may have threads
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(max_workers=min(jobs, len(asked)), mp_context=context) as pool:
-        try:
-            yield from _told(plans, pool.map(_answer, *zip(*asked, strict=True)), reporter)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
 
-
-def _told(
-    plans: Sequence[Plan], answers: Iterator[_Answer], reporter: Teller | None
-) -> Iterator[_Answer]:
-    for number, (plan, answer) in enumerate(zip(plans, answers, strict=True), start=1):
+    def ended(number: int, answer: _Answer) -> None:
         if reporter is not None:
-            reporter.share(number)
             reporter.say(
-                f"{answer.curve.trace}  seed {plan.seed}: bound of {answer.programs} programs, "
-                f"{answer.took_s:.1f} s"
+                f"{answer.curve.trace}  seed {asked[number][0].seed}: bound of {answer.programs} "
+                f"programs, {answer.took_s:.1f} s"
             )
-        yield answer
+
+    def share(done: float) -> None:
+        if reporter is not None:
+            reporter.share(done)
+
+    return all_of(_answer, asked, jobs=jobs, share=share, ended=ended)
 
 
 def _beside_lookahead(rows: Sequence[Row]) -> list[Row]:

@@ -75,6 +75,20 @@ class ArrivalMemory:
     """Running request-seconds over completions: their ratio is the mean service time."""
     service_s: float | None = None
     """Mean service time; the last one known when completions are too rare to measure it anew."""
+    calm: RatioWindow = field(
+        default_factory=lambda: RatioWindow(
+            span_s=SERVICE_TIME_SPAN_S, bucket_s=SERVICE_TIME_BUCKET_S
+        )
+    )
+    """The same as `service`, of the ticks on which the fleet was not crowded."""
+
+    @property
+    def calm_service_s(self) -> float | None:
+        """Mean service time where replicas hold about what they are to hold; None: not seen lately."""
+        calm = self.calm
+        if calm.denominator < COMPLETIONS_MIN or calm.numerator <= 0.0:
+            return None
+        return calm.numerator / calm.denominator
 
     def as_kept(self) -> dict[str, Kept]:
         """Return what is kept, by replica."""
@@ -91,6 +105,7 @@ class ArrivalMemory:
             "kept": [[name, *map(plain_float, kept)] for name, kept in self.as_kept().items()],
             "service": self.service.to_builtins(),
             "service_s": plain_float(self.service_s),
+            "calm": self.calm.to_builtins(),
         }
 
     @classmethod
@@ -103,6 +118,7 @@ class ArrivalMemory:
             service_s=read_optional_float(record["service_s"]),
         )
         memory.service.restore(record["service"])
+        memory.calm.restore(record["calm"])
         return memory
 
 
@@ -110,7 +126,12 @@ Row: TypeAlias = tuple[str, float, bool, bool, bool, float, float, float, float,
 
 
 def read_replicas(
-    memory: ArrivalMemory, *, at: float, replicas: ReplicaColumns, fresh: BoolArray
+    memory: ArrivalMemory,
+    *,
+    at: float,
+    replicas: ReplicaColumns,
+    fresh: BoolArray,
+    crowded_requests: float = math.inf,
 ) -> Reading:
     """Read every replica once, and remember the samples that are newer than the kept ones.
 
@@ -119,10 +140,12 @@ def read_replicas(
         at: now, seconds.
         replicas: all pods of the model.
         fresh: rows whose engine sample is recent enough to be used.
+        crowded_requests: where a replica runs more than so many on average, the fleet is crowded.
     """
     reading = _read(memory, at=at, replicas=replicas, fresh=fresh)
     memory.at = at
-    _measure_service(memory, reading, at=at)
+    crowded = sum(reading.running) > crowded_requests * max(1, len(reading.serving))
+    _measure_service(memory, reading, at=at, crowded=crowded)
     return reading
 
 
@@ -228,7 +251,7 @@ def _begin(created_at: float, *, ready: bool, last_look: float | None) -> Kept:
     return (created_at, *UNSAMPLED)
 
 
-def _measure_service(memory: ArrivalMemory, reading: Reading, *, at: float) -> None:
+def _measure_service(memory: ArrivalMemory, reading: Reading, *, at: float, crowded: bool) -> None:
     """Measure the mean service time by Little's law: running request-seconds over completions.
 
     Waiting is no service, so a queue does not lengthen it; prefill is, so long prompts do. Running
@@ -236,10 +259,10 @@ def _measure_service(memory: ArrivalMemory, reading: Reading, *, at: float) -> N
     of a censored sample is estimated. The trapezoid of two samples stands for the time between.
     """
     window = memory.service
-    window.add(
-        at,
-        numerator=0.5 * math.fsum(reading.busy),
-        denominator=math.fsum(reading.completed),
+    busy_s, completed = 0.5 * math.fsum(reading.busy), math.fsum(reading.completed)
+    window.add(at, numerator=busy_s, denominator=completed)
+    memory.calm.add(
+        at, numerator=0.0 if crowded else busy_s, denominator=0.0 if crowded else completed
     )
     if window.denominator >= COMPLETIONS_MIN and window.numerator > 0.0:
         memory.service_s = window.numerator / window.denominator

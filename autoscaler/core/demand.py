@@ -46,6 +46,10 @@ class Demand(NamedTuple):
     message: str
 
 
+CROWDED = 1.5
+"""Times the in-flight target: where replicas run more than that on average, they serve slowly."""
+
+
 @dataclass(slots=True, kw_only=True)
 class DemandMemory:
     """What demand has to remember of one model. Part of the engine's memory."""
@@ -112,14 +116,39 @@ def measure_demand(
         The demand. Its `replicas` is None where no replica can be read and nothing is remembered;
         its `offered_replicas` also where it is only remembered, for nothing is learnt from that.
     """
-    reading = read_replicas(memory.arrivals, at=at, replicas=replicas, fresh=fresh)
+    reading = read_replicas(
+        memory.arrivals,
+        at=at,
+        replicas=replicas,
+        fresh=fresh,
+        crowded_requests=CROWDED * targets.in_flight_requests,
+    )
     elapsed = 0.0 if memory.at is None else at - memory.at
     memory.at = at
     if not reading.serving:
         return _without_samples(memory, blind=reading.ready > 0, targets=targets)
     level = _sum_up(reading)
-    _advance_offered(memory, level=level, elapsed_s=elapsed)
-    return _conclude(memory, level=level, targets=targets)
+    service_s = _service_s(memory.arrivals, level=level, targets=targets)
+    _advance_offered(memory, level=level, elapsed_s=elapsed, service_s=service_s)
+    return _conclude(memory, level=level, targets=targets, service_s=service_s)
+
+
+def _service_s(arrivals: ArrivalMemory, *, level: _Levels, targets: Targets) -> float | None:
+    """Choose the service time that says how much work arrives.
+
+    Requests stay longer where more run together, so in an overload the measured one, times the
+    arrivals, asks for up to twice the replicas that would serve them in time; and what the forecast
+    learnt then would stay for hours. So it is that of calm times, as long as they are not long ago:
+    but where it says that what is there suffices, and it is crowded all the same, the requests
+    themselves have become longer, and the measured one holds.
+    """
+    measured, calm = arrivals.service_s, arrivals.calm_service_s
+    rate = level.arrivals_per_s
+    if measured is None or calm is None or rate is None or calm >= measured:
+        return measured
+    target = targets.in_flight_requests * level.ready
+    longer = level.running > CROWDED * target and rate * calm <= target
+    return measured if longer else calm
 
 
 def _sum_up(reading: Reading) -> _Levels:
@@ -163,14 +192,15 @@ def _known(values: list[float]) -> list[float]:
     return [value for value in values if not math.isnan(value)]
 
 
-def _advance_offered(memory: DemandMemory, *, level: _Levels, elapsed_s: float) -> None:
+def _advance_offered(
+    memory: DemandMemory, *, level: _Levels, elapsed_s: float, service_s: float | None
+) -> None:
     """Advance the offered load: old requests leave as they are served, new ones come at a rate.
 
     `u = u * exp(-dt / S) + rate * S * (1 - exp(-dt / S))`: arrivals spread over the tick. Added in
     one piece at its end, as for a tick that is short against the service time, they would count in
     full though some have left: at dt = 5 s and S = 2 s, two and a half times the true load.
     """
-    service_s = memory.arrivals.service_s
     rate = level.arrivals_per_s
     if service_s is None:
         memory.offered_requests = None
@@ -182,9 +212,11 @@ def _advance_offered(memory: DemandMemory, *, level: _Levels, elapsed_s: float) 
         memory.offered_requests = memory.offered_requests * left + rate * service_s * (1.0 - left)
 
 
-def _conclude(memory: DemandMemory, *, level: _Levels, targets: Targets) -> Demand:
+def _conclude(
+    memory: DemandMemory, *, level: _Levels, targets: Targets, service_s: float | None
+) -> Demand:
     """Put the terms together; the largest one gives the demand its basis."""
-    target, service_s = targets.in_flight_requests, memory.arrivals.service_s
+    target = targets.in_flight_requests
     held = level.in_flight / target
     if memory.offered_requests is None:
         offered, basis = held, "InFlight"

@@ -156,6 +156,48 @@ def test_service_time_is_running_over_completions():
     assert memory.arrivals.service_s == pytest.approx(10.0)
 
 
+def go_on(memory: DemandMemory, pod: Pod, *, ticks: int, running: float, per_tick: float) -> Demand:
+    """The same replica, tick by tick, running and finishing so many."""
+    demand = None
+    for tick in range(1, ticks + 1):
+        at = pod.sampled_at + 5.0 * tick
+        finished = pod.finished + per_tick * tick
+        demand = look(memory, at, replace(pod, sampled_at=at, running=running, finished=finished))
+    assert demand is not None
+    return demand
+
+
+def test_a_crowd_that_serves_slowly_is_not_taken_for_more_work():
+    """Thrice the requests, each at half the pace: thrice the work, though six times is in flight."""
+    memory = DemandMemory()
+    [pod] = served(memory, names="a", at=0.0, ticks=60, running=16.0, per_tick=8.0)
+    assert memory.offered_requests == pytest.approx(16.0, rel=0.01)
+    # the crowd forms, and then stays as large: 24 come and 24 go in a tick, each after 20 s
+    demand = go_on(memory, pod, ticks=30, running=96.0, per_tick=24.0)
+    assert memory.arrivals.service_s == pytest.approx(15.8, rel=0.05), "what is measured"
+    assert demand.offered_replicas == pytest.approx(48 / 32, rel=0.01), (
+        "and what it would be in time"
+    )
+
+
+def test_requests_that_become_longer_are_more_work():
+    """As many requests, each four times as long: the calm service time says that one replica is
+    enough, and it is crowded all the same."""
+    memory = DemandMemory()
+    [pod] = served(memory, names="a", at=0.0, ticks=60, running=16.0, per_tick=8.0)
+    demand = go_on(memory, pod, ticks=60, running=64.0, per_tick=8.0)
+    # the window still holds as many short ones: 25 s on average, where the calm ones took 10
+    assert demand.offered_replicas == pytest.approx(8 / 5 * 25 / 32, rel=0.05)
+
+
+def test_what_was_calm_long_ago_says_nothing():
+    memory = DemandMemory()
+    [pod] = served(memory, names="a", at=0.0, ticks=60, running=16.0, per_tick=8.0)
+    demand = go_on(memory, pod, ticks=200, running=96.0, per_tick=24.0)
+    assert memory.arrivals.calm_service_s is None
+    assert demand.offered_replicas == pytest.approx(96 / 32, rel=0.05)
+
+
 @pytest.mark.parametrize("service_s", [1.0, 2.0, 10.0, 120.0])
 def test_offered_load_is_arrivals_times_service_time(service_s):
     """Whatever the service time is against the tick, a steady load is its own offered load."""

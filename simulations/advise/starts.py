@@ -70,7 +70,7 @@ def measured_start(
     ):
         if not replicas.first_seen:
             break
-        took = _took(reader.series(metric, grid), replicas, half_step_s=grid.step / 2)
+        took = _took(reader.series(metric, grid), replicas, grid)
         if took:
             seconds = round(float(np.median(took)))
             return MeasuredStart(
@@ -89,15 +89,17 @@ def measured_start(
     )
 
 
-def _took(began: list[Series], replicas: Replicas, *, half_step_s: float) -> list[float]:
+def _took(began: list[Series], replicas: Replicas, grid: Grid) -> list[float]:
+    """How long each start took; one that began before the grid only missed its first scrape."""
     took = []
     for one in began:
         known = one.values[~np.isnan(one.values)]
         pod, instance = _key(one)
         for (of_pod, at_instance), seen_at in replicas.first_seen.items():
             if len(known) and pod == of_pod and instance in (None, at_instance):
-                seconds = seen_at - half_step_s - float(known[0])
-                if SHORTEST_S <= seconds <= LONGEST_S:
+                seconds = seen_at - grid.step / 2 - float(known[0])
+                within = float(known[0]) >= float(grid.moments[0])
+                if within and SHORTEST_S <= seconds <= LONGEST_S:
                     took.append(seconds)
     return took
 

@@ -106,12 +106,16 @@ come. `{OURS}` runs with its defaults only. What the replay models, counts and l
 - `static-peak` and `static-mean` know the whole trace's load beforehand. All are told the same load-tested capacity of a replica."""
 
 
-def _duels(played: Sequence[Played], *, tuned: bool) -> list[_Duel]:
+def _duels(played: Sequence[Played], *, tuned: bool, told: bool = True) -> list[_Duel]:
+    """Against the best peer of each entry; without `told`, of those that do not know its load."""
     duels = []
     for one in played:
         table, ratio = one.table, one.attainment_ratio
         ours = next(standing for standing in table if standing.policy == OURS)
         field = hindsight(table, attainment_ratio=ratio) if tuned else as_it_comes(table)
+        field = [peer for peer in field if told or peer.policy not in TOLD]
+        if not field:
+            continue
         peer = leader(field, attainment_ratio=ratio)
         duels.append(
             _Duel(
@@ -147,7 +151,12 @@ def _summary(played: Sequence[Played]) -> str:
         for whom, duels in (
             ("the best peer as shipped", default),
             ("the best peer in hindsight", tuned),
+            (
+                "the best peer as shipped that does not know the load beforehand",
+                _duels(played, tuned=False, told=False),
+            ),
         )
+        if duels
     )
     return f"## Summary\n\n{told}\n\n{markdown(heads, rows, left=(0, 5, 6, 7, 8))}"
 

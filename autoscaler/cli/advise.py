@@ -91,9 +91,9 @@ def advise(
     inference-aware on their own traffic, and holds the replay against what really happened.
     """
     from simulations.advise.run import Asked, run_advise
-    from simulations.capture.ranges import Server
+    from simulations.capture.ranges import Server, header_pairs
 
-    pairs = dict(header.partition("=")[::2] for header in headers)
+    pairs = header_pairs(headers)
     server = Server(
         url=prometheus, bearer_token_file=bearer_token_file, ca_file=ca_file, headers=pairs
     )

@@ -48,10 +48,10 @@ def capture(
     output: Path,
 ) -> None:
     """Make a trace of what a Prometheus saw of a model, for `autoscaler simulate`. Only reads."""
-    from simulations.capture.ranges import Server
+    from simulations.capture.ranges import Server, header_pairs
     from simulations.capture.run import run_capture
 
-    pairs = dict(header.partition("=")[::2] for header in headers)
+    pairs = header_pairs(headers)
     server = Server(
         url=prometheus, bearer_token_file=bearer_token_file, ca_file=ca_file, headers=pairs
     )

@@ -24,7 +24,7 @@ from simulations.calibrate.prometheus import read_windows
 from simulations.calibrate.request_log import ServedRequests, read_request_log
 from simulations.calibrate.windows import fit_windows
 from simulations.capture.capture import find_subjects
-from simulations.capture.ranges import Grid, RangeReader, Server
+from simulations.capture.ranges import Grid, RangeReader, Server, header_pairs
 from simulations.capture.run import parse_span
 from simulations.serving.carrying import carrying, written_target
 from simulations.serving.columns import RequestColumns
@@ -136,7 +136,7 @@ def _base(name: str, more: dict[str, object]) -> Profile:
 
 def _fit_metrics(base: Profile, url: str | None, more: dict[str, object]) -> Fit:
     assert url is not None
-    headers = _headers(tuple(more["headers"]))  # type: ignore[arg-type]  # a tuple, says click
+    headers = header_pairs(tuple(more["headers"]))  # type: ignore[arg-type]  # a tuple, says click
     server = Server(
         url=url,
         bearer_token_file=more["bearer_token_file"],  # type: ignore[arg-type]  # a path, says click
@@ -158,13 +158,6 @@ def _fit_metrics(base: Profile, url: str | None, more: dict[str, object]) -> Fit
     room = (base.kv_blocks - 1) * base.block_tokens
     windows = read_windows(reader, subjects[0], grid, kv_tokens_max=room)
     return fit_windows(windows, base, floors_of(base))
-
-
-def _headers(given: tuple[str, ...]) -> dict[str, str]:
-    for header in given:
-        if "=" not in header:
-            raise SettingsError(f"--header {header!r}: no '=' in it; write NAME=VALUE")
-    return dict(header.partition("=")[::2] for header in given)
 
 
 def _target(profile: Profile, served: list[ServedRequests]) -> float:

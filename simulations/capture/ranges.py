@@ -7,7 +7,7 @@ merged over the chunks, a moment kept once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,11 +19,20 @@ from prometheus_api_client import PrometheusConnect
 from prometheus_api_client.exceptions import PrometheusApiClientException
 
 from autoscaler.core.state import FloatArray
-from autoscaler.errors import SourceError
+from autoscaler.errors import SettingsError, SourceError
 
 POINTS_MAX = 5000
 """A chunk's points per series; Prometheus refuses more than 11,000."""
 TIMEOUT_S = 60
+
+
+def header_pairs(given: Iterable[str]) -> dict[str, str]:
+    """`NAME=VALUE` as pairs; raises SettingsError where there is no '='."""
+    pairs = [header.partition("=") for header in given]
+    for name, sign, _ in pairs:
+        if not sign:
+            raise SettingsError(f"--header {name!r}: no '=' in it; write NAME=VALUE")
+    return {name: value for name, _, value in pairs}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from autoscaler.errors import SourceError
+from autoscaler.errors import SettingsError, SourceError
 from simulations.capture.capture import Captured, capture, find_subjects
 from simulations.capture.draw import draw_requests
 from simulations.capture.files import holes, write_capture
@@ -21,7 +21,7 @@ def parse_span(text: str) -> float:
     """Read `7d`, `12h`, `90m`, `300s` as seconds.
 
     Raises:
-        SourceError: It is none of these.
+        SettingsError: It is none of these.
     """
     number, unit = text[:-1], text[-1:]
     try:
@@ -30,10 +30,10 @@ def parse_span(text: str) -> float:
         message = (
             f"--since {text}: not a span of time; write a number and one of s, m, h, d, w (7d)"
         )
-        raise SourceError(message) from error
+        raise SettingsError(message) from error
     if span <= 0:
         message = f"--since {text}: must be more than nothing"
-        raise SourceError(message)
+        raise SettingsError(message)
     return span
 
 

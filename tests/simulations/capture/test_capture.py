@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import requests
 
-from autoscaler.errors import SourceError
+from autoscaler.errors import SettingsError, SourceError
 from simulations.capture.capture import capture, find_subjects
 from simulations.capture.draw import draw_requests
 from simulations.capture.ranges import Grid, RangeReader, Server
@@ -217,7 +217,7 @@ def test_draws_are_whole_and_keep_the_count():
 
 @pytest.mark.parametrize("text", ["", "7", "x", "-3d", "0h", "3 weeks"])
 def test_a_span_that_is_none_says_so(text):
-    with pytest.raises(SourceError, match="--since"):
+    with pytest.raises(SettingsError, match="--since"):
         parse_span(text)
 
 

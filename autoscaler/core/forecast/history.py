@@ -72,10 +72,6 @@ class History:
             return 0
         return max(self.slot, math.floor((at - self.anchor_at) / SLOT_S + 0.5))
 
-    def at_slot(self, slot: int) -> float:
-        """Return the value of one of the last SLOTS slots; NaN: unknown."""
-        return self.values[slot % SLOTS]
-
     def mean_until(self, slot: int, slots: int) -> float:
         """Mean of the known values of `slots` slots up to one that is known, of the last SLOTS."""
         if slots == 1:

@@ -20,7 +20,7 @@ import aiohttp
 import numpy as np
 from aiohttp import web
 
-from tests.simulations.advise.prometheus import free_port, prometheus
+from tests.simulations.real_prometheus import free_port, prometheus
 
 SPEED = 40.0
 HOUR_S = 3600.0

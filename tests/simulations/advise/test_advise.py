@@ -14,7 +14,7 @@ import yaml
 from tests.simulations.advise.command import advise as run_command
 from tests.simulations.advise.command import moment
 from tests.simulations.advise.history import START, STEP, Model, openmetrics
-from tests.simulations.advise.prometheus import filled, free_port, prometheus
+from tests.simulations.real_prometheus import fill, free_port, prometheus
 
 POINTS = 361  # three hours
 LLAMA = Model(
@@ -60,7 +60,7 @@ def advise(url: str, *more: str, until: float = UNTIL):
 @pytest.fixture(scope="module")
 def url(tmp_path_factory):
     folder = tmp_path_factory.mktemp("advise")
-    filled(folder, openmetrics([LLAMA, QWEN], points=POINTS))
+    fill(folder, openmetrics([LLAMA, QWEN], points=POINTS))
     with prometheus(folder) as address:
         yield address
 

@@ -4,14 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import selectors
-import socket
-import subprocess
-import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
-
-import requests
 
 from simulations.benchmark import conversations
 from simulations.serving.profiles import Profile
@@ -20,8 +14,6 @@ from simulations.vllm_server.options import parse
 from simulations.vllm_server.page import Page
 
 SCRAPE_S = 15
-DEADLINE_S = 60.0
-"""For Prometheus to come up; the machine may be busy."""
 FAMILIES = (
     "vllm:num_requests_running",
     "vllm:kv_cache_usage_perc",
@@ -118,41 +110,3 @@ def write_history(path: Path, pods: Iterable[tuple[str, str, list[bytes]]], *, s
 
 def _is_of(name: str, family: str) -> bool:
     return name.removeprefix(family) in ("", "_total", "_bucket", "_sum", "_count")
-
-
-@contextmanager
-def prometheus(history: Path, folder: Path) -> Iterator[str]:
-    """A real Prometheus on loopback that has this history; yields its address."""
-    created = ["promtool", "tsdb", "create-blocks-from", "openmetrics", history, folder / "data"]
-    subprocess.run(created, check=True, capture_output=True)
-    (folder / "prometheus.yml").write_text("global: {}\n")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    url = f"http://127.0.0.1:{port}"
-    process = subprocess.Popen(
-        [
-            "prometheus",
-            f"--config.file={folder / 'prometheus.yml'}",
-            f"--storage.tsdb.path={folder / 'data'}",
-            f"--web.listen-address=127.0.0.1:{port}",
-        ],
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        deadline = time.monotonic() + DEADLINE_S
-        while not _ready(url):
-            assert process.poll() is None, "Prometheus ended"
-            assert time.monotonic() < deadline, "Prometheus did not come up"
-            time.sleep(0.1)
-        yield url
-    finally:
-        process.terminate()
-        process.wait()
-
-
-def _ready(url: str) -> bool:
-    try:
-        return requests.get(f"{url}/-/ready", timeout=2).status_code == 200
-    except requests.ConnectionError:
-        return False

@@ -19,10 +19,10 @@ from tests.require import require
 from tests.simulations.calibrate.engines import BASE, FLOORS, TRUTH
 from tests.simulations.calibrate.recorded_servers import (
     SCRAPE_S,
-    prometheus,
     recorded,
     write_history,
 )
+from tests.simulations.real_prometheus import fill, prometheus
 
 pytestmark = [pytest.mark.slow, pytest.mark.prometheus, pytest.mark.timeout(400)]
 SPAN_S = 900
@@ -49,7 +49,8 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     pods.append(("idle", "idle-0", recorded(TRUTH, requests_per_s=0.02, span_s=420, seed=8)))
     start = int(time.time()) // SCRAPE_S * SCRAPE_S - SPAN_S
     write_history(folder / "history.txt", pods, start=start)
-    with prometheus(folder / "history.txt", folder) as address:
+    fill(folder, (folder / "history.txt").read_text())
+    with prometheus(folder) as address:
         yield address
 
 

@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import gzip
 import json
-import shutil
-import socket
-import subprocess
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-import requests
 
 from autoscaler.errors import SettingsError, SourceError
 from simulations.capture.capture import capture, find_subjects
 from simulations.capture.draw import draw_requests
 from simulations.capture.ranges import Grid, RangeReader, Server
 from simulations.capture.run import parse_span, run_capture
-from tests.require import require
+from tests.simulations.real_prometheus import fill, prometheus
 
 STEP = 15
 START = 1_790_000_010  # a multiple of 15
@@ -89,50 +84,12 @@ class History:
 @pytest.fixture(scope="module")
 def filled(tmp_path_factory):
     """(address, history) of a Prometheus on loopback."""
-    require("prometheus", shutil.which("prometheus") and shutil.which("promtool"), "not installed")
     folder = tmp_path_factory.mktemp("prometheus")
     history = History()
     history.write(folder / "history.txt")
-    subprocess.run(
-        [
-            "promtool",
-            "tsdb",
-            "create-blocks-from",
-            "openmetrics",
-            folder / "history.txt",
-            folder / "data",
-        ],
-        check=True,
-        capture_output=True,
-    )
-    (folder / "prometheus.yml").write_text("global: {}\n")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    url = f"http://127.0.0.1:{port}"
-    process = subprocess.Popen(
-        [
-            "prometheus",
-            f"--config.file={folder / 'prometheus.yml'}",
-            f"--storage.tsdb.path={folder / 'data'}",
-            "--storage.tsdb.retention.time=100y",
-            f"--web.listen-address=127.0.0.1:{port}",
-        ],
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                if requests.get(f"{url}/-/ready", timeout=2).status_code == 200:
-                    break
-            except requests.ConnectionError:
-                assert time.monotonic() < deadline, "Prometheus did not come up"
-            time.sleep(0.1)
+    fill(folder, (folder / "history.txt").read_text())
+    with prometheus(folder) as url:
         yield url, history
-    finally:
-        process.terminate()
-        process.wait()
 
 
 GRID = Grid(start=START, step=STEP, points=POINTS)

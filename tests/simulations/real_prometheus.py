@@ -53,7 +53,7 @@ def prometheus(folder: Path, *, config: str = "global: {}\n", arguments=()) -> I
         process.wait()
 
 
-def filled(folder: Path, openmetrics: str) -> None:
+def fill(folder: Path, openmetrics: str) -> None:
     """Put a history into `folder`/data, as promtool does it."""
     require("prometheus", shutil.which("promtool"), "not installed")
     (folder / "history.txt").write_text(openmetrics)

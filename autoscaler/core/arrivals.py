@@ -190,8 +190,9 @@ def _walk(
         if not sampled <= was_at:  # NaN: its first sample
             completed = finished - was_finished
             if completed >= 0.0:
-                rate = max(0.0, held - was_held + completed) / (sampled - was_at)
-                busy((running + was_running) * (sampled - was_at))
+                rate, elapsed = held - was_held + completed, sampled - was_at
+                rate = rate / elapsed if rate > 0.0 else 0.0
+                busy((running + was_running) * elapsed)
                 completions(completed)
             elif completed < 0.0:  # restarted: all it has seen came since
                 rate = (held + finished) / (sampled - was_at)

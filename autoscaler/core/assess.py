@@ -107,7 +107,10 @@ class Assessment:
             reason=proposal.reason,
             message=proposal.message,
         )
-        oldest_s = float(np.maximum.reduce(ages_s[used])) if answering else None
+        oldest_s = None
+        if answering:
+            answered = ages_s if answering == len(ages_s) else ages_s[used]
+            oldest_s = float(np.maximum.reduce(answered))
         return Draft(
             situation=situation,
             wanted=Wanted(asked, asked),
@@ -231,7 +234,7 @@ class Assessment:
         """Let the policy propose a level; it sees no more supply than the level that is asked for."""
         spec, settings = self.spec, self.settings
         name = "reactive" if spec.forecast_mode is ForecastMode.OFF else settings.policy
-        return self.parts.policies[name](
+        proposal = self.parts.policies[name](
             PolicyInput(
                 at=self.at,
                 demand=demand,
@@ -243,8 +246,11 @@ class Assessment:
                 replicas_max=spec.max_replicas,
                 attainment_ratio=spec.objective.attainment_ratio,
                 tick_s=settings.tick_s,
+                likely=self.memory.proposed,
             )
         )
+        self.memory.proposed = proposal.replicas
+        return proposal
 
     def _measure(
         self,

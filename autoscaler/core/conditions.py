@@ -7,10 +7,11 @@ every tick, `Unknown` if need be.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from autoscaler.core.decision import Condition, Step
 from autoscaler.core.situation import Situation, Wanted
-from autoscaler.core.spec import Mode, Pause
+from autoscaler.core.spec import Mode, Pause, WarmFloor
 
 _LIMITS = {
     "TooFewReplicas",
@@ -132,13 +133,19 @@ def _warm_pool(s: Situation) -> Condition:
     floor = s.spec.warm_floor
     if floor.replicas == 0:
         return NO_FLOOR
+    return _floor(s.floor_ready, floor)
+
+
+@lru_cache(maxsize=256)
+def _floor(ready: int, floor: WarmFloor) -> Condition:
+    """Describe a warm floor; written out once, for it seldom changes."""
     where = "any capacity" if floor.capacity_type is None else floor.capacity_type.value
-    satisfied = s.floor_ready >= floor.replicas
+    satisfied = ready >= floor.replicas
     return condition(
         "WarmPoolSatisfied",
         satisfied,
         "FloorReady" if satisfied else "FloorNotReady",
-        f"{s.floor_ready} of {floor.replicas} warm replicas are ready on {where}",
+        f"{ready} of {floor.replicas} warm replicas are ready on {where}",
     )
 
 

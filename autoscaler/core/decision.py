@@ -6,8 +6,8 @@ Pure: no I/O, no clock. A decision exists on every tick; "hold" is one. `Outcome
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from autoscaler.core.commands import Command
 
@@ -20,8 +20,7 @@ class Direction(StrEnum):
     HOLD = "Hold"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class Step(NamedTuple):
     """One entry of the trail: who changed the number, from what to what, and why."""
 
     by: str
@@ -35,8 +34,7 @@ class Step:
     """For people; says the numbers. Never compared by programs."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PoolDecision:
+class PoolDecision(NamedTuple):
     """One pool's numbers."""
 
     pool: str
@@ -52,8 +50,7 @@ class PoolDecision:
     """Of the desired: promised for interrupted spot nodes."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Condition:
+class Condition(NamedTuple):
     """As in the Kubernetes API conventions; the shell adds times and observedGeneration."""
 
     type: str
@@ -63,8 +60,7 @@ class Condition:
     message: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Measures:
+class Measures(NamedTuple):
     """The numbers a decision rests on; None is unknown."""
 
     demand_replicas: float | None
@@ -91,8 +87,7 @@ class Measures:
     """Oldest engine sample that was used; None: none was."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Decision:
+class Decision(NamedTuple):
     """One model at one tick."""
 
     event: int
@@ -116,8 +111,7 @@ class Decision:
     measures: Measures
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What one event led to."""
 
     decisions: tuple[Decision, ...] = ()

@@ -137,13 +137,16 @@ def stabilize(
     down_cutoff = at - down_window_s
     lowest = highest = proposal
     free: int | None = None
-    for index, (moment, replicas) in enumerate(recommendations):
-        if moment > up_cutoff:
-            lowest = min(lowest, replicas)
-        elif moment <= down_cutoff:
+    index = 0
+    for moment, replicas in recommendations:
+        if moment > up_cutoff and replicas < lowest:
+            lowest = replicas
+        if moment > down_cutoff:
+            if replicas > highest:  # noqa: PLR1730  see below
+                highest = replicas
+        elif moment <= up_cutoff:
             free = index
-        if moment > down_cutoff and replicas > highest:
-            highest = replicas
+        index += 1  # noqa: SIM113  on every tick, over a whole window: the plain way is the quick one
     _store(recommendations, (at, proposal if remember is None else remember), free)
     stabilized = min(max(current, lowest), highest)
     if stabilized == proposal:

@@ -96,7 +96,7 @@ def uncordon_withdrawn(
     nodes: NodeColumns, *, doom: Doom | None, model: str | None, writes: Writes
 ) -> None:
     """Uncordon what we cordoned and what is no longer doomed, in the name of one active model."""
-    if model is None or not np.count_nonzero(nodes.cordoned_by_us):
+    if model is None:
         return
     ours = nodes.cordoned_by_us & nodes.exists & nodes.unschedulable
     if doom is not None:

@@ -38,6 +38,9 @@ class ModelMemory:
     stock: StockMemory = field(default_factory=StockMemory)
     hpa: HpaMemory = field(default_factory=HpaMemory)
     """The stabilization window and the rate limits' events."""
+    proposed: int | None = None
+    """The policy's last proposal, where the next search begins; no part of a checkpoint, for it changes
+    no result."""
     first_at: float | None = None
     """The first observation; nothing scales down until a window has passed since."""
     placed: dict[str, int] = field(default_factory=dict)

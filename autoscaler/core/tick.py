@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from autoscaler.core import fleet as gpu_budget
 from autoscaler.core.assess import Assessment, Draft
 from autoscaler.core.conclude import conclude, hold
@@ -106,11 +108,11 @@ class Tick:
             commands=tuple(self.writes.commands),
         )
 
-    def _split_guards(self) -> tuple[dict[str, Guard], dict[str, Guard]]:
+    def _split_guards(self) -> tuple[Mapping[str, Guard], Mapping[str, Guard]]:
         """Split the guards where the budget must have seen every model."""
         guards = self.parts.guards
         if self.fleet.gpu_budget is None or "budget" not in guards:
-            return dict(guards), {}
+            return guards, {}
         names = list(guards)
         cut = names.index("budget")
         return {n: guards[n] for n in names[:cut]}, {n: guards[n] for n in names[cut:]}
@@ -149,6 +151,8 @@ class Tick:
 
     def _uncordon(self) -> None:
         """Take back our cordons of nodes that are no longer doomed; blind, nothing is withdrawn."""
+        if not np.count_nonzero(self.event.nodes.cordoned_by_us):
+            return  # almost every tick
         if self.at - self.event.cluster_at > self.settings.cluster_age_s_max:
             return
         active = (

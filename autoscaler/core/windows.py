@@ -28,13 +28,14 @@ class RatioWindow:
     def add(self, at: float, *, numerator: float, denominator: float) -> None:
         """Add to the bucket of `at`, and let go of what is older than the span."""
         number = math.floor(at / self.bucket_s)
-        oldest = number - math.ceil(self.span_s / self.bucket_s)
         buckets = self._buckets
         if buckets and buckets[-1][0] >= number:
-            last = buckets[-1]
-            buckets[-1] = (last[0], last[1] + numerator, last[2] + denominator)
-            self._totals = (self._totals[0] + numerator, self._totals[1] + denominator)
+            last, top, bottom = buckets[-1]
+            buckets[-1] = (last, top + numerator, bottom + denominator)
+            top, bottom = self._totals
+            self._totals = (top + numerator, bottom + denominator)
             return
+        oldest = number - math.ceil(self.span_s / self.bucket_s)
         # A new bucket: sum anew, so that rounding never accumulates.
         buckets.append((number, numerator, denominator))
         kept = [bucket for bucket in buckets if bucket[0] > oldest]

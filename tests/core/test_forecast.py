@@ -184,7 +184,7 @@ def test_rescaling_changes_nothing_but_the_unit():
 def test_the_prior_weighs_as_much_as_five_residuals():
     residuals = filled(*[3.0] * 5, experts=1)
     first_above = int(np.searchsorted(HALF_ATOMS, 2.0))
-    assert residuals.mixture.tails[0, first_above, 0] == pytest.approx(0.5, abs=0.01)
+    assert residuals.mixture.tails[first_above, 0, 0] == pytest.approx(0.5, abs=0.01)
     assert PRIOR_WEIGHT == 5.0
 
 
@@ -220,7 +220,7 @@ def atoms(made: Forecast, lead: int) -> tuple[np.ndarray, np.ndarray]:
     """Every demand the forecast holds possible at a lead, and how likely it is."""
     places = HALF_ATOMS + np.array(made.roots)[:, None]
     demands = np.where(places > math.sqrt(SHIFT), places**2 - SHIFT, 0.0).reshape(-1)
-    tails = made.mixture.tails[lead, :, 0].reshape(len(made.roots), BINS + 1)
+    tails = made.mixture.tails[:, 0, lead].reshape(len(made.roots), BINS + 1)
     return demands, -np.diff(tails, axis=1).reshape(-1)
 
 
@@ -235,7 +235,7 @@ def test_use_is_what_the_definition_says(level):
         assert mass.sum() == pytest.approx(1.0)
         for row, replica in enumerate(range(first, first + 13)):
             expected = (mass * np.clip(demands - (replica - 1), 0.0, 1.0)).sum()
-            assert use[lead, row] == pytest.approx(expected, abs=1e-8 * (1 + level))
+            assert use[row, lead] == pytest.approx(expected, abs=1e-8 * (1 + level))
 
 
 def test_mean_and_band_are_those_of_the_atoms():
@@ -255,7 +255,7 @@ def test_use_falls_with_the_replica_and_lies_between_zero_and_one():
     use = made.use(1, 12)
     assert (use >= -1e-12).all()
     assert (use <= 1.0 + 1e-12).all()
-    assert (np.diff(use, axis=1) <= 1e-12).all()
+    assert (np.diff(use, axis=0) <= 1e-12).all()
 
 
 def test_nothing_but_the_prior_is_a_distribution_too():
@@ -316,7 +316,7 @@ def test_three_equal_ramps_widen_the_forecast_upwards():
     first = ahead(taught([0.0] * 24 + begun, cold_start_s=30.0), cold_start_s=30.0)
     third = ahead(taught([0.0] * 24 + ramp + ramp + begun, cold_start_s=30.0), cold_start_s=30.0)
     assert third.high_replicas > first.high_replicas + 0.5
-    assert third.use(2, 2)[1, 0] > 5 * first.use(2, 2)[1, 0]
+    assert third.use(2, 2)[0, 1] > 5 * first.use(2, 2)[0, 1]
 
 
 def test_an_idle_model_forgets_how_its_bursts_were():
@@ -325,8 +325,8 @@ def test_an_idle_model_forgets_how_its_bursts_were():
     kept = ahead(taught(series + [0.0] * 30), cold_start_s=20.0)
     idle = ahead(taught(series + [0.0] * 65), cold_start_s=20.0)
     lead = nearest_lead(120.0)
-    assert kept.use(2, 2)[lead, 0] > 0.05
-    assert idle.use(2, 2)[lead, 0] < 0.01, "at a price of 60 it is not worth its cost"
+    assert kept.use(2, 2)[0, lead] > 0.05
+    assert idle.use(2, 2)[0, lead] < 0.01, "at a price of 60 it is not worth its cost"
 
 
 @pytest.mark.slow
@@ -334,7 +334,7 @@ def test_an_idle_model_learns_how_often_its_bursts_come():
     """A burst every ten minutes, for hours: being idle for six says that one is due."""
     series = ([0.0] * 90 + [2.5] * 30) * 30 + [0.0] * 85
     made = ahead(taught(series), cold_start_s=20.0)
-    assert made.use(2, 2)[nearest_lead(120.0), 0] > 0.1
+    assert made.use(2, 2)[0, nearest_lead(120.0)] > 0.1
 
 
 def test_residuals_wait_for_a_batch_and_none_is_lost():

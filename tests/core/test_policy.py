@@ -266,7 +266,15 @@ def test_halving_finds_what_counting_from_below_finds(seed):
                 break
             count += 1
         other = Levels(made, steps=steps, price_ratio=lambda_0, likely=supply.total)
-        assert _count(other, supply=supply, replicas_max=highest) == count
+        for floor, likely in (
+            (0, supply.total),
+            (1, rng.randint(1, 80)),
+            (rng.randint(2, 9), count),
+        ):
+            found = _count(
+                other, supply=supply, floor=floor, replicas_max=highest, likely=max(1, likely)
+            )
+            assert found == max(count, min(floor - 1, highest))
 
 
 # --- what waits ------------------------------------------------------------------------------

@@ -20,7 +20,6 @@ import numpy as np
 
 from autoscaler.core.forecast.residuals import (
     BAND,
-    BINS,
     LEADS_S,
     PLACES,
     SHIFT,
@@ -67,61 +66,63 @@ class Forecast(NamedTuple):
     mixture: Mixture
 
     def use(self, first: int, last: int) -> FloatArray:
-        """Return the expected use of replicas `first` to `last` (counted from 1): [lead, level]."""
-        edges = [math.sqrt(level + SHIFT) for level in range(first - 1, last + 1)]
+        """Return the expected use of replicas `first` to `last` (counted from 1): [level, lead]."""
+        experts = tuple(zip(self.mixture.offsets, self.roots, strict=True))
         places: list[int] = []
         factors: list[float] = []
-        for edge in edges:
-            offset = 0
-            for root in self.roots:
+        for level in range(first - 1, last + 1):
+            edge = math.sqrt(level + SHIFT)
+            for offset, root in experts:
                 # D - x = (s + a)^2 - q^2 with q the edge's root: a^2 + 2 s a - t (t + 2 s), t = q - s
                 threshold = edge - root
-                doubled = root + root
                 places.append(offset + bisect_left(PLACES, threshold))
-                factors += (-threshold * (threshold + doubled), doubled, 1.0)
-                offset += BINS + 1
-        sums = self.mixture.tails.take(places, axis=1).reshape(len(LEADS_S), -1)
-        sums *= np.array(factors)
-        excess = np.add.reduce(sums.reshape(len(LEADS_S), len(edges), -1), axis=2)
-        use: FloatArray = excess[:, :-1] - excess[:, 1:]
+                factors += (-threshold * (edge + root), root + root, 1.0)
+        sums = self.mixture.tails.take(places, axis=0)
+        sums *= np.array(factors).reshape(-1, 3, 1)
+        excess = np.add.reduce(sums.reshape(last - first + 2, -1, len(LEADS_S)), axis=1)
+        use: FloatArray = excess[:-1] - excess[1:]
         return use
 
 
 def distribution(mixture: Mixture, *, at: float, roots: tuple[float, ...], lead: int) -> Forecast:
     """Put a forecast together from the experts' levels and their residuals."""
-    parts = mixture.at_lead(lead)
     mean = 0.0
-    for root, part in zip(roots, parts, strict=True):
+    masses: list[tuple[float, list[float]]] = []
+    lows: list[float] = []
+    highs: list[float] = []
+    for root, (mass, moment, square, low, high) in zip(roots, mixture.at_lead(lead), strict=True):
         place = bisect_left(PLACES, _ZERO_ROOT - root)
-        mean += part.square[place] + 2.0 * root * part.moment[place]
-        mean += (root * root - SHIFT) * part.mass[place]
-    masses = [part.mass for part in parts]
-    lows = [root + part.low for root, part in zip(roots, parts, strict=True)]
-    highs = [root + part.high for root, part in zip(roots, parts, strict=True)]
+        mean += square[place] + 2.0 * root * moment[place]
+        mean += (root * root - SHIFT) * mass[place]
+        masses.append((root, mass))
+        lows.append(root + low)
+        highs.append(root + high)
     return Forecast(
         at=at,
         lead_s=float(LEADS_S[lead]),
         mean_replicas=max(0.0, mean),
-        low_replicas=_demand(_narrow(roots, masses, lows, above=1.0 - BAND[0])[0]),
-        high_replicas=_demand(_narrow(roots, masses, highs, above=1.0 - BAND[1])[1]),
+        low_replicas=_demand(_narrow(masses, lows, above=1.0 - BAND[0])[0]),
+        high_replicas=_demand(_narrow(masses, highs, above=1.0 - BAND[1])[1]),
         roots=roots,
         mixture=mixture,
     )
 
 
 def _narrow(
-    roots: tuple[float, ...],
-    masses: list[list[float]],
-    quantiles: list[float],
-    *,
-    above: float,
+    masses: list[tuple[float, list[float]]], quantiles: list[float], *, above: float
 ) -> tuple[float, float]:
-    """Narrow down where the mixture has `above` of its mass above: between its experts' own places."""
+    """Narrow down where the mixture has `above` of its mass above: between its experts' own places.
+
+    Args:
+        masses: each expert's root, and its mass at each place and above.
+        quantiles: the experts' own.
+        above: share of the mass.
+    """
     low, high = min(quantiles), max(quantiles)
     while high - low > _RESOLUTION:
         middle = 0.5 * (low + high)
         left = above
-        for root, mass in zip(roots, masses, strict=True):
+        for root, mass in masses:
             left -= mass[bisect_right(PLACES, middle - root)]
         if left >= 0.0:
             high = middle

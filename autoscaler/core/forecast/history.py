@@ -76,11 +76,11 @@ class History:
         """Mean of the known values of `slots` slots up to one that is known, of the last SLOTS."""
         if slots == 1:
             return self.values[slot % SLOTS]
-        known = [
-            value
-            for value in [self.values[index % SLOTS] for index in range(slot - slots + 1, slot + 1)]
-            if not math.isnan(value)
-        ]
+        window = self._window(slot, slots)
+        total = math.fsum(window)
+        if not math.isnan(total):
+            return total / slots
+        known = [value for value in window if not math.isnan(value)]
         return math.fsum(known) / len(known)
 
     @property
@@ -104,7 +104,10 @@ class History:
 
     def recent(self, slots: int) -> list[float]:
         """Return the last `slots` values, at most SLOTS, oldest first; NaN where unknown."""
-        end = self.slot % SLOTS + 1
+        return self._window(self.slot, slots)
+
+    def _window(self, slot: int, slots: int) -> list[float]:
+        end = slot % SLOTS + 1
         begin = end - slots
         values = self.values
         return values[begin:end] if begin >= 0 else values[begin:] + values[:end]

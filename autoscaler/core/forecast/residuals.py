@@ -59,6 +59,7 @@ HALF_ATOMS = _half_atoms()
 PLACES: list[float] = HALF_ATOMS.tolist()
 """The same as a list."""
 BINS = len(HALF_ATOMS)
+_GAPS = HALF_ATOMS[1:] - HALF_ATOMS[:-1]
 BAND = (0.05, 0.95)
 """Quantiles between which 90 % is expected."""
 
@@ -105,16 +106,19 @@ class Mixture:
     """What follows from the histograms and the experts' weights, until residuals are added."""
 
     tails: FloatArray
-    """[lead, expert * (BINS + 1), 3]: sums over this atom and those above of the probability, of it
-    times the atom (halved), and of it times the atom squared. A lead's probabilities sum to 1."""
-    experts: int
+    """[expert * (BINS + 1), 3, lead]: sums over this atom and those above of the probability, of it
+    times the atom (halved), and of it times the atom squared. A lead's probabilities sum to 1.
+    The lead comes last: what is asked of one atom is asked at all leads."""
+    offsets: tuple[int, ...]
+    """By expert: its first row of `tails`."""
     _by_lead: dict[int, tuple[ExpertTail, ...]] = field(default_factory=dict)
 
     def at_lead(self, lead: int) -> tuple[ExpertTail, ...]:
         """Return the experts' parts at one lead, as lists; written out once."""
         found = self._by_lead.get(lead)
         if found is None:
-            tails = self.tails[lead].T.reshape(3, self.experts, BINS + 1).tolist()
+            rows = self.tails[:, :, lead].reshape(-1, BINS + 1, 3)
+            tails = rows.transpose(2, 0, 1).tolist()
             found = tuple(
                 ExpertTail(
                     mass,
@@ -174,10 +178,10 @@ class Residuals:
         valid = ~np.isnan(halves)
         weight = np.where(valid, self.growth, 0.0)
         halves = np.where(valid, halves, 0.0)
-        clipped = np.clip(halves, HALF_ATOMS[0], HALF_ATOMS[-1])
+        clipped = np.minimum(np.maximum(halves, PLACES[0]), PLACES[-1])
         # Each residual is split between its two neighbours so that the mean stays exact.
         left = np.minimum(np.searchsorted(HALF_ATOMS, clipped, side="right") - 1, BINS - 2)
-        share = (clipped - HALF_ATOMS[left]) / (HALF_ATOMS[left + 1] - HALF_ATOMS[left])
+        share = (clipped - HALF_ATOMS.take(left)) / _GAPS.take(left)
         share *= weight
         place = left + np.arange(0, self.mass.size, BINS).reshape(1, *self.loss.shape)
         places = np.concatenate([place.reshape(-1), place.reshape(-1) + 1])
@@ -212,13 +216,16 @@ class Residuals:
     def _mix(self) -> Mixture:
         leads, experts, _ = self.mass.shape
         mass = self.mass * (self.weights() / self.total[:, None])[:, :, None]
-        tails = np.zeros((leads, experts, BINS + 1, 3))
+        tails = np.zeros((experts, BINS + 1, 3, leads))
         moment = mass
         for power in range(3):
             above = np.add.accumulate(moment[..., ::-1], axis=-1)
-            tails[..., :BINS, power] = above[..., ::-1]
+            tails[:, :BINS, power] = above[..., ::-1].transpose(1, 2, 0)
             moment = moment * HALF_ATOMS
-        return Mixture(tails=tails.reshape(leads, -1, 3), experts=experts)
+        return Mixture(
+            tails=tails.reshape(-1, 3, leads),
+            offsets=tuple([expert * (BINS + 1) for expert in range(experts)]),
+        )
 
     def to_builtins(self) -> Plain:
         """Write for a checkpoint."""

@@ -14,7 +14,7 @@ from autoscaler.core.situation import Situation, Verdict, Wanted
 def adjust(s: Situation, wanted: Wanted) -> Verdict | None:
     """Add the stand-ins for what is stuck, and keep those whose principals are not back."""
     if s.quiet or len(s.pools) == 1:
-        return Verdict(wanted._replace(stand_ins=True), "", "")
+        return Verdict(Wanted(wanted.level, wanted.asked, True, wanted.plan), "", "")
     arrangement = arrange(s, level=wanted.level, promised=s.promised)
     asked = wanted.level + arrangement.stand_ins
     message = ""

@@ -27,6 +27,8 @@ class PolicyInput(NamedTuple):
     attainment_ratio: float
     """The objective: share of requests that must be served as promised."""
     tick_s: float
+    likely: int | None = None
+    """What was proposed last: where a search may begin. It changes no result."""
 
 
 class Proposal(NamedTuple):

@@ -33,9 +33,16 @@ def propose(given: PolicyInput, /) -> Proposal:
         return _without_history(given)
     steps = cut(cold_start_s=given.cold_start_s, tick_s=given.tick_s)
     lambda_0 = price(given.attainment_ratio)
-    likely = min(given.supply.total, given.replicas_max)
+    likely = given.supply.total if given.likely is None else given.likely
+    likely = min(max(likely, given.floor, 1), max(given.replicas_max, 1))
     levels = Levels(given.forecast, steps=steps, price_ratio=lambda_0, likely=likely)
-    count = _count(levels, supply=given.supply, replicas_max=given.replicas_max)
+    count = _count(
+        levels,
+        supply=given.supply,
+        floor=given.floor,
+        replicas_max=given.replicas_max,
+        likely=likely,
+    )
     replicas, reason = count, "WorthItsCost"
     pressing = pressing_replicas(given)
     if pressing is not None and math.ceil(pressing - _ROUNDING) > replicas:
@@ -61,35 +68,53 @@ def _without_history(given: PolicyInput) -> Proposal:
     )
 
 
-def _count(levels: Levels, *, supply: Supply, replicas_max: int) -> int:
+def _count(levels: Levels, *, supply: Supply, floor: int, replicas_max: int, likely: int) -> int:
     """Hand out levels from below: ready replicas, then starting ones, then new ones.
 
     Stop at the first that is not worth it. Solutions nest, so among replicas in one state the
-    last worthy one is found by halving.
+    last worthy one is found by halving. What lies below the floor is kept whatever it is worth, so
+    nobody asks: where not even replica `floor` is worth its cost, this is `floor` - 1.
     """
     ready = min(supply.ready, replicas_max)
-    count = _last(levels.stays, low=0, high=ready)
+    count = max(0, min(floor - 1, replicas_max))
     if count < ready:
-        return count
-    for remaining_s in supply.starting_remaining_s:
+        count = _last(levels.stays, low=count, high=ready, likely=likely)
+        if count < ready:
+            return count
+    for remaining_s in supply.starting_remaining_s[count - ready :]:
         if count >= replicas_max or not levels.arrives(count + 1, remaining_s):
             return count
         count += 1
     high = count + 1
     while high <= replicas_max and levels.starts(high):
         count, high = high, 2 * high - count  # one more, two more, four more
-    return _last(levels.starts, low=count, high=min(high - 1, replicas_max))
+    top = min(high - 1, replicas_max)
+    return _last(levels.starts, low=count, high=top, likely=top)
 
 
-def _last(worthy: Callable[[int], bool], *, low: int, high: int) -> int:
+def _last(worthy: Callable[[int], bool], *, low: int, high: int, likely: int) -> int:
     """Return the last level in (low, high] up to which all are worthy; `low` if none is.
 
-    Begins at the top, where on most ticks it ends, and goes down in doubling strides.
+    Begins where it ended on the last tick, and goes on from there, up or down, in doubling strides.
     """
     unworthy, stride = high + 1, 1
-    while high > low and not worthy(high):
-        unworthy, high, stride = high, max(low, high - stride), 2 * stride
-    low = high
+    probe = min(max(likely, low + 1), high)
+    if low < high and worthy(probe):
+        low = probe
+        while low < high:
+            probe = min(low + stride, high)
+            if not worthy(probe):
+                unworthy = probe
+                break
+            low, stride = probe, 2 * stride
+    elif low < high:
+        unworthy = probe
+        while unworthy - low > 1:
+            probe = max(unworthy - stride, low + 1)
+            if worthy(probe):
+                low = probe
+                break
+            unworthy, stride = probe, 2 * stride
     while unworthy - low > 1:
         middle = (low + unworthy) // 2
         if worthy(middle):
@@ -101,6 +126,10 @@ def _last(worthy: Callable[[int], bool], *, low: int, high: int) -> int:
 
 def _account(levels: Levels, *, count: int, given: PolicyInput, minutes: float) -> str:
     """Say what the highest replica that is worth it is worth, and what it costs."""
+    if count < given.floor:
+        if given.floor == 1:
+            return "no replica is worth its cost"
+        return f"replica {given.floor} is kept as the floor's, and not worth its cost"
     if count == 0:
         return "no replica is worth its cost"
     remaining_s = _remaining_s(given.supply, count, given.cold_start_s)

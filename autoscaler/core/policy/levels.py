@@ -114,7 +114,7 @@ class Levels:
         self._look_up(max(1, likely), count=2)
 
     def _look_up(self, first: int, *, count: int) -> None:
-        rows: list[list[float]] = self._forecast.use(first, first + count - 1).T.tolist()
+        rows: list[list[float]] = self._forecast.use(first, first + count - 1).tolist()
         for level, row in enumerate(rows, first):
             self._use[level] = row
 

@@ -32,7 +32,7 @@ from autoscaler.core.situation import (
     is_quiet,
 )
 from autoscaler.core.spec import ForecastMode, ModelSpec, Pause
-from autoscaler.core.state import BoolArray, ModelObservation
+from autoscaler.core.state import BoolArray, FloatArray, ModelObservation
 from autoscaler.core.stock import Stock, take_stock
 
 MEAN_STEPS = 2
@@ -87,10 +87,7 @@ class Assessment:
             gpus=self.gpus,
             watch=parts.watch_loading,
         )
-        # A page that has no such series is fresh and says nothing: NaN is not >= 0.
-        in_flight = replicas.waiting_requests + replicas.running_requests
-        used: BoolArray = stock.ready & fresh & (in_flight >= 0.0)
-        answering = int(np.count_nonzero(used))
+        answering, age_s = self._listen(demand, ready=stock.ready, fresh=fresh, ages_s=ages_s)
         preferred = spec.pools[self.layout.preferred].name
         cold_start_s = parts.cold_start_s(
             memory.cold_starts[preferred], prior_s=spec.cold_start_prior_s
@@ -100,26 +97,31 @@ class Assessment:
         proposal = self._propose(situation, demand=demand, forecast=forecast)
         situation.proposal = proposal.replicas
         asked = situation.level if proposal.replicas is None else proposal.replicas
-        step = Step(
-            by="policy",
-            before=sum([pool.current for pool in situation.pools]),
-            after=asked,
-            reason=proposal.reason,
-            message=proposal.message,
-        )
-        oldest_s = None
-        if answering:
-            answered = ages_s if answering == len(ages_s) else ages_s[used]
-            oldest_s = float(np.maximum.reduce(answered))
+        before = sum([pool.current for pool in situation.pools])
+        step = Step("policy", before, asked, proposal.reason, proposal.message)
         return Draft(
             situation=situation,
             wanted=Wanted(asked, asked),
             trail=[step],
             proposal=proposal,
             measures=self._measure(
-                demand, forecast, cold_start_s=cold_start_s, observation_age_s=oldest_s
+                demand, forecast, cold_start_s=cold_start_s, observation_age_s=age_s
             ),
         )
+
+    def _listen(
+        self, demand: Demand, *, ready: BoolArray, fresh: BoolArray, ages_s: FloatArray
+    ) -> tuple[int, float | None]:
+        """Return how many ready, not doomed replicas answer, and the age of their oldest sample."""
+        if self.doom is None and demand.answering == len(ages_s):
+            # every replica there is: almost every tick
+            return demand.answering, float(np.maximum.reduce(ages_s)) if demand.answering else None
+        replicas = self.observation.replicas
+        # A page that has no such series is fresh and says nothing: NaN is not >= 0.
+        in_flight = replicas.waiting_requests + replicas.running_requests
+        used: BoolArray = ready & fresh & (in_flight >= 0.0)
+        answering = int(np.count_nonzero(used))
+        return answering, float(np.maximum.reduce(ages_s[used])) if answering else None
 
     def _learn_cold_starts(self) -> list[float]:
         """Return, by pool, what a start is expected to take by those that are finished."""
@@ -236,17 +238,17 @@ class Assessment:
         name = "reactive" if spec.forecast_mode is ForecastMode.OFF else settings.policy
         proposal = self.parts.policies[name](
             PolicyInput(
-                at=self.at,
-                demand=demand,
-                forecast=forecast,
-                offered_replicas=self._recently_offered(demand),
-                supply=s.stock.supply.within(s.level),
-                cold_start_s=s.cold_start_s,
-                floor=max(spec.min_replicas, spec.warm_floor.replicas),
-                replicas_max=spec.max_replicas,
-                attainment_ratio=spec.objective.attainment_ratio,
-                tick_s=settings.tick_s,
-                likely=self.memory.proposed,
+                self.at,
+                demand,
+                forecast,
+                self._recently_offered(demand),
+                s.stock.supply.within(s.level),
+                s.cold_start_s,
+                max(spec.min_replicas, spec.warm_floor.replicas),
+                spec.max_replicas,
+                spec.objective.attainment_ratio,
+                settings.tick_s,
+                self.memory.proposed,
             )
         )
         self.memory.proposed = proposal.replicas
@@ -262,18 +264,18 @@ class Assessment:
     ) -> Measures:
         scores = self.parts.scores(self.memory.forecast)
         return Measures(
-            demand_replicas=demand.replicas,
-            offered_replicas=demand.offered_replicas,
-            waiting_requests=demand.waiting_requests,
-            running_requests=demand.running_requests,
-            kv_usage_ratio=demand.kv_usage_ratio,
-            forecast_replicas=None if forecast is None else forecast.mean_replicas,
-            forecast_low_replicas=None if forecast is None else forecast.low_replicas,
-            forecast_high_replicas=None if forecast is None else forecast.high_replicas,
-            forecast_error_ratio=scores.error_ratio,
-            forecast_pinball_loss_replicas=scores.pinball_loss_replicas,
-            forecast_coverage_ratio=scores.coverage_ratio,
-            cold_start_s=cold_start_s,
-            warm_floor_replicas=self.spec.warm_floor.replicas,
-            observation_age_s=observation_age_s,
+            demand.replicas,
+            demand.offered_replicas,
+            demand.waiting_requests,
+            demand.running_requests,
+            demand.kv_usage_ratio,
+            None if forecast is None else forecast.mean_replicas,
+            None if forecast is None else forecast.low_replicas,
+            None if forecast is None else forecast.high_replicas,
+            scores.error_ratio,
+            scores.pinball_loss_replicas,
+            scores.coverage_ratio,
+            cold_start_s,
+            self.spec.warm_floor.replicas,
+            observation_age_s,
         )

@@ -60,19 +60,19 @@ def conclude(
         else describe_hold(UNREADABLE, trail[-1].message)
     )
     return Decision(
-        event=event,
-        at=s.at,
-        model=s.spec.key,
-        direction=_direction(current, total),
-        reason=_last_word(trail),
-        policy=draft.proposal.policy,
-        current_replicas=current if readable else None,
-        proposal_replicas=draft.proposal.replicas,
-        desired_replicas=total if readable else None,
-        pools=_pool_decisions(s, wanted, placement),
-        trail=tuple(trail),
-        conditions=conditions,
-        measures=draft.measures,
+        event,
+        s.at,
+        s.spec.key,
+        _direction(current, total),
+        _last_word(trail),
+        draft.proposal.policy,
+        current if readable else None,
+        draft.proposal.replicas,
+        total if readable else None,
+        _pool_decisions(s, wanted, placement),
+        tuple(trail),
+        conditions,
+        draft.measures,
     )
 
 
@@ -224,22 +224,16 @@ def _drop_stray_promises(s: Situation, *, writes: Writes) -> None:
 
 def _pool_decisions(s: Situation, wanted: Wanted, placement: Placement) -> tuple[PoolDecision, ...]:
     in_force = 0 if wanted.plan is None else wanted.plan.in_force
-    return tuple(
-        [
-            PoolDecision(
-                pool=pool.name,
-                current_replicas=s.observation.pools[index].current_replicas,
-                ready_replicas=s.stock.supply.pools[index].ready,
-                starting_replicas=s.stock.supply.pools[index].starting,
-                doomed_replicas=s.stock.supply.pools[index].doomed,
-                desired_replicas=placement.desired[index]
-                if s.observation.pools[index].current_replicas is not None
-                else None,
-                fallback_replicas=in_force if index == s.layout.fallback else 0,
-            )
-            for index, pool in enumerate(s.spec.pools)
-        ]
-    )
+    decisions: list[PoolDecision] = []
+    for index, pool in enumerate(s.observation.pools):
+        current, supply = pool.current_replicas, s.stock.supply.pools[index]
+        desired = None if current is None else placement.desired[index]
+        fallback = in_force if index == s.layout.fallback else 0
+        ready, starting, doomed = supply.ready, supply.starting, supply.doomed
+        decisions.append(
+            PoolDecision(pool.name, current, ready, starting, doomed, desired, fallback)
+        )
+    return tuple(decisions)
 
 
 def _direction(current: int, desired: int) -> Direction:

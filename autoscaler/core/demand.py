@@ -44,6 +44,8 @@ class Demand(NamedTuple):
     """Which term decided: `OfferedLoad`, `InFlight` (the service time is not known yet), `Waiting`,
     `KVCache`, `Remembered` (nobody serves) or `Unknown`."""
     message: str
+    answering: int = 0
+    """Ready replicas, doomed ones among them, that say what they hold."""
 
 
 CROWDED = 1.5
@@ -165,15 +167,10 @@ def _sum_up(reading: Reading) -> _Levels:
         # The mean comes first: of a number and NaN, max takes the first.
         in_flight += math.fsum([max(mean, last) for last in reading.silent])
     kv = _known(reading.kv_usage)
-    return _Levels(
-        ready=reading.ready,
-        unknown=len(reading.silent),
-        in_flight=in_flight,
-        arrivals_per_s=_arrivals_per_s(reading),
-        waiting=waiting,
-        running=running,
-        kv_usage=math.fsum(kv) / len(kv) if kv else None,
-    )
+    kv_usage = math.fsum(kv) / len(kv) if kv else None
+    arrivals_per_s = _arrivals_per_s(reading)
+    unknown = len(reading.silent)
+    return _Levels(reading.ready, unknown, in_flight, arrivals_per_s, waiting, running, kv_usage)
 
 
 def _arrivals_per_s(reading: Reading) -> float | None:
@@ -237,15 +234,17 @@ def _conclude(
         message = (
             f"{message}; {level.unknown} of {level.ready} do not answer, estimated by the rest"
         )
+    backlog_replica_s = None if service_s is None else level.waiting * service_s / target
     return Demand(
-        replicas=demand,
-        offered_replicas=max(offered, kv),
-        waiting_requests=level.waiting,
-        running_requests=level.running,
-        kv_usage_ratio=level.kv_usage,
-        backlog_replica_s=None if service_s is None else level.waiting * service_s / target,
-        basis=basis,
-        message=message,
+        demand,
+        max(offered, kv),
+        level.waiting,
+        level.running,
+        level.kv_usage,
+        backlog_replica_s,
+        basis,
+        message,
+        level.ready - level.unknown,
     )
 
 

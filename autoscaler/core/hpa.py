@@ -153,7 +153,7 @@ def stabilize(
         reason = "ReadyForNewScale"
     else:
         reason = "ScaleUpStabilized" if stabilized < proposal else "ScaleDownStabilized"
-    return Limited(replicas=stabilized, reason=reason)
+    return Limited(stabilized, reason)
 
 
 def limit_legacy(*, current: int, proposal: int, replicas_min: int, replicas_max: int) -> Limited:

@@ -169,7 +169,7 @@ def _place_quietly(s: Situation, wanted: Wanted) -> Placement:
         floor = min(wanted.level, wanted.asked, s.pools[s.layout.floor].base)
         desired[s.layout.preferred] -= floor
         desired[s.layout.floor] = floor
-    return Placement(desired=tuple(desired), standing=s.standing, unplaced=0)
+    return Placement(tuple(desired), s.standing, 0)
 
 
 def _keep_level(s: Situation, *, level: int, floor: int) -> list[int]:

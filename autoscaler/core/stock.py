@@ -110,9 +110,8 @@ def take_stock(
         # Nothing starts, nothing is doomed: almost every tick of a calm fleet.
         memory.loading.climbs.clear()
         memory.missing_since.clear()
-        calm = tuple([PoolSupply(ready=count) for count in ready_counts])
-        supply = Supply(ready=sum(ready_counts), pools=calm)
-        return Stock(supply=supply, ready=ready, doomed_rows={})
+        calm = tuple([PoolSupply(count) for count in ready_counts])
+        return Stock(Supply(sum(ready_counts), (), calm), ready, {})
     tallies = [_Tally(ready=count) for count in ready_counts]
     waiting = ~replicas.ready
     if there is not None:

@@ -103,10 +103,8 @@ class Tick:
             except BUGS as bug:
                 decisions[spec.key] = self._hold_broken(spec, draft.situation.observation, bug)
         self._uncordon()
-        return Outcome(
-            decisions=tuple([decisions[spec.key] for spec in self.fleet.models]),
-            commands=tuple(self.writes.commands),
-        )
+        decided = tuple([decisions[spec.key] for spec in self.fleet.models])
+        return Outcome(decided, tuple(self.writes.commands))
 
     def _split_guards(self) -> tuple[Mapping[str, Guard], Mapping[str, Guard]]:
         """Split the guards where the budget must have seen every model."""

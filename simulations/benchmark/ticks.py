@@ -7,6 +7,7 @@ the kernel takes for the requests of a tick, and `world` the rest: observation, 
 
 from __future__ import annotations
 
+import gc
 import time
 from dataclasses import dataclass, replace
 
@@ -110,6 +111,7 @@ def _measured(replicas: int, ticks: int) -> TicksRow:
         engine=engine,
     ).start()
     agenda.run_until(WARM_TICKS * tick_ns)
+    gc.freeze()  # as in any replay
     engine.spent_ns = fleet.spent_ns = 0
     arrived = fleet.arrived()
     began = time.process_time_ns()

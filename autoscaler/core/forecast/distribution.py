@@ -97,15 +97,10 @@ def distribution(mixture: Mixture, *, at: float, roots: tuple[float, ...], lead:
         masses.append((root, mass))
         lows.append(root + low)
         highs.append(root + high)
-    return Forecast(
-        at=at,
-        lead_s=float(LEADS_S[lead]),
-        mean_replicas=max(0.0, mean),
-        low_replicas=_demand(_narrow(masses, lows, above=1.0 - BAND[0])[0]),
-        high_replicas=_demand(_narrow(masses, highs, above=1.0 - BAND[1])[1]),
-        roots=roots,
-        mixture=mixture,
-    )
+    low_replicas = _demand(_narrow(masses, lows, above=1.0 - BAND[0])[0])
+    high_replicas = _demand(_narrow(masses, highs, above=1.0 - BAND[1])[1])
+    lead_s, mean_replicas = float(LEADS_S[lead]), max(0.0, mean)
+    return Forecast(at, lead_s, mean_replicas, low_replicas, high_replicas, roots, mixture)
 
 
 def _narrow(

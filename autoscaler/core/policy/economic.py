@@ -51,7 +51,7 @@ def propose(given: PolicyInput, /) -> Proposal:
         replicas, reason = given.floor, "AtFloor"
     message = _account(levels, count=count, given=given, minutes=steps.step_s / 60.0)
     message = f"{message}; {_ahead(given.forecast)}; {given.demand.message}"
-    return Proposal(replicas=replicas, policy=NAME, reason=reason, message=message)
+    return Proposal(replicas, NAME, reason, message)
 
 
 def _without_history(given: PolicyInput) -> Proposal:

@@ -4,29 +4,24 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from autoscaler.cli.exits import end_with
+from autoscaler.cli.prometheus_options import reads_prometheus
+
+if TYPE_CHECKING:
+    from simulations.capture.ranges import Server
 
 
 @click.command()
-@click.option("--prometheus", required=True, metavar="URL", help="A Prometheus that scrapes vLLM.")
+@reads_prometheus
 @click.option("--namespace", help="Of the models' pods; any by default.")
 @click.option(
     "--model", "models", multiple=True, help="Its model_name; all by default. May be repeated."
 )
-@click.option("--since", default="7d", show_default=True, metavar="SPAN", help="As 7d, 12h, 90m.")
 @click.option("--until", metavar="TIME", help="As 2026-01-31T12:00:00Z.  [default: now]")
-@click.option(
-    "--step",
-    type=click.IntRange(min=1),
-    default=30,
-    show_default=True,
-    metavar="SECONDS",
-    help="Resolution; not finer than what is scraped.",
-)
 @click.option(
     "--manifests",
     multiple=True,
@@ -57,9 +52,6 @@ from autoscaler.cli.exits import end_with
 )
 @click.option("--max-replicas", type=click.IntRange(min=1), help="Of each model.")
 @click.option("--full", is_flag=True, help="Replay all of it, even where that takes long.")
-@click.option("--bearer-token-file", type=click.Path(path_type=Path, dir_okay=False))
-@click.option("--ca-file", type=click.Path(path_type=Path, dir_okay=False))
-@click.option("--header", "headers", multiple=True, metavar="NAME=VALUE", help="May be repeated.")
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option(
     "--jobs", type=click.IntRange(min=1), help="Runs side by side; one a processor by default."
@@ -74,13 +66,10 @@ from autoscaler.cli.exits import end_with
 )
 def advise(
     *,
-    prometheus: str,
+    server: Server,
     until: str | None,
     context: str | None,
     kubeconfig: str | None,
-    bearer_token_file: Path | None,
-    ca_file: Path | None,
-    headers: tuple[str, ...],
     report: Path | None,
     output: str,
     **asked: Any,
@@ -91,12 +80,7 @@ def advise(
     inference-aware on their own traffic, and holds the replay against what really happened.
     """
     from simulations.advise.run import Asked, run_advise
-    from simulations.capture.ranges import Server, header_pairs
 
-    pairs = header_pairs(headers)
-    server = Server(
-        url=prometheus, bearer_token_file=bearer_token_file, ca_file=ca_file, headers=pairs
-    )
     from_cluster = (
         _scalers(kubeconfig, context, asked["namespace"]) if kubeconfig or context else []
     )

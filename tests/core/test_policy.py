@@ -240,6 +240,21 @@ def test_with_nothing_worth_its_cost_it_says_so():
     assert "no replica is worth its cost" in proposal.message
 
 
+def test_of_a_floor_beyond_all_worth_it_says_that_it_is_kept_as_such():
+    made = ahead(*flat(2.0))
+    proposal = POLICIES["economic"](given_to(demand(2.0), made, ready=8, floor=8))
+    assert (proposal.replicas, proposal.reason) == (8, "AtFloor")
+    assert proposal.message.startswith("replica 8 is kept as the floor's, and not worth its cost;")
+
+
+@pytest.mark.parametrize("last", [None, 1, 3, 9, 40])
+def test_where_the_search_begins_changes_nothing(last):
+    made = ahead(*flat(6.0))
+    first = POLICIES["economic"](given_to(demand(6.0), made, ready=9, starting=(60.0,)))
+    given = given_to(demand(6.0), made, ready=9, starting=(60.0,), likely=last)
+    assert POLICIES["economic"](given) == first
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_halving_finds_what_counting_from_below_finds(seed):
     """Hand out levels one by one, stop at the first no: as the rule is written."""

@@ -95,7 +95,7 @@ def _count(levels: Levels, *, supply: Supply, floor: int, replicas_max: int, lik
 def _last(worthy: Callable[[int], bool], *, low: int, high: int, likely: int) -> int:
     """Return the last level in (low, high] up to which all are worthy; `low` if none is.
 
-    Begins where it ended on the last tick, and goes on from there, up or down, in doubling strides.
+    Begins at `likely`, where on most ticks it ends, and goes up or down from there in doubling strides.
     """
     unworthy, stride = high + 1, 1
     probe = min(max(likely, low + 1), high)

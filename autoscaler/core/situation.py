@@ -192,9 +192,7 @@ def assess_pools(
                 pinned=pool.rolling_out or not pool.promises_readable,
             )
         )
-    outside = len(states) > 1 and any(
-        state.beyond for index, state in enumerate(states) if index != layout.preferred
-    )
+    outside = any(state.beyond for index, state in enumerate(states) if index != layout.preferred)
     if (outside or promised or interrupted) and layout.interruptible:
         _count_returned(
             states, at=at, spec=spec, layout=layout, observation=observation, stock=stock

@@ -97,38 +97,26 @@ def _last(worthy: Callable[[int], bool], *, low: int, high: int, likely: int) ->
 
     Begins at `likely`, where on most ticks it ends, and goes up or down from there in doubling strides.
     """
-    unworthy, stride = high + 1, 1
+    bottom, unworthy, stride = low, high + 1, 1
     probe = min(max(likely, low + 1), high)
-    if low < high and worthy(probe):
-        low = probe
-        while low < high:
-            probe = min(low + stride, high)
-            if not worthy(probe):
-                unworthy = probe
-                break
-            low, stride = probe, 2 * stride
-    elif low < high:
-        unworthy = probe
-        while unworthy - low > 1:
-            probe = max(unworthy - stride, low + 1)
-            if worthy(probe):
-                low = probe
-                break
-            unworthy, stride = probe, 2 * stride
     while unworthy - low > 1:
-        middle = (low + unworthy) // 2
-        if worthy(middle):
-            low = middle
+        if worthy(probe):
+            low = probe
         else:
-            unworthy = middle
+            unworthy = probe
+        if low == bottom:  # none is worthy yet
+            probe = max(unworthy - stride, low + 1)
+        elif unworthy > high:  # all are
+            probe = min(low + stride, high)
+        else:
+            probe = (low + unworthy) // 2
+        stride *= 2
     return low
 
 
 def _account(levels: Levels, *, count: int, given: PolicyInput, minutes: float) -> str:
     """Say what the highest replica that is worth it is worth, and what it costs."""
-    if count < given.floor:
-        if given.floor == 1:
-            return "no replica is worth its cost"
+    if count < given.floor and given.floor > 1:
         return f"replica {given.floor} is kept as the floor's, and not worth its cost"
     if count == 0:
         return "no replica is worth its cost"

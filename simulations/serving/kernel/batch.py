@@ -10,17 +10,20 @@ from typing import Any
 import numpy as np
 
 from simulations.serving.kernel.compiled import merged
+from simulations.serving.kernel.division import beyond_blocks, begun_blocks, whole_blocks
 from simulations.serving.kernel.layout import NEVER, Lane
 
+FEW_STEPS = 64
+"""Up to here a span is longer than as many first steps by hardly more than one of them."""
 ORDER_BITS = 31
 """Of a heap key, below the finish: 2e9 admissions to one replica."""
 
 
 @merged
-def decode_ns(p: Any, r: Any) -> int:
-    """The next step, if the decodes are alone in it."""
-    beyond = max(0, r.decodes - p.flat_tokens)
-    return p.step_ns + p.token_ns * beyond + p.kv_token_ns * (r.context + r.decodes)
+def decode_ns(p: Any, decodes: int, context: int) -> int:
+    """A step of so many decodes alone, with so many tokens before it."""
+    beyond = max(0, decodes - p.flat_tokens)
+    return p.step_ns + p.token_ns * beyond + p.kv_token_ns * (context + decodes)
 
 
 @merged
@@ -38,14 +41,12 @@ def span_ns(first: int, growth: int, steps: int) -> int:
 @merged
 def steps_within(first: int, growth: int, span: int) -> int:
     """The most steps whose span is at most so long."""
-    if growth == 0:
-        return span // first
-    # growth/2 n^2 + (first - growth/2) n <= span, in the form that loses no digits, then checked.
-    linear = float(2 * first - growth)
-    root = np.sqrt(linear * linear + 8.0 * float(growth) * float(span))
-    steps = int(4.0 * float(span) / (linear + root))
-    while span_ns(first, growth, steps + 1) <= span:
-        steps += 1
+    steps = span // first  # if none were longer than the first: of few steps hardly one too many
+    if growth and steps > FEW_STEPS:
+        # growth/2 n^2 + (first - growth/2) n <= span, in the form that loses no digits, then checked.
+        linear = float(2 * first - growth)
+        root = np.sqrt(linear * linear + 8.0 * float(growth) * float(span))
+        steps = int(4.0 * float(span) / (linear + root)) + 1
     while span_ns(first, growth, steps) > span:
         steps -= 1
     return steps
@@ -56,9 +57,9 @@ def blocks_needed(lane: Lane, steps: int) -> int:
     """Blocks that so many steps of the decodes take."""
     r = lane.replica[0]
     size = lane.parameters[0].block_tokens
-    rounds = steps // size
+    rounds = whole_blocks(lane.parameters[0], steps)
     needed = rounds * r.decodes
-    phase = (-r.steps) % size
+    phase = r.phase
     for _ in range(steps - rounds * size):
         needed += lane.phases[phase]
         phase = phase - 1 if phase else size - 1
@@ -68,20 +69,31 @@ def blocks_needed(lane: Lane, steps: int) -> int:
 @merged
 def steps_with_blocks(lane: Lane, steps: int) -> int:
     """How many of so many decode steps find all their blocks among the free ones."""
-    r = lane.replica[0]
-    size = lane.parameters[0].block_tokens
+    p, r = lane.parameters[0], lane.replica[0]
     free = r.free
-    if r.decodes * ((steps + size - 1) // size) <= free:
+    if r.decodes * begun_blocks(p, steps) <= free:
         return steps
-    rounds = min(steps // size, free // r.decodes)
+    rounds = min(whole_blocks(p, steps), free // r.decodes)
     free -= rounds * r.decodes
-    made = rounds * size
+    made = rounds * p.block_tokens
+    phase = r.phase
     while made < steps:
-        free -= lane.phases[(-(r.steps + made)) % size]
+        free -= lane.phases[phase]
         if free < 0:
             break
         made += 1
+        phase = phase - 1 if phase else p.block_tokens - 1
     return made
+
+
+@merged
+def pass_steps(p: Any, r: Any, steps: int) -> None:
+    """So many steps were made with the present decodes."""
+    r.generation_tokens += steps * r.decodes
+    r.context += steps * r.decodes
+    r.steps += steps
+    phase = r.phase - beyond_blocks(p, steps)
+    r.phase = phase if phase >= 0 else phase + p.block_tokens
 
 
 @merged
@@ -93,7 +105,7 @@ def join(lane: Lane, slot: int) -> None:
     _push(lane.keys, lane.holders, r.decodes, (request.finish << ORDER_BITS) | request.order, slot)
     r.decodes += 1
     r.context += request.computed
-    lane.phases[(request.computed - r.steps) % lane.parameters[0].block_tokens] += 1
+    lane.phases[beyond_blocks(lane.parameters[0], request.computed + r.phase)] += 1
 
 
 @merged
@@ -111,7 +123,7 @@ def leave(lane: Lane, slot: int) -> None:
     request.finish = NEVER
     r.decodes -= 1
     r.context -= request.computed
-    lane.phases[(request.computed - r.steps) % lane.parameters[0].block_tokens] -= 1
+    lane.phases[beyond_blocks(lane.parameters[0], request.computed + r.phase)] -= 1
 
 
 @merged
@@ -124,7 +136,7 @@ def steps_to_finish(lane: Lane) -> int:
 def needs_block(p: Any, r: Any, request: Any) -> bool:
     """Whether the next token of a decode begins a block."""
     produced = request.output - (request.finish - r.steps)
-    return (request.prompt + produced - 1) % p.block_tokens == 0
+    return beyond_blocks(p, request.prompt + produced - 1) == 0
 
 
 @merged

@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import Any
 
 from simulations.serving.kernel.compiled import merged
+from simulations.serving.kernel.division import begun_blocks, whole_blocks
 from simulations.serving.kernel.layout import NONE, Lane
 
 
@@ -46,22 +47,16 @@ def take(lane: Lane, blocks: int) -> None:
 
 
 @merged
-def leading(lane: Lane, start: int, count: int) -> int:
-    """How many of these prefix blocks are cached, from the first one on."""
-    for position in range(count):
-        if find(lane, lane.prefix[start + position]) == NONE:
-            return position
-    return count
-
-
-@merged
-def revivable(lane: Lane, start: int, count: int) -> int:
-    """KV blocks of these cached prefix blocks that are idle, and would be in use."""
+def leading(lane: Lane, start: int, count: int) -> tuple[int, int]:
+    """How many of these prefix blocks are cached, from the first one on, and how many of those are idle."""
     idle = 0
     for position in range(count):
-        if lane.entries[find(lane, lane.prefix[start + position])].users == 0:
-            idle += lane.parameters[0].prefix_blocks
-    return idle
+        entry = find(lane, lane.prefix[start + position])
+        if entry == NONE:
+            return position, idle
+        if lane.entries[entry].users == 0:
+            idle += 1
+    return count, idle
 
 
 @merged
@@ -124,11 +119,10 @@ def release(lane: Lane, slot: int) -> None:
     """Take a request's blocks back; what has content stays idle, tail first."""
     p, r, entries = lane.parameters[0], lane.replica[0], lane.entries
     request = lane.slots[slot]
-    size = p.block_tokens
-    blocks = (request.computed + size - 1) // size
+    blocks = begun_blocks(p, request.computed)
     own = 0
     if p.caching:
-        own = max(0, request.computed - request.prefixes * p.prefix_tokens) // size
+        own = whole_blocks(p, max(0, request.computed - request.prefixes * p.prefix_tokens))
     shared = request.held * p.prefix_blocks
     r.plain += blocks - own - shared
     r.free += blocks - shared

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import numba
 
-_SOURCES = ("batch", "cache", "compiled", "engine", "layout", "requests", "router")
+_SOURCES = ("batch", "cache", "compiled", "division", "engine", "layout", "requests", "router")
 """Modules with compiled code, or with what it is made from."""
 KEPT = 3
 """Versions whose compiled code is kept."""

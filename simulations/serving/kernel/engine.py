@@ -12,6 +12,7 @@ from simulations.serving.kernel.batch import (
     decode_ns,
     join,
     needs_block,
+    pass_steps,
     pause_after_ns,
     span_ns,
     steps_to_finish,
@@ -24,10 +25,10 @@ from simulations.serving.kernel.cache import (
     hold_own,
     identify,
     leading,
-    revivable,
     take,
 )
 from simulations.serving.kernel.compiled import apart, merged
+from simulations.serving.kernel.division import begun_blocks, whole_blocks, whole_prefixes
 from simulations.serving.kernel.layout import FOREVER, NEVER, NONE, Lane
 from simulations.serving.kernel.requests import (
     drop_aborted,
@@ -75,10 +76,10 @@ def next_start(lane: Lane) -> int:
 
 @merged
 def completion_bound_ns(lane: Lane) -> int:
-    """No request finishes before this moment, whatever arrives: each token takes a step."""
+    """No request that is here finishes before this moment, whatever else arrives."""
     p, r, slots = lane.parameters[0], lane.replica[0], lane.slots
+    steps = FEW
     if r.step_end_ns != NEVER:
-        steps = FEW
         if r.decodes:
             steps = min(steps, steps_to_finish(lane) - 1)
         slot = r.prefill_head
@@ -87,42 +88,76 @@ def completion_bound_ns(lane: Lane) -> int:
             slot = slots[slot].next
         if r.queue_head != NONE:
             steps = min(steps, r.shortest)
-        return r.step_end_ns + steps * p.step_ns
+        if steps == 0:
+            return r.step_end_ns
+        following = r.step_end_ns + pause_after_ns(p, r.decodes)
+        return _steps_bound_ns(lane, following, r.context + r.decodes, steps)
     start = next_start(lane)
     if start == FOREVER:
         return FOREVER
-    if _plain_decoding(lane, start):
-        return _plain_bound_ns(lane, start)
-    steps = FEW
     if r.decodes:
         steps = min(steps, steps_to_finish(lane))
+    if _plain_decoding(lane, start):
+        bound = _steps_bound_ns(lane, start, r.context, steps)
+        if r.blocked:
+            bound = min(bound, _together_ns(lane, start, steps) + r.shortest * p.step_ns)
+        elif r.queue_head != NONE:
+            admitted = max(start, slots[r.queue_head].inbox_ns)
+            bound = min(bound, admitted + r.shortest * p.step_ns)
+        return bound
     if r.partial != NONE:
         steps = min(steps, slots[r.partial].output - slots[r.partial].produced)
     if r.queue_head != NONE:
         steps = min(steps, r.shortest)
-    return start + steps * p.step_ns
+    return _steps_bound_ns(lane, start, r.context, steps)
 
 
 @merged
-def _plain_bound_ns(lane: Lane, start: int) -> int:
-    """The same, where the next steps only decode."""
+def _steps_bound_ns(lane: Lane, start: int, context: int, steps: int) -> int:
+    """So many steps, in which none of the present decodes finishes, do not end before this moment.
+
+    Others may come and go; they make steps longer. What makes them shorter is that a decode leaves.
+
+    Args:
+        lane: The replica.
+        start: Of the first of the steps, or before it.
+        context: Of the present decodes, when the first of the steps starts.
+        steps: How many.
+    """
     p, r = lane.parameters[0], lane.replica[0]
-    finishing = steps_to_finish(lane)
-    steps = steps_with_blocks(lane, finishing)
-    # Who is dropped makes the steps quicker and lets others in.
+    least = start + steps * p.step_ns
+    if not r.decodes:
+        return least
+    kept = _steps_kept(lane, steps)
+    pause = pause_after_ns(p, r.decodes)
+    first = decode_ns(p, r.decodes, context) + pause
+    decoding = start + span_ns(first, p.kv_token_ns * r.decodes, kept) - pause
+    decoding += (steps - kept) * p.step_ns
+    return max(least, min(decoding, max(start, r.drop_ns) + p.step_ns))
+
+
+@merged
+def _together_ns(lane: Lane, start: int, steps: int) -> int:
+    """No decode leaves before this moment, and who waits in vain goes on to, if none finishes earlier."""
+    p, r = lane.parameters[0], lane.replica[0]
     dropped = max(start, r.drop_ns)
-    bound = start + p.step_ns
-    if steps:
-        pause = pause_after_ns(p, r.decodes)
-        first = decode_ns(p, r) + pause
-        jump = start + span_ns(first, p.kv_token_ns * r.decodes, steps) - pause
-        bound = min(jump, dropped + p.step_ns)
-    if r.queue_head == NONE:
-        return max(bound, start + finishing * p.step_ns)
-    if not r.blocked:
-        admitted = max(start, lane.slots[r.inbox_head].inbox_ns)
-        bound = min(bound, admitted + r.shortest * p.step_ns)
-    return bound
+    kept = _steps_kept(lane, steps)
+    if kept == steps:
+        return dropped
+    first = decode_ns(p, r.decodes, r.context) + pause_after_ns(p, r.decodes)
+    return min(dropped, start + span_ns(first, p.kv_token_ns * r.decodes, kept))
+
+
+@merged
+def _steps_kept(lane: Lane, steps: int) -> int:
+    """In how many of so many steps none of the decodes is preempted, whatever comes.
+
+    The newest is preempted first and gives its blocks back: those that are free now are theirs.
+    """
+    p, r = lane.parameters[0], lane.replica[0]
+    if r.decodes * begun_blocks(p, steps) <= r.free:
+        return steps
+    return min(steps, r.free // r.decodes * p.block_tokens)
 
 
 @merged
@@ -142,7 +177,7 @@ def _stretch(lane: Lane, start: int, limit_ns: int) -> int:
     p, r = lane.parameters[0], lane.replica[0]
     decodes = r.decodes
     pause = pause_after_ns(p, decodes)
-    first = decode_ns(p, r) + pause
+    first = decode_ns(p, decodes, r.context) + pause
     growth = p.kv_token_ns * decodes
     finishing = steps_to_finish(lane)
     # Most stretches end with a completion: then the whole jump fits, and nothing has to be solved.
@@ -160,9 +195,7 @@ def _stretch(lane: Lane, start: int, limit_ns: int) -> int:
     r.last_start_ns = start + span_ns(first, growth, steps - 1)
     r.start_ns = start + span_ns(first, growth, steps)
     take(lane, blocks_needed(lane, steps))
-    r.generation_tokens += steps * decodes
-    r.steps += steps
-    r.context += steps * decodes
+    pass_steps(p, r, steps)
     if steps == finishing:
         _finish_decodes(lane, r.start_ns - pause)
     return steps
@@ -233,9 +266,7 @@ def _end_step(lane: Lane) -> None:
     r.step_end_ns = NEVER
     r.shown = 0
     r.start_ns = end + pause_after_ns(p, r.decodes)
-    r.steps += 1
-    r.generation_tokens += r.decodes
-    r.context += r.decodes
+    pass_steps(p, r, 1)
     _finish_decodes(lane, end)
     slot = r.prefill_head
     r.prefill_head = NONE
@@ -300,9 +331,7 @@ def _take_decode_blocks(lane: Lane) -> bool:
 @merged
 def _missing(p: Any, request: Any, tokens: int) -> int:
     """Blocks that so many more tokens of a prefill take."""
-    size = p.block_tokens
-    end = request.computed + tokens
-    return (end + size - 1) // size - (request.computed + size - 1) // size
+    return begun_blocks(p, request.computed + tokens) - begun_blocks(p, request.computed)
 
 
 @merged
@@ -313,7 +342,7 @@ def _prefill(lane: Lane, slot: int, tokens: int) -> int:
     take(lane, _missing(p, request, tokens))
     if request.prefixes:
         # Those it holds and those it computes now follow each other, as long as it holds them all.
-        upto = min(request.prefixes, (request.computed + tokens) // p.prefix_tokens)
+        upto = min(request.prefixes, whole_prefixes(p, request.computed + tokens))
         if upto > request.held:
             start = request.prefix_start + request.held
             request.held += identify(lane, start, upto - request.held)
@@ -327,19 +356,19 @@ def _give_cached(lane: Lane, slot: int) -> bool:
     """Let the request hold what is cached of it, if blocks for all the rest are free."""
     p, r = lane.parameters[0], lane.replica[0]
     request = lane.slots[slot]
-    size = p.block_tokens
     known = request.prompt + request.produced
     hits = 0
+    idle = 0
     own = 0
     if p.caching:
         if request.prefixes:
-            most = min(request.prefixes, (known - 1) // p.prefix_tokens)
-            hits = leading(lane, request.prefix_start, most)
+            most = min(request.prefixes, whole_prefixes(p, known - 1))
+            hits, idle = leading(lane, request.prefix_start, most)
         if hits == request.prefixes and request.own != NONE:
             own = lane.entries[request.own].blocks
     hit_blocks = hits * p.prefix_blocks + own
-    missing = (known + size - 1) // size - hit_blocks
-    if missing > r.free - own - revivable(lane, request.prefix_start, hits):
+    missing = begun_blocks(p, known) - hit_blocks
+    if missing > r.free - own - idle * p.prefix_blocks:
         return False
     hold(lane, request.prefix_start, hits)
     if own:
@@ -347,7 +376,7 @@ def _give_cached(lane: Lane, slot: int) -> bool:
     else:
         disown(lane, slot)
     request.held = hits
-    request.computed = hit_blocks * size
+    request.computed = hit_blocks * p.block_tokens
     if p.caching:
         r.queried += known
         r.hit += request.computed

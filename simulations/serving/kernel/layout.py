@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from simulations.serving.kernel.division import reciprocal
 from simulations.serving.profiles import Profile
 from simulations.serving.workload import Workload
 
@@ -42,10 +43,14 @@ PARAMETERS = np.dtype(
             "after_ns",
             "usable",
             "block_tokens",
+            "block_factor",  # see division
+            "block_shift",
             "requests_max",
             "step_tokens_max",
             "caching",
             "prefix_tokens",
+            "prefix_factor",
+            "prefix_shift",
             "prefix_blocks",
             "timeout_ns",
             "retries",
@@ -65,6 +70,7 @@ REPLICA = np.dtype(
             "drop_ns",  # no request in the engine has to be dropped earlier
             # Decodes.
             "steps",
+            "phase",  # -steps modulo the block
             "decodes",
             "context",
             # Who runs, in order of admission, and who is next.
@@ -246,7 +252,9 @@ def parameters(
             made[name] = getattr(profile, name)
     made["usable"] = profile.kv_blocks - 1
     made["caching"] = profile.prefix_caching
+    made["block_factor"], made["block_shift"] = reciprocal(profile.block_tokens)
     made["prefix_tokens"] = work.prefix_tokens
+    made["prefix_factor"], made["prefix_shift"] = reciprocal(max(1, work.prefix_tokens))
     made["prefix_blocks"] = work.prefix_tokens // profile.block_tokens
     made["timeout_ns"] = timeout_ns
     made["retries"] = retries

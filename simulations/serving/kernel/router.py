@@ -36,15 +36,17 @@ def run(s: State, until_ns: int) -> int:
     """Process all that happens up to and including `until_ns`; DONE, or what there is too little of."""
     c = s.control[0]
     rows = len(s.arrival_ns)
-    while c.next_arrival < rows and s.arrival_ns[c.next_arrival] <= until_ns:
-        arrival = s.arrival_ns[c.next_arrival]
-        settle_due(s, arrival)
-        status = send(s, arrival, c.next_arrival)
+    while True:
+        # One call for both ends of the loop, so that it can be merged into it.
+        arrives = c.next_arrival < rows and s.arrival_ns[c.next_arrival] <= until_ns
+        at_ns = s.arrival_ns[c.next_arrival] if arrives else until_ns
+        _settle_due(s, at_ns)
+        if not arrives:
+            return DONE
+        status = send(s, at_ns, c.next_arrival)
         if status != DONE:
             return status
         c.next_arrival += 1
-    settle_due(s, until_ns)
-    return DONE
 
 
 @entry
@@ -183,13 +185,21 @@ def send(s: State, at_ns: int, request: int) -> int:
     s.in_flight[position] += 1
     r.deadline_ns = min(r.deadline_ns, made.deadline_ns)
     here = lane(s, row)
+    waited = r.shortest
     put(here, slot)
-    s.due_ns[position] = _due_ns(here)
+    if not r.blocked:
+        # Those who are there do not finish sooner for it, and it needs a step for each of its tokens.
+        due = min(made.deadline_ns, made.inbox_ns + made.output * p.step_ns + p.after_ns)
+        s.due_ns[position] = min(s.due_ns[position], due)
+    elif made.output < waited:
+        s.due_ns[position] = _due_ns(here)
+    else:
+        s.due_ns[position] = min(s.due_ns[position], made.deadline_ns)
     return DONE
 
 
-@apart
-def settle_due(s: State, at_ns: int) -> None:
+@merged
+def _settle_due(s: State, at_ns: int) -> None:
     """Conclude all that clients see, or give up, by `at_ns`."""
     c = s.control[0]
     for position in range(c.members):

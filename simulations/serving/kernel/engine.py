@@ -178,6 +178,8 @@ def _stretch(lane: Lane, start: int, limit_ns: int) -> int:
     decodes = r.decodes
     pause = pause_after_ns(p, decodes)
     first = decode_ns(p, decodes, r.context) + pause
+    if start + first - pause > limit_ns:
+        return 0
     growth = p.kv_token_ns * decodes
     finishing = steps_to_finish(lane)
     # Most stretches end with a completion: then the whole jump fits, and nothing has to be solved.

@@ -166,6 +166,7 @@ ENTRY = np.dtype(
             "previous",
             "chain",  # next in its bucket
             "owner",  # slot whose own blocks these are; NONE: nobody's any more
+            "padding",  # to half a cache line, so that none lies across two
         )
     ]
 )

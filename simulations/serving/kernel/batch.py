@@ -8,9 +8,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy import uintp
 
 from simulations.serving.kernel.compiled import merged
-from simulations.serving.kernel.division import beyond_blocks, begun_blocks, whole_blocks
+from simulations.serving.kernel.division import begun_blocks, beyond_blocks, whole_blocks
 from simulations.serving.kernel.layout import NEVER, Lane
 
 FEW_STEPS = 64
@@ -61,7 +62,7 @@ def blocks_needed(lane: Lane, steps: int) -> int:
     needed = rounds * r.decodes
     phase = r.phase
     for _ in range(steps - rounds * size):
-        needed += lane.phases[phase]
+        needed += lane.phases[uintp(phase)]
         phase = phase - 1 if phase else size - 1
     return needed
 
@@ -78,7 +79,7 @@ def steps_with_blocks(lane: Lane, steps: int) -> int:
     made = rounds * p.block_tokens
     phase = r.phase
     while made < steps:
-        free -= lane.phases[phase]
+        free -= lane.phases[uintp(phase)]
         if free < 0:
             break
         made += 1
@@ -105,7 +106,7 @@ def join(lane: Lane, slot: int) -> None:
     _push(lane.keys, lane.holders, r.decodes, (request.finish << ORDER_BITS) | request.order, slot)
     r.decodes += 1
     r.context += request.computed
-    lane.phases[beyond_blocks(lane.parameters[0], request.computed + r.phase)] += 1
+    lane.phases[uintp(beyond_blocks(lane.parameters[0], request.computed + r.phase))] += 1
 
 
 @merged
@@ -115,7 +116,7 @@ def leave(lane: Lane, slot: int) -> None:
     request = lane.slots[slot]
     key = (request.finish << ORDER_BITS) | request.order
     position = 0
-    while lane.keys[position] != key:
+    while lane.keys[uintp(position)] != key:
         position += 1
     _remove(lane.keys, lane.holders, r.decodes, position)
     request.produced = request.output - (request.finish - r.steps)
@@ -123,7 +124,7 @@ def leave(lane: Lane, slot: int) -> None:
     request.finish = NEVER
     r.decodes -= 1
     r.context -= request.computed
-    lane.phases[beyond_blocks(lane.parameters[0], request.computed + r.phase)] -= 1
+    lane.phases[uintp(beyond_blocks(lane.parameters[0], request.computed + r.phase))] -= 1
 
 
 @merged
@@ -144,36 +145,36 @@ def _push(keys: Any, holders: Any, size: int, key: int, slot: int) -> None:
     position = size
     while position:
         parent = (position - 1) >> 1
-        if keys[parent] <= key:
+        if keys[uintp(parent)] <= key:
             break
-        keys[position] = keys[parent]
-        holders[position] = holders[parent]
+        keys[uintp(position)] = keys[uintp(parent)]
+        holders[uintp(position)] = holders[uintp(parent)]
         position = parent
-    keys[position] = key
-    holders[position] = slot
+    keys[uintp(position)] = key
+    holders[uintp(position)] = slot
 
 
 @merged
 def _remove(keys: Any, holders: Any, size: int, position: int) -> None:
     """Fill the hole at `position` with the last one."""
     last = size - 1
-    key, slot = keys[last], holders[last]
+    key, slot = keys[uintp(last)], holders[uintp(last)]
     # Down to a leaf, always to the smaller child, then up: the last one was a leaf, and hardly goes far.
     # What is smaller is added, as no branch predictor could guess it.
     child = 2 * position + 1
     while child < last:
         if child + 1 < last:
-            child += int(keys[child + 1] < keys[child])
-        keys[position] = keys[child]
-        holders[position] = holders[child]
+            child += int(keys[uintp(child + 1)] < keys[uintp(child)])
+        keys[uintp(position)] = keys[uintp(child)]
+        holders[uintp(position)] = holders[uintp(child)]
         position = child
         child = 2 * position + 1
     while position:
         parent = (position - 1) >> 1
-        if keys[parent] <= key:
+        if keys[uintp(parent)] <= key:
             break
-        keys[position] = keys[parent]
-        holders[position] = holders[parent]
+        keys[uintp(position)] = keys[uintp(parent)]
+        holders[uintp(position)] = holders[uintp(parent)]
         position = parent
-    keys[position] = key
-    holders[position] = slot
+    keys[uintp(position)] = key
+    holders[uintp(position)] = slot

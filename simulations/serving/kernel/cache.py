@@ -11,16 +11,18 @@ from __future__ import annotations
 
 from typing import Any
 
+from numpy import uintp
+
 from simulations.serving.kernel.compiled import merged
 from simulations.serving.kernel.division import begun_blocks, whole_blocks
-from simulations.serving.kernel.layout import NONE, Lane
+from simulations.serving.kernel.layout import NONE, OWN, Lane
 
 
 @merged
 def find(lane: Lane, identity: int) -> int:
     """The entry of a prefix block; NONE: it is not cached."""
     entries = lane.entries
-    entry = lane.buckets[identity & (lane.buckets.shape[0] - 1)]
+    entry = lane.buckets[_bucket(lane.buckets, identity)]
     while entry != NONE and entries[entry].identity != identity:
         entry = entries[entry].chain
     return entry
@@ -35,7 +37,7 @@ def take(lane: Lane, blocks: int) -> None:
     while r.plain < 0:
         oldest = r.idle_head
         entry = entries[oldest]
-        if entry.identity == NONE and entry.blocks > -r.plain:
+        if entry.identity == OWN and entry.blocks > -r.plain:
             entry.blocks += r.plain
             r.plain = 0
             return
@@ -51,7 +53,7 @@ def leading(lane: Lane, start: int, count: int) -> tuple[int, int]:
     """How many of these prefix blocks are cached, from the first one on, and how many of those are idle."""
     idle = 0
     for position in range(count):
-        entry = find(lane, lane.prefix[start + position])
+        entry = find(lane, lane.prefix[uintp(start + position)])
         if entry == NONE:
             return position, idle
         if lane.entries[entry].users == 0:
@@ -64,7 +66,7 @@ def hold(lane: Lane, start: int, count: int) -> None:
     """One more holds these cached prefix blocks."""
     r, entries = lane.replica[0], lane.entries
     for position in range(count):
-        entry = find(lane, lane.prefix[start + position])
+        entry = find(lane, lane.prefix[uintp(start + position)])
         if entries[entry].users == 0:
             r.free -= lane.parameters[0].prefix_blocks
             _unlink(entries, r, entry)
@@ -99,12 +101,12 @@ def identify(lane: Lane, start: int, count: int) -> int:
     would have had nothing to compute.
     """
     for position in range(count):
-        identity = lane.prefix[start + position]
+        identity = lane.prefix[uintp(start + position)]
         if find(lane, identity) != NONE:
             return position
         entry = _new_entry(lane)
         made = lane.entries[entry]
-        bucket = identity & (lane.buckets.shape[0] - 1)
+        bucket = _bucket(lane.buckets, identity)
         made.identity = identity
         made.blocks = lane.parameters[0].prefix_blocks
         made.users = 1
@@ -129,20 +131,26 @@ def release(lane: Lane, slot: int) -> None:
     if own:
         entry = _new_entry(lane)
         made = entries[entry]
-        made.identity = NONE
+        made.identity = OWN
         made.blocks = own
         made.users = 0
         made.owner = slot
         request.own = entry
         _append(entries, r, entry)
     for position in range(request.held - 1, -1, -1):
-        entry = find(lane, lane.prefix[request.prefix_start + position])
+        entry = find(lane, lane.prefix[uintp(request.prefix_start + position)])
         entries[entry].users -= 1
         if entries[entry].users == 0:
             r.free += p.prefix_blocks
             _append(entries, r, entry)
     request.held = 0
     request.computed = 0
+
+
+@merged
+def _bucket(buckets: Any, identity: int) -> Any:
+    """Where the chain of the entries with such identities begins."""
+    return uintp(identity & (buckets.shape[0] - 1))
 
 
 @merged
@@ -162,8 +170,8 @@ def _forget(lane: Lane, entry: int) -> None:
     """Take an entry out of its bucket, if it has one, and free it."""
     r, entries, buckets = lane.replica[0], lane.entries, lane.buckets
     identity = entries[entry].identity
-    if identity != NONE:
-        bucket = identity & (buckets.shape[0] - 1)
+    if identity != OWN:
+        bucket = _bucket(buckets, identity)
         at = buckets[bucket]
         if at == entry:
             buckets[bucket] = entries[entry].chain

@@ -28,7 +28,7 @@ from simulations.serving.kernel.cache import (
     take,
 )
 from simulations.serving.kernel.compiled import apart, merged
-from simulations.serving.kernel.division import begun_blocks, whole_blocks, whole_prefixes
+from simulations.serving.kernel.division import begun_blocks, whole_prefixes
 from simulations.serving.kernel.layout import FOREVER, NEVER, NONE, Lane
 from simulations.serving.kernel.requests import (
     drop_aborted,

@@ -1,6 +1,6 @@
 """The kernel's arrays: records of replicas, slots and cache entries, and what they are made from.
 
-A slot is one request inside a replica. Slots, entries and queue positions are numbers; NONE is none.
+A slot is one request inside a replica. Slots, entries and positions are numbers; NONE is none.
 Times are nanoseconds; NEVER and FOREVER are as in the Python model.
 """
 
@@ -11,14 +11,20 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from simulations.serving.kernel.division import reciprocal
+from autoscaler.errors import SettingsError
+from simulations.serving.kernel.division import BITS, reciprocal
 from simulations.serving.profiles import Profile
 from simulations.serving.workload import Workload
 
-NONE = -1
+NONE: Any = np.uint32(0xFFFF_FFFF)
+"""No slot, entry, position or row."""
+OWN = -1
+"""Identity of a request's own blocks, which no other can hit."""
 NEVER = -1
 FOREVER = 1 << 62
 
+MOST_TOKENS = 1 << (BITS - 1)
+"""Fewer fit a KV cache: one request's, and a block beyond, are counted in blocks."""
 ROUND_ROBIN, LEAST_OUTSTANDING, PREFIX = range(3)
 
 UNROUTABLE = 1 << 40
@@ -59,10 +65,19 @@ PARAMETERS = np.dtype(
     ]
 )
 
+_COUNT, _SMALL, _LINK = np.int64, np.int32, np.uint32
+"""Links are unsigned: a negative index means one from the end, and looking for that took an eighth of
+all instructions."""
+
+
+def _fields(kind: type[np.generic], *names: str) -> list[tuple[str, type[np.generic]]]:
+    return [(name, kind) for name in names]
+
+
 REPLICA = np.dtype(
     [
-        (name, np.int64)
-        for name in (
+        *_fields(
+            _COUNT,
             # Time.
             "start_ns",  # earliest start of the next step
             "step_end_ns",  # of the step with prefills under way; NEVER: none
@@ -73,27 +88,15 @@ REPLICA = np.dtype(
             "phase",  # -steps modulo the block
             "decodes",
             "context",
-            # Who runs, in order of admission, and who is next.
+            # Who runs, and who is next.
             "running",
-            "running_head",
-            "running_tail",
-            "partial",  # the newest, where its prefill is not done
-            "prefill_head",  # first of those that prefill in the step under way
             "admissions",
             "blocked",  # the head of the queue cannot be admitted before something leaves
-            # The queue: preempted ones, read ones, then the inbox.
-            "queue_head",
-            "queue_tail",
-            "inbox_head",  # first that no step has seen
-            "waiting",  # those before it
+            "waiting",  # those in the queue that a step has seen
             "shortest",  # no request in the queue lacks fewer output tokens
             # Blocks.
             "free",
             "plain",
-            "idle_head",
-            "idle_tail",
-            "entry_free",
-            "entries",
             # Counters.
             "finished",
             "prompt_tokens",
@@ -113,43 +116,59 @@ REPLICA = np.dtype(
             # As clients and the router see it.
             "number",
             "position",  # among the members
+            "deadline_ns",  # no client in flight gives up earlier
+        ),
+        *_fields(
+            _LINK,
+            # Slots.
+            "running_head",  # in order of admission
+            "running_tail",
+            "partial",  # the newest, where its prefill is not done
+            "prefill_head",  # first of those that prefill in the step under way
+            "queue_head",  # preempted ones, read ones, then the inbox
+            "queue_tail",
+            "inbox_head",  # first that no step has seen
             "ended_head",  # finished requests whose clients may not have seen it
             "ended_tail",
-            "deadline_ns",  # no client in flight gives up earlier
-        )
-    ]
+            # Entries.
+            "idle_head",  # idle for longest
+            "idle_tail",
+            "entry_free",
+            "entries",  # the first that was never used
+        ),
+    ],
+    align=True,
 )
 
 SLOT = np.dtype(
     [
-        *(
-            (name, np.int64)
-            for name in (
-                "inbox_ns",
-                "deadline_ns",
-                "first_ns",  # when the client has its first token
-                "end_ns",  # end of the step of its last token
-                "finish",  # while decoding: the count of steps at which its last token is there
-                "order",  # while running: its place in the order of admissions
-                "prefix_start",
-                "request",
-            )
+        *_fields(
+            _COUNT,
+            "inbox_ns",
+            "deadline_ns",
+            "first_ns",  # when the client has its first token
+            "end_ns",  # end of the step of its last token
+            "finish",  # while decoding: the count of steps at which its last token is there
+            "order",  # while running: its place in the order of admissions
+            "prefix_start",
+            "request",
         ),
-        *(
-            (name, np.int32)
-            for name in (
-                "prompt",
-                "output",
-                "produced",  # while decoding: as of when the decoding began
-                "computed",  # the same
-                "next",
-                "previous",
-                "own",  # entry of its own idle blocks after a preemption
-                "held",  # leading prefix blocks that it holds under their identity
-                "prefixes",
-                "concluded",  # its client has seen the end, or gave up
-                "dropped",  # by the engine, because its client gave up
-            )
+        *_fields(
+            _SMALL,
+            "prompt",
+            "output",
+            "produced",  # while decoding: as of when the decoding began
+            "computed",  # the same
+            "held",  # leading prefix blocks that it holds under their identity
+            "prefixes",
+            "concluded",  # its client has seen the end, or gave up
+            "dropped",  # by the engine, because its client gave up
+        ),
+        *_fields(
+            _LINK,
+            "next",
+            "previous",
+            "own",  # entry of its own idle blocks after a preemption
         ),
     ],
     align=True,
@@ -157,32 +176,38 @@ SLOT = np.dtype(
 
 ENTRY = np.dtype(
     [
-        (name, np.int32)
-        for name in (
-            "identity",  # of a prefix block; NONE: own blocks of one request
+        *_fields(
+            _SMALL,
+            "identity",  # of a prefix block; OWN: own blocks of one request
             "blocks",
             "users",  # 0: idle, and in the list of idle ones
+            "padding",  # to half a cache line, so that none lies across two
+        ),
+        *_fields(
+            _LINK,
             "next",
             "previous",
             "chain",  # next in its bucket
             "owner",  # slot whose own blocks these are; NONE: nobody's any more
-            "padding",  # to half a cache line, so that none lies across two
-        )
+        ),
     ]
 )
 
 CONTROL = np.dtype(
     [
-        (name, np.int64)
-        for name in (
+        *_fields(
+            _COUNT,
             "next_arrival",
             "members",
             "cursor",  # position behind the one chosen last
-            "slot_free",
-            "slots",
             "queue_head",
             "queue_size",
-        )
+        ),
+        *_fields(
+            _LINK,
+            "slot_free",
+            "slots",  # the first that was never used
+        ),
     ]
 )
 
@@ -196,13 +221,13 @@ class Lane(NamedTuple):
     """One REPLICA record."""
     slots: NDArray[Any]
     entries: NDArray[Any]
-    buckets: NDArray[np.int32]
+    buckets: NDArray[np.uint32]
     """First entry of each bucket of identities."""
     phases: NDArray[np.int32]
     """Decodes by (computed - steps) modulo the block: who needs a block when."""
     keys: NDArray[np.int64]
     """Heap of decodes by (finish, order)."""
-    holders: NDArray[np.int32]
+    holders: NDArray[np.uint32]
     """Their slots."""
     prefix: NDArray[np.int32]
     """Prefix blocks of all requests."""
@@ -216,11 +241,11 @@ class State(NamedTuple):
     replicas: NDArray[Any]
     slots: NDArray[Any]
     entries: NDArray[Any]
-    buckets: NDArray[np.int32]
+    buckets: NDArray[np.uint32]
     phases: NDArray[np.int32]
     keys: NDArray[np.int64]
-    holders: NDArray[np.int32]
-    members: NDArray[np.int64]
+    holders: NDArray[np.uint32]
+    members: NDArray[np.uint32]
     """[position]: rows of the living replicas, in order of addition."""
     due_ns: NDArray[np.int64]
     """[position]: before this moment nothing changes that the router or a client could see."""
@@ -246,7 +271,17 @@ class State(NamedTuple):
 def parameters(
     profile: Profile, work: Workload, *, timeout_ns: int, retries: int, routing: int
 ) -> NDArray[Any]:
-    """The profile and the router's settings as one record."""
+    """The profile and the router's settings as one record.
+
+    Raises:
+        SettingsError: The KV cache holds more tokens than the kernel can count.
+    """
+    room = profile.kv_blocks * profile.block_tokens
+    if room >= MOST_TOKENS:
+        raise SettingsError(
+            f"profile {profile.name}: a KV cache of {profile.kv_blocks} blocks of {profile.block_tokens} "
+            f"tokens; the serving model counts up to {MOST_TOKENS - 1} tokens: give fewer kv_blocks"
+        )
     made = np.zeros(1, dtype=PARAMETERS)
     for name in PARAMETERS.names or ():
         if hasattr(profile, name):

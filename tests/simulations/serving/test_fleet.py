@@ -59,6 +59,15 @@ def test_cut_requests_are_counted(engine: Engine) -> None:
     assert fleet.cut_requests == 1
 
 
+def test_more_tokens_than_the_kernel_counts_are_refused() -> None:
+    pytest.importorskip("numba")
+    huge = profile(kv_blocks=1 << 28)
+    with pytest.raises(
+        SettingsError, match=r"268435456 blocks of 4 tokens; .* give fewer kv_blocks"
+    ):
+        ServingFleet(huge, columns((0, 1, 1)), engine="numba")
+
+
 @pytest.mark.parametrize("engine", ENGINES)
 def test_time_never_goes_back(engine: Engine) -> None:
     fleet = ServingFleet(profile(), columns((0, 1, 3)), engine=engine)

@@ -27,6 +27,8 @@ class Errors:
     tpot_mean_error: float | None
     e2e_mean_error: float | None
     waiting_mean_error: float | None
+    preemptions: int
+    preemptions_measured: int
     preemptions_error: float | None
     prefix_hit_tokens_error: float | None
     speed_reading: float
@@ -69,6 +71,8 @@ def predict(run: Run, fitted: Coefficients, speed: Speed, *, mode: str) -> Error
         ),
         e2e_mean_error=_error(e2e[whole].mean(), run.e2e_s[whole].mean()),
         waiting_mean_error=_error(waiting.mean(), run.waiting.mean()),
+        preemptions=round(gauges.preemptions_total),
+        preemptions_measured=round(run.preemptions),
         preemptions_error=_error(gauges.preemptions_total, run.preemptions),
         prefix_hit_tokens_error=_error(gauges.prefix_hit_tokens_total, run.prefix_hit_tokens),
         speed_reading=speed.reading,

@@ -80,6 +80,16 @@ def _per_cent(value: float | None) -> str:
     return "" if value is None else f"{100 * value:+.1f}"
 
 
+def _preempted(rows: Sequence[Errors]) -> str:
+    """Of all runs together: single ones have few."""
+    told, measured = (
+        sum(getattr(row, key) for row in rows) for key in ("preemptions", "preemptions_measured")
+    )
+    if not measured:
+        return ""
+    return f"; {told} of {measured} preemptions ({_per_cent(told / measured - 1.0)} %)"
+
+
 def _caption(rows: Sequence[Errors], noises: Sequence[Noise]) -> str:
     keys = ("ttft_mean", "tpot_mean", "e2e_mean")
     lines = []
@@ -90,7 +100,7 @@ def _caption(rows: Sequence[Errors], noises: Sequence[Noise]) -> str:
             for key in keys
             if (found := [v for row in of_mode if (v := getattr(row, f"{key}_error")) is not None])
         ]
-        lines.append(f"{mode}: medians " + ", ".join(medians))
+        lines.append(f"{mode}: medians " + ", ".join(medians) + _preempted(of_mode))
     lines += [
         f"noise floor: {noise.second} after {noise.first} "
         + ", ".join(f"{COLUMNS[k]} {_per_cent(getattr(noise, f'{k}_difference'))} %" for k in keys)

@@ -40,6 +40,8 @@ def test_told_the_machines_speed_the_model_is_right(runs):
     assert median("tpot_mean_error") <= 0.03
     assert median("e2e_mean_error") <= 0.05
     assert max(abs(row.e2e_mean_error) for row in rows) <= 0.10
+    measured = sum(row.preemptions_measured for row in rows)
+    assert abs(sum(row.preemptions for row in rows) / measured - 1.0) <= 0.15
     by_name = {row.run: row for row in rows}
     assert abs(by_name["kvscarce-1"].preemptions_error) <= 0.15
     assert abs(by_name["prefix-1"].prefix_hit_tokens_error) <= 0.01

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from simulations.serving.columns import Gauges, RequestColumns, RequestResults
 from simulations.serving.profiles import PROFILES, Profile
@@ -112,9 +113,21 @@ def requests(draw: st.DrawFn, profile: Profile) -> RequestColumns:
     tokens = st.integers(1, draw(st.sampled_from([3, 12, 40])))
     prompt = np.array(draw(st.lists(tokens, min_size=rows, max_size=rows)), dtype=np.int64)
     output = np.array(draw(st.lists(tokens, min_size=rows, max_size=rows)), dtype=np.int64)
+    return RequestColumns(
+        arrival_ns=np.cumsum(np.array(gaps, dtype=np.int64)),
+        prompt_tokens=prompt,
+        output_tokens=output,
+        **draw(prefixes(profile, prompt)),
+    )
+
+
+@st.composite
+def prefixes(draw: st.DrawFn, profile: Profile, prompt: NDArray[np.int64]) -> dict[str, Any]:
+    """A tree of shared beginnings: the id of a block tells its family and its depth; or nothing known."""
+    if not draw(st.booleans()):
+        return {}
     block_tokens = profile.block_tokens * draw(st.integers(1, 2))
-    # A tree of shared beginnings: the id of a block tells its family and its depth.
-    families = draw(st.lists(st.integers(0, 3), min_size=rows, max_size=rows))
+    families = draw(st.lists(st.integers(0, 3), min_size=len(prompt), max_size=len(prompt)))
     split = draw(st.integers(0, 3))
     blocks: list[int] = []
     ends: list[int] = []
@@ -122,15 +135,11 @@ def requests(draw: st.DrawFn, profile: Profile) -> RequestColumns:
         depth = -(-length // block_tokens)
         blocks += [100 * (family if level >= split else 0) + level for level in range(depth)]
         ends.append(len(blocks))
-    known = draw(st.booleans())
-    return RequestColumns(
-        arrival_ns=np.cumsum(np.array(gaps, dtype=np.int64)),
-        prompt_tokens=prompt,
-        output_tokens=output,
-        block_tokens=block_tokens if known else 0,
-        blocks=np.array(blocks, dtype=np.int64) if known else None,
-        block_ends=np.array(ends, dtype=np.int64) if known else None,
-    )
+    return {
+        "block_tokens": block_tokens,
+        "blocks": np.array(blocks, dtype=np.int64),
+        "block_ends": np.array(ends, dtype=np.int64),
+    }
 
 
 @st.composite
@@ -158,4 +167,54 @@ def stories(draw: st.DrawFn) -> Story:
         timeout_ns=draw(st.sampled_from([10**9, 10**9, 3000, 900, 200, 60, 7])),
         retries=draw(st.integers(0, 2)),
         acts=tuple(acts),
+    )
+
+
+@st.composite
+def pressed_stories(draw: st.DrawFn) -> Story:
+    """One replica or two, too small for what comes, watched closely while clients give up.
+
+    What the kernel takes to be quiet for too long shows here: nothing but a look, or the router's
+    choice between two, depends on when an end is noticed.
+    """
+    seats = draw(st.integers(1, 3))
+    profile = replace(
+        ANY,
+        step_ns=draw(st.integers(5, 40)),
+        token_ns=draw(st.integers(0, 5)),
+        flat_tokens=draw(st.integers(0, 4)),
+        kv_token_ns=draw(st.integers(0, 9)),
+        attention_ps=0,
+        prefill_request_ns=0,
+        pause_ns=draw(st.integers(0, 20)),
+        pause_decode_ns=draw(st.integers(0, 9)),
+        before_ns=draw(st.integers(0, 4)),
+        after_ns=draw(st.integers(0, 4)),
+        kv_blocks=draw(st.integers(4, 14)),
+        block_tokens=draw(st.integers(1, 5)),
+        requests_max=seats,
+        step_tokens_max=draw(st.integers(seats, 12)),
+        prefix_caching=draw(st.booleans()),
+    )
+    rows = draw(st.integers(10, 60))
+    gaps = draw(st.lists(st.sampled_from([0, 0, 0, 1, 5, 60, 200]), min_size=rows, max_size=rows))
+    prompts, outputs = st.sampled_from([1, 2, 5, 12]), st.sampled_from([1, 1, 1, 2, 4, 9, 25])
+    prompt = np.array(draw(st.lists(prompts, min_size=rows, max_size=rows)), dtype=np.int64)
+    columns = RequestColumns(
+        arrival_ns=np.cumsum(np.array(gaps, dtype=np.int64)),
+        prompt_tokens=prompt,
+        output_tokens=np.array(draw(st.lists(outputs, min_size=rows, max_size=rows))),
+        **draw(prefixes(profile, prompt)),
+    )
+    looks = np.cumsum(draw(st.lists(st.sampled_from([3, 17, 40, 111]), min_size=30, max_size=60)))
+    return Story(
+        profile=profile,
+        requests=columns,
+        routing="least-outstanding",
+        timeout_ns=draw(st.sampled_from([10**9, 900, 400, 200, 100])),
+        retries=draw(st.sampled_from([0, 0, 1])),
+        acts=(
+            *((0, "add", replica) for replica in range(draw(st.integers(1, 2)))),
+            *((at, "look", 0) for at in looks.tolist()),
+        ),
     )

@@ -18,6 +18,7 @@ from tests.simulations.serving.stories import (
     Story,
     Telling,
     assert_equal,
+    pressed_stories,
     stories,
     tell,
 )
@@ -59,6 +60,15 @@ def test_skipping_ahead_equals_stepping(story: Story) -> None:
 def test_the_kernel_equals_stepping(story: Story) -> None:
     pytest.importorskip("numba")
     assert_equal(tell(story, fast(story, "numba")), tell(story, reference(story)))
+
+
+@pytest.mark.parametrize("engine", ["python", "numba"])
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=SLOW_IS_FINE)
+@given(story=pressed_stories())
+def test_no_end_is_noticed_late_where_queues_give_up(engine: Engine, story: Story) -> None:
+    if engine == "numba":
+        pytest.importorskip("numba")
+    assert_equal(tell(story, fast(story, engine)), tell(story, reference(story)))
 
 
 @pytest.mark.parametrize("engine", ["python", "numba"])

@@ -16,8 +16,6 @@ from typing import Any, TypeVar
 
 import numba
 
-_SOURCES = ("batch", "cache", "compiled", "division", "engine", "layout", "requests", "router")
-"""Modules with compiled code, or with what it is made from."""
 KEPT = 3
 """Versions whose compiled code is kept."""
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -26,8 +24,8 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 def _folder() -> str:
     """Where compiled code of these very sources is kept."""
     digest = hashlib.sha256(numba.__version__.encode())
-    for name in _SOURCES:
-        digest.update((Path(__file__).parent / f"{name}.py").read_bytes())
+    for source in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(source.read_bytes())
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     folder = Path(base) / "inference-autoscaler" / f"kernel-{digest.hexdigest()[:16]}"
     try:

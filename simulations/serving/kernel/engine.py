@@ -38,9 +38,6 @@ from simulations.serving.kernel.requests import (
     run_next,
 )
 
-FEW = 1 << 20
-"""Steps that a bound looks ahead at most."""
-
 
 @apart
 def advance(lane: Lane, limit_ns: int) -> None:
@@ -55,7 +52,7 @@ def advance(lane: Lane, limit_ns: int) -> None:
         start = next_start(lane)
         if start >= limit_ns:
             return
-        if _plain_decoding(lane, start):
+        if plain_decoding(lane, start):
             if _stretch(lane, start, limit_ns):
                 continue
             if blocks_needed(lane, 1) <= r.free:
@@ -75,93 +72,7 @@ def next_start(lane: Lane) -> int:
 
 
 @merged
-def completion_bound_ns(lane: Lane) -> int:
-    """No request that is here finishes before this moment, whatever else arrives."""
-    p, r, slots = lane.parameters[0], lane.replica[0], lane.slots
-    steps = FEW
-    if r.step_end_ns != NEVER:
-        if r.decodes:
-            steps = min(steps, steps_to_finish(lane) - 1)
-        slot = r.prefill_head
-        while slot != NONE:
-            steps = min(steps, slots[slot].output - slots[slot].produced - 1)
-            slot = slots[slot].next
-        if r.queue_head != NONE:
-            steps = min(steps, r.shortest)
-        if steps == 0:
-            return r.step_end_ns
-        following = r.step_end_ns + pause_after_ns(p, r.decodes)
-        return _steps_bound_ns(lane, following, r.context + r.decodes, steps)
-    start = next_start(lane)
-    if start == FOREVER:
-        return FOREVER
-    if r.decodes:
-        steps = min(steps, steps_to_finish(lane))
-    if _plain_decoding(lane, start):
-        bound = _steps_bound_ns(lane, start, r.context, steps)
-        if r.blocked:
-            bound = min(bound, _together_ns(lane, start, steps) + r.shortest * p.step_ns)
-        elif r.queue_head != NONE:
-            admitted = max(start, slots[r.queue_head].inbox_ns)
-            bound = min(bound, admitted + r.shortest * p.step_ns)
-        return bound
-    if r.partial != NONE:
-        steps = min(steps, slots[r.partial].output - slots[r.partial].produced)
-    if r.queue_head != NONE:
-        steps = min(steps, r.shortest)
-    return _steps_bound_ns(lane, start, r.context, steps)
-
-
-@merged
-def _steps_bound_ns(lane: Lane, start: int, context: int, steps: int) -> int:
-    """So many steps, in which none of the present decodes finishes, do not end before this moment.
-
-    Others may come and go; they make steps longer. What makes them shorter is that a decode leaves.
-
-    Args:
-        lane: The replica.
-        start: Of the first of the steps, or before it.
-        context: Of the present decodes, when the first of the steps starts.
-        steps: How many.
-    """
-    p, r = lane.parameters[0], lane.replica[0]
-    least = start + steps * p.step_ns
-    if not r.decodes:
-        return least
-    kept = _steps_kept(lane, steps)
-    pause = pause_after_ns(p, r.decodes)
-    first = decode_ns(p, r.decodes, context) + pause
-    decoding = start + span_ns(first, p.kv_token_ns * r.decodes, kept) - pause
-    decoding += (steps - kept) * p.step_ns
-    return max(least, min(decoding, max(start, r.drop_ns) + p.step_ns))
-
-
-@merged
-def _together_ns(lane: Lane, start: int, steps: int) -> int:
-    """No decode leaves before this moment, and who waits in vain goes on to, if none finishes earlier."""
-    p, r = lane.parameters[0], lane.replica[0]
-    dropped = max(start, r.drop_ns)
-    kept = _steps_kept(lane, steps)
-    if kept == steps:
-        return dropped
-    first = decode_ns(p, r.decodes, r.context) + pause_after_ns(p, r.decodes)
-    return min(dropped, start + span_ns(first, p.kv_token_ns * r.decodes, kept))
-
-
-@merged
-def _steps_kept(lane: Lane, steps: int) -> int:
-    """In how many of so many steps none of the decodes is preempted, whatever comes.
-
-    The newest is preempted first and gives its blocks back: those that are free now are theirs.
-    """
-    p, r = lane.parameters[0], lane.replica[0]
-    if r.decodes * begun_blocks(p, steps) <= r.free:
-        return steps
-    return min(steps, r.free // r.decodes * p.block_tokens)
-
-
-@merged
-def _plain_decoding(lane: Lane, start: int) -> bool:
+def plain_decoding(lane: Lane, start: int) -> bool:
     """Whether the step that starts then only decodes (or preempts)."""
     r = lane.replica[0]
     if r.partial != NONE or not r.decodes or start >= r.drop_ns:

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from simulations.serving.columns import Outcome
 from simulations.serving.kernel.compiled import apart, entry, merged
-from simulations.serving.kernel.engine import advance, completion_bound_ns
+from simulations.serving.kernel.completion import completion_bound_ns
+from simulations.serving.kernel.engine import advance
 from simulations.serving.kernel.layout import (
     DONE,
     FOREVER,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -101,18 +102,23 @@ def test_more_replicas_requests_and_waiting_ones_than_there_was_room_for(engine:
     assert int((outcomes == 1).sum()) > 4000
 
 
-def test_every_module_with_compiled_code_is_in_the_digest_of_its_cache() -> None:
-    """A changed module that were not would leave the old machine code in use."""
+def test_a_change_of_any_source_is_another_cache(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Else the old machine code would stay in use."""
     pytest.importorskip("numba")
     from simulations.serving.kernel import compiled
 
-    folder = Path(compiled.__file__).parent
-    using = {
-        path.stem
-        for path in folder.glob("*.py")
-        if "kernel.compiled import" in path.read_text() or path.stem in ("compiled", "layout")
-    }
-    assert using == set(compiled._SOURCES)
+    sources = tmp_path / "kernel"
+    shutil.copytree(Path(compiled.__file__).parent, sources)
+    monkeypatch.setattr(compiled, "__file__", str(sources / "compiled.py"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    folders = {compiled._folder()}
+    for count, source in enumerate(sorted(sources.glob("*.py")), 2):
+        source.write_text(source.read_text() + "# changed\n")
+        folders.add(compiled._folder())
+        assert len(folders) == count, source.name
+    assert len(folders) > 8
 
 
 def test_read_only_columns_are_no_other_type_to_the_compiler() -> None:

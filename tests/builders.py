@@ -45,6 +45,8 @@ from autoscaler.core.state import (
 from tests.rows import UNKNOWN, NodeRow, Row, columns, node_columns
 
 ON_DEMAND, SPOT, MIXED = CapacityType.ON_DEMAND, CapacityType.SPOT, CapacityType.MIXED
+LONG_BEFORE_S = 1_000.0
+"""So long before they became ready, those that are ready were created: too long to be taken for a start."""
 NAMESPACE = "serving"
 
 
@@ -184,8 +186,8 @@ def group(
     serving = {
         "pool": pool,
         "node": place,
-        "scheduled_age_s": ready_age_s + 100.0,
-        "age_s": ready_age_s + 100.0,
+        "scheduled_age_s": ready_age_s + LONG_BEFORE_S,
+        "age_s": ready_age_s + LONG_BEFORE_S,
         "ready_age_s": ready_age_s,
         "grace_s": grace_s,
         "sample_age_s": sample_age_s,

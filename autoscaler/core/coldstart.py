@@ -36,7 +36,8 @@ BINDING_S = 2.0
 longer wait was for a node, and is left out like any time unschedulable."""
 FIRST_SIGHT_AGE_S = 600.0
 """A pod that is not ready when we first look at all may be starting, or may have served for days and
-be ailing. Younger than this it is taken to start."""
+be ailing. Younger than this it is taken to start; and one that is ready is taken to have become so for
+the first time, if it did within so long."""
 CREATION_RESOLUTION_S = 1.0
 """Kubernetes cuts times to whole seconds: a pod may seem created before it was."""
 
@@ -95,10 +96,10 @@ def observe_starts(
 ) -> None:
     """Learn from the pods of one pool, once a tick.
 
-    Only starts that were watched are measured: a pod that was seen before it was ready, or was
-    created since the last look. For a pod that is ready when first seen, `ready_at` is the last of
-    its Ready transitions, and after one restart of its container days may lie between it and the
-    creation; the spec's prior is the better guess until a start is seen.
+    Starts that were watched are measured: of a pod that was seen before it was ready, or was created
+    since the last look. At the first look of all, which is also that after a restart of ours, pods are
+    there that nobody watched. `ready_at` is the last of their Ready transitions, and after one restart
+    of its container days may lie between it and the creation: it is believed where it came soon.
     """
     column = replicas.created_at.tobytes()
     if memory.names == replicas.name and memory.created == column:
@@ -107,6 +108,9 @@ def observe_starts(
         rows = memory.rows
     else:
         rows = np.flatnonzero(replicas.pool == pool).tolist()
+        if memory.at is None:
+            # Of many that are there already, the last to become ready are the last starts.
+            rows.sort(key=lambda row: _never_last(float(replicas.ready_at[row])))
         there = {replicas.name[row] for row in rows}
         memory.settled = {name: born for name, born in memory.settled.items() if name in there}
         memory.names = replicas.name
@@ -127,7 +131,7 @@ def _watch(
             continue
         ready = bool(replicas.ready[row])
         watched = name in memory.starting or _is_new(
-            memory.at, created_at=created_at, ready=ready, at=at
+            memory.at, replicas, row, created_at=created_at, ready=ready, at=at
         )
         if watched and not ready and not replicas.deleting[row]:
             starting[name] = _age_s(replicas, row, at=at)
@@ -184,13 +188,28 @@ def _quantile(values: list[float], *, prior_s: float, prior_weight: float) -> fl
     return weighted[-1][0]
 
 
-def _is_new(last_look: float | None, *, created_at: float, ready: bool, at: float) -> bool:
-    """Tell whether a pod that was not there at the last look is starting, or just has."""
+def _is_new(
+    last_look: float | None,
+    replicas: ReplicaColumns,
+    row: int,
+    *,
+    created_at: float,
+    ready: bool,
+    at: float,
+) -> bool:
+    """Tell whether a pod that was not there at the last look is starting, or has, for all we know."""
+    if last_look is None and ready:
+        # In no more than binding takes nothing loads: such times were not measured but made.
+        return BINDING_S < _age_s(replicas, row, at=at) <= FIRST_SIGHT_AGE_S
     if last_look is None:
-        return not ready and at - created_at <= FIRST_SIGHT_AGE_S
+        return at - created_at <= FIRST_SIGHT_AGE_S
     if ready:
         return created_at >= last_look - CREATION_RESOLUTION_S
     return at - created_at <= FIRST_SIGHT_AGE_S
+
+
+def _never_last(ready_at: float) -> float:
+    return math.inf if math.isnan(ready_at) else ready_at
 
 
 def _remember(memory: ColdStartMemory, duration_s: float) -> None:

@@ -21,7 +21,8 @@ class Pod:
     """None: at once."""
     unschedulable_since: float = nan
     ready: bool = True
-    ready_at: float = 60.0
+    ready_at: float = 0.0
+    """At once: no start that anybody could have measured."""
     deleting: bool = False
     sampled_at: float = nan
     """NaN: does not answer."""

@@ -70,7 +70,7 @@ class Serving:
         self._ends: list[tuple[float, int, Replica]] = []
         self._engine = build_engine(EngineSettings(tick_s=self.tick_s), parts=current_parts())
         self._engine.handle(specified(self.spec, at=BEGIN_AT))
-        self.replicas.append(Replica(name="pod-0", created_at=-1000.0, ready_at=-900.0))
+        self.replicas.append(Replica(name="pod-0", created_at=-1000.0, ready_at=-1000.0))
         self._next_tick = 0.0
 
     def play(self, rates: Sequence[tuple[float, float]]) -> None:

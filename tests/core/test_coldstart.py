@@ -83,12 +83,56 @@ def test_a_start_between_two_looks_is_measured():
     assert memory.measured_s == [3.0]
 
 
+def test_what_was_ready_before_us_is_measured_where_it_became_so_soon():
+    """After a restart of ours nothing has to be learnt anew."""
+    memory = ColdStartMemory()
+    look(
+        memory,
+        FIRST,
+        Pod(name="a", created_at=FIRST - 9000, ready=True, ready_at=FIRST - 8800),
+        Pod(name="b", created_at=FIRST - 86_400, ready=True, ready_at=FIRST - 86_220),
+        Pod(
+            name="c",
+            created_at=FIRST - 5000,
+            scheduled_at=FIRST - 4000,
+            ready=True,
+            ready_at=FIRST - 3810,
+        ),
+        Pod(name="d", created_at=FIRST - 100, ready=False),
+    )
+    assert memory.measured_s == [180.0, 200.0, 190.0]
+    assert memory.starting == {"d": 100.0}
+
+
+def test_of_many_that_were_ready_before_us_the_last_count():
+    memory = ColdStartMemory()
+    pods = [
+        Pod(
+            name=f"pod-{number}",
+            created_at=FIRST - 1000 * number,
+            ready=True,
+            ready_at=FIRST - 1000 * number + 100 + number,
+        )
+        for number in range(1, 31)
+    ]
+    look(memory, FIRST, *pods)
+    assert memory.measured_s == [100.0 + number for number in range(20, 0, -1)]
+
+
 @pytest.mark.parametrize(
     ("name", "pod"),
     [
         (
-            "ready when first seen: the transition may not be its first",
+            "ready when first seen, long after its creation: its container was restarted",
             Pod(name="a", created_at=FIRST - 86_400, ready=True, ready_at=FIRST - 60),
+        ),
+        (
+            "ready when first seen, at once: nothing loads so fast",
+            Pod(name="a", created_at=FIRST - 60, ready=True, ready_at=FIRST - 60),
+        ),
+        (
+            "ready when first seen, nobody knows since when",
+            Pod(name="a", created_at=FIRST - 60, ready=True, ready_at=nan),
         ),
         (
             "not ready when first seen, but old: it ails",

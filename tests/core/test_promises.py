@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from tests.builders import (
@@ -153,7 +155,10 @@ def test_a_node_doomed_twice_gets_a_second_promise_for_its_new_replicas_only():
     raised = {"on-demand": PoolNow(promises=(promised("s1", 1, since=100.0),))}
     doomed = [notice("s1", deadline_at=420.0, noticed_at=300.0)]
     old = group("spot", ready=1, node="s1", ready_age_s=400.0, name="old")
-    new = group("spot", ready=1, node="s1", ready_age_s=50.0, name="new")
+    new = [
+        replace(row, age_s=150.0)  # created after the promise
+        for row in group("spot", ready=1, node="s1", ready_age_s=50.0, name="new")
+    ]
     story.look(300.0, group(ready=2), old, wants=2, pools=raised, interruptions=doomed)
     assert story.commands == ["CordonNode s1"]
     story = Scenario(fleet())

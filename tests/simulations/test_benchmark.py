@@ -91,4 +91,5 @@ def test_memory_is_measured_with_prefixes_and_without() -> None:
     for row in (without, with_):
         assert row["state_rss_bytes_per_million"] == pytest.approx(row["state_rss_bytes"] * 5)
         assert row["peak_rss_bytes"] >= row["base_rss_bytes"] + row["state_rss_bytes"]
+        assert row["read_rss_bytes"] > 0
     assert with_["state_rss_bytes"] > without["state_rss_bytes"]

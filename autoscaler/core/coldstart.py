@@ -107,10 +107,11 @@ def observe_starts(
         # turns unready now does not start.
         rows = memory.rows
     else:
-        rows = np.flatnonzero(replicas.pool == pool).tolist()
+        found = np.flatnonzero(replicas.pool == pool)
         if memory.at is None:
             # Of many that are there already, the last to become ready are the last starts.
-            rows.sort(key=lambda row: _never_last(float(replicas.ready_at[row])))
+            found = found[np.argsort(replicas.ready_at[found], kind="stable")]
+        rows = found.tolist()
         there = {replicas.name[row] for row in rows}
         memory.settled = {name: born for name, born in memory.settled.items() if name in there}
         memory.names = replicas.name
@@ -198,18 +199,12 @@ def _is_new(
     at: float,
 ) -> bool:
     """Tell whether a pod that was not there at the last look is starting, or has, for all we know."""
-    if last_look is None and ready:
+    if not ready:
+        return at - created_at <= FIRST_SIGHT_AGE_S
+    if last_look is None:
         # In no more than binding takes nothing loads: such times were not measured but made.
         return BINDING_S < _age_s(replicas, row, at=at) <= FIRST_SIGHT_AGE_S
-    if last_look is None:
-        return at - created_at <= FIRST_SIGHT_AGE_S
-    if ready:
-        return created_at >= last_look - CREATION_RESOLUTION_S
-    return at - created_at <= FIRST_SIGHT_AGE_S
-
-
-def _never_last(ready_at: float) -> float:
-    return math.inf if math.isnan(ready_at) else ready_at
+    return created_at >= last_look - CREATION_RESOLUTION_S
 
 
 def _remember(memory: ColdStartMemory, duration_s: float) -> None:

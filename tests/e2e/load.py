@@ -10,7 +10,8 @@ import asyncio
 import json
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 import aiohttp
@@ -44,6 +45,7 @@ class Load:
     timeout_s: float = 120.0
     requests: list[Request] = field(default_factory=list)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    _over: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def in_flight(self) -> int:
@@ -55,24 +57,44 @@ class Load:
         return [r for r in self.requests if r.ended_at is not None and not r.whole(self.tokens)]
 
     async def play(self, rates: Sequence[tuple[float, float]], *, seed: int) -> None:
-        """Send Poisson arrivals: `rates` is (seconds, requests per second) piece by piece."""
-        rng = random.Random(seed)
-        loop_at = time.monotonic()
+        """Send Poisson arrivals: `rates` is (seconds, requests per second) piece by piece.
+
+        Returns when each request sent has ended.
+        """
         # a connection a request: kube-proxy balances connections, not requests
         connector = aiohttp.TCPConnector(limit=0, force_close=True)
         async with aiohttp.ClientSession(connector=connector) as session:
-            for seconds, rate in rates:
-                end = loop_at + seconds
-                while rate > 0:
-                    loop_at += rng.expovariate(rate)
-                    if loop_at >= end:
-                        break
-                    await asyncio.sleep(max(0.0, loop_at - time.monotonic()))
-                    self._send(session)
-                loop_at = end
-                await asyncio.sleep(max(0.0, loop_at - time.monotonic()))
+            began_at = time.monotonic()
+            for after_s in _arrivals(rates, random.Random(seed)):
+                if await self._is_over_by(began_at + after_s):
+                    break
+                self._send(session)
+            await self._is_over_by(began_at + sum(seconds for seconds, _ in rates))
             while self._tasks:
                 await asyncio.gather(*self._tasks)
+
+    @asynccontextmanager
+    async def playing(
+        self, rates: Sequence[tuple[float, float]], *, seed: int
+    ) -> AsyncIterator[None]:
+        """Play while the block runs. At its end nothing more is sent, and what is in flight ends.
+
+        To cut it there would count it as lost.
+        """
+        played = asyncio.create_task(self.play(rates, seed=seed))
+        try:
+            yield
+            self._over.set()
+            await played
+        finally:  # a failure of the block does not wait for streams
+            played.cancel()
+            await asyncio.gather(played, return_exceptions=True)
+
+    async def _is_over_by(self, moment: float) -> bool:
+        """Wait for that moment, or for the end of the block, whichever is first."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._over.wait(), max(0.0, moment - time.monotonic()))
+        return self._over.is_set()
 
     def _send(self, session: aiohttp.ClientSession) -> None:
         request = Request(sent_at=time.monotonic())
@@ -120,3 +142,13 @@ class Load:
                 request.tokens += 1
                 request.first_token_at = request.first_token_at or time.monotonic()
             request.finish_reason = choice.get("finish_reason") or request.finish_reason
+
+
+def _arrivals(rates: Sequence[tuple[float, float]], rng: random.Random) -> Iterator[float]:
+    """Seconds from the beginning to each arrival."""
+    began = 0.0
+    for seconds, rate in rates:
+        at, end = began, began + seconds
+        while rate > 0 and (at := at + rng.expovariate(rate)) < end:
+            yield at
+        began = end

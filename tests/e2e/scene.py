@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import aiohttp
+
 from tests.e2e.daemon import NAMESPACE, Daemon, keep_logs
 from tests.e2e.kubectl import get, kubectl_async, wait_until
 
@@ -162,10 +164,25 @@ class Scene:
 
     # --- what is seen ---------------------------------------------------------------------
 
-    async def address(self) -> str:
-        """The Service's URL."""
+    async def serving_address(self, *, timeout_s: float = 30) -> str:
+        """The Service's URL, once it answers.
+
+        A pod is Ready before kube-proxy knows: until then the Service refuses connections, and a load
+        that began with the readiness would count that as lost requests.
+        """
         service = (await get("service", MODEL, namespace=self.namespace))[0]
-        return f"http://{service['spec']['clusterIP']}:8000"
+        url = f"http://{service['spec']['clusterIP']}:8000"
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session:
+
+            async def answers() -> bool:
+                try:
+                    async with session.get(f"{url}/health") as answer:
+                        return answer.status == 200
+                except (aiohttp.ClientError, TimeoutError):
+                    return False
+
+            await wait_until(f"{url} answers", answers, timeout_s=timeout_s)
+        return url
 
     async def wanted(self) -> dict[str, int]:
         """spec.replicas of each pool; empty while the API server is away."""

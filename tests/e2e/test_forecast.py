@@ -70,7 +70,7 @@ async def _three_ramps(scene: Scene) -> list[Ramp]:
     ramps: list[Ramp] = []
     async with aiohttp.ClientSession() as session:
         await scene.wait_ready(1)
-        load = Load(url=await scene.address(), model=MODEL, tokens=TOKENS)
+        load = Load(url=await scene.serving_address(), model=MODEL, tokens=TOKENS)
         async with filming(scene, load) as film:
             for _ in range(3):
                 ramp = Ramp(started_at=time.monotonic())

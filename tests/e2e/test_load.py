@@ -29,7 +29,7 @@ async def test_load_raises_the_replicas_and_its_end_returns_them_to_the_floor(im
     prometheus = Prometheus(folder=logs / "e2e-load" / "prometheus")
     async with playing(scene) as daemon:
         await scene.wait_ready(1)
-        load = Load(url=await scene.address(), model=MODEL, tokens=TOKENS)
+        load = Load(url=await scene.serving_address(), model=MODEL, tokens=TOKENS)
         page = (await daemon.url()).removeprefix("http://")
         engines = [f"{p['status']['podIP']}:8000" for p in await scene.ready_pods()]
         await prometheus.start({"autoscaler": [page], "vllm": engines})

@@ -55,14 +55,10 @@ async def _no_fall_during(scene: Scene, daemon: Daemon, load: Load, outage) -> N
 async def _under_load(scene: Scene, daemon: Daemon, outage) -> None:
     """The outage in the middle of a load that needs what is there."""
     await scene.wait_ready(2)
-    load = Load(url=await scene.address(), model=MODEL, tokens=TOKENS)
-    task = asyncio.create_task(load.play([(400, RATE)], seed=5))
-    try:
+    load = Load(url=await scene.serving_address(), model=MODEL, tokens=TOKENS)
+    async with load.playing([(400, RATE)], seed=5):
         await asyncio.sleep(20)
         await _no_fall_during(scene, daemon, load, outage)
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
 
 
 async def _falls_when_it_is_over(scene: Scene) -> None:

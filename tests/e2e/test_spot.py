@@ -97,15 +97,11 @@ async def _endpoints(scene: Scene) -> set[str]:
 
 @asynccontextmanager
 async def _loaded(scene: Scene) -> AsyncIterator[Load]:
-    """A steady load that runs for the whole block."""
-    load = Load(url=await scene.address(), model=MODEL, tokens=TOKENS)
-    playing_load = asyncio.create_task(load.play([(600, RATE)], seed=3))
-    try:
+    """A steady load that runs for the whole block; all it sent has ended when the block has."""
+    load = Load(url=await scene.serving_address(), model=MODEL, tokens=TOKENS)
+    async with load.playing([(600, RATE)], seed=3):
         await asyncio.sleep(10)
         yield load
-    finally:
-        playing_load.cancel()
-        await asyncio.gather(playing_load, return_exceptions=True)
 
 
 async def _doomed_node(scene: Scene) -> str:

@@ -3,7 +3,8 @@
 First every model gets what nothing may take from it: its minimum and warm floor, and all it has where
 nothing may be scaled down (blind, paused, windows not full yet: a budget is no reason to shrink on
 what cannot be seen). Then, in order of priority, what it has, and then what it wants more; models of
-equal priority keep what they have before any of them grows.
+equal priority keep what they have before any of them grows. Where a model of the fleet is not seen, nobody
+grows: what it has is unknown, and unknown is not zero.
 
 The GPUs of doomed replicas leave the budget at once, but for those whose stand-ins have taken their
 place: a promised replica takes over the share of the one that it replaces.
@@ -36,10 +37,18 @@ class _Account:
         return held
 
 
-def allot(claims: Sequence[tuple[Situation, Wanted]], *, gpu_budget: int) -> None:
-    """Set `granted` of each model whose claim does not fit. Pure but for that."""
+def allot(
+    claims: Sequence[tuple[Situation, Wanted]], *, gpu_budget: int, unseen: tuple[str, ...] = ()
+) -> None:
+    """Set `granted` of each model whose claim does not fit. Pure but for that.
+
+    Args:
+        claims: of the models that are seen.
+        gpu_budget: GPUs of the whole fleet.
+        unseen: keys of its other models.
+    """
     accounts = [_open(s, wanted) for s, wanted in claims]
-    if sum([account.gpus[account.wanted] for account in accounts]) <= gpu_budget:
+    if not unseen and sum([account.gpus[account.wanted] for account in accounts]) <= gpu_budget:
         return
     # Highest priority first; within one, in order of key.
     accounts.sort(key=lambda account: (-account.s.spec.priority, account.s.spec.key))
@@ -48,7 +57,7 @@ def allot(claims: Sequence[tuple[Situation, Wanted]], *, gpu_budget: int) -> Non
         [account.gpus[count] for account, count in zip(accounts, held, strict=True)]
     )
     for priority in sorted({account.s.spec.priority for account in accounts}, reverse=True):
-        for growing in (False, True):
+        for growing in (False,) if unseen else (False, True):
             for index, account in enumerate(accounts):
                 if account.s.spec.priority != priority:
                     continue
@@ -57,7 +66,7 @@ def allot(claims: Sequence[tuple[Situation, Wanted]], *, gpu_budget: int) -> Non
                 held[index] = account.grant(limit, held=before, left=left)
                 left -= account.gpus[held[index]] - account.gpus[before]
     for account, count in zip(accounts, held, strict=True):
-        account.s.granted = count
+        account.s.granted, account.s.unseen = count, unseen
 
 
 def _open(s: Situation, wanted: Wanted) -> _Account:

@@ -52,7 +52,7 @@ class PoolState:
 
 @dataclass(slots=True, kw_only=True)
 class Situation:
-    """One model at this tick. Written by `Assessment`; only `proposal` and `granted` are filled in later."""
+    """One model at this tick. Written by `Assessment`; only `proposal`, `granted` and `unseen` are filled in later."""
 
     at: float
     spec: ModelSpec
@@ -88,6 +88,8 @@ class Situation:
     """The policy's; None: it could not tell."""
     granted: int | None = None
     """What the GPU budget leaves this model; None: there is no budget."""
+    unseen: tuple[str, ...] = ()
+    """Models that share the budget, and of whose GPUs nothing is known."""
 
     @property
     def rolling_out(self) -> bool:

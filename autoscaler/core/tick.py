@@ -88,7 +88,8 @@ class Tick:
                 drafts.append(draft)
         if self.fleet.gpu_budget is not None and "budget" in from_budget:
             claims = [(draft.situation, draft.wanted) for draft in drafts]
-            gpu_budget.allot(claims, gpu_budget=self.fleet.gpu_budget)
+            # those that are held already have no draft
+            gpu_budget.allot(claims, gpu_budget=self.fleet.gpu_budget, unseen=tuple(decisions))
         for draft in drafts:
             spec = draft.situation.spec
             try:

@@ -25,6 +25,8 @@ EVENTS: dict[str, str] = {
     "cluster.synced": "everything was listed once",
     "cluster.lost": "the API server is not in step with us any more, or not yet",
     "cluster.recovered": "it is again",
+    "namespace.refused": "a right is lacking in a namespace: its models hold, the others go on",
+    "namespace.readable": "it can be read again, or nothing is asked of it any more",
     "notice.received": "a node is being, or has been, taken away",
     "tick.finished": "one decision: numbers, reason, ages, duration",
     "scale.decided": "a new number of replicas of a target is to be written",

@@ -130,6 +130,12 @@ TABLE: tuple[Row, ...] = (
     Row("recording_events_total", "counter", (), "Events recorded."),
     Row("recording_lost_events_total", "counter", (), "Events handled and not recorded."),
     Row("recording_bytes_total", "counter", (), "Bytes of the recording, compressed."),
+    Row(
+        "refused_namespaces",
+        "gauge",
+        (),
+        "Namespaces whose objects may not be read: their models hold.",
+    ),
     Row("spec_problems", "gauge", (), "Problems of the configuration on disk; 0: it is in use."),
     Row("leader", "gauge", (), "1: this process acts."),
     Row("build_info", "gauge", ("version", "python"), "1, labelled with what runs."),

@@ -43,6 +43,7 @@ class World:
         self._resources = tuple(resources)
         self._synced_at: float | None = None
         self._lost = ""
+        self._refusals: dict[str, str] = {}
 
     def follow(self, fleet: FleetSpec, resources: Iterable[InferenceAutoscaler]) -> None:
         """Observe this fleet from now on."""
@@ -109,8 +110,16 @@ class World:
             return f"the cluster was last in step {age_s:.0f} s ago: {'; '.join(problems) or 'silence'}"
         return ""
 
+    def refusals(self) -> dict[str, str]:
+        """Namespaces that we may not read, and which right is lacking: their models hold."""
+        return self.cluster.refusals()
+
     def watch_over(self) -> None:
-        """Say once that the API server is lost, and once that it is back. Called now and then."""
+        """Say once what is lost, the API server or a namespace, and once that it is back.
+
+        Called now and then.
+        """
+        self._watch_namespaces()
         problem = self.problem()
         told = self._synced_at is not None or self.cluster.problems()
         if problem and not self._lost and told:
@@ -119,6 +128,14 @@ class World:
         elif self._lost and not problem:
             _log.info("cluster.recovered")
             self._lost = ""
+
+    def _watch_namespaces(self) -> None:
+        before, self._refusals = self._refusals, self.refusals()
+        for namespace, message in self._refusals.items():
+            if namespace not in before:
+                _log.warning("namespace.refused", namespace=namespace, message=message)
+        for namespace in before.keys() - self._refusals.keys():
+            _log.info("namespace.readable", namespace=namespace)
 
     def sources(self) -> list[dict[str, Any]]:
         """How each source fares, for /debug/models."""

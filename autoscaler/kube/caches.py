@@ -29,6 +29,9 @@ from autoscaler.kube.watch import Cache, Change, Timing
 
 T = TypeVar("T")
 
+NAMESPACE_AGE_S_MAX = 30.0
+"""As the engine's `cluster_age_s_max`: what is known of a namespace is used for so long."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PodSelector:
@@ -52,6 +55,16 @@ class NamespaceCaches:
     def all(self) -> tuple[Cache[Any], ...]:
         """The three of them."""
         return (self.deployments, self.replica_sets, self.pods)
+
+    @property
+    def confirmed_at(self) -> float:
+        """When all three were last known to be in step; 0: one was never listed."""
+        return min(cache.confirmed_at for cache in self.all)
+
+    @property
+    def refusal(self) -> str:
+        """Which right is lacking, for people; empty: none, as far as is known."""
+        return next((cache.problem for cache in self.all if cache.forbidden), "")
 
 
 class Caches:
@@ -106,13 +119,33 @@ class Caches:
             )
             self._start(self.namespaces[name].all)
 
+    def refusals(self) -> dict[str, str]:
+        """Namespaces that may not be read while others may: which right is lacking.
+
+        One that was read within NAMESPACE_AGE_S_MAX still counts: an API server that has just begun refuses,
+        for a moment, whom it will answer. Where all refuse none is left out: that is blindness.
+        """
+        oldest_at = self._now() - NAMESPACE_AGE_S_MAX
+        found = {
+            name: caches.refusal
+            for name, caches in self.namespaces.items()
+            if caches.refusal and caches.confirmed_at < oldest_at
+        }
+        return found if len(found) < len(self.namespaces) else {}
+
     def of_state(self) -> list[Cache[Any]]:
-        """Those that decisions rest on: all but the exporters'."""
-        return [self.nodes, *(cache for each in self.namespaces.values() for cache in each.all)]
+        """Those that decisions rest on: all but the exporters' and those of namespaces that refuse.
+
+        One team's missing RoleBinding must not make the whole fleet blind.
+        """
+        refusals = self.refusals()
+        readable = (each for name, each in self.namespaces.items() if name not in refusals)
+        return [self.nodes, *(cache for each in readable for cache in each.all)]
 
     def all(self) -> list[Cache[Any]]:
         """Every one."""
-        return [*self.of_state(), *self.exporters]
+        kept = (cache for each in self.namespaces.values() for cache in each.all)
+        return [self.nodes, *kept, *self.exporters]
 
     def _cache(
         self,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from autoscaler.core.samples import FramebufferSample, NodeGpuSample, PodKey, PodSample
@@ -144,9 +144,14 @@ class Cluster:
     def cluster_at(self) -> float:
         """When the whole was last known to be in step; 0: part of it was never listed.
 
-        The exporters' pods are left out: without them GPUs are unknown, nothing more.
+        The exporters' pods are left out: without them GPUs are unknown, nothing more. So are the
+        namespaces of `refusals`, whose models are in no observation.
         """
         return min(cache.confirmed_at for cache in self._caches.of_state())
+
+    def refusals(self) -> dict[str, str]:
+        """Namespaces that may not be read while others may, and which right is lacking."""
+        return self._caches.refusals()
 
     def problems(self) -> tuple[str, ...]:
         """What is wrong with the caches and the marks now, for people; empty: nothing."""
@@ -167,7 +172,7 @@ class Cluster:
         framebuffers: Mapping[PodKey, FramebufferSample],
         gpus: Mapping[str, NodeGpuSample],
     ) -> ClusterObservation:
-        """Cut the level of now.
+        """Cut the level of now; a model with a pool in a namespace that refuses us is not in it.
 
         Args:
             at: Now.
@@ -176,6 +181,7 @@ class Cluster:
             framebuffers: Last GPU memory by pod, with its own time.
             gpus: Free GPUs by node, with their own time.
         """
+        fleet = self._readable(fleet)
         rows = self._rows(fleet)
         nodes = self._caches.nodes.objects
         pods = [pod for model_rows in rows for _, pod in model_rows]
@@ -235,6 +241,17 @@ class Cluster:
         return pod.uid if pod else None
 
     # -- what belongs to whom
+
+    def _readable(self, fleet: FleetSpec) -> FleetSpec:
+        refusals = self.refusals()
+        if not refusals:
+            return fleet
+        models = [
+            model
+            for model in fleet.models
+            if all(pool.target.namespace not in refusals for pool in model.pools)
+        ]
+        return replace(fleet, models=tuple(models))
 
     def _rows(self, fleet: FleetSpec) -> list[list[tuple[int, Pod]]]:
         """For each model its replicas as (index of the pool, pod), in no order."""

@@ -29,6 +29,7 @@ T = TypeVar("T")
 Key: TypeAlias = tuple[str, str]
 """(namespace, name); the namespace of a Node is empty."""
 
+_FORBIDDEN = 403
 _GONE = 410
 _LINE_BYTES_MAX = 2**25
 """Far above the 3 MiB that etcd lets an object have; a longer line is no event."""
@@ -116,6 +117,8 @@ class Cache(Generic[T]):
         """When it was last known to be in step, on the clock of `now`; 0: never."""
         self.problem = ""
         """Why it is not in step now, for people; empty: it is."""
+        self.forbidden = False
+        """Whether that is for want of a right: waiting does not help."""
         self.failures = 0
         """On end, until a watch lasts."""
         self.failures_total = 0
@@ -147,9 +150,11 @@ class Cache(Generic[T]):
                 began = self._now()
                 await self._watch()
             except _GoneError as gone:
-                self.problem, stale = str(gone), True
+                self._say(str(gone))
+                stale = True
             except ApiError as error:
-                self.problem, told_s = str(error), error.retry_after_s
+                self._say(str(error), forbidden=error.status == _FORBIDDEN)
+                told_s = error.retry_after_s
                 stale = stale or error.status == _GONE
             if self._now() - began >= self._timing.calm_s:
                 self.failures = 0
@@ -215,7 +220,7 @@ class Cache(Generic[T]):
             query=query,
             silence_s=lasts_s + timing.silence_s,
         ) as chunks:
-            self.problem = ""
+            self._say("")
             async for lines in _lines(chunks):
                 self._take(lines)
                 silent = False
@@ -284,7 +289,10 @@ class Cache(Generic[T]):
 
     def _confirm(self, at: float) -> None:
         self.confirmed_at = max(self.confirmed_at, at)
-        self.problem = ""
+        self._say("")
+
+    def _say(self, problem: str, *, forbidden: bool = False) -> None:
+        self.problem, self.forbidden = problem, forbidden
 
     def _tell(self, changes: Sequence[Change[T]]) -> None:
         if changes and self._on_change is not None:

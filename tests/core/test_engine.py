@@ -206,6 +206,29 @@ def test_budget(budget, ready, wants, what, granted):
     assert desired(budgeted(budget, ready, wants, **what)) == granted
 
 
+def test_nobody_grows_into_a_budget_of_which_part_is_unknown():
+    """B is not in the observation: what it has of the ten GPUs is not zero."""
+    a = model("a", pools=[on_demand("pa")], minimum=1)
+    b = model("b", pools=[on_demand("pb")], minimum=2)
+    engine = fleet_of(10, a, b, parts=wanting(a=5, b=2))
+    outcome = engine.handle(observed(seen(a, group("pa", ready=4)), at=0.0))
+    assert desired(outcome)[0] == 4
+    assert [decision.reason for decision in outcome.decisions] == ["GpuBudget", "Unobserved"]
+    assert "what serving/b has of it is unknown" in outcome.decisions[0].trail[-1].message
+    outcome = engine.handle(
+        observed(seen(a, group("pa", ready=4)), seen(b, group("pb", ready=2)), at=5.0)
+    )
+    assert desired(outcome) == [5, 2]
+
+
+def test_a_minimum_stands_although_part_of_the_budget_is_unknown():
+    a = model("a", pools=[on_demand("pa")], minimum=1)
+    b = model("b", pools=[on_demand("pb")], minimum=2)
+    engine = fleet_of(10, a, b, parts=wanting(a=1, b=5))
+    outcome = engine.handle(observed(seen(b, group("pb", ready=1)), at=0.0))
+    assert desired(outcome)[1] == 2
+
+
 def test_a_replicas_gpus_count_all():
     assert desired(budgeted(8, (1, 2), (4, 4), gpus=2)) == [2, 2]
 

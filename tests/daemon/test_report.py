@@ -57,6 +57,10 @@ class FakeWorld:
         self.collector = FakeCollector()
         self.cluster = FakeCluster()
         self.trouble = ""
+        self.refused: dict[str, str] = {}
+
+    def refusals(self) -> dict[str, str]:
+        return self.refused
 
     def problem(self) -> str:
         return self.trouble
@@ -375,6 +379,13 @@ def test_problems_of_the_configuration_are_a_gauge(stage):
     stage.report.spec_problems(("spec.pools: found nothing", "another"))
     assert stage.samples()["spec_problems",] == 2
     assert stage.report.models()["spec_problems"][0] == "spec.pools: found nothing"
+
+
+def test_namespaces_that_refuse_are_a_gauge_and_told_with_the_right_that_lacks(stage):
+    assert stage.samples()["refused_namespaces",] == 0
+    stage.world.refused = {"b": "list pods b: 403; grant it"}
+    assert stage.samples()["refused_namespaces",] == 1
+    assert stage.report.models()["refused_namespaces"] == stage.world.refused
 
 
 def test_an_engine_that_decides_nothing_is_not_ready_for_long(stage):

@@ -13,6 +13,10 @@ class FakeCluster:
         self.cluster_at = 0.0
         self.troubles: tuple[str, ...] = ()
         self.followed: list[FleetSpec] = []
+        self.refused: dict[str, str] = {}
+
+    def refusals(self) -> dict[str, str]:
+        return self.refused
 
     def problems(self) -> tuple[str, ...]:
         return self.troubles
@@ -109,3 +113,16 @@ def test_losing_the_api_server_is_said_once_and_so_is_its_return():
     assert events(stage) == []
     stage.at += 40
     assert events(stage) == ["cluster.lost"]
+
+
+def test_a_namespace_that_refuses_is_said_once_and_so_is_its_return():
+    stage = Stage()
+    stage.cluster.cluster_at = stage.at
+    assert events(stage) == []
+    stage.cluster.refused = {"b": "list pods b: 403; grant it"}
+    assert events(stage) == ["namespace.refused"]
+    assert events(stage) == []
+    assert stage.world.problem() == "", "the others are decided as ever"
+    stage.cluster.refused = {}
+    assert events(stage) == ["namespace.readable"]
+    assert events(stage) == []

@@ -242,7 +242,8 @@ class Held:
         self.version = 100
         self._items: dict[str, dict[str, Json]] = {}
         self._told: dict[str, list[tuple[int, Json]]] = {}
-        self._streams: dict[str, list[asyncio.Queue[Json]]] = {}
+        self._streams: dict[str, list[asyncio.Queue[Json | None]]] = {}
+        self._refused: tuple[str, Step] | None = None
         server.always["list"] = self._list
         server.always["watch"] = self._watch
 
@@ -270,6 +271,23 @@ class Held:
         for path in self._streams:
             self._tell(path, bookmark(str(self.version)))
 
+    def refuse(self, place: str, step: Step) -> None:
+        """Answer so from now on where a path ends with `place`; watches on it that are open end."""
+        self._refused = (place, step)
+        for path, streams in self._streams.items():
+            if path.endswith(place):
+                for stream in streams:
+                    stream.put_nowait(None)
+
+    def answer_again(self) -> None:
+        """Refuse nothing any more."""
+        self._refused = None
+
+    def _refusal(self, request: web.Request) -> Step | None:
+        if self._refused is None or not request.path.endswith(self._refused[0]):
+            return None
+        return self._refused[1]
+
     def _place(self, item: Json) -> tuple[str, str]:
         metadata = item["metadata"]
         return self._PATHS[item["kind"]].format(metadata.get("namespace", "")), metadata["name"]
@@ -281,16 +299,23 @@ class Held:
             stream.put_nowait(told)
 
     async def _list(self, request: web.Request) -> web.StreamResponse:
+        refusal = self._refusal(request)
+        if refusal is not None:
+            return await refusal(request)
         items = list(self._items.get(request.path, {}).values())
         return await listing(items, version=str(self.version))(request)
 
     async def _watch(self, request: web.Request) -> web.StreamResponse:
-        stream: asyncio.Queue[Json] = asyncio.Queue()
+        refusal = self._refusal(request)
+        if refusal is not None:
+            return await refusal(request)
+        stream: asyncio.Queue[Json | None] = asyncio.Queue()
         for version, told in self._told.get(request.path, ()):
             if version > int(request.query["resourceVersion"]):
                 stream.put_nowait(told)
         self._streams.setdefault(request.path, []).append(stream)
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
         await response.prepare(request)
-        while True:
-            await response.write(json.dumps(await stream.get()).encode() + b"\n")
+        while (told := await stream.get()) is not None:
+            await response.write(json.dumps(told).encode() + b"\n")
+        return response

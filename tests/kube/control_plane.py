@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from autoscaler.kube.client import Client, connect
-from autoscaler.kube.permissions import PERMISSIONS
+from autoscaler.kube.permissions import PERMISSIONS, Permission
 from autoscaler.kube.resources import Resource
 from tests.require import ROOT, require
 
@@ -24,6 +24,7 @@ BUDGETS = Resource(group="policy", version="v1", plural="poddisruptionbudgets", 
 RBAC = "rbac.authorization.k8s.io"
 ROLES = Resource(group=RBAC, version="v1", plural="clusterroles", namespaced=False)
 BINDINGS = Resource(group=RBAC, version="v1", plural="clusterrolebindings", namespaced=False)
+LOCAL_BINDINGS = Resource(group=RBAC, version="v1", plural="rolebindings", namespaced=True)
 
 
 def binaries() -> Path:
@@ -68,29 +69,31 @@ class ControlPlane:
         await create(admin, NAMESPACES, {"metadata": {"name": NAMESPACE}})
         for name in (ACCOUNT, "default"):  # pods are admitted only where the default one exists
             await create(admin, ACCOUNTS, {"metadata": {"name": name}}, namespace=NAMESPACE)
-        rules = [
-            {"apiGroups": [each.group], "resources": [each.resource], "verbs": list(each.verbs)}
-            for each in PERMISSIONS
-        ]
-        await create(admin, ROLES, {"metadata": {"name": ACCOUNT}, "rules": rules})
-        subject = {"kind": "ServiceAccount", "namespace": NAMESPACE, "name": ACCOUNT}
-        await create(
-            admin,
-            BINDINGS,
-            {
-                "metadata": {"name": ACCOUNT},
-                "roleRef": {"apiGroup": RBAC, "kind": "ClusterRole", "name": ACCOUNT},
-                "subjects": [subject],
-            },
-        )
+        await create(admin, ROLES, role(ACCOUNT, PERMISSIONS))
+        await create(admin, BINDINGS, binding(ACCOUNT, to=ACCOUNT))
 
-    async def mount_account(self, admin: Client, folder: Path) -> Mapping[str, str]:
+    async def set_up_apart(self, admin: Client, account: str) -> None:
+        """A service account as `deploy/` makes it: nodes everywhere, the rest namespace by namespace."""
+        await create(admin, ACCOUNTS, {"metadata": {"name": account}}, namespace=NAMESPACE)
+        for name, namespaced in ((f"{account}-nodes", False), (f"{account}-models", True)):
+            rights = [each for each in PERMISSIONS if each.namespaced == namespaced]
+            await create(admin, ROLES, role(name, rights))
+        await create(admin, BINDINGS, binding(f"{account}-nodes", to=account))
+
+    async def let_in(self, admin: Client, account: str, *, namespace: str) -> None:
+        """The RoleBinding of `deploy/README.md`, for an account that was set up apart."""
+        body = binding(f"{account}-models", to=account)
+        await create(admin, LOCAL_BINDINGS, body, namespace=namespace)
+
+    async def mount_account(
+        self, admin: Client, folder: Path, *, account: str = ACCOUNT
+    ) -> Mapping[str, str]:
         """Write token and certificate as a kubelet does; returns a pod's environment."""
         answer = await admin.call(
             "create",
             ACCOUNTS,
             namespace=NAMESPACE,
-            name=ACCOUNT,
+            name=account,
             subresource="token",
             body={"spec": {"expirationSeconds": 3600}},
         )
@@ -99,6 +102,24 @@ class ControlPlane:
         shutil.copy(self.folder / "pki" / "ca.crt", folder / "ca.crt")
         host, port = admin.server.removeprefix("https://").rsplit(":", 1)
         return {"KUBERNETES_SERVICE_HOST": host, "KUBERNETES_SERVICE_PORT": port}
+
+
+def role(name: str, rights: Sequence[Permission]) -> dict[str, Any]:
+    """A ClusterRole that grants these rights."""
+    rules = [
+        {"apiGroups": [each.group], "resources": [each.resource], "verbs": list(each.verbs)}
+        for each in rights
+    ]
+    return {"metadata": {"name": name}, "rules": rules}
+
+
+def binding(name: str, *, to: str) -> dict[str, Any]:
+    """A binding of the ClusterRole of that name to a service account."""
+    return {
+        "metadata": {"name": name},
+        "roleRef": {"apiGroup": RBAC, "kind": "ClusterRole", "name": name},
+        "subjects": [{"kind": "ServiceAccount", "namespace": NAMESPACE, "name": to}],
+    }
 
 
 async def create(

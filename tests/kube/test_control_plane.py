@@ -24,7 +24,7 @@ from autoscaler.core.commands import (
     SetReplicas,
     UncordonNode,
 )
-from autoscaler.core.spec import ScaleTarget
+from autoscaler.core.spec import FleetSpec, ScaleTarget
 from autoscaler.errors import ActuationError
 from autoscaler.interruptions.node_marks import read_marks
 from autoscaler.interruptions.rehearse import rehearse
@@ -42,7 +42,7 @@ from tests.kube.control_plane import (
     create,
     set_status,
 )
-from tests.kube.scene import fleet
+from tests.kube.scene import fleet, model
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -93,8 +93,10 @@ async def kube(
 
 
 class Watching:
-    def __init__(self, kube: Client, timing: Timing | None = None) -> None:
-        self.spec = fleet("llama")
+    def __init__(
+        self, kube: Client, timing: Timing | None = None, *, spec: FleetSpec | None = None
+    ) -> None:
+        self.spec = spec or fleet("llama")
         self.noticed: list[Any] = []
         self.cluster = Cluster(
             kube,
@@ -284,6 +286,42 @@ async def test_a_scale_written_in_between_is_a_conflict(kube: Client):
     with pytest.raises(ApiError) as it:
         await kube.call("update", DEPLOYMENTS, **place, body=stale)
     assert it.value.status == 409
+
+
+@pytest.mark.usefixtures("scene")
+async def test_a_namespace_without_a_role_binding_is_left_out_until_it_has_one(
+    control_plane: ControlPlane, admin: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """One team's missing binding makes nobody else blind."""
+    account, unbound = "apart", "unbound"
+    await create(admin, NAMESPACES, {"metadata": {"name": unbound}})
+    await control_plane.set_up_apart(admin, account)
+    await control_plane.let_in(admin, account, namespace=NAMESPACE)
+    for name, value in (
+        await control_plane.mount_account(admin, tmp_path, account=account)
+    ).items():
+        monkeypatch.setenv(name, value)
+    from kubernetes_asyncio.client import ApiClient
+
+    both = FleetSpec(models=(model("llama"), model("qwen", namespace=unbound, name="qwen")))
+    granted = await access.in_cluster(tmp_path)
+    async with client.Client(ApiClient(granted.configuration), granted) as kube:
+        watching = Watching(kube, Timing(backoff_s_max=1.0), spec=both)
+        running = asyncio.create_task(watching.cluster.run())
+        await watching.until(lambda: watching.cluster.cluster_at > 0)
+        assert [each.model for each in watching.observe().models] == ["serving/llama"]
+        (right,) = watching.cluster.refusals().values()
+        assert "lacks the verb `list` on" in right
+        await control_plane.let_in(admin, account, namespace=unbound)
+        await watching.until(lambda: not watching.cluster.refusals())
+        await watching.until(lambda: watching.cluster.cluster_at > 0)
+        assert [each.model for each in watching.observe().models] == [
+            "serving/llama",
+            "unbound/qwen",
+        ]
+        running.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await running
 
 
 @pytest.mark.usefixtures("scene")

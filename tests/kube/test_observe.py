@@ -27,7 +27,8 @@ from autoscaler.interruptions.node_marks import read_marks
 from autoscaler.kube.caches import PodSelector
 from autoscaler.kube.client import Client
 from autoscaler.kube.observe import Cluster, ClusterObservation
-from tests.kube.api_server import Held, ScriptedServer, refuse
+from autoscaler.kube.watch import Timing
+from tests.kube.api_server import Held, ScriptedServer, page, refuse
 from tests.kube.scene import (
     CREATED_AT,
     Json,
@@ -41,6 +42,7 @@ from tests.kube.scene import (
 
 AT = CREATED_AT + 600
 SPOT_ITN = {"key": "aws-node-termination-handler/spot-itn", "value": "x", "effect": "NoSchedule"}
+FORBIDDEN = refuse(403, "Forbidden", "deployments is forbidden")
 SPOT = {"karpenter.sh/capacity-type": "spot"}
 
 
@@ -373,6 +375,52 @@ async def test_the_age_is_that_of_the_oldest_cache(begin: Begin):
     scene.at = AT + 10
     scene.held.put(node("n", labels=SPOT))
     await scene.until(lambda: scene.cluster._caches.nodes.confirmed_at == AT + 10)
+    assert scene.observe().cluster_at == AT
+
+
+async def test_a_namespace_that_refuses_is_left_out_once_it_is_too_old(begin: Begin):
+    """What was read a moment ago still counts; then its models go, and the others are not blind."""
+    both = FleetSpec(models=(model("llama"), model("qwen", "spot", namespace="b", name="qwen")))
+    items = (deployment("llama"), deployment("qwen", namespace="b"), node("n"))
+    scene = await begin(both, *items, timing=Timing(backoff_s_max=0.5))
+    assert len(scene.observe().models) == 2
+    scene.held.refuse("/namespaces/b/deployments", FORBIDDEN)
+    await scene.until(lambda: "list deployments b" in "".join(scene.cluster.problems()))
+    assert len(scene.observe().models) == 2
+    assert scene.cluster.refusals() == {}
+    scene.at = AT + 31
+    scene.held.bookmark()
+    await scene.until(lambda: scene.cluster.cluster_at == AT + 31)
+    assert [seen.model for seen in scene.observe().models] == ["serving/llama"]
+    (right,) = scene.cluster.refusals().values()
+    assert "lacks the verb `list` on `deployments`" in right
+    scene.held.answer_again()
+    await scene.until(lambda: scene.cluster.refusals() == {})
+    assert [seen.model for seen in scene.observe().models] == ["serving/llama", "b/qwen"]
+
+
+async def test_where_every_namespace_refuses_the_whole_is_blind(begin: Begin):
+    """A daemon that may read no model at all is not one that has nothing to do."""
+    scene = await begin(fleet("llama"), deployment("llama"), node("n"))
+    scene.held.refuse("/deployments", FORBIDDEN)
+    await scene.until(lambda: bool(scene.cluster.problems()))
+    scene.at = AT + 31
+    assert scene.cluster.refusals() == {}
+    assert scene.observe().cluster_at == AT
+    assert len(scene.observe().models) == 1
+
+
+async def test_other_failures_of_a_namespace_are_blindness_of_all(begin: Begin):
+    """An API server that answers nonsense for one of them may be wrong about any."""
+    both = FleetSpec(models=(model("llama"), model("qwen", namespace="b", name="qwen")))
+    scene = await begin(both, deployment("llama"), node("n"))
+    scene.held.refuse("/namespaces/b/deployments", page(502))
+    await scene.until(lambda: len(scene.cluster.problems()) == 1)
+    scene.at = AT + 31
+    scene.held.bookmark()
+    await scene.until(lambda: scene.cluster._caches.nodes.confirmed_at == AT + 31)
+    assert scene.cluster.refusals() == {}
+    assert len(scene.observe().models) == 2
     assert scene.observe().cluster_at == AT
 
 

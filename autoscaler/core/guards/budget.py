@@ -10,8 +10,7 @@ def adjust(s: Situation, wanted: Wanted) -> Verdict | None:
     if s.granted is None or wanted.asked <= s.granted:
         return None
     wanted = wanted._replace(level=min(wanted.level, s.granted), asked=s.granted)
-    return Verdict(
-        wanted,
-        "GpuBudget",
-        f"the GPU budget leaves {s.granted} replicas at priority {s.spec.priority}",
-    )
+    message = f"the GPU budget leaves {s.granted} replicas at priority {s.spec.priority}"
+    if s.unseen:
+        message += f"; what {', '.join(s.unseen)} has of it is unknown, so nobody grows"
+    return Verdict(wanted, "GpuBudget", message)

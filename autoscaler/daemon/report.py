@@ -134,7 +134,7 @@ class Report(Levels):
             "ready": not problems,
             "problems": list(problems),
             "spec_problems": list(self._spec_problems),
-            "refused_namespaces": self._world.refusals(),
+            "refused_namespaces": self._world.cluster.refusals(),
             "models": [
                 {**decision_to_builtins(self._decisions[model.key]), "spec": _asked(model)}
                 for model in (fleet.models if fleet else ())
@@ -157,7 +157,7 @@ class Report(Levels):
         yield Value("recording_events_total", (), recorder.recorded_events if recorder else 0)
         yield Value("recording_lost_events_total", (), recorder.lost_events if recorder else 0)
         yield Value("recording_bytes_total", (), recorder.written_bytes if recorder else 0)
-        yield Value("refused_namespaces", (), len(self._world.refusals()))
+        yield Value("refused_namespaces", (), len(self._world.cluster.refusals()))
         yield Value("spec_problems", (), len(self._spec_problems))
         yield Value("leader", (), 1)
         yield Value("build_info", (__version__, platform.python_version()), 1)

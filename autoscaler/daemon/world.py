@@ -110,10 +110,6 @@ class World:
             return f"the cluster was last in step {age_s:.0f} s ago: {'; '.join(problems) or 'silence'}"
         return ""
 
-    def refusals(self) -> dict[str, str]:
-        """Namespaces that we may not read, and which right is lacking: their models hold."""
-        return self.cluster.refusals()
-
     def watch_over(self) -> None:
         """Say once what is lost, the API server or a namespace, and once that it is back.
 
@@ -130,7 +126,7 @@ class World:
             self._lost = ""
 
     def _watch_namespaces(self) -> None:
-        before, self._refusals = self._refusals, self.refusals()
+        before, self._refusals = self._refusals, self.cluster.refusals()
         for namespace, message in self._refusals.items():
             if namespace not in before:
                 _log.warning("namespace.refused", namespace=namespace, message=message)

@@ -133,19 +133,21 @@ class Caches:
         }
         return found if len(found) < len(self.namespaces) else {}
 
-    def of_state(self) -> list[Cache[Any]]:
-        """Those that decisions rest on: all but the exporters' and those of namespaces that refuse.
+    @property
+    def confirmed_at(self) -> float:
+        """When what decisions rest on was last known to be in step; 0: part of it was never listed.
 
-        One team's missing RoleBinding must not make the whole fleet blind.
+        That is all but the exporters' pods and the namespaces that refuse: one team's missing RoleBinding
+        must not make the whole fleet blind.
         """
         refusals = self.refusals()
         readable = (each for name, each in self.namespaces.items() if name not in refusals)
-        return [self.nodes, *(cache for each in readable for cache in each.all)]
+        return min([self.nodes.confirmed_at, *(each.confirmed_at for each in readable)])
 
     def all(self) -> list[Cache[Any]]:
         """Every one."""
-        kept = (cache for each in self.namespaces.values() for cache in each.all)
-        return [self.nodes, *kept, *self.exporters]
+        namespaced = (cache for each in self.namespaces.values() for cache in each.all)
+        return [self.nodes, *namespaced, *self.exporters]
 
     def _cache(
         self,

@@ -147,7 +147,7 @@ class Cluster:
         The exporters' pods are left out: without them GPUs are unknown, nothing more. So are the
         namespaces of `refusals`, whose models are in no observation.
         """
-        return min(cache.confirmed_at for cache in self._caches.of_state())
+        return self._caches.confirmed_at
 
     def refusals(self) -> dict[str, str]:
         """Namespaces that may not be read while others may, and which right is lacking."""

@@ -95,7 +95,7 @@ def fill(cluster: Cluster, replicas: int, *, at: float) -> None:
         )
         for number in range(replicas // 8 + 1)
     }
-    for cache in cluster._caches.of_state():
+    for cache in cluster._caches.all():
         cache.synced, cache.confirmed_at, cache.version = True, at + 1e6, "9"
 
 

@@ -171,14 +171,17 @@ def test_ids_count_within_their_event():
 
 # -- the budget
 
+A = model("a", pools=[on_demand("pa")], minimum=1)
+B = model("b", pools=[on_demand("pb")], minimum=2)
+
 
 def budgeted(budget: int, ready: tuple[int, int], wants: tuple[int, int], *, gpus: int = 1, **what):
     """Two models of one replica's GPUs each; `what` is told of model a or b by its first letter."""
     told = {"a": {}, "b": {}}
     for key, value in what.items():
         told[key[0]][key[2:]] = value
-    a = model("a", pools=[on_demand("pa")], minimum=1, priority=told["a"].pop("priority", 0))
-    b = model("b", pools=[on_demand("pb")], minimum=2, priority=told["b"].pop("priority", 0))
+    a = replace(A, priority=told["a"].pop("priority", 0))
+    b = replace(B, priority=told["b"].pop("priority", 0))
     engine = fleet_of(budget, a, b, parts=wanting(a=wants[0], b=wants[1]))
     now = PoolNow(gpus_per_replica=gpus)
     return engine.handle(
@@ -208,24 +211,20 @@ def test_budget(budget, ready, wants, what, granted):
 
 def test_nobody_grows_into_a_budget_of_which_part_is_unknown():
     """B is not in the observation: what it has of the ten GPUs is not zero."""
-    a = model("a", pools=[on_demand("pa")], minimum=1)
-    b = model("b", pools=[on_demand("pb")], minimum=2)
-    engine = fleet_of(10, a, b, parts=wanting(a=5, b=2))
-    outcome = engine.handle(observed(seen(a, group("pa", ready=4)), at=0.0))
+    engine = fleet_of(10, A, B, parts=wanting(a=5, b=2))
+    outcome = engine.handle(observed(seen(A, group("pa", ready=4)), at=0.0))
     assert desired(outcome)[0] == 4
     assert [decision.reason for decision in outcome.decisions] == ["GpuBudget", "Unobserved"]
     assert "what serving/b has of it is unknown" in outcome.decisions[0].trail[-1].message
     outcome = engine.handle(
-        observed(seen(a, group("pa", ready=4)), seen(b, group("pb", ready=2)), at=5.0)
+        observed(seen(A, group("pa", ready=4)), seen(B, group("pb", ready=2)), at=5.0)
     )
     assert desired(outcome) == [5, 2]
 
 
 def test_a_minimum_stands_although_part_of_the_budget_is_unknown():
-    a = model("a", pools=[on_demand("pa")], minimum=1)
-    b = model("b", pools=[on_demand("pb")], minimum=2)
-    engine = fleet_of(10, a, b, parts=wanting(a=1, b=5))
-    outcome = engine.handle(observed(seen(b, group("pb", ready=1)), at=0.0))
+    engine = fleet_of(10, A, B, parts=wanting(a=1, b=5))
+    outcome = engine.handle(observed(seen(B, group("pb", ready=1)), at=0.0))
     assert desired(outcome)[1] == 2
 
 
@@ -236,13 +235,12 @@ def test_a_replicas_gpus_count_all():
 def test_gpus_of_doomed_replicas_leave_the_budget_at_once():
     """A's two spot replicas are doomed and nobody can stand in for them: B may have their GPUs."""
     a = model("a", pools=[spot("pa")], minimum=1)
-    b = model("b", pools=[on_demand("pb")], minimum=2)
     for marks, granted in [([], [3, 2]), ([notice("s1", deadline_at=120.0)], [3, 4])]:
-        engine = fleet_of(5, a, b, parts=wanting(a=3, b=4))
+        engine = fleet_of(5, a, B, parts=wanting(a=3, b=4))
         outcome = engine.handle(
             observed(
                 seen(a, group("pa", ready=1), group("pa", ready=2, node="s1", name="x")),
-                seen(b, group("pb", ready=2)),
+                seen(B, group("pb", ready=2)),
                 at=0.0,
                 interruptions=marks,
             )
@@ -253,8 +251,7 @@ def test_gpus_of_doomed_replicas_leave_the_budget_at_once():
 def test_a_promise_takes_over_the_share_of_what_it_stands_in_for():
     """With a fallback, the doomed replicas' GPUs are spoken for."""
     a = model("a", pools=[spot("pa"), on_demand("oa")], minimum=1)
-    b = model("b", pools=[on_demand("pb")], minimum=2)
-    engine = fleet_of(5, a, b, parts=wanting(a=3, b=4))
+    engine = fleet_of(5, a, B, parts=wanting(a=3, b=4))
     raised = {"oa": PoolNow(promises=(notice_promise("s1", 2),))}
     outcome = engine.handle(
         observed(
@@ -262,7 +259,7 @@ def test_a_promise_takes_over_the_share_of_what_it_stands_in_for():
                 a, group("pa", ready=1), group("pa", ready=2, node="s1", name="x"),
                 group("oa", starting=[1.0, 1.0]), pools=raised,
             ),
-            seen(b, group("pb", ready=2)),
+            seen(B, group("pb", ready=2)),
             at=5.0,
             interruptions=[notice("s1", deadline_at=120.0)],
         )

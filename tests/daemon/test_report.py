@@ -51,16 +51,18 @@ class FakeCollector:
 class FakeCluster:
     failures_total = 3
 
+    def __init__(self) -> None:
+        self.refused: dict[str, str] = {}
+
+    def refusals(self) -> dict[str, str]:
+        return self.refused
+
 
 class FakeWorld:
     def __init__(self) -> None:
         self.collector = FakeCollector()
         self.cluster = FakeCluster()
         self.trouble = ""
-        self.refused: dict[str, str] = {}
-
-    def refusals(self) -> dict[str, str]:
-        return self.refused
 
     def problem(self) -> str:
         return self.trouble
@@ -383,9 +385,9 @@ def test_problems_of_the_configuration_are_a_gauge(stage):
 
 def test_namespaces_that_refuse_are_a_gauge_and_told_with_the_right_that_lacks(stage):
     assert stage.samples()["refused_namespaces",] == 0
-    stage.world.refused = {"b": "list pods b: 403; grant it"}
+    stage.world.cluster.refused = {"b": "list pods b: 403; grant it"}
     assert stage.samples()["refused_namespaces",] == 1
-    assert stage.report.models()["refused_namespaces"] == stage.world.refused
+    assert stage.report.models()["refused_namespaces"] == stage.world.cluster.refused
 
 
 def test_an_engine_that_decides_nothing_is_not_ready_for_long(stage):

@@ -244,8 +244,8 @@ class Held:
         self._told: dict[str, list[tuple[int, Json]]] = {}
         self._streams: dict[str, list[asyncio.Queue[Json | None]]] = {}
         self._refused: tuple[str, Step] | None = None
-        server.always["list"] = self._list
-        server.always["watch"] = self._watch
+        server.always["list"] = self._unless_refused(self._list)
+        server.always["watch"] = self._unless_refused(self._watch)
 
     def put(self, *items: Json) -> None:
         """Add or replace; watches that are open are told."""
@@ -283,10 +283,14 @@ class Held:
         """Refuse nothing any more."""
         self._refused = None
 
-    def _refusal(self, request: web.Request) -> Step | None:
-        if self._refused is None or not request.path.endswith(self._refused[0]):
-            return None
-        return self._refused[1]
+    def _unless_refused(self, usual: Step) -> Step:
+        async def step(request: web.Request) -> web.StreamResponse:
+            refused = self._refused
+            if refused is not None and request.path.endswith(refused[0]):
+                return await refused[1](request)
+            return await usual(request)
+
+        return step
 
     def _place(self, item: Json) -> tuple[str, str]:
         metadata = item["metadata"]
@@ -299,16 +303,10 @@ class Held:
             stream.put_nowait(told)
 
     async def _list(self, request: web.Request) -> web.StreamResponse:
-        refusal = self._refusal(request)
-        if refusal is not None:
-            return await refusal(request)
         items = list(self._items.get(request.path, {}).values())
         return await listing(items, version=str(self.version))(request)
 
     async def _watch(self, request: web.Request) -> web.StreamResponse:
-        refusal = self._refusal(request)
-        if refusal is not None:
-            return await refusal(request)
         stream: asyncio.Queue[Json | None] = asyncio.Queue()
         for version, told in self._told.get(request.path, ()):
             if version > int(request.query["resourceVersion"]):

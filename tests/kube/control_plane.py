@@ -86,7 +86,7 @@ class ControlPlane:
         await create(admin, LOCAL_BINDINGS, body, namespace=namespace)
 
     async def mount_account(
-        self, admin: Client, folder: Path, *, account: str = ACCOUNT
+        self, admin: Client, folder: Path, *, account: str
     ) -> Mapping[str, str]:
         """Write token and certificate as a kubelet does; returns a pod's environment."""
         answer = await admin.call(

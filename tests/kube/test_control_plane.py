@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ from autoscaler.kube.perform import perform
 from autoscaler.kube.resources import DEPLOYMENTS, NODES, PODS, REPLICA_SETS
 from autoscaler.kube.watch import Timing
 from tests.kube.control_plane import (
+    ACCOUNT,
     BUDGETS,
     NAMESPACE,
     NAMESPACES,
@@ -78,18 +79,33 @@ async def admin(control_plane: ControlPlane) -> AsyncIterator[Client]:
         yield made
 
 
+PodClient = Callable[[str], Awaitable[Client]]
+
+
 @pytest.fixture
-async def kube(
+async def as_pod(
     control_plane: ControlPlane, admin: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[Client]:
-    """As a pod sees it: a service account, TLS, RBAC."""
-    for name, value in (await control_plane.mount_account(admin, tmp_path)).items():
-        monkeypatch.setenv(name, value)
+) -> AsyncIterator[PodClient]:
+    """Connects as a pod does: a service account, TLS, RBAC."""
     from kubernetes_asyncio.client import ApiClient
 
-    granted = await access.in_cluster(tmp_path)
-    async with client.Client(ApiClient(granted.configuration), granted) as made:
-        yield made
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def connect(account: str) -> Client:
+            environment = await control_plane.mount_account(admin, tmp_path, account=account)
+            for name, value in environment.items():
+                monkeypatch.setenv(name, value)
+            granted = await access.in_cluster(tmp_path)
+            made = client.Client(ApiClient(granted.configuration), granted)
+            return await stack.enter_async_context(made)
+
+        yield connect
+
+
+@pytest.fixture
+async def kube(as_pod: PodClient) -> Client:
+    """With the rights of our table, everywhere."""
+    return await as_pod(ACCOUNT)
 
 
 class Watching:
@@ -117,16 +133,22 @@ class Watching:
             while not holds():
                 await asyncio.sleep(0.02)
 
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[Watching]:
+        task = asyncio.create_task(self.cluster.run())
+        try:
+            yield self
+            assert not task.done()
+        finally:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
 
 @pytest.fixture
 async def watching(kube: Client) -> AsyncIterator[Watching]:
-    made = Watching(kube)
-    running = asyncio.create_task(made.cluster.run())
-    yield made
-    assert not running.done()
-    running.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await running
+    async with Watching(kube).running() as made:
+        yield made
 
 
 async def do(kube: Client, kind: Any, **fields: Any) -> None:
@@ -290,24 +312,16 @@ async def test_a_scale_written_in_between_is_a_conflict(kube: Client):
 
 @pytest.mark.usefixtures("scene")
 async def test_a_namespace_without_a_role_binding_is_left_out_until_it_has_one(
-    control_plane: ControlPlane, admin: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    control_plane: ControlPlane, admin: Client, as_pod: PodClient
 ):
     """One team's missing binding makes nobody else blind."""
     account, unbound = "apart", "unbound"
     await create(admin, NAMESPACES, {"metadata": {"name": unbound}})
     await control_plane.set_up_apart(admin, account)
     await control_plane.let_in(admin, account, namespace=NAMESPACE)
-    for name, value in (
-        await control_plane.mount_account(admin, tmp_path, account=account)
-    ).items():
-        monkeypatch.setenv(name, value)
-    from kubernetes_asyncio.client import ApiClient
-
     both = FleetSpec(models=(model("llama"), model("qwen", namespace=unbound, name="qwen")))
-    granted = await access.in_cluster(tmp_path)
-    async with client.Client(ApiClient(granted.configuration), granted) as kube:
-        watching = Watching(kube, Timing(backoff_s_max=1.0), spec=both)
-        running = asyncio.create_task(watching.cluster.run())
+    kube = await as_pod(account)
+    async with Watching(kube, Timing(backoff_s_max=1.0), spec=both).running() as watching:
         await watching.until(lambda: watching.cluster.cluster_at > 0)
         assert [each.model for each in watching.observe().models] == ["serving/llama"]
         (right,) = watching.cluster.refusals().values()
@@ -319,34 +333,27 @@ async def test_a_namespace_without_a_role_binding_is_left_out_until_it_has_one(
             "serving/llama",
             "unbound/qwen",
         ]
-        running.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await running
 
 
 @pytest.mark.usefixtures("scene")
 async def test_an_api_server_that_dies_is_waited_for_and_nothing_is_forgotten(
     control_plane: ControlPlane, kube: Client
 ):
-    watching = Watching(kube, Timing(backoff_s_max=1.0))
-    running = asyncio.create_task(watching.cluster.run())
-    await watching.until(lambda: watching.cluster.synced)
-    before = watching.observe()
-    await control_plane.script("kill", "kube-apiserver")
-    await watching.until(lambda: len(watching.cluster.problems()) == 4)
-    during = watching.observe()
-    assert during.cluster_at <= time.time()
-    assert during.models[0].replicas.name == before.models[0].replicas.name
-    assert during.models[0].pools == before.models[0].pools
-    assert during.interruptions == before.interruptions, "a blip is no loss of nodes"
-    with pytest.raises(ActuationError, match="check that the API server runs") as it:
-        await do(kube, SetReplicas, scale_target=TARGET, replicas=9)
-    assert it.value.reason == "Unavailable"
-    await control_plane.script("restart", "kube-apiserver")
-    back_at = time.time()
-    await watching.until(lambda: watching.cluster.cluster_at > back_at)
-    assert watching.cluster.problems() == ()
-    assert watching.observe().models[0].pools == before.models[0].pools
-    running.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await running
+    async with Watching(kube, Timing(backoff_s_max=1.0)).running() as watching:
+        await watching.until(lambda: watching.cluster.synced)
+        before = watching.observe()
+        await control_plane.script("kill", "kube-apiserver")
+        await watching.until(lambda: len(watching.cluster.problems()) == 4)
+        during = watching.observe()
+        assert during.cluster_at <= time.time()
+        assert during.models[0].replicas.name == before.models[0].replicas.name
+        assert during.models[0].pools == before.models[0].pools
+        assert during.interruptions == before.interruptions, "a blip is no loss of nodes"
+        with pytest.raises(ActuationError, match="check that the API server runs") as it:
+            await do(kube, SetReplicas, scale_target=TARGET, replicas=9)
+        assert it.value.reason == "Unavailable"
+        await control_plane.script("restart", "kube-apiserver")
+        back_at = time.time()
+        await watching.until(lambda: watching.cluster.cluster_at > back_at)
+        assert watching.cluster.problems() == ()
+        assert watching.observe().models[0].pools == before.models[0].pools

@@ -11,6 +11,8 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import aiohttp
+
 POLL_S = 0.5
 
 
@@ -65,6 +67,16 @@ async def wait_until(
         await asyncio.sleep(POLL_S)
     message = f"after {timeout_s:.0f} s still not: {what} (last seen: {seen!r})"
     raise Timeout(message)
+
+
+async def answers(url: str) -> bool:
+    """Whether a page is there."""
+    timeout = aiohttp.ClientTimeout(total=5)
+    try:
+        async with aiohttp.ClientSession(timeout=timeout) as session, session.get(url) as answer:
+            return answer.status == 200
+    except (aiohttp.ClientError, TimeoutError):
+        return False
 
 
 def command_from(variable: str) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import shutil
 import signal
@@ -11,13 +10,14 @@ import subprocess
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import yaml
 
-from tests.e2e.kubectl import wait_until
+from tests.e2e.kubectl import answers, wait_until
 
 
 def _free_port() -> int:
@@ -71,7 +71,8 @@ class Prometheus:
                 stdout=log,
                 stderr=log,
             )
-        await wait_until("Prometheus is ready", self._ready, timeout_s=30)
+        ready = partial(answers, f"http://127.0.0.1:{self.port}/-/ready")
+        await wait_until("Prometheus is ready", ready, timeout_s=30)
 
     async def start_for_pods(self, pods: list[dict[str, Any]]) -> None:
         """Scrape these pods' engines, each with its `namespace` and `pod` label."""
@@ -96,14 +97,3 @@ class Prometheus:
             body = json.loads(await answer.text())
         assert body["status"] == "success", body
         return list(body["data"]["result"])
-
-    async def _ready(self) -> bool:
-        try:
-            async with (
-                aiohttp.ClientSession() as session,
-                session.get(f"http://127.0.0.1:{self.port}/-/ready") as answer,
-            ):
-                return answer.status == 200
-        except aiohttp.ClientError:
-            await asyncio.sleep(0.1)
-            return False

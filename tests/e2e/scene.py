@@ -10,13 +10,12 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import aiohttp
-
 from tests.e2e.daemon import NAMESPACE, Daemon, keep_logs
-from tests.e2e.kubectl import get, kubectl_async, wait_until
+from tests.e2e.kubectl import answers, get, kubectl_async, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 MODEL = "llama"
@@ -172,16 +171,8 @@ class Scene:
         """
         service = (await get("service", MODEL, namespace=self.namespace))[0]
         url = f"http://{service['spec']['clusterIP']}:8000"
-        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session:
-
-            async def answers() -> bool:
-                try:
-                    async with session.get(f"{url}/health") as answer:
-                        return answer.status == 200
-                except (aiohttp.ClientError, TimeoutError):
-                    return False
-
-            await wait_until(f"{url} answers", answers, timeout_s=timeout_s)
+        healthy = partial(answers, f"{url}/health")
+        await wait_until(f"{url} answers", healthy, timeout_s=timeout_s)
         return url
 
     async def wanted(self) -> dict[str, int]:

@@ -45,7 +45,7 @@ e2e: $(STAMP) ## end to end on a real cluster (root, runc; see tests/e2e/README.
 	tests/e2e/run
 
 scoreboard: $(STAMP) ## every policy on every recording (hours; resumes): TRACES=folder, ONLY="entry …" to see some
-	@$(BIN)/python -m simulations.scoreboard --traces $(TRACES) $(addprefix --only ,$(ONLY)) -o $(OUTPUT)
+	@$(BIN)/python -m simulations.studies.scoreboard --traces $(TRACES) $(addprefix --only ,$(ONLY)) -o $(OUTPUT)
 
 cluster-tools: ## Kubernetes and containerd as Go tools, into a cache outside the clone (10 minutes once)
 	tests/e2e/cluster/build-kubernetes.sh --nodes $(CACHE)/cluster-tools-$(TOOLS_VERSION) $(TOOLS_VERSION)

@@ -21,26 +21,26 @@ from pathlib import Path
 import structlog
 
 from autoscaler import __version__
-from autoscaler.core.commands import COMMAND_TIMEOUT_S, Command
+from autoscaler.core.contract.commands import COMMAND_TIMEOUT_S, Command
+from autoscaler.core.contract.spec import FleetSpec
 from autoscaler.core.engine import EngineSettings, build_engine
-from autoscaler.core.spec import FleetSpec
 from autoscaler.daemon.actuator import Actuator, Ending
 from autoscaler.daemon.clock import Clock
 from autoscaler.daemon.config_watch import ConfigWatch
-from autoscaler.daemon.http import Server, parse_listen
 from autoscaler.daemon.inbox import Inbox
 from autoscaler.daemon.loop import Loop
-from autoscaler.daemon.recorder import SEGMENT_BYTES, TOTAL_BYTES, Recorder
-from autoscaler.daemon.report import Report
+from autoscaler.daemon.recording.recorder import SEGMENT_BYTES, TOTAL_BYTES, Recorder
+from autoscaler.daemon.telemetry.http import Server, parse_listen
+from autoscaler.daemon.telemetry.report import Report
 from autoscaler.daemon.world import World
 from autoscaler.errors import AutoscalerError, SettingsError
-from autoscaler.interruptions import NOTICE_SOURCES
-from autoscaler.kube.caches import PodSelector
-from autoscaler.kube.client import Client, connect
+from autoscaler.kube.api.client import Client, connect
 from autoscaler.kube.observe import Cluster
-from autoscaler.kube.perform import perform
+from autoscaler.kube.perform.perform import perform
+from autoscaler.kube.watch.caches import PodSelector
+from autoscaler.notices import NOTICE_SOURCES
 from autoscaler.settings import Config, load_config, to_fleet
-from autoscaler.sources.collector import Collector
+from autoscaler.sources.collector.collector import Collector
 
 _WATCH_OVER_S = 5.0
 _SHUTDOWN_S = COMMAND_TIMEOUT_S + 5.0

@@ -7,16 +7,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from autoscaler.errors import SettingsError
-from simulations.baselines.registry import BASELINES, KINDS, REFERENCES
-from simulations.bounds.rows import bound_key, bounded
-from simulations.conditions import conditions_of, load_tested, with_room
-from simulations.progress import reporting
-from simulations.replay import ENGINE_POLICIES, Conditions
-from simulations.report.entry import BoundCurve
-from simulations.report.write import check_report, write_report
-from simulations.runs import Plan, cores, loaded, play_all
-from simulations.sweep import best_parameters, sweep_plans, with_best
-from simulations.tables import OUTPUTS, write_rows
+from simulations.peers.rules.registry import BASELINES, KINDS, REFERENCES
+from simulations.replay.conditions import conditions_of, load_tested, with_room
+from simulations.replay.replay import ENGINE_POLICIES, Conditions
+from simulations.results.report.entry import BoundCurve
+from simulations.results.report.write import check_report, write_report
+from simulations.results.tables import OUTPUTS, write_rows
+from simulations.runs.bounded import bound_key, bounded
+from simulations.runs.progress import reporting
+from simulations.runs.runs import Plan, cores, loaded, play_all
+from simulations.runs.sweep import best_parameters, sweep_plans, with_best
 from simulations.traces.reading import Trace
 
 ALL = "all"

@@ -17,8 +17,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from autoscaler.core.events import Observed, SpecChanged
-from autoscaler.core.spec import (
+from autoscaler.core.contract.events import Observed, SpecChanged
+from autoscaler.core.contract.spec import (
     Behavior,
     FleetSpec,
     ForecastMode,
@@ -34,7 +34,7 @@ from autoscaler.core.spec import (
     Spot,
     WarmFloor,
 )
-from autoscaler.core.state import (
+from autoscaler.core.contract.state import (
     CapacityType,
     Interruption,
     InterruptionKind,

@@ -17,7 +17,7 @@ from contextvars import ContextVar
 from dataclasses import replace
 from itertools import pairwise
 
-from autoscaler.core.commands import (
+from autoscaler.core.contract.commands import (
     Annotate,
     Command,
     CordonNode,
@@ -26,13 +26,13 @@ from autoscaler.core.commands import (
     SetReplicas,
     UncordonNode,
 )
-from autoscaler.core.decision import Decision, Outcome, PoolDecision
+from autoscaler.core.contract.decision import Decision, Outcome, PoolDecision
+from autoscaler.core.contract.events import CommandFinished
+from autoscaler.core.contract.spec import ModelSpec
+from autoscaler.core.contract.state import Interruption
 from autoscaler.core.engine import Engine, EngineSettings, build_engine
-from autoscaler.core.events import CommandFinished
-from autoscaler.core.parts import Parts
 from autoscaler.core.policy import Policy, PolicyInput, Proposal
-from autoscaler.core.spec import ModelSpec
-from autoscaler.core.state import Interruption
+from autoscaler.core.tick.parts import Parts
 from tests.builders import NodeRow, PoolNow, Row, observed, seen, specified
 
 POLICY_UNKNOWN = -1

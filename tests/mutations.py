@@ -3,7 +3,7 @@
     python -m tests.mutations [NAME]...
 
 runs the core's scenarios once for each mutation and prints which tests notice. Parts are handed to the
-engine (`autoscaler.core.parts.Parts`); nothing is patched. `tests/core/test_mutations.py` keeps one
+engine (`autoscaler.core.tick.parts.Parts`); nothing is patched. `tests/core/test_mutations.py` keeps one
 witness of each alive in the ordinary run.
 """
 
@@ -19,16 +19,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
-from autoscaler.core.free_gpus import FreeGpus
-from autoscaler.core.parts import Parts
+from autoscaler.core.supply.free_gpus import FreeGpus
+from autoscaler.core.tick.parts import Parts
 from tests.expect import built_of
 
 SCENARIOS = [
-    "tests/core/test_guards.py",
-    "tests/core/test_supply.py",
-    "tests/core/test_placement.py",
-    "tests/core/test_promises.py",
-    "tests/core/test_interruption.py",
+    "tests/core/guards/test_guards.py",
+    "tests/core/supply/test_supply.py",
+    "tests/core/pools/test_placement.py",
+    "tests/core/pools/test_promises.py",
+    "tests/core/tick/test_drain.py",
     "tests/core/test_interrupted_sequences.py",
     "tests/core/test_engine.py",
     "tests/core/test_ramps.py",
@@ -64,10 +64,10 @@ def prior_only(_memory, *, prior_s: float) -> float:
     return prior_s
 
 
-GUARDS_FILE = "tests/core/test_guards.py"
-SUPPLY_FILE = "tests/core/test_supply.py"
-PROMISES_FILE = "tests/core/test_promises.py"
-SPOT_FILE = "tests/core/test_interruption.py"
+GUARDS_FILE = "tests/core/guards/test_guards.py"
+SUPPLY_FILE = "tests/core/supply/test_supply.py"
+PROMISES_FILE = "tests/core/pools/test_promises.py"
+SPOT_FILE = "tests/core/tick/test_drain.py"
 
 MUTATIONS = {
     "freshness": Mutation(

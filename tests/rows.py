@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from autoscaler.core.state import NO_NODE, CapacityType, NodeColumns, ReplicaColumns
+from autoscaler.core.contract.state import NO_NODE, CapacityType, NodeColumns, ReplicaColumns
 
 LONG_AGO_S = 10_000.0
 UNKNOWN = math.nan

@@ -14,10 +14,10 @@ import pytest
 import structlog
 
 from autoscaler import __version__, cli
-from autoscaler.daemon.segments import segment_files
+from autoscaler.daemon.recording.segments import segment_files
 from autoscaler.errors import ActuationError, RecordingError, SettingsError, TraceError
-from tests.daemon.recordings import recorded
-from tests.daemon.test_reproduce import observations, rewrite
+from tests.daemon.recording.recordings import recorded
+from tests.daemon.recording.test_reproduce import observations, rewrite
 from tests.test_settings import WHOLE, document, write
 
 ROOT = Path(__file__).parents[1]
@@ -357,10 +357,10 @@ def test_what_simulate_offers_is_what_the_replay_knows():
     """The command spells choices and defaults out: importing them would make `--help` slow."""
     import inspect
 
-    from simulations.conditions import LEADS_S, conditions_of
+    from simulations.replay.conditions import LEADS_S, conditions_of
+    from simulations.results.tables import OUTPUTS
     from simulations.serving.fleet import ROUTINGS
     from simulations.simulate import run_simulate
-    from simulations.tables import OUTPUTS
 
     options = {option.name: option for option in cli.cli.commands["simulate"].params}
     known = inspect.signature(run_simulate).parameters
@@ -445,7 +445,7 @@ def test_simulate_on_ray_without_ray_is_two_and_names_the_extra(capsys):
 
 
 def test_demo_hands_on_its_options_and_its_code(capsys, monkeypatch, tmp_path):
-    import simulations.demo
+    import simulations.box.demo
 
     given = {}
 
@@ -453,6 +453,6 @@ def test_demo_hands_on_its_options_and_its_code(capsys, monkeypatch, tmp_path):
         given.update(options)
         return 1
 
-    monkeypatch.setattr(simulations.demo, "run_demo", run_demo)
+    monkeypatch.setattr(simulations.box.demo, "run_demo", run_demo)
     assert call(capsys, "demo", "--plain", "--record", tmp_path, "--seed", "7")[0] == 1
     assert given == {"plain": True, "record": tmp_path, "seed": 7}

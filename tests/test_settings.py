@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from autoscaler.core.spec import (
+from autoscaler.core.contract.spec import (
     Behavior,
     ForecastMode,
     Mode,
@@ -18,7 +18,7 @@ from autoscaler.core.spec import (
     ScalingRules,
     SelectPolicy,
 )
-from autoscaler.core.state import CapacityType
+from autoscaler.core.contract.state import CapacityType
 from autoscaler.settings import (
     EngineType,
     MetricsSource,
@@ -135,7 +135,7 @@ def test_the_whole_resource_converts(tmp_path):
 
 
 def test_defaults_are_those_of_the_core(tmp_path):
-    from autoscaler.core.spec import Objective, Spot, Targets, WarmFloor
+    from autoscaler.core.contract.spec import Objective, Spot, Targets, WarmFloor
 
     model = one_model(tmp_path)
     assert (model.mode, model.pause, model.forecast_mode) == (

@@ -12,7 +12,7 @@ from autoscaler.cli.exits import end_with
 from autoscaler.cli.prometheus_options import reads_prometheus
 
 if TYPE_CHECKING:
-    from simulations.capture.ranges import Server
+    from simulations.field.capture.ranges import Server
 
 
 @click.command()
@@ -79,7 +79,7 @@ def advise(
     Finds the models in a Prometheus that scrapes vLLM, replays what scales them now and
     inference-aware on their own traffic, and holds the replay against what really happened.
     """
-    from simulations.advise.run import Asked, run_advise
+    from simulations.field.advise.run import Asked, run_advise
 
     from_cluster = (
         _scalers(kubeconfig, context, asked["namespace"]) if kubeconfig or context else []
@@ -117,8 +117,8 @@ def _scalers(
     import asyncio
 
     from autoscaler.errors import AutoscalerError, SettingsError
-    from autoscaler.kube.client import ApiError, connect
-    from autoscaler.kube.resources import Resource
+    from autoscaler.kube.api.client import ApiError, connect
+    from autoscaler.kube.api.resources import Resource
 
     kinds = {
         "HorizontalPodAutoscaler": Resource(

@@ -13,7 +13,7 @@ import click
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def calibrate(arguments: tuple[str, ...]) -> None:
     """Fit a profile to a log of requests or to an engine's metrics."""
-    from simulations.calibrate.command import calibrate as command
+    from simulations.field.calibrate.command import calibrate as command
 
     with command.make_context("autoscaler calibrate", list(arguments)) as context:
         command.invoke(context)

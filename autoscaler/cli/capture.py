@@ -11,7 +11,7 @@ from autoscaler.cli.exits import end_with
 from autoscaler.cli.prometheus_options import reads_prometheus
 
 if TYPE_CHECKING:
-    from simulations.capture.ranges import Server
+    from simulations.field.capture.ranges import Server
 
 
 @click.command()
@@ -38,7 +38,7 @@ def capture(
     output: Path,
 ) -> None:
     """Make a trace of what a Prometheus saw of a model, for `autoscaler simulate`. Only reads."""
-    from simulations.capture.run import run_capture
+    from simulations.field.capture.run import run_capture
 
     end_with(
         run_capture(

@@ -114,7 +114,7 @@ def run(
     import asyncio
 
     from autoscaler import app
-    from autoscaler.daemon import logs
+    from autoscaler.daemon.telemetry import logs
 
     logs.configure(form=log_format, level=log_level)
     options = app.Options(
@@ -165,9 +165,9 @@ def rehearse(
     import time
 
     async def announce() -> str:
-        from autoscaler.interruptions import rehearse as rehearsal
-        from autoscaler.kube.client import connect
-        from autoscaler.kube.timestamps import rfc3339
+        from autoscaler.kube.api.client import connect
+        from autoscaler.kube.api.timestamps import rfc3339
+        from autoscaler.notices import rehearse as rehearsal
 
         async with await connect(kubeconfig, context=context) as client:
             if cancel:
@@ -184,8 +184,8 @@ def rehearse(
 @click.option("-o", "output", type=click.Choice(["text", "json"]), default="text")
 def replay(file: Path, output: str) -> None:
     """Decide the events of a recording again: FILE is one segment, or the folder of all."""
-    from autoscaler.daemon.replay_view import as_row, as_text
-    from autoscaler.daemon.reproduce import replay as replay_segments
+    from autoscaler.daemon.recording.replay_view import as_row, as_text
+    from autoscaler.daemon.recording.reproduce import replay as replay_segments
 
     rows = []
     different = False

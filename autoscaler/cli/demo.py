@@ -19,6 +19,6 @@ from autoscaler.cli.exits import end_with
 @click.option("--seed", type=int, default=1, show_default=True, help="Of the load.")
 def demo(plain: bool, record: Path | None, seed: int) -> None:
     """Run the real daemon against a cluster in a box, under load, while a spot node is reclaimed."""
-    from simulations.demo import run_demo
+    from simulations.box.demo import run_demo
 
     end_with(run_demo(plain=plain, record=record, seed=seed))

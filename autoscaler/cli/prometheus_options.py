@@ -52,7 +52,7 @@ def reads_prometheus(command: Callable[..., None]) -> Callable[..., None]:
         headers: tuple[str, ...],
         **asked: Any,
     ) -> None:
-        from simulations.capture.ranges import Server, header_pairs
+        from simulations.field.capture.ranges import Server, header_pairs
 
         pairs = header_pairs(headers)
         server = Server(

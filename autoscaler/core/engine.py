@@ -9,16 +9,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import assert_never
 
-from autoscaler.core.decision import Outcome
-from autoscaler.core.engine_settings import EngineSettings
-from autoscaler.core.events import CommandFinished, Event, NoticeReceived, Observed, SpecChanged
+from autoscaler.core.contract.decision import Outcome
+from autoscaler.core.contract.engine_settings import EngineSettings
+from autoscaler.core.contract.events import (
+    CommandFinished,
+    Event,
+    NoticeReceived,
+    Observed,
+    SpecChanged,
+)
+from autoscaler.core.contract.plain import Plain
 from autoscaler.core.hpa import remember_rescale
-from autoscaler.core.layout import Layout, lay_out
 from autoscaler.core.memory import Memory, ModelMemory, Pending
-from autoscaler.core.parts import Parts
-from autoscaler.core.plain import Plain
-from autoscaler.core.tick import Tick
-from autoscaler.core.writes import forget_expired
+from autoscaler.core.pools.layout import Layout, lay_out
+from autoscaler.core.tick.parts import Parts
+from autoscaler.core.tick.tick import Tick
+from autoscaler.core.tick.writes import forget_expired
 
 __all__ = ["Engine", "EngineSettings", "build_engine"]
 

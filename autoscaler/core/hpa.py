@@ -21,8 +21,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
-from autoscaler.core.plain import Plain, read_float, read_int, read_list, read_record
-from autoscaler.core.spec import PolicyType, ScalingPolicy, ScalingRules, SelectPolicy
+from autoscaler.core.contract.plain import Plain, read_float, read_int, read_list, read_record
+from autoscaler.core.contract.spec import PolicyType, ScalingPolicy, ScalingRules, SelectPolicy
 
 TOLERANCE_RATIO = 0.1
 """The controller's flag --horizontal-pod-autoscaler-tolerance."""

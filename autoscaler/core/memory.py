@@ -9,12 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from autoscaler.core.codec import fleet_from_builtins, fleet_to_builtins
-from autoscaler.core.coldstart import ColdStartMemory
-from autoscaler.core.demand import DemandMemory
-from autoscaler.core.forecast import ForecastMemory
-from autoscaler.core.hpa import HpaMemory
-from autoscaler.core.plain import (
+from autoscaler.core.contract.codec import fleet_from_builtins, fleet_to_builtins
+from autoscaler.core.contract.plain import (
     Plain,
     plain_float,
     read_float,
@@ -23,8 +19,12 @@ from autoscaler.core.plain import (
     read_optional_float,
     read_record,
 )
-from autoscaler.core.spec import FleetSpec
-from autoscaler.core.stock import StockMemory
+from autoscaler.core.contract.spec import FleetSpec
+from autoscaler.core.demand.demand import DemandMemory
+from autoscaler.core.forecast import ForecastMemory
+from autoscaler.core.hpa import HpaMemory
+from autoscaler.core.supply.cold_starts import ColdStartMemory
+from autoscaler.core.supply.stock import StockMemory
 
 
 @dataclass(slots=True, kw_only=True)

@@ -16,7 +16,7 @@ from typing import Protocol
 
 import structlog
 
-from autoscaler.core.commands import COMMAND_TIMEOUT_S, Command, SetReplicas
+from autoscaler.core.contract.commands import COMMAND_TIMEOUT_S, Command, SetReplicas
 from autoscaler.daemon.clock import Clock
 from autoscaler.errors import ActuationError, LeadershipLost
 

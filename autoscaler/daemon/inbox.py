@@ -14,9 +14,9 @@ import heapq
 import itertools
 from typing import TypeAlias
 
-from autoscaler.core.events import CommandFinished, NoticeReceived, SpecChanged
-from autoscaler.core.spec import FleetSpec
-from autoscaler.core.state import Interruption
+from autoscaler.core.contract.events import CommandFinished, NoticeReceived, SpecChanged
+from autoscaler.core.contract.spec import FleetSpec
+from autoscaler.core.contract.state import Interruption
 from autoscaler.daemon.clock import Clock
 
 Waiting: TypeAlias = CommandFinished | NoticeReceived | SpecChanged

@@ -17,15 +17,15 @@ from typing import Protocol
 
 import structlog
 
-from autoscaler.core.commands import Command, SetReplicas
-from autoscaler.core.decision import Outcome
+from autoscaler.core.contract.commands import Command, SetReplicas
+from autoscaler.core.contract.decision import Outcome
+from autoscaler.core.contract.events import Event, NoticeReceived, Observed
+from autoscaler.core.contract.state import Interruption
 from autoscaler.core.engine import Engine
-from autoscaler.core.events import Event, NoticeReceived, Observed
-from autoscaler.core.state import Interruption
 from autoscaler.daemon.actuator import Actuator, Ending
 from autoscaler.daemon.clock import Clock
 from autoscaler.daemon.inbox import Inbox
-from autoscaler.daemon.recorder import Recorder
+from autoscaler.daemon.recording.recorder import Recorder
 from autoscaler.daemon.schedule import NOTICE_GAP_S, STEP_GAP_S, Schedule
 
 _IDLE_S = 0.2

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 
-from autoscaler.core.state import Interruption, InterruptionKind
+from autoscaler.core.contract.state import Interruption, InterruptionKind
 
 NOTICE_GAP_S = 0.1
 """Between two cuts that notices ask for: a whole zone is taken back node by node, within seconds."""

@@ -10,11 +10,11 @@ from typing import Any
 
 import structlog
 
-from autoscaler.core.events import Observed
-from autoscaler.core.spec import FleetSpec
+from autoscaler.core.contract.events import Observed
+from autoscaler.core.contract.spec import FleetSpec
 from autoscaler.kube.observe import Cluster
 from autoscaler.settings import InferenceAutoscaler, metrics_settings
-from autoscaler.sources.collector import DEADLINE_S, Collector
+from autoscaler.sources.collector.collector import DEADLINE_S, Collector
 
 LOST_AGE_S = 30.0
 """As the engine's `cluster_age_s_max`: older knowledge of the cluster is blind."""

@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from autoscaler.core.samples import FramebufferSample, NodeGpuSample, PodKey, PodSample
-from autoscaler.core.state import NO_NODE, NodeColumns, ReplicaColumns
-from autoscaler.kube.slim import Node, Pod
-from autoscaler.kube.watch import Key
+from autoscaler.core.contract.state import NO_NODE, NodeColumns, ReplicaColumns
+from autoscaler.kube.samples import FramebufferSample, NodeGpuSample, PodKey, PodSample
+from autoscaler.kube.watch.slim import Node, Pod
+from autoscaler.kube.watch.watch import Key
 
 _NO_SAMPLE = PodSample(sampled_at=math.nan)
 _NO_FRAMEBUFFER = FramebufferSample(sampled_at=math.nan, used_bytes=math.nan)

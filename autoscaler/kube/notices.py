@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from autoscaler.core.state import Interruption, InterruptionKind
-from autoscaler.kube.slim import Node, Pod
-from autoscaler.kube.watch import Change, Key
+from autoscaler.core.contract.state import Interruption, InterruptionKind
+from autoscaler.kube.watch.slim import Node, Pod
+from autoscaler.kube.watch.watch import Change, Key
 
 LOST_SOURCE = "node-status"
 """`Interruption.source` of a node that is gone or not ready."""

@@ -11,21 +11,21 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-from autoscaler.core.samples import FramebufferSample, NodeGpuSample, PodKey, PodSample
-from autoscaler.core.spec import FleetSpec, PoolSpec
-from autoscaler.core.state import (
+from autoscaler.core.contract.spec import FleetSpec, PoolSpec
+from autoscaler.core.contract.state import (
     Interruption,
     ModelObservation,
     NodeColumns,
     PoolObservation,
 )
-from autoscaler.kube.caches import Caches, PodSelector
-from autoscaler.kube.client import Client
+from autoscaler.kube.api.client import Client
+from autoscaler.kube.api.resources import DEPLOYMENTS, SCALE_TARGETS
 from autoscaler.kube.columns import node_columns, replica_columns
 from autoscaler.kube.notices import MarkFunction, Notices, lost
-from autoscaler.kube.resources import DEPLOYMENTS, SCALE_TARGETS
-from autoscaler.kube.slim import Deployment, Node, Pod
-from autoscaler.kube.watch import Change, Timing
+from autoscaler.kube.samples import FramebufferSample, NodeGpuSample, PodKey, PodSample
+from autoscaler.kube.watch.caches import Caches, PodSelector
+from autoscaler.kube.watch.slim import Deployment, Node, Pod
+from autoscaler.kube.watch.watch import Change, Timing
 
 NODES_AGE_S_MAX = 30.0
 """With nodes known no better than this, no other is said to be gone."""

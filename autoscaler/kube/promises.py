@@ -12,8 +12,8 @@ from typing import Any
 
 import msgspec
 
-from autoscaler.core.state import Promise
-from autoscaler.kube.timestamps import seconds
+from autoscaler.core.contract.state import Promise
+from autoscaler.kube.api.timestamps import seconds
 
 
 def parse_promises(text: str | None) -> tuple[Promise, ...] | None:

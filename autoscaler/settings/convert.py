@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from autoscaler.core.commands import PAUSED_ANNOTATION
-from autoscaler.core.spec import (
+from autoscaler.core.contract.commands import PAUSED_ANNOTATION
+from autoscaler.core.contract.spec import (
     Behavior,
     FleetSpec,
     ModelSpec,

@@ -15,8 +15,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
-from autoscaler.core.spec import ForecastMode, Mode, PolicyType, SelectPolicy
-from autoscaler.core.state import CapacityType
+from autoscaler.core.contract.spec import ForecastMode, Mode, PolicyType, SelectPolicy
+from autoscaler.core.contract.state import CapacityType
 from autoscaler.settings.quantities import Quantity
 
 API_VERSION = "inference-autoscaler.dev/v1alpha1"

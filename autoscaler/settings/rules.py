@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from autoscaler.core.commands import PAUSED_ANNOTATION
-from autoscaler.core.state import CapacityType
+from autoscaler.core.contract.commands import PAUSED_ANNOTATION
+from autoscaler.core.contract.state import CapacityType
 from autoscaler.errors import SpecProblem
 from autoscaler.settings.documents import Document
 from autoscaler.settings.problems import shown

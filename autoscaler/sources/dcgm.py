@@ -24,10 +24,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from autoscaler.core.samples import FramebufferSample, NodeGpuSample, PodKey
 from autoscaler.errors import SourceError
-from autoscaler.sources.exposition import Row, Rows
-from autoscaler.sources.outcome import Outcome
+from autoscaler.kube.samples import FramebufferSample, NodeGpuSample, PodKey
+from autoscaler.sources.pages.exposition import Row, Rows
+from autoscaler.sources.pages.outcome import Outcome
 
 _USED = "DCGM_FI_DEV_FB_USED"
 _FREE = "DCGM_FI_DEV_FB_FREE"

@@ -23,12 +23,12 @@ from typing import Any
 import aiohttp
 from yarl import URL
 
-from autoscaler.core.samples import PodKey
 from autoscaler.errors import SourceError
+from autoscaler.kube.samples import PodKey
 from autoscaler.settings import PrometheusSettings
-from autoscaler.sources.exposition import Row
-from autoscaler.sources.fetch import fetch_answer
-from autoscaler.sources.outcome import Outcome
+from autoscaler.sources.pages.exposition import Row
+from autoscaler.sources.pages.fetch import fetch_answer
+from autoscaler.sources.pages.outcome import Outcome
 
 PODS_PER_QUERY = 250
 """Names in one expression: some 15 kB of a form, and Prometheus looks each name up directly."""

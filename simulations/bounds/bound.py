@@ -13,12 +13,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from autoscaler.core.state import FloatArray, IntArray
+from autoscaler.core.contract.state import FloatArray, IntArray
 from simulations.bounds.hull import Hull, hull
 from simulations.bounds.program import BoundPool, Solution, Workload, least_cost
 from simulations.bounds.work import least_work_s
 from simulations.serving.columns import Int64Array, RequestColumns
-from simulations.serving.profiles import Profile
+from simulations.serving.profiles.profiles import Profile
 
 STEPS_MAX = 3000
 """Coarser steps loosen the bound and keep the program to seconds."""

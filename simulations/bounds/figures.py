@@ -7,15 +7,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from autoscaler.core.state import FloatArray
+from autoscaler.core.contract.state import FloatArray
 from autoscaler.errors import InvariantBroken
 from simulations.bounds.bound import Bound, PoolTerms, make_bound
 from simulations.bounds.work import shareable_tokens
-from simulations.objective import RequestObjective, prefill_s
-from simulations.prices import lowest_spot_usd_per_hour
 from simulations.serving.columns import Int64Array, RequestColumns
-from simulations.serving.profiles import Profile
-from simulations.spot import MachineLife
+from simulations.serving.objective import RequestObjective, prefill_s
+from simulations.serving.profiles.profiles import Profile
+from simulations.world.market.prices import lowest_spot_usd_per_hour
+from simulations.world.market.spot import MachineLife
 
 NS = 1_000_000_000
 SOLVER_TOLERANCE = 1e-6

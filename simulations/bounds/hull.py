@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from autoscaler.core.state import FloatArray
+from autoscaler.core.contract.state import FloatArray
 from simulations.bounds.program import Solution
 
 TOLERANCE = 1e-3

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from autoscaler.core.state import FloatArray
+from autoscaler.core.contract.state import FloatArray
 
 
 def default_prices() -> FloatArray:

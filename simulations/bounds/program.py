@@ -20,7 +20,7 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.optimize import linprog
 
-from autoscaler.core.state import FloatArray, IntArray
+from autoscaler.core.contract.state import FloatArray, IntArray
 from autoscaler.errors import InvariantBroken
 
 

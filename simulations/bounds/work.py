@@ -16,9 +16,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from autoscaler.core.state import FloatArray, IntArray
+from autoscaler.core.contract.state import FloatArray, IntArray
 from simulations.serving.columns import RequestColumns
-from simulations.serving.profiles import Profile
+from simulations.serving.profiles.profiles import Profile
 
 
 def least_work_s(requests: RequestColumns, profile: Profile) -> FloatArray:

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from autoscaler.core.state import FloatArray, IntArray
+from autoscaler.core.contract.state import FloatArray, IntArray
 from simulations.rng import stream
 from simulations.serving.columns import Outcome, RequestColumns
 from simulations.serving.fleet import ServingFleet
-from simulations.serving.profiles import Profile
+from simulations.serving.profiles.profiles import Profile
 
 SAMPLE = 1_500
 """Requests of one attempt: enough for a share of 99 % to mean fifteen requests."""

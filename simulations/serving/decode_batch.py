@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from math import isqrt
 
 from simulations.serving.gauges import NEVER
-from simulations.serving.profiles import Profile
+from simulations.serving.profiles.profiles import Profile
 from simulations.serving.slot import Slot
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from autoscaler.errors import SettingsError
 from simulations.serving.columns import Gauges, RequestColumns, RequestResults
-from simulations.serving.profiles import Profile
+from simulations.serving.profiles.profiles import Profile
 from simulations.serving.python_fleet import PythonFleet
 from simulations.serving.workload import Workload
 

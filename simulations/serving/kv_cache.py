@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
-from simulations.serving.profiles import Profile
+from simulations.serving.profiles.profiles import Profile
 
 Content = int | tuple[int, int]
 """Of idle blocks: a prefix identity, or (request, which of its releases) for its own blocks."""

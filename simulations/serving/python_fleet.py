@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from autoscaler.errors import InvariantBroken
 from simulations.serving.columns import NEVER, Gauges, Outcome, RequestColumns, RequestResults
-from simulations.serving.profiles import Profile
+from simulations.serving.profiles.profiles import Profile
 from simulations.serving.replica import FOREVER, Replica
 from simulations.serving.slot import Slot
 from simulations.serving.workload import workload

@@ -13,7 +13,7 @@ from collections import deque
 from simulations.serving.decode_batch import DecodeBatch
 from simulations.serving.gauges import NEVER, Gauges
 from simulations.serving.kv_cache import KvCache
-from simulations.serving.profiles import Profile
+from simulations.serving.profiles.profiles import Profile
 from simulations.serving.slot import Slot
 
 FOREVER = 1 << 62

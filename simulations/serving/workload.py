@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from autoscaler.errors import SettingsError
 from simulations.serving.columns import Int64Array, RequestColumns, WholeNumbers
-from simulations.serving.profiles import Profile
+from simulations.serving.profiles.profiles import Profile
 
 CHUNK = 1 << 18
 """Requests at a time, where more would take memory for nothing but the moment."""

@@ -15,7 +15,7 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
-from autoscaler.core.state import FloatArray, IntArray
+from autoscaler.core.contract.state import FloatArray, IntArray
 from autoscaler.errors import TraceError
 from simulations.rng import stream
 from simulations.serving.columns import RequestColumns

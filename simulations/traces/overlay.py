@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from autoscaler.core.state import IntArray
+from autoscaler.core.contract.state import IntArray
 from simulations.rng import stream
 from simulations.serving.columns import RequestColumns, WholeNumbers
 

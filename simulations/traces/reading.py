@@ -15,15 +15,15 @@ from typing import Any
 
 import numpy as np
 
-from autoscaler.core.state import IntArray
+from autoscaler.core.contract.state import IntArray
 from autoscaler.errors import TraceError
 from simulations.rng import stream
 from simulations.serving.columns import RequestColumns, WholeNumbers
 from simulations.traces import generate
 from simulations.traces.drawn import Drawn
+from simulations.traces.formats.registry import TRACES, TraceFormat
 from simulations.traces.opening import opened
 from simulations.traces.overlay import taken
-from simulations.traces.registry import TRACES, TraceFormat
 from simulations.traces.rows import RequestRows, TraceLines
 from simulations.traces.spec import TraceSpec, trace_spec
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from autoscaler.core.state import FloatArray, IntArray
+from autoscaler.core.contract.state import FloatArray, IntArray
 from simulations.traces.rows import MAX_TOKENS, TraceLines, named_columns
 
 BLOCK_S = 21_600

@@ -25,21 +25,21 @@ from typing import Any
 
 import structlog
 
+from autoscaler.core.contract.state import CapacityType
 from autoscaler.core.engine import EngineSettings, build_engine
-from autoscaler.core.samples import PodSample
-from autoscaler.core.state import CapacityType
 from autoscaler.daemon.actuator import Actuator
 from autoscaler.daemon.clock import Clock
 from autoscaler.daemon.inbox import Inbox
 from autoscaler.daemon.loop import Loop
-from autoscaler.daemon.recorder import Recorder
-from autoscaler.daemon.report import Report
+from autoscaler.daemon.recording.recorder import Recorder
+from autoscaler.daemon.telemetry.report import Report
 from autoscaler.daemon.world import World
-from autoscaler.interruptions import NOTICE_SOURCES
 from autoscaler.kube.observe import Cluster
-from autoscaler.kube.slim import Deployment, Node, Pod, ReplicaSet
+from autoscaler.kube.samples import PodSample
+from autoscaler.kube.watch.slim import Deployment, Node, Pod, ReplicaSet
+from autoscaler.notices import NOTICE_SOURCES
 from autoscaler.settings import load_config, to_fleet
-from autoscaler.sources.collector import Collector
+from autoscaler.sources.collector.collector import Collector
 from tests.test_settings import document, write
 
 TICK_S = 0.5

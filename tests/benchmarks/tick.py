@@ -19,11 +19,16 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from autoscaler.core.decision import Decision
+from autoscaler.core.contract.decision import Decision
+from autoscaler.core.contract.events import Observed
+from autoscaler.core.contract.spec import ModelSpec
+from autoscaler.core.contract.state import (
+    ModelObservation,
+    NodeColumns,
+    PoolObservation,
+    ReplicaColumns,
+)
 from autoscaler.core.engine import Engine, EngineSettings, build_engine
-from autoscaler.core.events import Observed
-from autoscaler.core.spec import ModelSpec
-from autoscaler.core.state import ModelObservation, NodeColumns, PoolObservation, ReplicaColumns
 from tests.builders import ON_DEMAND, SPOT, model, on_demand, specified, spot
 
 REPLICAS = (1, 8, 32, 128, 5000)

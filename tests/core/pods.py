@@ -7,7 +7,7 @@ from math import nan
 
 import numpy as np
 
-from autoscaler.core.state import NO_NODE, BoolArray, ReplicaColumns
+from autoscaler.core.contract.state import NO_NODE, BoolArray, ReplicaColumns
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

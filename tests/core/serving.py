@@ -15,11 +15,11 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from autoscaler.core.commands import Command, SetReplicas
-from autoscaler.core.decision import Decision
+from autoscaler.core.contract.commands import Command, SetReplicas
+from autoscaler.core.contract.decision import Decision
+from autoscaler.core.contract.events import CommandFinished
+from autoscaler.core.contract.spec import ModelSpec
 from autoscaler.core.engine import EngineSettings, build_engine
-from autoscaler.core.events import CommandFinished
-from autoscaler.core.spec import ModelSpec
 from tests.builders import Row, observed, seen, specified
 from tests.expect import current_parts
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from autoscaler.core.contract.events import CommandFinished
+from autoscaler.core.contract.spec import ForecastMode, ModelSpec
 from autoscaler.core.engine import Engine, EngineSettings, build_engine
-from autoscaler.core.events import CommandFinished
-from autoscaler.core.spec import ForecastMode, ModelSpec
 from tests.builders import ON_DEMAND, SPOT, model, notice, on_demand, specified, spot
 from tests.expect import check_trail
 from tests.fakes.toy_cluster import ToyCluster, ToyNode

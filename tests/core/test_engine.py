@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import pytest
 
-from autoscaler.core.decision import Outcome
+from autoscaler.core.contract.decision import Outcome
+from autoscaler.core.contract.events import CommandFinished, NoticeReceived
+from autoscaler.core.contract.spec import ForecastMode, Mode
 from autoscaler.core.engine import Engine, EngineSettings, build_engine
-from autoscaler.core.events import CommandFinished, NoticeReceived
-from autoscaler.core.parts import Parts
 from autoscaler.core.policy import Proposal
-from autoscaler.core.spec import ForecastMode, Mode
+from autoscaler.core.tick.parts import Parts
 from autoscaler.errors import InvariantBroken
 from tests.builders import (
     SPOT,

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from autoscaler.core.commands import Command, CordonNode
+from autoscaler.core.contract.commands import Command, CordonNode
+from autoscaler.core.contract.events import CommandFinished
+from autoscaler.core.contract.spec import ForecastMode, ModelSpec
 from autoscaler.core.engine import Engine, EngineSettings, build_engine
-from autoscaler.core.events import CommandFinished
-from autoscaler.core.parts import Parts
-from autoscaler.core.spec import ForecastMode, ModelSpec
+from autoscaler.core.tick.parts import Parts
 from tests.builders import ON_DEMAND, SPOT, mixed, model, notice, on_demand, specified, spot
 from tests.expect import check_trail, current_parts, in_words
 from tests.fakes.toy_cluster import ToyCluster, ToyNode

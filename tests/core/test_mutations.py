@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from autoscaler.core.guards import GUARDS
-from autoscaler.core.parts import Parts
+from autoscaler.core.tick.parts import Parts
 from tests.expect import built_of
 from tests.mutations import MUTATIONS
 

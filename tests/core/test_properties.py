@@ -13,14 +13,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from autoscaler.core.codec import event_from_builtins, event_to_builtins, outcome_to_builtins
-from autoscaler.core.commands import Annotate
-from autoscaler.core.decision import Decision, Outcome
+from autoscaler.core.contract.codec import (
+    event_from_builtins,
+    event_to_builtins,
+    outcome_to_builtins,
+)
+from autoscaler.core.contract.commands import Annotate
+from autoscaler.core.contract.decision import Decision, Outcome
+from autoscaler.core.contract.events import CommandFinished, Observed, SpecChanged
+from autoscaler.core.contract.spec import FleetSpec, ModelSpec, Pause
+from autoscaler.core.contract.state import ReplicaColumns
 from autoscaler.core.engine import Engine, EngineSettings, build_engine
-from autoscaler.core.events import CommandFinished, Observed, SpecChanged
-from autoscaler.core.parts import Parts
-from autoscaler.core.spec import FleetSpec, ModelSpec, Pause
-from autoscaler.core.state import ReplicaColumns
+from autoscaler.core.tick.parts import Parts
 from tests.builders import lost, observed, seen
 from tests.expect import Mouthpiece, check_trail
 from tests.fakes.odd_stories import Dice, OddStory

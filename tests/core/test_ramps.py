@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 
-from autoscaler.core.spec import ForecastMode
+from autoscaler.core.contract.spec import ForecastMode
 from tests.builders import ON_DEMAND, model
 from tests.core.serving import Serving
 

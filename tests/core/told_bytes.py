@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 
-from autoscaler.core.codec import outcome_to_builtins
+from autoscaler.core.contract.codec import outcome_to_builtins
 from autoscaler.core.engine import EngineSettings, build_engine
 from tests.builders import (
     ON_DEMAND,

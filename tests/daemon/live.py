@@ -16,9 +16,9 @@ import yaml
 from aiohttp import web
 
 from autoscaler.app import Daemon, DcgmExporters, Options
-from autoscaler.kube.client import connect
+from autoscaler.kube.api.client import connect
 from autoscaler.settings import load_config
-from simulations.local_cluster import LocalCluster
+from simulations.box.local_cluster import LocalCluster
 from tests.test_settings import document
 
 NAMESPACE = "serving"

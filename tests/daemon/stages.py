@@ -6,12 +6,12 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from autoscaler.core.commands import Command, EvictPod, SetReplicas
-from autoscaler.core.decision import Outcome
+from autoscaler.core.contract.commands import Command, EvictPod, SetReplicas
+from autoscaler.core.contract.decision import Outcome
+from autoscaler.core.contract.events import Event, Observed
+from autoscaler.core.contract.spec import ScaleTarget
+from autoscaler.core.contract.state import Interruption
 from autoscaler.core.engine import EngineSettings
-from autoscaler.core.events import Event, Observed
-from autoscaler.core.spec import ScaleTarget
-from autoscaler.core.state import Interruption
 from autoscaler.daemon.actuator import Actuator
 from autoscaler.daemon.clock import Clock
 from autoscaler.daemon.inbox import Inbox

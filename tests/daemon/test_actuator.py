@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
-from autoscaler.core.commands import Annotate, Command, CordonNode, SetReplicas
-from autoscaler.core.spec import ScaleTarget
+from autoscaler.core.contract.commands import Annotate, Command, CordonNode, SetReplicas
+from autoscaler.core.contract.spec import ScaleTarget
 from autoscaler.daemon.actuator import Actuator, Ending
 from autoscaler.daemon.clock import Clock
 from autoscaler.errors import ActuationError, LeadershipLost

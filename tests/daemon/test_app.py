@@ -14,15 +14,15 @@ import aiohttp
 import pytest
 
 from autoscaler import cli
-from autoscaler.core.commands import (
+from autoscaler.core.contract.commands import (
     CORDON_ANNOTATION,
     FALLBACK_ANNOTATION,
     INTERRUPTION_ANNOTATION,
 )
-from autoscaler.daemon.reproduce import replay
-from autoscaler.interruptions.rehearse import cancel, rehearse
-from autoscaler.kube.client import connect
-from simulations.local_cluster.faults import Fault, FaultKind
+from autoscaler.daemon.recording.reproduce import replay
+from autoscaler.kube.api.client import connect
+from autoscaler.notices.rehearse import cancel, rehearse
+from simulations.box.local_cluster.faults import Fault, FaultKind
 from tests.daemon.live import Live, live, until
 
 ROOT = Path(__file__).parents[2]

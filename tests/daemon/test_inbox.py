@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import asyncio
 
-from autoscaler.core.events import CommandFinished, NoticeReceived, SpecChanged
-from autoscaler.core.spec import FleetSpec
-from autoscaler.core.state import Interruption, InterruptionKind
+from autoscaler.core.contract.events import CommandFinished, NoticeReceived, SpecChanged
+from autoscaler.core.contract.spec import FleetSpec
+from autoscaler.core.contract.state import Interruption, InterruptionKind
 from autoscaler.daemon.clock import Clock
 from autoscaler.daemon.inbox import Inbox
 from tests.daemon.virtual_time import run_virtual

@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
-from autoscaler.core.decision import Outcome
-from autoscaler.core.events import CommandFinished, NoticeReceived, Observed, SpecChanged
-from autoscaler.core.spec import FleetSpec
+from autoscaler.core.contract.decision import Outcome
+from autoscaler.core.contract.events import CommandFinished, NoticeReceived, Observed, SpecChanged
+from autoscaler.core.contract.spec import FleetSpec
 from autoscaler.errors import InvariantBroken
 from tests.daemon.stages import SPEC, Stage, doomed, evict, scale
 from tests.daemon.virtual_time import run_virtual

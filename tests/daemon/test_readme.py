@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from autoscaler.daemon.logs import EVENTS
-from autoscaler.daemon.metrics import TABLE
+from autoscaler.daemon.telemetry.logs import EVENTS
+from autoscaler.daemon.telemetry.metrics import TABLE
 
 README = Path(__file__).parents[2] / "autoscaler/daemon/README.md"
 

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from autoscaler.core.state import Interruption, InterruptionKind
+from autoscaler.core.contract.state import Interruption, InterruptionKind
 from autoscaler.daemon.schedule import Schedule, is_urgent
 
 LOST, TERMINATION = InterruptionKind.LOST, InterruptionKind.TERMINATION

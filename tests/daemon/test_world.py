@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import structlog
 
-from autoscaler.core.spec import FleetSpec
+from autoscaler.core.contract.spec import FleetSpec
 from autoscaler.daemon.world import FIRST_READ_S, World
 
 FLEET = FleetSpec(models=())

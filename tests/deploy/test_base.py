@@ -11,10 +11,10 @@ import yaml
 
 from autoscaler import __version__, cli
 from autoscaler.app import DcgmExporters
-from autoscaler.core.commands import COMMAND_TIMEOUT_S
-from autoscaler.daemon.http import Server
-from autoscaler.kube.permissions import PERMISSIONS
-from autoscaler.kube.slim import capacity_type
+from autoscaler.core.contract.commands import COMMAND_TIMEOUT_S
+from autoscaler.daemon.telemetry.http import Server
+from autoscaler.kube.api.permissions import PERMISSIONS
+from autoscaler.kube.watch.slim import capacity_type
 from autoscaler.settings import load_config
 from tests.deploy.manifests import (
     DEPLOY,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from autoscaler.core.commands import CORDON_ANNOTATION, FALLBACK_ANNOTATION
+from autoscaler.core.contract.commands import CORDON_ANNOTATION, FALLBACK_ANNOTATION
 from tests.deploy.manifests import DEPLOY, render
 
 README = (DEPLOY / "README.md").read_text()

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from autoscaler.core.state import CapacityType
-from autoscaler.interruptions.node_marks import DIALECTS
-from autoscaler.kube.gpus import gpus_of
-from autoscaler.kube.slim import capacity_type
+from autoscaler.core.contract.state import CapacityType
+from autoscaler.kube.watch.gpus import gpus_of
+from autoscaler.kube.watch.slim import capacity_type
+from autoscaler.notices.node_marks import DIALECTS
 from autoscaler.settings import load_config, metrics_settings, to_core
 from tests.deploy.manifests import (
     DEPLOY,

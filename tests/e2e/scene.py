@@ -1,6 +1,6 @@
 """Scenes: each a namespace with vLLM-shaped pods behind a Service; one daemon scales them.
 
-The pods run `simulations.vllm_server` with the drain hook of `deploy/drain`; the daemon is installed
+The pods run `simulations.box.vllm_server` with the drain hook of `deploy/drain`; the daemon is installed
 from `deploy/base` (see `daemon`).
 """
 
@@ -49,7 +49,7 @@ class Scene:
             "name": "vllm",
             "image": self.image,
             "imagePullPolicy": "Never",
-            "command": ["/usr/bin/python3", "-m", "simulations.vllm_server"],
+            "command": ["/usr/bin/python3", "-m", "simulations.box.vllm_server"],
             "args": [
                 "--host=0.0.0.0",
                 "--port=8000",

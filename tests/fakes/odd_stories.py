@@ -12,9 +12,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from autoscaler.core.events import Observed
-from autoscaler.core.spec import Behavior, ForecastMode, ModelSpec, Pause, PoolSpec, SelectPolicy
-from autoscaler.core.state import Interruption
+from autoscaler.core.contract.events import Observed
+from autoscaler.core.contract.spec import (
+    Behavior,
+    ForecastMode,
+    ModelSpec,
+    Pause,
+    PoolSpec,
+    SelectPolicy,
+)
+from autoscaler.core.contract.state import Interruption
 from tests.builders import (
     MIXED,
     ON_DEMAND,

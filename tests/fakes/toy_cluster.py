@@ -12,7 +12,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from autoscaler.core.commands import (
+from autoscaler.core.contract.commands import (
     Annotate,
     Command,
     CordonNode,
@@ -21,9 +21,9 @@ from autoscaler.core.commands import (
     SetReplicas,
     UncordonNode,
 )
-from autoscaler.core.events import Observed
-from autoscaler.core.spec import ModelSpec
-from autoscaler.core.state import CapacityType, Interruption, Promise
+from autoscaler.core.contract.events import Observed
+from autoscaler.core.contract.spec import ModelSpec
+from autoscaler.core.contract.state import CapacityType, Interruption, Promise
 from tests.builders import MIXED, UNKNOWN, NodeRow, PoolNow, Row, observed, seen
 
 DEFAULT_TARGET = 32.0

@@ -1,6 +1,6 @@
 """A scripted API server: each request is answered by the next step of its script, and counted.
 
-`simulations.local_cluster` is the server that behaves; this one misbehaves to the letter, byte by byte,
+`simulations.box.local_cluster` is the server that behaves; this one misbehaves to the letter, byte by byte,
 and runs out of script loudly.
 """
 
@@ -19,7 +19,7 @@ from typing import Any, ClassVar, Self
 import yaml
 from aiohttp import web
 
-from autoscaler.kube.client import Client, connect
+from autoscaler.kube.api.client import Client, connect
 
 Json = dict[str, Any]
 Step = Callable[[web.Request], Awaitable[web.StreamResponse]]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from autoscaler.kube.client import Client
+from autoscaler.kube.api.client import Client
 from tests.kube.api_server import ScriptedServer
 
 

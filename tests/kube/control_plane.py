@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from autoscaler.kube.client import Client, connect
-from autoscaler.kube.permissions import PERMISSIONS, Permission
-from autoscaler.kube.resources import Resource
+from autoscaler.kube.api.client import Client, connect
+from autoscaler.kube.api.permissions import PERMISSIONS, Permission
+from autoscaler.kube.api.resources import Resource
 from tests.require import ROOT, require
 
 SCRIPT = ROOT / "tests" / "e2e" / "cluster" / "control-plane.sh"

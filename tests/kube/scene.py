@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from autoscaler.core.spec import FleetSpec, ModelSpec, PoolSpec, ScaleTarget
-from autoscaler.core.state import CapacityType
+from autoscaler.core.contract.spec import FleetSpec, ModelSpec, PoolSpec, ScaleTarget
+from autoscaler.core.contract.state import CapacityType
 
 Json = dict[str, Any]
 NAMESPACE = "serving"

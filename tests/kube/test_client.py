@@ -10,18 +10,10 @@ from typing import Any
 import pytest
 
 from autoscaler.errors import SettingsError
-from autoscaler.kube.access import in_cluster, load_access
-from autoscaler.kube.client import ApiError, Client, connect
-from autoscaler.kube.resources import DEPLOYMENTS, NODES, PODS
-from tests.kube.api_server import (
-    ScriptedServer,
-    answer,
-    hang,
-    kubeconfig,
-    listing,
-    page,
-    refuse,
-)
+from autoscaler.kube.api.access import in_cluster, load_access
+from autoscaler.kube.api.client import ApiError, Client, connect
+from autoscaler.kube.api.resources import DEPLOYMENTS, NODES, PODS
+from tests.kube.api_server import ScriptedServer, answer, hang, kubeconfig, listing, page, refuse
 
 NODE = {"kind": "Node", "metadata": {"name": "n", "resourceVersion": "7"}}
 

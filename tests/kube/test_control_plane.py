@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from autoscaler.core.commands import (
+from autoscaler.core.contract.commands import (
     CORDON_ANNOTATION,
     FALLBACK_ANNOTATION,
     Annotate,
@@ -24,16 +24,16 @@ from autoscaler.core.commands import (
     SetReplicas,
     UncordonNode,
 )
-from autoscaler.core.spec import FleetSpec, ScaleTarget
+from autoscaler.core.contract.spec import FleetSpec, ScaleTarget
 from autoscaler.errors import ActuationError
-from autoscaler.interruptions.node_marks import read_marks
-from autoscaler.interruptions.rehearse import rehearse
-from autoscaler.kube import access, client
-from autoscaler.kube.client import ApiError, Client
+from autoscaler.kube.api import access, client
+from autoscaler.kube.api.client import ApiError, Client
+from autoscaler.kube.api.resources import DEPLOYMENTS, NODES, PODS, REPLICA_SETS
 from autoscaler.kube.observe import Cluster
-from autoscaler.kube.perform import perform
-from autoscaler.kube.resources import DEPLOYMENTS, NODES, PODS, REPLICA_SETS
-from autoscaler.kube.watch import Timing
+from autoscaler.kube.perform.perform import perform
+from autoscaler.kube.watch.watch import Timing
+from autoscaler.notices.node_marks import read_marks
+from autoscaler.notices.rehearse import rehearse
 from tests.kube.control_plane import (
     ACCOUNT,
     BUDGETS,

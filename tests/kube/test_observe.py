@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from autoscaler.core.commands import FALLBACK_ANNOTATION
-from autoscaler.core.samples import FramebufferSample, NodeGpuSample, PodKey, PodSample
-from autoscaler.core.spec import FleetSpec
-from autoscaler.core.state import (
+from autoscaler.core.contract.commands import FALLBACK_ANNOTATION
+from autoscaler.core.contract.spec import FleetSpec
+from autoscaler.core.contract.state import (
     NO_NODE,
     CapacityType,
     Interruption,
@@ -23,22 +22,14 @@ from autoscaler.core.state import (
     ModelObservation,
     Promise,
 )
-from autoscaler.interruptions.node_marks import read_marks
-from autoscaler.kube.caches import PodSelector
-from autoscaler.kube.client import Client
+from autoscaler.kube.api.client import Client
 from autoscaler.kube.observe import Cluster, ClusterObservation
-from autoscaler.kube.watch import Timing
+from autoscaler.kube.samples import FramebufferSample, NodeGpuSample, PodKey, PodSample
+from autoscaler.kube.watch.caches import PodSelector
+from autoscaler.kube.watch.watch import Timing
+from autoscaler.notices.node_marks import read_marks
 from tests.kube.api_server import Held, ScriptedServer, page, refuse
-from tests.kube.scene import (
-    CREATED_AT,
-    Json,
-    deployment,
-    fleet,
-    model,
-    node,
-    pod,
-    replica_set,
-)
+from tests.kube.scene import CREATED_AT, Json, deployment, fleet, model, node, pod, replica_set
 
 AT = CREATED_AT + 600
 SPOT_ITN = {"key": "aws-node-termination-handler/spot-itn", "value": "x", "effect": "NoSchedule"}

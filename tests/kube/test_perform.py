@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from autoscaler.core.commands import (
+from autoscaler.core.contract.commands import (
     CORDON_ANNOTATION,
     FALLBACK_ANNOTATION,
     Annotate,
@@ -21,11 +21,11 @@ from autoscaler.core.commands import (
     SetReplicas,
     UncordonNode,
 )
-from autoscaler.core.spec import ScaleTarget
+from autoscaler.core.contract.spec import ScaleTarget
 from autoscaler.errors import ActuationError
-from autoscaler.kube.client import Client, connect
-from autoscaler.kube.perform import perform
-from simulations.local_cluster import Fault, FaultKind, LocalCluster
+from autoscaler.kube.api.client import Client, connect
+from autoscaler.kube.perform.perform import perform
+from simulations.box.local_cluster import Fault, FaultKind, LocalCluster
 from tests.kube.api_server import ScriptedServer, answer, hang, page, refuse
 from tests.kube.scene import CREATED_AT, deployment, node, pod
 

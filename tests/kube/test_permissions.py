@@ -6,13 +6,13 @@ import asyncio
 import contextlib
 from pathlib import Path
 
-from autoscaler.interruptions.node_marks import read_marks
-from autoscaler.kube.client import connect
+from autoscaler.kube.api.client import connect
+from autoscaler.kube.api.permissions import PERMISSIONS
+from autoscaler.kube.api.resources import DEPLOYMENTS, NODES, PODS, REPLICA_SETS
 from autoscaler.kube.observe import Cluster
-from autoscaler.kube.perform import perform
-from autoscaler.kube.permissions import PERMISSIONS
-from autoscaler.kube.resources import DEPLOYMENTS, NODES, PODS, REPLICA_SETS
-from simulations.local_cluster import LocalCluster
+from autoscaler.kube.perform.perform import perform
+from autoscaler.notices.node_marks import read_marks
+from simulations.box.local_cluster import LocalCluster
 from tests.kube.scene import deployment, fleet, node, pod
 from tests.kube.test_perform import AT, COMMANDS
 

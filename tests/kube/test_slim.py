@@ -7,18 +7,18 @@ from typing import Any
 
 import pytest
 
-from autoscaler.core.commands import CORDON_ANNOTATION, FALLBACK_ANNOTATION
-from autoscaler.core.state import CapacityType, Promise
-from autoscaler.kube.gpus import gpus_of
+from autoscaler.core.contract.commands import CORDON_ANNOTATION, FALLBACK_ANNOTATION
+from autoscaler.core.contract.state import CapacityType, Promise
+from autoscaler.kube.api.timestamps import rfc3339, seconds
 from autoscaler.kube.promises import parse_promises
-from autoscaler.kube.slim import (
+from autoscaler.kube.watch.gpus import gpus_of
+from autoscaler.kube.watch.slim import (
     capacity_type,
     slim_deployment,
     slim_node,
     slim_pod,
     slim_replica_set,
 )
-from autoscaler.kube.timestamps import rfc3339, seconds
 from tests.kube.scene import CREATED, CREATED_AT, condition, deployment, node, pod, replica_set
 
 SPOT, ON_DEMAND = CapacityType.SPOT, CapacityType.ON_DEMAND

@@ -16,9 +16,15 @@ from typing import Any
 
 import pytest
 
-from autoscaler.kube.client import Client
-from autoscaler.kube.resources import PODS
-from autoscaler.kube.watch import RELIST_AFTER_FAILURES, SILENT_WATCHES_MAX, Cache, Change, Timing
+from autoscaler.kube.api.client import Client
+from autoscaler.kube.api.resources import PODS
+from autoscaler.kube.watch.watch import (
+    RELIST_AFTER_FAILURES,
+    SILENT_WATCHES_MAX,
+    Cache,
+    Change,
+    Timing,
+)
 from tests.kube.api_server import (
     ScriptedServer,
     answer,

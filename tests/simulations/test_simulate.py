@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from autoscaler.errors import SettingsError, TraceError
-from simulations.baselines.registry import BASELINES
-from simulations.scorecard import SCHEMA
+from simulations.peers.rules.registry import BASELINES
+from simulations.results.scorecard import SCHEMA
 from simulations.simulate import expanded, run_simulate
 from simulations.traces.generate import Recipe, generate
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from autoscaler.core.samples import PodKey
+from autoscaler.kube.samples import PodKey
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

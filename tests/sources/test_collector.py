@@ -11,14 +11,14 @@ from dataclasses import replace
 import pytest
 from aiohttp import web
 
-from autoscaler.core.samples import PodSample
+from autoscaler.kube.samples import PodSample
 from autoscaler.settings import EngineType, MetricsSettings, MetricsSource
-from autoscaler.sources.collector import SOURCE_LABELS, Collector
-from autoscaler.sources.feeds import DCGM_PORT, ExporterFeed, PodFeed
-from autoscaler.sources.fetch import BODY_BYTES_MAX
-from autoscaler.sources.outcome import Outcome
-from autoscaler.sources.readings import Readings
-from autoscaler.sources.rounds import FeedReport
+from autoscaler.sources.collector.collector import SOURCE_LABELS, Collector
+from autoscaler.sources.collector.feeds import DCGM_PORT, ExporterFeed, PodFeed
+from autoscaler.sources.collector.readings import Readings
+from autoscaler.sources.collector.rounds import FeedReport
+from autoscaler.sources.pages.fetch import BODY_BYTES_MAX
+from autoscaler.sources.pages.outcome import Outcome
 from tests.sources.bodies import page
 from tests.sources.servers import Answer, Pod, body_of, free_port, never, raw, serving
 

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-import autoscaler.sources
-from autoscaler.core.samples import PodSample
+import autoscaler.sources.engines
 from autoscaler.errors import SourceError
+from autoscaler.kube.samples import PodSample
 from autoscaler.settings import EngineType
-from autoscaler.sources import SOURCES
-from autoscaler.sources.exposition import read_page
-from autoscaler.sources.outcome import Outcome
-from autoscaler.sources.signals import EngineSource
+from autoscaler.sources.engines import SOURCES
+from autoscaler.sources.pages.exposition import read_page
+from autoscaler.sources.pages.outcome import Outcome
+from autoscaler.sources.pages.signals import EngineSource
 from tests.sources.bodies import ENGINE_PAGES, page, with_value, without
 
 LOADED = {
@@ -71,9 +71,9 @@ def test_every_engine_of_the_resource_has_a_source():
 
 
 def test_no_source_is_left_unregistered():
-    folder = Path(autoscaler.sources.__file__).parent
+    folder = Path(autoscaler.sources.engines.__file__).parent
     modules = (
-        importlib.import_module(f"autoscaler.sources.{path.stem}")
+        importlib.import_module(f"autoscaler.sources.engines.{path.stem}")
         for path in sorted(folder.glob("*.py"))
         if path.stem != "__init__"
     )

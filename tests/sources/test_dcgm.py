@@ -7,7 +7,7 @@ import pytest
 from autoscaler.errors import SourceError
 from autoscaler.sources import dcgm
 from autoscaler.sources.dcgm import DcgmReading
-from autoscaler.sources.exposition import Row, read_page
+from autoscaler.sources.pages.exposition import Row, read_page
 from autoscaler.sources.prometheus import Answer
 from tests.sources.bodies import page, without
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from autoscaler.core.samples import PodSample
 from autoscaler.errors import SourceError
-from autoscaler.sources import SOURCES
-from autoscaler.sources.exposition import read_page
+from autoscaler.kube.samples import PodSample
+from autoscaler.sources.engines import SOURCES
+from autoscaler.sources.pages.exposition import read_page
 from tests.sources.bodies import page, with_value, without
 
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from autoscaler.errors import SourceError
-from autoscaler.sources.exposition import read_page
-from autoscaler.sources.outcome import Outcome
+from autoscaler.sources.pages.exposition import read_page
+from autoscaler.sources.pages.outcome import Outcome
 from tests.sources.bodies import PAGES, page
 
 Found = dict[str, list[tuple[dict[str, str], float, float | None]]]

@@ -21,12 +21,13 @@ from yarl import URL
 
 from autoscaler.errors import SourceError
 from autoscaler.settings import EngineType, MetricsSettings, MetricsSource, PrometheusSettings
-from autoscaler.sources import SOURCES, prometheus
-from autoscaler.sources.collector import Collector
-from autoscaler.sources.feeds import DcgmQueryFeed, Ended, PrometheusFeed
-from autoscaler.sources.outcome import Outcome
+from autoscaler.sources import prometheus
+from autoscaler.sources.collector.collector import Collector
+from autoscaler.sources.collector.feeds import DcgmQueryFeed, Ended, PrometheusFeed
+from autoscaler.sources.collector.readings import Readings
+from autoscaler.sources.engines import SOURCES
+from autoscaler.sources.pages.outcome import Outcome
 from autoscaler.sources.prometheus import PrometheusClient, read_answer
-from autoscaler.sources.readings import Readings
 from tests.require import require
 from tests.sources.servers import Pod, body_of, never, serving
 

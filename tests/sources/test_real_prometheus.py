@@ -17,15 +17,15 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from autoscaler.core.samples import PodSample
 from autoscaler.errors import SourceError
+from autoscaler.kube.samples import PodSample
 from autoscaler.settings import EngineType, MetricsSettings, MetricsSource, PrometheusSettings
-from autoscaler.sources import SOURCES
-from autoscaler.sources.exposition import read_page
-from autoscaler.sources.feeds import DcgmQueryFeed, PrometheusFeed
-from autoscaler.sources.outcome import Outcome
+from autoscaler.sources.collector.feeds import DcgmQueryFeed, PrometheusFeed
+from autoscaler.sources.collector.readings import Readings
+from autoscaler.sources.engines import SOURCES
+from autoscaler.sources.pages.exposition import read_page
+from autoscaler.sources.pages.outcome import Outcome
 from autoscaler.sources.prometheus import PrometheusClient
-from autoscaler.sources.readings import Readings
 from tests.require import require
 from tests.sources.bodies import page
 from tests.sources.servers import Pod, free_port

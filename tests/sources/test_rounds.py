@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 import pytest
 import structlog
 
-from autoscaler.sources.feeds import Ended
-from autoscaler.sources.outcome import Outcome
-from autoscaler.sources.rounds import FeedReport, Rounds
+from autoscaler.sources.collector.feeds import Ended
+from autoscaler.sources.collector.rounds import FeedReport, Rounds
+from autoscaler.sources.pages.outcome import Outcome
 from tests.sources.virtual import run
 
 

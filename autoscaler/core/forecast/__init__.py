@@ -6,7 +6,7 @@ decayed histograms of residuals (`residuals`), and together they are a distribut
 """
 
 from autoscaler.core.forecast.distribution import Forecast
+from autoscaler.core.forecast.experts.registry import FORECASTERS
 from autoscaler.core.forecast.learning import ForecastMemory, Scores, forecast, learn, scores
-from autoscaler.core.forecast.registry import FORECASTERS
 
 __all__ = ["FORECASTERS", "Forecast", "ForecastMemory", "Scores", "forecast", "learn", "scores"]

@@ -18,14 +18,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from autoscaler.core.forecast.residuals import (
-    BAND,
-    LEADS_S,
-    PLACES,
-    SHIFT,
-    Mixture,
-)
-from autoscaler.core.state import FloatArray
+from autoscaler.core.contract.state import FloatArray
+from autoscaler.core.forecast.residuals import BAND, LEADS_S, PLACES, SHIFT, Mixture
 
 _MIDDLES = [0.5 * (a + b) for a, b in pairwise(LEADS_S)]
 _ZERO_ROOT = math.sqrt(SHIFT)

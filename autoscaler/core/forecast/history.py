@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from autoscaler.core.plain import (
+from autoscaler.core.contract.plain import (
     Plain,
     plain_float,
     read_float,

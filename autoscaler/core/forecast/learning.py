@@ -12,11 +12,7 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
-from autoscaler.core.forecast.distribution import Forecast, distribution, nearest_lead
-from autoscaler.core.forecast.history import SLOT_S, SLOTS, History
-from autoscaler.core.forecast.registry import FORECASTERS
-from autoscaler.core.forecast.residuals import DECAY_S, IDLE_PRIOR_WEIGHT, LEADS_S, Residuals, root
-from autoscaler.core.plain import (
+from autoscaler.core.contract.plain import (
     Plain,
     plain_bools,
     plain_floats,
@@ -27,7 +23,11 @@ from autoscaler.core.plain import (
     read_list,
     read_record,
 )
-from autoscaler.core.state import BoolArray, FloatArray
+from autoscaler.core.contract.state import BoolArray, FloatArray
+from autoscaler.core.forecast.distribution import Forecast, distribution, nearest_lead
+from autoscaler.core.forecast.experts.registry import FORECASTERS
+from autoscaler.core.forecast.history import SLOT_S, SLOTS, History
+from autoscaler.core.forecast.residuals import DECAY_S, IDLE_PRIOR_WEIGHT, LEADS_S, Residuals, root
 
 _LEAD_SLOTS = tuple(round(lead / SLOT_S) for lead in LEADS_S)
 MEAN_SLOTS_MAX = 40

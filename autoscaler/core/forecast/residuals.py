@@ -17,14 +17,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from autoscaler.core.plain import (
-    Plain,
-    plain_floats,
-    read_float,
-    read_floats,
-    read_record,
-)
-from autoscaler.core.state import FloatArray
+from autoscaler.core.contract.plain import Plain, plain_floats, read_float, read_floats, read_record
+from autoscaler.core.contract.state import FloatArray
 
 LEADS_S = (15, 30, 45, 60, 90, 120, 180, 240, 360, 540, 780, 1200)
 GROUPS = 4

@@ -12,15 +12,15 @@ from typing import TypeAlias
 from autoscaler.core.guards import (
     bounds,
     budget,
+    fallback,
     freshness,
-    interruption,
     pause,
     rate,
     stabilization,
     starting,
     warm_floor,
 )
-from autoscaler.core.situation import Situation, Verdict, Wanted
+from autoscaler.core.pools.situation import Situation, Verdict, Wanted
 
 Guard: TypeAlias = Callable[[Situation, Wanted], Verdict | None]
 
@@ -33,7 +33,7 @@ GUARDS: Mapping[str, Guard] = {
     "bounds": bounds.adjust,
     "budget": budget.adjust,
     "pause": pause.adjust,
-    "interruption": interruption.adjust,
+    "interruption": fallback.adjust,
 }
 
 __all__ = ["GUARDS", "Guard"]

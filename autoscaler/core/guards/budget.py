@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from autoscaler.core.situation import Situation, Verdict, Wanted
+from autoscaler.core.pools.situation import Situation, Verdict, Wanted
 
 
 def adjust(s: Situation, wanted: Wanted) -> Verdict | None:

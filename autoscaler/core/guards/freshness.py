@@ -7,8 +7,8 @@ pods that go are then not the ones that were counted.
 
 from __future__ import annotations
 
-from autoscaler.core.placement import at_level
-from autoscaler.core.situation import Situation, Verdict, Wanted
+from autoscaler.core.pools.placement import at_level
+from autoscaler.core.pools.situation import Situation, Verdict, Wanted
 
 
 def adjust(s: Situation, wanted: Wanted) -> Verdict | None:

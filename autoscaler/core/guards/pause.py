@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from autoscaler.core.situation import Situation, Verdict, Wanted
-from autoscaler.core.spec import Pause
+from autoscaler.core.contract.spec import Pause
+from autoscaler.core.pools.situation import Situation, Verdict, Wanted
 
 
 def adjust(s: Situation, wanted: Wanted) -> Verdict | None:

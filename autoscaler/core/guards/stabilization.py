@@ -11,9 +11,9 @@ anything is scaled down.
 from __future__ import annotations
 
 from autoscaler.core import hpa
-from autoscaler.core.placement import at_level
-from autoscaler.core.situation import Situation, Verdict, Wanted
-from autoscaler.core.spec import Behavior, ModelSpec
+from autoscaler.core.contract.spec import Behavior, ModelSpec
+from autoscaler.core.pools.placement import at_level
+from autoscaler.core.pools.situation import Situation, Verdict, Wanted
 
 _MESSAGES = {
     "ScaleDownStabilized": "the highest proposal of the last {window:.0f} s was {replicas}",

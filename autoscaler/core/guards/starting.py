@@ -7,8 +7,8 @@ it is asked for already. Where no pool can, the number holds and a condition say
 
 from __future__ import annotations
 
-from autoscaler.core.placement import arrange
-from autoscaler.core.situation import Situation, Verdict, Wanted
+from autoscaler.core.pools.placement import arrange
+from autoscaler.core.pools.situation import Situation, Verdict, Wanted
 
 
 def adjust(s: Situation, wanted: Wanted) -> Verdict | None:

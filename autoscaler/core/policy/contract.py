@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple, Protocol
 
-from autoscaler.core.demand import Demand
+from autoscaler.core.demand.demand import Demand
 from autoscaler.core.forecast import Forecast
-from autoscaler.core.supply import Supply
+from autoscaler.core.supply.supply import Supply
 
 
 class PolicyInput(NamedTuple):

@@ -16,8 +16,8 @@ from autoscaler.core.forecast import Forecast
 from autoscaler.core.policy import reactive
 from autoscaler.core.policy.backlog import pressing_replicas
 from autoscaler.core.policy.contract import PolicyInput, Proposal
-from autoscaler.core.policy.levels import Levels, cut, price
-from autoscaler.core.supply import Supply
+from autoscaler.core.policy.replica_value import Levels, cut, price
+from autoscaler.core.supply.supply import Supply
 
 NAME = "economic"
 _ROUNDING = 1e-9

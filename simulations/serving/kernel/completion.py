@@ -11,12 +11,7 @@ long their steps last alone, and whoever joins them only makes them longer.
 
 from __future__ import annotations
 
-from simulations.serving.kernel.batch import (
-    decode_ns,
-    pause_after_ns,
-    span_ns,
-    steps_to_finish,
-)
+from simulations.serving.kernel.batch import decode_ns, pause_after_ns, span_ns, steps_to_finish
 from simulations.serving.kernel.compiled import merged
 from simulations.serving.kernel.division import begun_blocks
 from simulations.serving.kernel.engine import next_start, plain_decoding

@@ -19,24 +19,11 @@ from simulations.serving.kernel.batch import (
     steps_with_blocks,
     steps_within,
 )
-from simulations.serving.kernel.cache import (
-    disown,
-    hold,
-    hold_own,
-    identify,
-    leading,
-    take,
-)
+from simulations.serving.kernel.cache import disown, hold, hold_own, identify, leading, take
 from simulations.serving.kernel.compiled import apart, merged
 from simulations.serving.kernel.division import begun_blocks, whole_prefixes
 from simulations.serving.kernel.layout import FOREVER, NEVER, NONE, Lane
-from simulations.serving.kernel.requests import (
-    drop_aborted,
-    finish,
-    preempt,
-    read_inbox,
-    run_next,
-)
+from simulations.serving.kernel.requests import drop_aborted, finish, preempt, read_inbox, run_next
 
 
 @apart

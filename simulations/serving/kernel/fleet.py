@@ -29,7 +29,7 @@ from simulations.serving.kernel.layout import (
     State,
     parameters,
 )
-from simulations.serving.profiles import Profile
+from simulations.serving.profiles.profiles import Profile
 from simulations.serving.workload import Workload, workload
 
 ROUTINGS = {

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from autoscaler.errors import SettingsError
 from simulations.serving.kernel.division import BITS, reciprocal
-from simulations.serving.profiles import Profile
+from simulations.serving.profiles.profiles import Profile
 from simulations.serving.workload import Workload
 
 NONE: Any = np.uint32(0xFFFF_FFFF)

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from autoscaler.errors import InvariantBroken
-from simulations.baselines.registry import BASELINES
 from simulations.bounds.figures import figures, trace_bound, unlimited_attainment
-from simulations.objective import RequestObjective
-from simulations.replay import Conditions, run
-from simulations.scorecard import score
+from simulations.peers.rules.registry import BASELINES
+from simulations.replay.replay import Conditions, run
+from simulations.results.scorecard import score
 from simulations.serving.columns import RequestColumns
-from simulations.serving.profiles import PROFILES
+from simulations.serving.objective import RequestObjective
+from simulations.serving.profiles.profiles import PROFILES
 from simulations.traces.reading import read_trace
 
 PROFILE = PROFILES["llama-3.1-8b/1xL40S"]
@@ -22,7 +22,7 @@ PROFILE = PROFILES["llama-3.1-8b/1xL40S"]
 
 @pytest.fixture(scope="module")
 def conditions():
-    from simulations.coldstart import cold_start
+    from simulations.world.cold_start import cold_start
 
     return Conditions(profile=PROFILE, cold_start=cold_start("60"))
 

@@ -9,7 +9,7 @@ from simulations.bounds.bound import PoolTerms, make_bound
 from simulations.bounds.work import least_work_s, shareable_tokens
 from simulations.serving.columns import Outcome, RequestColumns
 from simulations.serving.fleet import ServingFleet
-from simulations.serving.profiles import PROFILES
+from simulations.serving.profiles.profiles import PROFILES
 
 PROFILE = PROFILES["llama-3.1-8b/1xL40S"]
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from simulations.serving.columns import RequestColumns
-from simulations.serving.profiles import PROFILES, Profile
+from simulations.serving.profiles.profiles import PROFILES, Profile
 
 PLAIN = replace(
     PROFILES["llama-3.1-8b/1xL40S"],

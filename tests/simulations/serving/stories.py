@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from simulations.serving.columns import Gauges, RequestColumns, RequestResults
-from simulations.serving.profiles import PROFILES, Profile
+from simulations.serving.profiles.profiles import PROFILES, Profile
 
 ANY = PROFILES["llama-3.1-8b/1xL40S"]
 

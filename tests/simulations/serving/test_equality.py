@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, Phase, find, given, settings
 
 from simulations.serving.columns import Gauges, Outcome
 from simulations.serving.fleet import Engine, ServingFleet
-from simulations.serving.profiles import Profile
-from simulations.serving.reference import ReferenceFleet
+from simulations.serving.profiles.profiles import Profile
+from simulations.serving.reference.fleet import ReferenceFleet
 from tests.simulations.serving.hand import columns, profile
 from tests.simulations.serving.stories import (
     Fleet,

@@ -10,8 +10,8 @@ import pytest
 from simulations.rng import stream
 from simulations.serving.carrying import carrying
 from simulations.serving.columns import RequestColumns
-from simulations.serving.hardware import GPUS, MODELS, roofline
-from simulations.serving.profiles import PROFILES, Profile
+from simulations.serving.profiles.hardware import GPUS, MODELS, roofline
+from simulations.serving.profiles.profiles import PROFILES, Profile
 
 ALL = [pytest.param(profile, id=profile.name) for profile in PROFILES.values()]
 NANOSECONDS_A_LAYER = 32_000

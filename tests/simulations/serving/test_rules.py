@@ -8,8 +8,8 @@ import pytest
 
 from simulations.serving.columns import NEVER, Outcome, RequestColumns
 from simulations.serving.fleet import ServingFleet
-from simulations.serving.profiles import Profile
-from simulations.serving.reference import ReferenceFleet
+from simulations.serving.profiles.profiles import Profile
+from simulations.serving.reference.fleet import ReferenceFleet
 from tests.simulations.serving.hand import columns, profile
 from tests.simulations.serving.stories import Fleet
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from autoscaler.errors import TraceError
-from simulations.traces.count_series import draw
+from simulations.traces.formats.count_series import draw
 from simulations.traces.opening import opened
 from simulations.traces.reading import read_trace
 from simulations.traces.spec import trace_spec

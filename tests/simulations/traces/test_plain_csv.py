@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autoscaler.errors import TraceError
-from simulations.traces import plain_csv
+from simulations.traces.formats import plain_csv
 from simulations.traces.rows import RequestRows, TraceLines
 
 FIELDS = st.one_of(

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from autoscaler.errors import TraceError
+from simulations.traces.formats.registry import TRACES
 from simulations.traces.reading import read_trace, trace_name
-from simulations.traces.registry import TRACES
 from tests.require import traces_folder
 
 PLAIN = "t_s,input_tokens,output_tokens\n10,100,7\n10.5,200,8\n12.000000001,300,9\n"
@@ -167,21 +167,11 @@ def test_the_first_format_that_knows_a_line_is_the_one_of_the_file(name: str):
 
 
 def test_every_format_file_is_registered():
-    folder = Path(__file__).parents[3] / "simulations" / "traces"
-    machinery = {
-        "token_percentiles",
-        "__init__",
-        "drawn",
-        "generate",
-        "opening",
-        "overlay",
-        "reading",
-        "registry",
-        "rows",
-        "spec",
-    }
+    folder = Path(__file__).parents[3] / "simulations" / "traces" / "formats"
     files = {
-        path.stem.replace("_", "-") for path in folder.glob("*.py") if path.stem not in machinery
+        path.stem.replace("_", "-")
+        for path in folder.glob("*.py")
+        if path.stem not in {"__init__", "registry"}
     }
     assert files == set(TRACES)
 

@@ -10,9 +10,9 @@ import pytest
 from autoscaler.errors import TraceError
 from simulations.rng import stream
 from simulations.traces.drawn import Drawn
+from simulations.traces.formats.servegen_windows import GAPS, Window, arrivals_s, draw, shape_of
 from simulations.traces.opening import opened
 from simulations.traces.reading import read_trace
-from simulations.traces.servegen_windows import GAPS, Window, arrivals_s, draw, shape_of
 from simulations.traces.spec import trace_spec
 from tests.require import traces_folder
 

@@ -1,0 +1,1 @@
+"""What enters the engine, what leaves it, and how both are written down."""

@@ -1,0 +1,67 @@
+"""What enters: the four events. Pure: no I/O, no clock.
+
+`at` is seconds since the epoch (wall clock at start plus the monotonic clock), never decreasing.
+`id` is a sequence number given at dequeue. At equal `at` the order is: CommandFinished,
+NoticeReceived, SpecChanged, Observed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from autoscaler.core.contract.spec import FleetSpec
+from autoscaler.core.contract.state import Interruption, ModelObservation, NodeColumns
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpecChanged:
+    """The whole specification of the fleet, complete: models not in it are forgotten."""
+
+    id: int
+    at: float
+    fleet: FleetSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observed:
+    """A level, cut once a tick and complete for the fleet. Only this event decides."""
+
+    id: int
+    at: float
+    nodes: NodeColumns
+    interruptions: tuple[Interruption, ...]
+    """Ordered by node. Absent while the Node exists means withdrawn."""
+    models: tuple[ModelObservation, ...]
+    """In order of key. A model of the spec that is absent holds, with a condition."""
+    cluster_at: float
+    """When the cluster's state was last known to be in step (watch event, bookmark or list).
+    Older than `EngineSettings.cluster_age_s_max` is blind: nothing is scaled down."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoticeReceived:
+    """An interruption, early. The shell cuts an `Observed` that has it at once."""
+
+    id: int
+    at: float
+    interruption: Interruption
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandFinished:
+    """One write was accepted or refused. Completion is read from the next `Observed`."""
+
+    id: int
+    at: float
+    command: str
+    """Its id."""
+    accepted: bool
+    reason: str
+    """`Accepted`, `Conflict`, `Forbidden`, `NotFound`, `DisruptionBudget`, `Expired`,
+    `Superseded` (replaced while queued), `Skipped` (what it was to follow failed), `Withheld`
+    (dry run), `Unavailable`, `Failed`."""
+    message: str = ""
+
+
+Event: TypeAlias = SpecChanged | Observed | NoticeReceived | CommandFinished

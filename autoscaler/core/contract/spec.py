@@ -1,0 +1,182 @@
+"""What is asked: one model's specification, after validation at the edge.
+
+Pure: no I/O, no clock. The words are those of the custom resource; units are in the names. The
+edge (`autoscaler/settings.py`) validates once and converts; inside, values are trusted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from autoscaler.core.contract.state import CapacityType
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScaleTarget:
+    """The object whose `scale` subresource is set."""
+
+    api_version: str = "apps/v1"
+    kind: str = "Deployment"
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}/{self.namespace}/{self.name}"
+
+
+class Mode(StrEnum):
+    """Whether decisions become commands."""
+
+    ACTIVE = "Active"
+    OBSERVE = "Observe"
+
+
+class Pause(StrEnum):
+    """From the annotation `inference-autoscaler.dev/paused`."""
+
+    NO = "No"
+    ALL = "All"
+    SCALE_DOWN = "ScaleDown"
+
+
+class ForecastMode(StrEnum):
+    """Auto: the economic policy on the forecast. Off: the targets only, reactively."""
+
+    AUTO = "Auto"
+    OFF = "Off"
+
+
+class PolicyType(StrEnum):
+    """Of one HPA scaling policy."""
+
+    PODS = "Pods"
+    PERCENT = "Percent"
+
+
+class SelectPolicy(StrEnum):
+    """Which of several HPA scaling policies binds."""
+
+    MAX = "Max"
+    MIN = "Min"
+    DISABLED = "Disabled"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScalingPolicy:
+    """One rate limit of an HPA behavior."""
+
+    type: PolicyType
+    value: int
+    period_s: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScalingRules:
+    """One direction of an HPA behavior; None means not given, and HPA's default holds."""
+
+    stabilization_window_s: int | None = None
+    select_policy: SelectPolicy = SelectPolicy.MAX
+    policies: tuple[ScalingPolicy, ...] | None = None
+    tolerance_ratio: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Behavior:
+    """HPA's block, obeyed exactly as HPA would. A direction that is None is not given."""
+
+    scale_up: ScalingRules | None = None
+    scale_down: ScalingRules | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolSpec:
+    """One pool of a model."""
+
+    name: str
+    target: ScaleTarget
+    capacity_type: CapacityType
+    price_usd_per_hour: float | None = None
+    """Of one replica; None: not given, all pools then cost the same."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WarmFloor:
+    """Ready, not doomed replicas kept even without demand."""
+
+    replicas: int = 0
+    capacity_type: CapacityType | None = None
+    """None: on any."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Objective:
+    """What a request is owed, and how often."""
+
+    ttft_s: float = 2.0
+    tpot_s: float = 0.1
+    attainment_ratio: float = 0.99
+    """0.5 to 0.9999. Sets the price of unmet demand: `lambda_0`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Targets:
+    """What one replica carries, until capacity is learnt."""
+
+    in_flight_requests: float = 32.0
+    waiting_requests: float = 5.0
+    kv_usage_ratio: float = 0.8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spot:
+    """What a notice sets going."""
+
+    on_demand_fallback: bool = True
+    return_after_s: float = 300.0
+    """A spot replica repays a promise once it has been Ready this long."""
+    drain_margin_s: float = 10.0
+    """Between the end of the grace period we ask for and the deadline."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSpec:
+    """One `InferenceAutoscaler`, as the core needs it."""
+
+    namespace: str
+    name: str
+    generation: int = 1
+    mode: Mode = Mode.ACTIVE
+    pause: Pause = Pause.NO
+    pools: tuple[PoolSpec, ...]
+    """At least one."""
+    min_replicas: int = 1
+    max_replicas: int = 10
+    """Both bound desired replicas of the model, over its pools."""
+    warm_floor: WarmFloor = field(default_factory=WarmFloor)
+    objective: Objective = field(default_factory=Objective)
+    targets: Targets = field(default_factory=Targets)
+    cold_start_prior_s: float = 180.0
+    """Weighs max(0, 5 - n/2) observations beside n measured ones."""
+    forecast_mode: ForecastMode = ForecastMode.AUTO
+    behavior: Behavior | None = None
+    """None: not given (also for `{}`)."""
+    spot: Spot = field(default_factory=Spot)
+    priority: int = 0
+    sample_age_s_max: float = 20.0
+    """An engine sample older than this is stale: four scrape periods, not less than 15 s."""
+    key: str = field(init=False, repr=False, compare=False)
+    """`namespace/name`: what events, decisions and memory call this model."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "key", f"{self.namespace}/{self.name}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetSpec:
+    """All models that share a GPU budget."""
+
+    models: tuple[ModelSpec, ...]
+    """In order of key."""
+    gpu_budget: int | None = None
+    """GPUs over all models; None: no limit but what nodes offer."""

@@ -1,0 +1,1 @@
+"""What is asked for: from samples to the demand of a model, in replicas."""

@@ -1,0 +1,68 @@
+"""Sums over a sliding span of time. Pure: no I/O, no clock; time is an argument.
+
+Ticks come when they come (a notice causes an extra one, a busy machine a late one), so a window is
+kept in buckets of time, not in a number of ticks.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from autoscaler.core.contract.plain import Plain, read_float, read_int, read_list, read_record
+
+
+@dataclass(slots=True, kw_only=True)
+class RatioWindow:
+    """Two sums over the last `span_s` seconds, and their ratio. Part of the engine's memory.
+
+    A bucket leaves as a whole, so the span is met within one bucket's width.
+    """
+
+    span_s: float
+    bucket_s: float
+    _buckets: list[tuple[int, float, float]] = field(default_factory=list)
+    """(number, sum of numerators, sum of denominators), ascending; the last one is being filled."""
+    _totals: tuple[float, float] = (0.0, 0.0)
+
+    def add(self, at: float, *, numerator: float, denominator: float) -> None:
+        """Add to the bucket of `at`, and let go of what is older than the span."""
+        number = math.floor(at / self.bucket_s)
+        buckets = self._buckets
+        if buckets and buckets[-1][0] >= number:
+            last, top, bottom = buckets[-1]
+            buckets[-1] = (last, top + numerator, bottom + denominator)
+            top, bottom = self._totals
+            self._totals = (top + numerator, bottom + denominator)
+            return
+        oldest = number - math.ceil(self.span_s / self.bucket_s)
+        # A new bucket: sum anew, so that rounding never accumulates.
+        buckets.append((number, numerator, denominator))
+        kept = [bucket for bucket in buckets if bucket[0] > oldest]
+        self._buckets = kept
+        self._totals = (math.fsum(b[1] for b in kept), math.fsum(b[2] for b in kept))
+
+    @property
+    def numerator(self) -> float:
+        """Sum of the numerators within the span, as of the last addition."""
+        return self._totals[0]
+
+    @property
+    def denominator(self) -> float:
+        """Sum of the denominators within the span, as of the last addition."""
+        return self._totals[1]
+
+    def to_builtins(self) -> Plain:
+        """Write for a checkpoint."""
+        return {
+            "buckets": [[number, top, bottom] for number, top, bottom in self._buckets],
+            "totals": list(self._totals),
+        }
+
+    def restore(self, value: Plain) -> None:
+        """Read back what `to_builtins` wrote."""
+        record = read_record(value)
+        rows = [read_list(row) for row in read_list(record["buckets"])]
+        self._buckets = [(read_int(r[0]), read_float(r[1]), read_float(r[2])) for r in rows]
+        totals = read_list(record["totals"])
+        self._totals = (read_float(totals[0]), read_float(totals[1]))

@@ -1,0 +1,1 @@
+"""One baseline of the forecast a file; `registry` lists them."""

@@ -1,0 +1,1 @@
+"""Where replicas go: the order of pools, placement, promises, the GPU budget."""

@@ -1,0 +1,70 @@
+"""Which pool takes what: the standing order of a model's pools. Pure: no I/O, no clock.
+
+The warm floor goes on its capacity type, the rest on spot where there is a spot pool (else on Mixed,
+else on on-demand), the fallback on on-demand; among several of a kind, the cheapest. Computed once
+for each specification.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from autoscaler.core.contract.spec import ModelSpec, PoolSpec
+from autoscaler.core.contract.state import CapacityType
+
+_CLASS_ORDER = {CapacityType.SPOT: 0, CapacityType.MIXED: 1, CapacityType.ON_DEMAND: 2}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """Pools by index into `ModelSpec.pools`."""
+
+    preference: tuple[int, ...]
+    """Where replicas beyond the floor go: the first that can have them."""
+    preferred: int
+    """The first of these: the pool that the next start goes to."""
+    floor: int | None
+    """The pool that keeps the warm floor, where that is not the preferred pool anyway."""
+    preferred_floor: int
+    """The warm floor, where the preferred pool is the one that keeps it; else 0."""
+    fallback: int | None
+    """The on-demand pool that carries the promises; None: the model has none."""
+    interruptible: tuple[int, ...]
+    """Spot and Mixed pools, for whose doomed replicas a promise is made."""
+
+
+def lay_out(spec: ModelSpec) -> Layout:
+    """Order the pools of a model."""
+    pools = spec.pools
+    preference = tuple(sorted(range(len(pools)), key=lambda index: _cost_key(pools, index)))
+    on_demand = [
+        index for index in preference if pools[index].capacity_type is CapacityType.ON_DEMAND
+    ]
+    wanted = spec.warm_floor.capacity_type
+    floor: int | None = None
+    preferred_floor = 0
+    if wanted is not None:
+        of_type = [index for index in preference if pools[index].capacity_type is wanted]
+        if of_type and of_type[0] == preference[0]:
+            preferred_floor = spec.warm_floor.replicas
+        elif of_type and spec.warm_floor.replicas > 0:
+            floor = of_type[0]
+    return Layout(
+        preference=preference,
+        preferred=preference[0],
+        floor=floor,
+        preferred_floor=preferred_floor,
+        fallback=on_demand[0] if on_demand else None,
+        interruptible=tuple(
+            index
+            for index in range(len(pools))
+            if pools[index].capacity_type is not CapacityType.ON_DEMAND
+        ),
+    )
+
+
+def _cost_key(pools: tuple[PoolSpec, ...], index: int) -> tuple[int, float, int]:
+    """Order by kind, then price (not given: after those given), then place in the spec."""
+    price = pools[index].price_usd_per_hour
+    return (_CLASS_ORDER[pools[index].capacity_type], math.inf if price is None else price, index)

@@ -1,0 +1,167 @@
+"""On-demand replicas owed for doomed nodes: promised, kept, released. Pure: no I/O, no clock.
+
+A promise is written once per node on the on-demand scale target, before the act, and never adds to
+itself: what is promised is read from there, and a node's replicas that were there when it was made
+make no second one. How much of the promises is in force is computed anew on every tick:
+
+    min(sum of promises, replicas asked for on spot - those not doomed and back for the return time)
+
+So the spot pool's return releases exactly, and a crash between any two writes changes nothing.
+
+Replicas of on-demand pools on *lost* nodes are stood in for too, as long as their pods are there: a
+ReplicaSet replaces a pod only once it is deleted, and for a node that is gone that takes minutes.
+Where a notice lets us evict, the ReplicaSet replaces at once; raising that Deployment too would buy
+double.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+
+from autoscaler.core.contract.spec import Pause
+from autoscaler.core.contract.state import CapacityType, Promise
+from autoscaler.core.pools.placement import arrange
+from autoscaler.core.pools.situation import PromisePlan, Situation, Wanted
+from autoscaler.core.supply.doomed import DoomedNode
+
+
+def plan_promises(s: Situation, wanted: Wanted) -> PromisePlan:
+    """Plan the promises for a number that has passed the other guards."""
+    pool = s.layout.fallback
+    if pool is None:
+        return PromisePlan()
+    observed = s.observation.pools[pool]
+    if not observed.promises_readable:
+        # Somebody broke the annotation. It is left alone, and so is the fallback that we know of.
+        return PromisePlan(in_force=s.pools[pool].fallback)
+    if s.spec.pause is Pause.ALL:
+        return PromisePlan(promises=observed.promises, in_force=s.pools[pool].fallback)
+    if s.doom is None and not observed.promises:
+        return PromisePlan()
+    raised = _raise(s, wanted, promises=observed.promises)
+    renewed = {promise.node for promise in raised}
+    promises = tuple(
+        sorted(
+            [*(old for old in observed.promises if old.node not in renewed), *raised],
+            key=lambda promise: promise.node,
+        )
+    )
+    total = sum([promise.replicas for promise in promises])
+    in_force = _in_force(s, wanted, promised=total)
+    if not s.may_shrink or s.pools[pool].pinned:
+        in_force = min(total, max(in_force, s.pools[pool].fallback))
+    else:
+        promises = _release(s, promises, surplus=total - in_force)
+        total = in_force
+    return PromisePlan(
+        promises=promises,
+        in_force=in_force,
+        raised=tuple([promise for promise in promises if promise.node in renewed]),
+        released=max(0, s.promised - total),
+    )
+
+
+def _in_force(s: Situation, wanted: Wanted, *, promised: int) -> int:
+    """Return how much of the promises still stands in for something."""
+    arrangement = arrange(s, level=wanted.level, promised=promised, stand_ins=wanted.stand_ins)
+    gap = arrangement.gap if s.spec.spot.on_demand_fallback else 0
+    lost = sum(
+        [
+            pool.lost
+            for pool, spec in zip(s.pools, s.spec.pools, strict=True)
+            if spec.capacity_type is CapacityType.ON_DEMAND
+        ]
+    )
+    return min(promised, gap + lost)
+
+
+def _raise(s: Situation, wanted: Wanted, *, promises: tuple[Promise, ...]) -> tuple[Promise, ...]:
+    """Return the promises to be made now: one for each doomed node that lacks one.
+
+    The shortfall of a node is what is to serve less what will, within what the node takes with it.
+    Promises made before, and for nodes looked at before, count as covered, also where they will not
+    be ready by the deadline: another one would come later still.
+    """
+    if s.doom is None or not s.stock.doomed_rows:
+        return ()
+    made: list[Promise] = []
+    pools: list[int] = s.observation.replicas.pool.tolist()
+    standing = {promise.node: promise for promise in promises}
+    new = 0
+    for node in sorted(s.doom.nodes, key=_by_deadline):
+        old = standing.get(node.name)
+        doomed = _doomed_since(s, node, pools=pools, since=None if old is None else old.since)
+        if doomed == 0:
+            continue
+        limit = s.cold_start_s if node.deadline_at is None else node.deadline_at - s.at
+        covered = _serving_by(s, limit_s=limit) + _promised_beside(s, limit_s=limit) + new
+        shortfall = max(0, min(wanted.level - covered, doomed))
+        if shortfall == 0:
+            continue
+        before = 0 if old is None else old.replicas
+        made.append(
+            Promise(node=node.name, replicas=before + shortfall, since=float(math.ceil(s.at)))
+        )
+        new += shortfall
+    return tuple(made)
+
+
+def _by_deadline(node: DoomedNode) -> tuple[float, str]:
+    return (-math.inf if node.deadline_at is None else node.deadline_at, node.name)
+
+
+def _doomed_since(s: Situation, node: DoomedNode, *, pools: list[int], since: float | None) -> int:
+    """Count a node's replicas that a promise may be made for, and that no promise was made for.
+
+    A second interruption of a node of that name has other replicas: they came after the promise.
+    """
+    rows = s.stock.doomed_rows.get(node.index, ())
+    if since is not None:
+        rows = [row for row in rows if s.observation.replicas.created_at[row] > since]
+    if node.lost and s.spec.spot.on_demand_fallback:
+        return len(rows)
+    # Under a notice, a ReplicaSet replaces on-demand replicas as they are evicted.
+    interruptible = sum([pools[row] in s.layout.interruptible for row in rows])
+    if node.lost:
+        return len(rows) - interruptible
+    return interruptible if s.spec.spot.on_demand_fallback else 0
+
+
+def _serving_by(s: Situation, *, limit_s: float) -> int:
+    """Count the replicas, not doomed, that are ready or expected so by a node's deadline.
+
+    Of a lost node (it is gone already) the limit is one cold start: by then a replica that were
+    started now would be ready.
+    """
+    supply = s.stock.supply
+    return supply.ready + bisect_right(supply.starting_remaining_s, limit_s)
+
+
+def _promised_beside(s: Situation, *, limit_s: float) -> int:
+    """Count the promised replicas that are not among those serving by then."""
+    pool = s.layout.fallback
+    if pool is None or s.promised == 0:
+        return 0
+    counts = s.stock.supply.pools[pool]
+    serving = counts.ready + bisect_right(counts.starting_remaining_s, limit_s)
+    return s.promised - min(s.pools[pool].fallback, max(0, serving - s.pools[pool].base))
+
+
+def _release(s: Situation, promises: tuple[Promise, ...], *, surplus: int) -> tuple[Promise, ...]:
+    """Take a surplus from the promises: of nodes that are no longer doomed first, oldest first."""
+    if surplus <= 0:
+        return promises
+    doomed = set() if s.doom is None else {node.name for node in s.doom.nodes}
+    left = {promise.node: promise.replicas for promise in promises}
+    for promise in sorted(promises, key=lambda p: (p.node in doomed, p.since, p.node)):
+        cut = min(left[promise.node], surplus)
+        left[promise.node] -= cut
+        surplus -= cut
+    return tuple(
+        [
+            Promise(node=promise.node, replicas=left[promise.node], since=promise.since)
+            for promise in promises
+            if left[promise.node] > 0
+        ]
+    )

@@ -1,0 +1,1 @@
+"""What is there, what is on its way, and what is being lost."""

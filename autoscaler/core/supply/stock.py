@@ -1,0 +1,284 @@
+"""Taking stock: each replica of a model by what can be expected of it. Pure: no I/O, no clock.
+
+Capacity on its way counts as supply, but with an expiry; a replica for which there is no node is
+never on its way; a doomed one counts neither as supply nor in the floor from the notice on.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+
+from autoscaler.core.contract.plain import Plain, read_float, read_list, read_record
+from autoscaler.core.contract.spec import ModelSpec
+from autoscaler.core.contract.state import NO_NODE, BoolArray, ModelObservation, ReplicaColumns
+from autoscaler.core.supply.doomed import Doom
+from autoscaler.core.supply.framebuffers import LoadingMemory
+from autoscaler.core.supply.free_gpus import FreeGpus
+from autoscaler.core.supply.supply import PoolSupply, Supply
+
+EXPIRY_COLD_STARTS = 2.0
+"""A start that shows no sign of life is given up after this many expected cold starts."""
+UNSCHEDULABLE_PATIENCE_S = 60.0
+"""An unschedulable replica is no supply from its first moment, but its level is asked for in another
+pool only after this long: a node provisioner first sees the pod when it is unschedulable, and takes
+about a minute to add a node; asking elsewhere at once would buy every scale-up twice."""
+
+WatchLoading: TypeAlias = Callable[..., list[float | None]]
+"""`loading.watch_loading`, or what replaces it."""
+
+
+@dataclass(slots=True, kw_only=True)
+class StockMemory:
+    """What taking stock has to remember of one model. Part of the engine's memory."""
+
+    loading: LoadingMemory = field(default_factory=LoadingMemory)
+    missing_since: dict[str, float] = field(default_factory=dict)
+    """By pool: since when it has had fewer pods than were asked for (a quota, an admission webhook)."""
+
+    def to_builtins(self) -> Plain:
+        """Write for a checkpoint."""
+        return {
+            "loading": self.loading.to_builtins(),
+            "missing_since": [[pool, since] for pool, since in self.missing_since.items()],
+        }
+
+    @classmethod
+    def from_builtins(cls, value: Plain) -> StockMemory:
+        """Read back what `to_builtins` wrote."""
+        record = read_record(value)
+        pairs = [read_list(pair) for pair in read_list(record["missing_since"])]
+        return cls(
+            loading=LoadingMemory.from_builtins(record["loading"]),
+            missing_since={str(pool): read_float(since) for pool, since in pairs},
+        )
+
+
+class Stock(NamedTuple):
+    """The replicas of one model, told apart."""
+
+    supply: Supply
+    ready: BoolArray
+    """Rows that are ready, not deleting, not doomed."""
+    doomed_rows: Mapping[int, Sequence[int]]
+    """By row of a doomed node, the rows of its replicas that are not deleting."""
+
+
+def take_stock(
+    memory: StockMemory,
+    *,
+    at: float,
+    spec: ModelSpec,
+    observation: ModelObservation,
+    doom: Doom | None,
+    cold_starts_s: Sequence[float],
+    gpus: FreeGpus,
+    watch: WatchLoading,
+) -> Stock:
+    """Tell the replicas of a model apart, once a tick.
+
+    Args:
+        memory: of this model; changed.
+        at: now, seconds.
+        spec: of the model.
+        observation: of the model, its pools in the order of the spec.
+        doom: the doomed nodes.
+        cold_starts_s: by pool, of finished starts: one that hangs must not put off its own expiry.
+        gpus: the account of free GPUs.
+        watch: tells when framebuffers rose.
+    """
+    replicas = observation.replicas
+    pools = observation.pools
+    there, doomed, ready = _tell_apart(replicas, doom)
+    there_counts = _by_pool(replicas, there, len(pools))
+    serves_all = there is None and np.count_nonzero(ready) == len(replicas)
+    ready_counts = there_counts if serves_all else _by_pool(replicas, ready, len(pools))
+    missing = [
+        0 if pool.current_replicas is None else max(0, pool.current_replicas - count)
+        for pool, count in zip(pools, there_counts, strict=True)
+    ]
+    if ready_counts == there_counts and not any(missing):
+        # Nothing starts, nothing is doomed: almost every tick of a calm fleet.
+        memory.loading.climbs.clear()
+        memory.missing_since.clear()
+        calm = tuple([PoolSupply(count) for count in ready_counts])
+        return Stock(Supply(sum(ready_counts), (), calm), ready, {})
+    tallies = [_Tally(ready=count) for count in ready_counts]
+    waiting = ~replicas.ready
+    if there is not None:
+        waiting &= there
+    if doom is not None and doomed is not None:
+        waiting &= ~doomed
+        _tally_doomed(tallies, replicas=replicas, doomed=doomed, doom=doom)
+    _tally_starts(
+        tallies,
+        memory,
+        at=at,
+        replicas=replicas,
+        waiting=waiting,
+        cold_starts_s=cold_starts_s,
+        watch=watch,
+    )
+    for index, tally in enumerate(tallies):
+        pool, cold_start_s = spec.pools[index], cold_starts_s[index]
+        _tally_missing(tally, memory, missing[index], at=at, pool=pool.name, cold_s=cold_start_s)
+        tally.covered = gpus.cover(
+            tally.unbound,
+            capacity_type=pool.capacity_type,
+            gpus_per_replica=pools[index].gpus_per_replica,
+        )
+    counted = tuple([tally.close() for tally in tallies])
+    remaining = sorted([left for pool in counted for left in pool.starting_remaining_s])
+    supply = Supply(ready=sum(ready_counts), starting_remaining_s=tuple(remaining), pools=counted)
+    return Stock(supply=supply, ready=ready, doomed_rows=_by_node(replicas, doomed))
+
+
+def _tell_apart(
+    replicas: ReplicaColumns, doom: Doom | None
+) -> tuple[BoolArray | None, BoolArray | None, BoolArray]:
+    """Return three masks: not deleting, doomed of those, ready of the rest.
+
+    None instead of the first: all, as on almost every tick; instead of the second: none.
+    """
+    there: BoolArray | None = None
+    if np.count_nonzero(replicas.deleting):
+        there = ~replicas.deleting
+    ready = replicas.ready if there is None else there & replicas.ready
+    if doom is None:
+        return there, None, ready
+    on_doomed: BoolArray = doom.doomed[replicas.node]
+    doomed = on_doomed if there is None else there & on_doomed
+    return there, doomed, ready & ~on_doomed
+
+
+@dataclass(slots=True, kw_only=True)
+class _Tally:
+    """One pool's replicas while they are counted."""
+
+    ready: int
+    remaining_s: list[float] = field(default_factory=list)
+    unbound: int = 0
+    """Of those counted on, how many have no node."""
+    covered: int = 0
+    """Of the unbound, how many have a free GPU, as far as is known."""
+    unschedulable: int = 0
+    impatient: int = 0
+    """Of the unschedulable: for longer than a provisioner is given."""
+    expired: int = 0
+    doomed: int = 0
+    lost: int = 0
+
+    def close(self) -> PoolSupply:
+        """Sum up; the starts that no free GPU covers are the last ones expected."""
+        remaining_s = sorted(self.remaining_s)
+        uncovered = self.unbound - self.covered
+        if uncovered:
+            del remaining_s[-uncovered:]
+        return PoolSupply(
+            ready=self.ready,
+            starting=len(remaining_s),
+            unschedulable=self.unschedulable,
+            expired=self.expired,
+            uncovered=uncovered,
+            stuck=self.expired + self.impatient,
+            doomed=self.doomed,
+            lost=self.lost,
+            starting_remaining_s=tuple(remaining_s),
+        )
+
+
+def _tally_doomed(
+    tallies: Sequence[_Tally], *, replicas: ReplicaColumns, doomed: BoolArray, doom: Doom
+) -> None:
+    lost = doomed & doom.lost[replicas.node]
+    for tally, count, gone in zip(
+        tallies,
+        _by_pool(replicas, doomed, len(tallies)),
+        _by_pool(replicas, lost, len(tallies)),
+        strict=True,
+    ):
+        tally.doomed, tally.lost = count, gone
+
+
+def _tally_starts(
+    tallies: Sequence[_Tally],
+    memory: StockMemory,
+    *,
+    at: float,
+    replicas: ReplicaColumns,
+    waiting: BoolArray,
+    cold_starts_s: Sequence[float],
+    watch: WatchLoading,
+) -> None:
+    """Count the replicas that are not ready; an overdue one has 0 s to go until it expires.
+
+    A loop over these alone: they are few but in a cold start of the whole fleet, and for a few
+    rows it is quicker than columns.
+    """
+    rows = np.flatnonzero(waiting)
+    if len(rows) == 0:
+        memory.loading.climbs.clear()
+        return
+    columns = zip(
+        replicas.pool[rows].tolist(),
+        replicas.node[rows].tolist(),
+        replicas.created_at[rows].tolist(),
+        replicas.scheduled_at[rows].tolist(),
+        replicas.unschedulable_since[rows].tolist(),
+        watch(memory.loading, at=at, replicas=replicas, rows=rows),
+        strict=True,
+    )
+    for pool, node, created_at, scheduled_at, since, rose_at in columns:
+        tally = tallies[pool]
+        if not math.isnan(since):
+            tally.unschedulable += 1
+            tally.impatient += at - since > UNSCHEDULABLE_PATIENCE_S
+            continue
+        began_at = created_at if math.isnan(scheduled_at) else scheduled_at
+        expected_s = cold_starts_s[pool]
+        if rose_at is None:
+            expires_at = began_at + EXPIRY_COLD_STARTS * expected_s
+        else:
+            expires_at = max(rose_at, began_at) + expected_s
+        if at > expires_at:
+            tally.expired += 1
+            continue
+        tally.remaining_s.append(max(0.0, began_at + expected_s - at))
+        tally.unbound += node == NO_NODE
+
+
+def _tally_missing(
+    tally: _Tally, memory: StockMemory, missing: int, *, at: float, pool: str, cold_s: float
+) -> None:
+    """Count the replicas that were asked for and have no pod: just asked, or never to be had."""
+    if missing == 0:
+        memory.missing_since.pop(pool, None)
+        return
+    since = memory.missing_since.setdefault(pool, at)
+    if at - since > EXPIRY_COLD_STARTS * cold_s:
+        tally.expired += missing
+    else:
+        tally.remaining_s.extend([cold_s] * missing)
+        tally.unbound += missing
+
+
+def _by_node(replicas: ReplicaColumns, mask: BoolArray | None) -> dict[int, list[int]]:
+    found: dict[int, list[int]] = {}
+    if mask is not None:
+        rows: list[int] = np.flatnonzero(mask).tolist()
+        for row, node in zip(rows, replicas.node[rows].tolist(), strict=True):
+            found.setdefault(node, []).append(row)
+    return found
+
+
+def _by_pool(replicas: ReplicaColumns, mask: BoolArray | None, pools: int) -> list[int]:
+    """Count rows by pool; without a mask, all."""
+    if pools == 1:
+        return [len(replicas) if mask is None else int(np.count_nonzero(mask))]
+    rows = replicas.pool if mask is None else replicas.pool[mask]
+    counts: list[int] = np.bincount(rows, minlength=pools).tolist()
+    return counts

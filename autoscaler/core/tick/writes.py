@@ -1,0 +1,229 @@
+"""Writes: from what is wanted to commands, each sent once. Pure: no I/O, no clock.
+
+A command whose effect is not observed yet is pending and is not sent again, until it is refused or
+its time is over. Nothing else is remembered of it: what is still wanted then is found anew.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from autoscaler.core.contract.commands import (
+    COMMAND_TIMEOUT_S,
+    FALLBACK_ANNOTATION,
+    Annotate,
+    Command,
+    CordonNode,
+    DeletePod,
+    EvictPod,
+    SetReplicas,
+    UncordonNode,
+)
+from autoscaler.core.contract.spec import ScaleTarget
+from autoscaler.core.contract.state import Promise
+from autoscaler.core.memory import Memory, Pending
+
+PODS_PER_TICK_MAX = 1000
+"""Pods evicted or deleted by one tick. The API server takes some hundred a second; more would expire in
+the queue, and a loop that stands still for them delays everything else. The next tick goes on."""
+
+
+def render_promises(promises: Iterable[Promise]) -> str | None:
+    """Write the fallback annotation; None (no annotation) where nothing is promised."""
+    entries = [
+        {
+            "node": promise.node,
+            "replicas": promise.replicas,
+            "since": datetime.fromtimestamp(promise.since, tz=UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        }
+        for promise in promises
+    ]
+    return json.dumps(entries, separators=(",", ":")) if entries else None
+
+
+@dataclass(slots=True, kw_only=True)
+class Writes:
+    """The commands of one event, in the order in which they are to be enqueued."""
+
+    memory: Memory
+    event: int
+    at: float
+    commands: list[Command] = field(default_factory=list)
+    pods_removed: int = 0
+    expiries: dict[str, float] = field(default_factory=dict)
+    """By id of this event's commands that others may wait for."""
+
+    def set_replicas(
+        self,
+        *,
+        model: str,
+        target: ScaleTarget,
+        current: int,
+        replicas: int,
+        level_change: int,
+        after: str | None = None,
+    ) -> str | None:
+        """Set a scale target's replicas, unless that is so, or on its way.
+
+        Args:
+            model: its key.
+            target: the scale target.
+            current: as observed.
+            replicas: as desired.
+            level_change: of `replicas - current`, what is no fallback: rate limits count it.
+            after: the command that must be accepted first.
+
+        Returns:
+            The id of the command that will have set it and is not known to be accepted; None: there
+            is none to wait for.
+        """
+        if current == replicas and not self.memory.pending:
+            return None  # almost every tick
+        pending = self._pending("SetReplicas", str(target))
+        if pending is not None and pending.value == replicas:
+            if current != replicas:
+                return None if pending.accepted else pending.id
+            self.memory.pending.pop((pending.kind, pending.target))
+            return None
+        if current == replicas and (pending is None or pending.accepted):
+            return None
+        command = SetReplicas(
+            id=self._next_id(),
+            model=model,
+            expires_at=self._expires_at(after),
+            after=after,
+            scale_target=target,
+            replicas=replicas,
+        )
+        self._send(command, value=replicas, level_change=level_change)
+        return command.id
+
+    def annotate(
+        self,
+        *,
+        model: str,
+        target: ScaleTarget,
+        observed: tuple[Promise, ...],
+        promises: tuple[Promise, ...],
+    ) -> str | None:
+        """Write the promises on a scale target, unless they stand there, or are on their way.
+
+        Returns:
+            As `set_replicas`.
+        """
+        value, standing = render_promises(promises), render_promises(observed)
+        pending = self._pending("Annotate", str(target))
+        if pending is not None and _promise_alike(pending.value, value):
+            if standing != value and not _promise_alike(standing, value):
+                return None if pending.accepted else pending.id
+            self.memory.pending.pop((pending.kind, pending.target))
+            return None
+        if standing == value and (pending is None or pending.accepted):
+            return None
+        command = Annotate(
+            id=self._next_id(),
+            model=model,
+            expires_at=self._expires_at(None),
+            scale_target=target,
+            key=FALLBACK_ANNOTATION,
+            value=value,
+        )
+        self._send(command, value=value)
+        return command.id
+
+    def cordon(self, *, model: str, node: str, after: str | None) -> None:
+        """Cordon a node, once over all models that have replicas on it."""
+        if self._pending("CordonNode", f"Node/{node}") is None:
+            expires_at = self._expires_at(after)
+            self._send(
+                CordonNode(
+                    id=self._next_id(), model=model, expires_at=expires_at, after=after, node=node
+                )
+            )
+
+    def uncordon(self, *, model: str, node: str) -> None:
+        """Undo our cordon."""
+        if self._pending("UncordonNode", f"Node/{node}") is None:
+            expires_at = self._expires_at(None)
+            self._send(
+                UncordonNode(id=self._next_id(), model=model, expires_at=expires_at, node=node)
+            )
+
+    def remove_pod(
+        self,
+        *,
+        model: str,
+        namespace: str,
+        pod: str,
+        grace_s: int,
+        after: str | None,
+        delete: bool,
+    ) -> None:
+        """Evict a pod, or delete it where its budget refused and the deadline is near."""
+        target = f"Pod/{namespace}/{pod}"
+        kind = DeletePod if delete else EvictPod
+        if self._pending(kind.__name__, target) or self._pending("DeletePod", target):
+            return
+        if self.pods_removed >= PODS_PER_TICK_MAX:
+            return
+        self.pods_removed += 1
+        self._send(
+            kind(
+                id=self._next_id(),
+                model=model,
+                expires_at=self._expires_at(after),
+                after=after,
+                namespace=namespace,
+                pod=pod,
+                grace_s=grace_s,
+            )
+        )
+
+    def _pending(self, kind: str, target: str) -> Pending | None:
+        return self.memory.pending.get((kind, target))
+
+    def _send(
+        self, command: Command, *, value: int | str | None = None, level_change: int = 0
+    ) -> None:
+        self.commands.append(command)
+        if isinstance(command, SetReplicas | Annotate):
+            self.expiries[command.id] = command.expires_at
+        pending = Pending(
+            id=command.id,
+            kind=type(command).__name__,
+            target=command.target,
+            model=command.model,
+            value=value,
+            expires_at=command.expires_at,
+            level_change=level_change,
+        )
+        self.memory.pending[pending.kind, pending.target] = pending
+
+    def _next_id(self) -> str:
+        return f"{self.event}.{len(self.commands) + 1}"
+
+    def _expires_at(self, after: str | None) -> float:
+        """Give a command its time, and on top the time of what it waits for."""
+        sent = None if after is None else self.expiries.get(after)
+        return (self.at if sent is None else sent) + COMMAND_TIMEOUT_S
+
+
+def _promise_alike(one: int | str | None, other: str | None) -> bool:
+    """Tell whether two annotations promise the same; one on its way is dated a tick earlier."""
+    return _promised(one) == _promised(other)
+
+
+def _promised(value: int | str | None) -> list[tuple[str, int]]:
+    if not isinstance(value, str):
+        return []
+    return [(entry["node"], entry["replicas"]) for entry in json.loads(value)]
+
+
+def forget_expired(memory: Memory, *, at: float) -> None:
+    """Forget commands of which nothing was heard in their time."""
+    if memory.pending:
+        for key in [key for key, item in memory.pending.items() if item.expires_at <= at]:
+            del memory.pending[key]

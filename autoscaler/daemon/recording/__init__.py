@@ -1,0 +1,1 @@
+"""The recording: written by the daemon, read by `autoscaler replay`."""

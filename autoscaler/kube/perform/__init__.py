@@ -1,0 +1,1 @@
+"""Commands performed: one API write each."""

@@ -1,0 +1,177 @@
+"""The caches that a fleet needs: all nodes, and the objects of the namespaces in use.
+
+Pods and ReplicaSets are watched by namespace, not by a selector for each Deployment: selectors may be
+shared, and one watch for a namespace costs less than one for each pool in it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Never, TypeVar
+
+from autoscaler.core.contract.spec import FleetSpec
+from autoscaler.kube.api.client import Client, Json
+from autoscaler.kube.api.resources import DEPLOYMENTS, NODES, PODS, REPLICA_SETS, Resource
+from autoscaler.kube.watch.slim import (
+    Deployment,
+    Node,
+    Pod,
+    ReplicaSet,
+    slim_deployment,
+    slim_node,
+    slim_pod,
+    slim_replica_set,
+)
+from autoscaler.kube.watch.watch import Cache, Change, Timing
+
+T = TypeVar("T")
+
+NAMESPACE_AGE_S_MAX = 30.0
+"""As the engine's `cluster_age_s_max`: what is known of a namespace is used for so long."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PodSelector:
+    """Pods other than replicas that are to be scraped, e.g. those of the DCGM exporter."""
+
+    namespace: str
+    """Empty: in all of them."""
+    labels: str
+    """A label selector, e.g. `app=nvidia-dcgm-exporter`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NamespaceCaches:
+    """What is kept of one namespace."""
+
+    deployments: Cache[Deployment]
+    replica_sets: Cache[ReplicaSet]
+    pods: Cache[Pod]
+
+    @property
+    def all(self) -> tuple[Cache[Any], ...]:
+        """The three of them."""
+        return (self.deployments, self.replica_sets, self.pods)
+
+    @property
+    def confirmed_at(self) -> float:
+        """When all three were last known to be in step; 0: one was never listed."""
+        return min(cache.confirmed_at for cache in self.all)
+
+    @property
+    def refusal(self) -> str:
+        """Which right is lacking, for people; empty: none, as far as is known."""
+        return next((cache.problem for cache in self.all if cache.forbidden), "")
+
+
+class Caches:
+    """Starts, stops and judges the caches."""
+
+    def __init__(
+        self,
+        client: Client,
+        *,
+        now: Callable[[], float],
+        rng: random.Random,
+        timing: Timing | None,
+        exporters: Sequence[PodSelector],
+        on_nodes: Callable[[Sequence[Change[Node]]], None],
+    ) -> None:
+        self._client = client
+        self._now = now
+        self._rng = rng
+        self._timing = timing
+        self._group: asyncio.TaskGroup | None = None
+        self._tasks: dict[Cache[Any], asyncio.Task[Never]] = {}
+        self.nodes = self._cache(NODES, slim_node, on_change=on_nodes)
+        self.exporters = tuple(
+            self._cache(PODS, slim_pod, namespace=each.namespace, labels=each.labels)
+            for each in exporters
+        )
+        self.namespaces: dict[str, NamespaceCaches] = {}
+
+    async def run(self) -> None:
+        """Keep all of them in step until cancelled."""
+        try:
+            async with asyncio.TaskGroup() as self._group:
+                self._start(self.all())
+                await asyncio.Event().wait()
+        finally:
+            self._group = None
+            self._tasks.clear()
+
+    def follow(self, fleet: FleetSpec) -> None:
+        """Watch the namespaces of this fleet from now on, and no others."""
+        wanted = {pool.target.namespace for model in fleet.models for pool in model.pools}
+        for name in self.namespaces.keys() - wanted:
+            for cache in self.namespaces.pop(name).all:
+                task = self._tasks.pop(cache, None)
+                if task is not None:
+                    task.cancel()
+        for name in sorted(wanted - self.namespaces.keys()):
+            self.namespaces[name] = NamespaceCaches(
+                deployments=self._cache(DEPLOYMENTS, slim_deployment, namespace=name),
+                replica_sets=self._cache(REPLICA_SETS, slim_replica_set, namespace=name),
+                pods=self._cache(PODS, slim_pod, namespace=name),
+            )
+            self._start(self.namespaces[name].all)
+
+    def refusals(self) -> dict[str, str]:
+        """Namespaces that may not be read while others may: which right is lacking.
+
+        One that was read within NAMESPACE_AGE_S_MAX still counts: an API server that has just begun refuses,
+        for a moment, whom it will answer. Where all refuse none is left out: that is blindness.
+        """
+        oldest_at = self._now() - NAMESPACE_AGE_S_MAX
+        found = {
+            name: caches.refusal
+            for name, caches in self.namespaces.items()
+            if caches.refusal and caches.confirmed_at < oldest_at
+        }
+        return found if len(found) < len(self.namespaces) else {}
+
+    @property
+    def confirmed_at(self) -> float:
+        """When what decisions rest on was last known to be in step; 0: part of it was never listed.
+
+        That is all but the exporters' pods and the namespaces that refuse: one team's missing RoleBinding
+        must not make the whole fleet blind.
+        """
+        refusals = self.refusals()
+        readable = (each for name, each in self.namespaces.items() if name not in refusals)
+        return min([self.nodes.confirmed_at, *(each.confirmed_at for each in readable)])
+
+    def all(self) -> list[Cache[Any]]:
+        """Every one."""
+        namespaced = (cache for each in self.namespaces.values() for cache in each.all)
+        return [self.nodes, *namespaced, *self.exporters]
+
+    def _cache(
+        self,
+        resource: Resource,
+        slim: Callable[[Json], T],
+        *,
+        namespace: str = "",
+        labels: str = "",
+        on_change: Callable[[Sequence[Change[T]]], None] | None = None,
+    ) -> Cache[T]:
+        return Cache(
+            self._client,
+            resource,
+            slim,
+            now=self._now,
+            rng=self._rng,
+            namespace=namespace,
+            labels=labels,
+            on_change=on_change,
+            timing=self._timing,
+        )
+
+    def _start(self, caches: Iterable[Cache[Any]]) -> None:
+        if self._group is None:
+            return
+        for cache in caches:
+            self._tasks[cache] = self._group.create_task(cache.run())

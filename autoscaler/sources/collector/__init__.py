@@ -1,0 +1,1 @@
+"""When each target is read, and the last value of each."""

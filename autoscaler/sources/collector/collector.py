@@ -1,0 +1,180 @@
+"""Reads every source in its own period and keeps the last values; a slow one delays nobody.
+
+The collector runs in the daemon's TaskGroup: `feeds` says what is read, `rounds` when. A tick
+asks for `samples()`, `framebuffers()` and `gpus()` and gets at once what is there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+
+import aiohttp
+
+from autoscaler.kube.samples import FramebufferSample, NodeGpuSample, PodKey, PodSample
+from autoscaler.settings import MetricsSettings, MetricsSource, PrometheusSettings
+from autoscaler.sources.collector.feeds import (
+    DCGM,
+    DCGM_PORT,
+    PROMETHEUS,
+    DcgmQueryFeed,
+    ExporterFeed,
+    Feed,
+    PodFeed,
+    PrometheusFeed,
+)
+from autoscaler.sources.collector.readings import Exporter, Readings, Target
+from autoscaler.sources.collector.rounds import FeedReport, Rounds
+from autoscaler.sources.dcgm import GpuReading
+from autoscaler.sources.engines import SOURCES
+from autoscaler.sources.pages.outcome import Outcome
+from autoscaler.sources.prometheus import PrometheusClient
+
+SOURCE_LABELS: tuple[str, ...] = (*SOURCES, DCGM, PROMETHEUS)
+"""Every value of the metric label `source`."""
+DEADLINE_S = 1.0
+"""Of one read; below the tick of 5 s, above the 0.2 s that a loaded vLLM took at worst."""
+
+
+class Collector:
+    """Every source of a fleet."""
+
+    def __init__(
+        self,
+        *,
+        now: Callable[[], float],
+        deadline_s: float = DEADLINE_S,
+        session: aiohttp.ClientSession | None = None,
+        dcgm_port: int = DCGM_PORT,
+        on_round: Callable[[FeedReport], None] | None = None,
+    ) -> None:
+        """Make a collector that reads nothing yet.
+
+        Args:
+            now: Seconds since the epoch, never decreasing: the daemon's clock.
+            deadline_s: Of one read.
+            session: One that the caller closes; None: `run` makes one and closes it.
+            dcgm_port: Of the dcgm-exporters' pages.
+            on_round: Called after each round of each feed.
+        """
+        self._now = now
+        self._session = session
+        self._dcgm_port = dcgm_port
+        self._readings = Readings()
+        self._rounds = Rounds(deadline_s=deadline_s, on_round=on_round)
+        self._settings: tuple[MetricsSettings, ...] = ()
+        self._exporters: tuple[Exporter, ...] = ()
+
+    def set_models(self, models: Iterable[MetricsSettings]) -> None:
+        """Replace how models are read; a model that stays keeps its grid of periods."""
+        self._settings = tuple(models)
+        self._rounds.set_feeds(self._feeds())
+
+    def set_exporters(self, exporters: Iterable[Exporter]) -> None:
+        """Replace the dcgm-exporters that are scraped; what one that is gone said is forgotten."""
+        exporters = tuple(exporters)
+        if exporters != self._exporters:
+            self._exporters = exporters
+            self._rounds.set_feeds(self._feeds())
+
+    def set_targets(self, targets: Iterable[Target]) -> None:
+        """Replace the pods; what was read of a pod that is gone goes with it."""
+        self._readings.set_targets(targets)
+
+    def samples(self) -> dict[PodKey, PodSample]:
+        """Return the last sample of each pod that ever had one, with its own time."""
+        return self._readings.samples()
+
+    def framebuffers(self) -> dict[PodKey, FramebufferSample]:
+        """Return the last framebuffer of each pod for which it is known."""
+        return self._readings.framebuffers()
+
+    def gpus(self) -> dict[str, NodeGpuSample]:
+        """Return the free GPUs of each node for which they are known."""
+        return self._readings.nodes()
+
+    def devices(self) -> list[GpuReading]:
+        """Return every GPU with its memory, for `/debug/models`."""
+        return self._readings.gpus()
+
+    @property
+    def outcomes(self) -> Mapping[tuple[str, Outcome], int]:
+        """Reads so far by source and outcome: a count for every pair, from the start."""
+        counts = self._rounds.outcomes
+        return {
+            (source, outcome): counts[source, outcome]
+            for source in SOURCE_LABELS
+            for outcome in Outcome
+        }
+
+    def reports(self) -> list[FeedReport]:
+        """Return how each feed fared in its last round."""
+        return self._rounds.reports()
+
+    def ages(self, *, at: float) -> dict[str, float]:
+        """Return the age of the oldest last value of each source that has any, in seconds."""
+        oldest_at: dict[str, float] = {}
+        samples = self._readings.samples()
+        for settings in self._settings:
+            source = source_label(settings)
+            for target in self._readings.targets(settings.model):
+                if target.key in samples:
+                    sampled_at = samples[target.key].sampled_at
+                    oldest_at[source] = min(sampled_at, oldest_at.get(source, sampled_at))
+        nodes = [sample.sampled_at for sample in self._readings.nodes().values()]
+        if nodes:
+            oldest_at[DCGM] = min(nodes)
+        return {source: max(0.0, at - moment) for source, moment in oldest_at.items()}
+
+    async def run(self) -> None:
+        """Read until cancelled; then every read that is under way is cancelled with it."""
+        async with self._open_session() as session:
+            await self._rounds.run(session)
+
+    @contextlib.asynccontextmanager
+    async def _open_session(self) -> AsyncIterator[aiohttp.ClientSession]:
+        """Open the one session of all reads, unless the caller gave one."""
+        if self._session is not None:
+            yield self._session
+            return
+        # No limit: IN_FLIGHT_MAX bounds each feed, and a limit here would let one starve the others.
+        # Pods are addressed directly: a proxy of the environment is not for them.
+        async with aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trust_env=False,
+        ) as session:
+            yield session
+
+    def _feeds(self) -> list[Feed]:
+        """Make a feed for each model, for the exporters and for DCGM at each Prometheus."""
+        readings, now = self._readings, self._now
+        feeds: list[Feed] = []
+        clients: dict[PrometheusSettings, PrometheusClient] = {}
+        for settings in self._settings:
+            if settings.prometheus is None:
+                feeds.append(PodFeed(settings=settings, readings=readings, now=now))
+                continue
+            client = clients.get(settings.prometheus)
+            if client is None:
+                client = clients[settings.prometheus] = PrometheusClient(settings.prometheus)
+                # One of each server, called after the first model that asks it.
+                name = f"DCGM through the Prometheus of {settings.model}"
+                feeds.append(DcgmQueryFeed(name=name, client=client, readings=readings, now=now))
+            feeds.append(
+                PrometheusFeed(settings=settings, client=client, readings=readings, now=now)
+            )
+        if self._exporters:
+            feeds.append(
+                ExporterFeed(
+                    exporters=self._exporters, readings=readings, now=now, port=self._dcgm_port
+                )
+            )
+        pods = ("/".join(exporter.key) for exporter in self._exporters)
+        readings.set_exporters([*pods, *(feed.name for feed in feeds)])
+        return feeds
+
+
+def source_label(settings: MetricsSettings) -> str:
+    """Return the metric label of a model's source: its engine, or Prometheus."""
+    return str(settings.engine) if settings.source is MetricsSource.PODS else PROMETHEUS

@@ -1,0 +1,86 @@
+"""Ray Serve's signals: one page per Ray node (a pod), written by that node's metrics agent.
+
+Choices, with their reasons:
+
+- What runs vLLM inside is read from vLLM's own gauges, which Ray spells `ray_vllm_...` and labels with
+  `ReplicaId`. A replica without them counts the queries it processes as running.
+- Requests queue twice: at Serve's router (`queued_queries`, on the page of the node whose proxy or
+  handle holds them) and inside the engine. Both wait.
+- A request to an application passes several deployments (an ingress, then the engine's), and would be
+  counted in each: where engines are on the page, only their deployments count.
+- `spec.modelNames` is matched on vLLM's `model_name`; Serve's own series have no model, so that what
+  belongs to replicas of other models is left out by their `ReplicaId`.
+- Histograms in milliseconds and the legacy agent's doubled counters without `_total` are not read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+from autoscaler.sources.engines.vllm import read_spelled, spelled
+from autoscaler.sources.pages.exposition import Row, Rows
+from autoscaler.sources.pages.signals import (
+    EngineSource,
+    Signals,
+    added,
+    expect_demand,
+    of_models,
+    total,
+)
+
+_VLLM = "ray_vllm_"
+_ENGINES = f"{_VLLM}num_requests_running"
+_QUEUED = "ray_serve_deployment_queued_queries"
+_PROCESSING = "ray_serve_replica_processing_queries"
+_SERVED = "ray_serve_deployment_request_counter_total"
+_FAILED = "ray_serve_deployment_error_counter_total"
+
+
+def read(rows: Rows, model_names: frozenset[str]) -> Signals:
+    """Read one Ray pod, with all the Serve replicas on it."""
+    engines = read_spelled(rows, model_names, prefix=_VLLM)
+    found = rows.rows(_ENGINES)
+    processing = rows.rows(_PROCESSING)
+    of_engines = _replicas(found)
+    deployments = _deployments(processing, replicas=_replicas(of_models(found, model_names)))
+    plain = [row for row in processing if row.labels.get("replica") not in of_engines]
+    queued = rows.rows(_QUEUED)
+    if deployments:
+        plain = [row for row in plain if row.labels.get("deployment") in deployments]
+        queued = [row for row in queued if row.labels.get("deployment") in deployments]
+    if found:
+        signals = Signals(
+            waiting_requests=added(engines.waiting_requests, total(queued) if queued else 0.0),
+            running_requests=added(engines.running_requests, total(plain) if plain else 0.0),
+            kv_usage_ratio=engines.kv_usage_ratio,
+            finished_requests_total=engines.finished_requests_total,
+            prompt_tokens_total=engines.prompt_tokens_total,
+            generation_tokens_total=engines.generation_tokens_total,
+            preemptions_total=engines.preemptions_total,
+        )
+    else:
+        signals = Signals(
+            waiting_requests=total(queued) if queued or not plain else 0.0,
+            running_requests=total(plain),
+            finished_requests_total=total(rows.rows(_SERVED) + rows.rows(_FAILED)),
+        )
+    return expect_demand(signals, engine="Ray Serve", found=found, model_names=model_names)
+
+
+def _replicas(engines: Iterable[Row]) -> set[str]:
+    """Return the Serve replicas that these engines are in."""
+    return {row.labels.get("ReplicaId", "") for row in engines}
+
+
+def _deployments(processing: Iterable[Row], *, replicas: Collection[str]) -> set[str]:
+    """Return the deployments that these replicas belong to."""
+    return {
+        row.labels.get("deployment", "")
+        for row in processing
+        if row.labels.get("replica") in replicas
+    }
+
+
+SOURCE = EngineSource(
+    engine="RayServe", names=(*spelled(_VLLM), _QUEUED, _PROCESSING, _SERVED, _FAILED), read=read
+)

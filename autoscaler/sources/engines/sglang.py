@@ -1,0 +1,97 @@
+"""SGLang's signals, from 0.4.0 on; its server needs `--enable-metrics`.
+
+Choices, with their reasons:
+
+- With priority scheduling each gauge has a row per priority beside the row `priority=""`, which is
+  their total: only that one counts.
+- Ranks of tensor, pipeline and expert parallelism run one schedule and repeat its numbers where they
+  are exported; data-parallel ranks each have their own. So: the maximum within one `dp_rank`, the sum
+  (for usage: the mean) over them.
+- With prefill and decode apart the queue is spread over several gauges, one request in one of them:
+  their sum waits.
+- *Finished* is `num_requests_total`, which counts at the end of a request. An abort of a running
+  request may show there and in `num_aborted_requests_total` both, so that the two are not added.
+- `sglang:utilization` is stuck at 0 by its own source and is not read.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from autoscaler.sources.pages.exposition import Row, Rows
+from autoscaler.sources.pages.signals import (
+    EngineSource,
+    Signals,
+    added,
+    expect_demand,
+    first_of,
+    mean_ratio,
+    of_models,
+    total,
+)
+
+_QUEUE = "sglang:num_queue_reqs"
+_RUNNING = "sglang:num_running_reqs"
+_USAGE = "sglang:token_usage"
+_SIDE_QUEUES = (
+    "sglang:num_grammar_queue_reqs",
+    "sglang:num_prefill_bootstrap_queue_reqs",
+    "sglang:num_prefill_inflight_queue_reqs",
+    "sglang:num_prefill_infight_queue_reqs",  # its spelling up to 0.5.1
+    "sglang:num_decode_prealloc_queue_reqs",
+    "sglang:num_decode_transfer_queue_reqs",
+    "sglang:num_paused_reqs",
+)
+_FINISHED = (
+    "sglang:num_requests_total",
+    "sglang:e2e_request_latency_seconds_count",
+)
+_COUNTERS = (
+    "sglang:prompt_tokens_total",
+    "sglang:generation_tokens_total",
+    "sglang:num_retracted_requests_total",
+)
+
+
+def read(rows: Rows, model_names: frozenset[str]) -> Signals:
+    """Read one SGLang pod, of one or several data-parallel ranks."""
+
+    def of(*names: str) -> list[Row]:
+        return _one_per_schedule(of_models(first_of(rows, *names), model_names))
+
+    usage = of(_USAGE)
+    queues = [of(name) for name in _SIDE_QUEUES]
+    signals = Signals(
+        waiting_requests=added(total(of(_QUEUE)), *(total(rows) for rows in queues if rows)),
+        running_requests=total(of(_RUNNING)),
+        kv_usage_ratio=mean_ratio(usage, [1.0] * len(usage)),
+        finished_requests_total=total(of(*_FINISHED)),
+        prompt_tokens_total=total(of("sglang:prompt_tokens_total")),
+        generation_tokens_total=total(of("sglang:generation_tokens_total")),
+        preemptions_total=total(of("sglang:num_retracted_requests_total")),
+    )
+    return expect_demand(
+        signals, engine="SGLang", found=first_of(rows, _RUNNING, _QUEUE), model_names=model_names
+    )
+
+
+def _one_per_schedule(rows: Iterable[Row]) -> list[Row]:
+    """Return one row for each data-parallel rank of each model and kind of engine: its maximum."""
+    schedules: dict[tuple[str, ...], Row] = {}
+    for row in rows:
+        if row.labels.get("priority"):
+            continue
+        key = tuple(row.labels.get(label, "") for label in ("model_name", "engine_type", "dp_rank"))
+        known = schedules.get(key)
+        # A NaN of one rank makes its schedule unknown, and nothing is greater.
+        if known is None or math.isnan(row.value) or row.value > known.value:
+            schedules[key] = row
+    return list(schedules.values())
+
+
+SOURCE = EngineSource(
+    engine="SGLang",
+    names=(_QUEUE, _RUNNING, _USAGE, *_SIDE_QUEUES, *_FINISHED, *_COUNTERS),
+    read=read,
+)

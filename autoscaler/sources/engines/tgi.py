@@ -1,0 +1,66 @@
+"""Text Generation Inference's signals; the names hold from v0.9 to v3.3.
+
+Choices, with their reasons:
+
+- Its exporter shows a series only once it was touched: a fresh server has no `tgi_queue_size`. On a
+  page that is evidently TGI's an absent gauge is therefore 0, the one place where silence is zero.
+- There is no KV gauge: usage is the tokens reserved by the batch over the token budget (v3 on).
+- *Finished* leaves out what was refused at the door (overloaded, validation, template): that was
+  never in flight, and would make the service time of the others look shorter.
+- Counters carry no `_total`, and no series has a model's name: `spec.modelNames` restricts nothing.
+"""
+
+from __future__ import annotations
+
+from autoscaler.errors import SourceError
+from autoscaler.sources.pages.exposition import Row, Rows
+from autoscaler.sources.pages.outcome import Outcome
+from autoscaler.sources.pages.signals import EngineSource, Signals, total
+
+_GAUGES = ("tgi_queue_size", "tgi_batch_current_size")
+_BUDGET = ("tgi_batch_current_max_tokens", "tgi_batch_max_total_tokens")
+_COUNTERS = (
+    "tgi_request_count",
+    "tgi_request_success",
+    "tgi_request_failure",
+    "tgi_request_input_length_sum",
+    "tgi_request_generated_tokens_sum",
+)
+_REFUSED_AT_THE_DOOR = frozenset({"overloaded", "validation", "template"})
+
+
+def read(rows: Rows, _model_names: frozenset[str]) -> Signals:
+    """Read one TGI pod."""
+    found = {name: rows.rows(name) for name in SOURCE.names}
+    if not any(found.values()):
+        message = "the page has no series of TGI"
+        raise SourceError(message, outcome=Outcome.NO_SIGNAL)
+    failed = [
+        row
+        for row in found["tgi_request_failure"]
+        if row.labels.get("err") not in _REFUSED_AT_THE_DOOR
+    ]
+    return Signals(
+        waiting_requests=_untouched_is_zero(found["tgi_queue_size"]),
+        running_requests=_untouched_is_zero(found["tgi_batch_current_size"]),
+        kv_usage_ratio=_reserved_ratio(*(found[name] for name in _BUDGET)),
+        finished_requests_total=total(found["tgi_request_success"] + failed),
+        prompt_tokens_total=total(found["tgi_request_input_length_sum"]),
+        generation_tokens_total=total(found["tgi_request_generated_tokens_sum"]),
+    )
+
+
+def _untouched_is_zero(rows: list[Row]) -> float | None:
+    """Read a gauge that is absent until it was first set."""
+    return total(rows) if rows else 0.0
+
+
+def _reserved_ratio(reserved: list[Row], budget: list[Row]) -> float | None:
+    """Return the share of the token budget that the batch has reserved; an untouched batch has none."""
+    of, out_of = _untouched_is_zero(reserved), total(budget)
+    if of is None or not out_of or of > out_of:
+        return None
+    return of / out_of
+
+
+SOURCE = EngineSource(engine="TGI", names=(*_GAUGES, *_BUDGET, *_COUNTERS), read=read)

@@ -1,0 +1,1 @@
+"""One page: fetched, parsed, and read for signals."""

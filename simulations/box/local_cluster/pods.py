@@ -1,0 +1,171 @@
+"""How a pod is deleted, evicted and protected by disruption budgets."""
+
+from __future__ import annotations
+
+import math
+from http import HTTPStatus
+
+from simulations.box.local_cluster.objects import (
+    Object,
+    StatusError,
+    condition_is_true,
+    conflict,
+    set_condition,
+    timestamp,
+)
+from simulations.box.local_cluster.selectors import from_spec, matches_labels
+from simulations.box.local_cluster.store import Store
+
+
+def delete(store: Store, namespace: str, name: str, *, grace_s: int | None = None) -> Object:
+    """Begin a pod's end: a deletionTimestamp that its kubelet heeds; at once where none has it.
+
+    A grace period can only be shortened afterwards. None asks for the pod's own.
+    """
+    pod = store.get("pods", namespace, name)
+    own = int(pod["spec"].get("terminationGracePeriodSeconds", 30))
+    grace = own if grace_s is None else max(0, grace_s)
+    finished = pod.get("status", {}).get("phase") in {"Succeeded", "Failed"}
+    if finished or not pod["spec"].get("nodeName"):
+        return store.remove("pods", namespace, name)
+    running_out = pod["metadata"].get("deletionGracePeriodSeconds")
+    if running_out is not None and grace >= running_out > 0:
+        return pod
+
+    def mark(obj: Object) -> None:
+        obj["metadata"]["deletionTimestamp"] = timestamp(store.clock() + grace)
+        obj["metadata"]["deletionGracePeriodSeconds"] = grace
+
+    marked = store.modify("pods", namespace, name, mark) or pod
+    return marked if grace > 0 else store.remove("pods", namespace, name)
+
+
+def evict(
+    store: Store, namespace: str, name: str, eviction: Object, *, dry_run: bool = False
+) -> Object:
+    """The eviction subresource: ask the budgets, then delete with the grace period asked for.
+
+    Raises 429 when the budget is used up and 500 when two budgets select the pod.
+    """
+    pod = store.get("pods", namespace, name)
+    options = eviction.get("deleteOptions") or {}
+    for field, wanted in (options.get("preconditions") or {}).items():
+        if wanted and wanted != pod["metadata"].get(field):
+            raise conflict("pods", name)
+    if "deletionTimestamp" not in pod["metadata"] and _is_running(pod):
+        _ask_budgets(store, pod)
+    if not dry_run:
+
+        def mark(obj: Object) -> None:
+            set_condition(
+                obj,
+                "DisruptionTarget",
+                status="True",
+                at=store.clock(),
+                reason="EvictionByEvictionAPI",
+                message="Eviction API: evicting",
+            )
+
+        store.modify("pods", namespace, name, mark)
+        grace = options.get("gracePeriodSeconds")
+        delete(store, namespace, name, grace_s=None if grace is None else int(grace))
+    return {
+        "kind": "Status",
+        "apiVersion": "v1",
+        "metadata": {},
+        "status": "Success",
+        "code": int(HTTPStatus.CREATED),
+    }
+
+
+def _is_running(pod: Object) -> bool:
+    return bool(pod.get("status", {}).get("phase") == "Running")
+
+
+def _ask_budgets(store: Store, pod: Object) -> None:
+    namespace = pod["metadata"].get("namespace", "")
+    budgets = [
+        budget
+        for budget in store.all("poddisruptionbudgets", namespace)
+        if matches_labels(from_spec(budget["spec"].get("selector") or {}), pod)
+    ]
+    if len(budgets) > 1:
+        raise StatusError(
+            HTTPStatus.INTERNAL_SERVER_ERROR,
+            "",
+            "This pod has more than one PodDisruptionBudget, which the eviction subresource "
+            "does not support.",
+        )
+    for budget in budgets:
+        healthy, needed = budget_state(store, budget)
+        if not condition_is_true(pod, "Ready"):
+            always = budget["spec"].get("unhealthyPodEvictionPolicy") == "AlwaysAllow"
+            if always or healthy >= needed > 0:
+                continue
+        if healthy <= needed:
+            raise _refused(budget["metadata"]["name"], healthy=healthy, needed=needed)
+
+
+def budget_state(store: Store, budget: Object) -> tuple[int, int]:
+    """(healthy pods now, healthy pods needed) of a disruption budget."""
+    selector = from_spec(budget["spec"].get("selector") or {})
+    selected = [
+        pod
+        for pod in store.all("pods", budget["metadata"].get("namespace", ""))
+        if matches_labels(selector, pod)
+        and pod.get("status", {}).get("phase") not in {"Succeeded", "Failed"}
+    ]
+    healthy = sum(
+        1
+        for pod in selected
+        if condition_is_true(pod, "Ready") and "deletionTimestamp" not in pod["metadata"]
+    )
+    # the disruption controller expects what the owners ask for, not what is there at the moment
+    expected = _expected(store, budget, selected)
+    spec = budget["spec"]
+    if "minAvailable" in spec:
+        return healthy, scaled_value(spec["minAvailable"], expected, up=True)
+    return healthy, max(
+        0, expected - scaled_value(spec.get("maxUnavailable", 0), expected, up=True)
+    )
+
+
+def _expected(store: Store, budget: Object, selected: list[Object]) -> int:
+    owners = {
+        reference["uid"]
+        for pod in selected
+        for reference in pod["metadata"].get("ownerReferences", ())
+        if reference.get("controller")
+    }
+    orphans = sum(1 for pod in selected if not pod["metadata"].get("ownerReferences"))
+    owned = [
+        replica_set
+        for replica_set in store.all("replicasets", budget["metadata"].get("namespace", ""))
+        if replica_set["metadata"]["uid"] in owners
+    ]
+    return orphans + sum(int(replica_set["spec"]["replicas"]) for replica_set in owned)
+
+
+def scaled_value(value: int | str, total: int, *, up: bool) -> int:
+    """A count, or a percentage of `total` rounded up or down."""
+    if isinstance(value, int):
+        return value
+    share = total * int(value.rstrip("%")) / 100
+    return math.ceil(share) if up else math.floor(share)
+
+
+def _refused(budget: str, *, healthy: int, needed: int) -> StatusError:
+    return StatusError(
+        HTTPStatus.TOO_MANY_REQUESTS,
+        "TooManyRequests",
+        "Cannot evict pod as it would violate the pod's disruption budget.",
+        details={
+            "causes": [
+                {
+                    "reason": "DisruptionBudget",
+                    "message": f"The disruption budget {budget} needs {needed} healthy pods "
+                    f"and has {healthy} currently",
+                }
+            ]
+        },
+    )

@@ -1,0 +1,269 @@
+"""Deployments and ReplicaSets keep their replicas; what lost its owner goes. No I/O.
+
+Synchronous and level-triggered: `reconcile` looks at all objects and may be called at any time.
+Rolling updates follow maxSurge and maxUnavailable; a change of scale in the middle of one is not
+spread over the old ReplicaSets in proportion, the new one takes it.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import math
+from collections import Counter
+
+from simulations.box.local_cluster import pods as pod_api
+from simulations.box.local_cluster.objects import (
+    Object,
+    condition,
+    condition_is_true,
+    is_active,
+    moment,
+    owned_by,
+    owner_uid,
+    set_condition,
+)
+from simulations.box.local_cluster.store import Store
+
+_COST = "controller.kubernetes.io/pod-deletion-cost"
+_HASH = "pod-template-hash"
+
+
+class Workloads:
+    """The deployment and replica set controllers and the garbage collector."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def reconcile(self) -> None:
+        """One pass over everything."""
+        self._collect_garbage()
+        for deployment in self._store.all("deployments"):
+            self._reconcile_deployment(deployment)
+        for replica_set in self._store.all("replicasets"):
+            self._reconcile_replica_set(replica_set)
+        for deployment in self._store.all("deployments"):
+            self._write_deployment_status(deployment)
+
+    # -- deployments
+
+    def _reconcile_deployment(self, deployment: Object) -> None:
+        spec = deployment["spec"]
+        template = template_hash(spec["template"])
+        replica_sets = self._owned("replicasets", deployment)
+        new = next((r for r in replica_sets if r["metadata"]["labels"][_HASH] == template), None)
+        old = [r for r in replica_sets if r is not new and r["spec"]["replicas"] > 0]
+        if new is None:
+            new = self._create_replica_set(deployment, template)
+        replicas = int(spec["replicas"])
+        if not old:
+            self._resize(new, replicas)
+            return
+        surge, unavailable = _rolling_limits(spec, replicas)
+        total = new["spec"]["replicas"] + sum(r["spec"]["replicas"] for r in old)
+        room = replicas + surge - total
+        wanted = min(replicas, int(new["spec"]["replicas"]) + max(0, room))
+        self._resize(new, wanted)
+        self._shrink_old(new, old, replicas=replicas, unavailable=unavailable)
+
+    def _shrink_old(
+        self, new: Object, old: list[Object], *, replicas: int, unavailable: int
+    ) -> None:
+        """Take from the old ones what the availability that is owed allows."""
+        ready_new = self._ready(new)
+        ready_old = {r["metadata"]["name"]: self._ready(r) for r in old}
+        for replica_set in old:  # what is not ready serves nobody
+            ready = ready_old[replica_set["metadata"]["name"]]
+            if replica_set["spec"]["replicas"] > ready:
+                self._resize(replica_set, ready)
+        spare = ready_new + sum(ready_old.values()) - (replicas - unavailable)
+        for replica_set in old:
+            ready = ready_old[replica_set["metadata"]["name"]]
+            taken = max(0, min(spare, ready))
+            if taken:
+                self._resize(replica_set, ready - taken)
+                spare -= taken
+
+    def _create_replica_set(self, deployment: Object, template: str) -> Object:
+        metadata, spec = deployment["metadata"], deployment["spec"]
+        pod_template = copy.deepcopy(spec["template"])
+        pod_template.setdefault("metadata", {}).setdefault("labels", {})[_HASH] = template
+        selector = copy.deepcopy(spec["selector"])
+        selector.setdefault("matchLabels", {})[_HASH] = template
+        return self._store.create(
+            "replicasets",
+            {
+                "metadata": {
+                    "name": f"{metadata['name']}-{template}",
+                    "namespace": metadata["namespace"],
+                    "labels": dict(pod_template["metadata"]["labels"]),
+                    "ownerReferences": owned_by(deployment),
+                },
+                "spec": {"replicas": 0, "selector": selector, "template": pod_template},
+                "status": {"replicas": 0},
+            },
+        )
+
+    def _resize(self, replica_set: Object, replicas: int) -> None:
+        def resize(obj: Object) -> None:
+            obj["spec"]["replicas"] = replicas
+
+        metadata = replica_set["metadata"]
+        self._store.modify("replicasets", metadata["namespace"], metadata["name"], resize)
+
+    def _write_deployment_status(self, deployment: Object) -> None:
+        template = template_hash(deployment["spec"]["template"])
+        replica_sets = self._owned("replicasets", deployment)
+        counted = {r["metadata"]["labels"][_HASH]: r.get("status", {}) for r in replica_sets}
+        total = sum(s.get("replicas", 0) for s in counted.values())
+        ready = sum(s.get("readyReplicas", 0) for s in counted.values())
+        updated = counted.get(template, {}).get("replicas", 0)
+        wanted = int(deployment["spec"]["replicas"])
+        at = self._store.clock()
+
+        def write(obj: Object) -> None:
+            obj["status"] = {
+                "observedGeneration": obj["metadata"]["generation"],
+                "replicas": total,
+                "updatedReplicas": updated,
+                "readyReplicas": ready,
+                "availableReplicas": ready,
+                "unavailableReplicas": max(0, wanted - ready),
+                "conditions": obj.get("status", {}).get("conditions", []),
+            }
+            _, unavailable = _rolling_limits(obj["spec"], wanted)
+            enough = ready >= wanted - unavailable
+            set_condition(
+                obj,
+                "Available",
+                status="True" if enough else "False",
+                at=at,
+                reason="MinimumReplicasAvailable" if enough else "MinimumReplicasUnavailable",
+            )
+            complete = updated == wanted == total == ready
+            set_condition(
+                obj,
+                "Progressing",
+                status="True",
+                at=at,
+                reason="NewReplicaSetAvailable" if complete else "ReplicaSetUpdated",
+            )
+
+        metadata = deployment["metadata"]
+        self._store.modify("deployments", metadata["namespace"], metadata["name"], write)
+
+    # -- replica sets
+
+    def _reconcile_replica_set(self, replica_set: Object) -> None:
+        metadata, spec = replica_set["metadata"], replica_set["spec"]
+        active = [pod for pod in self._owned("pods", replica_set) if is_active(pod)]
+        missing = int(spec["replicas"]) - len(active)
+        for _ in range(missing):
+            self._create_pod(replica_set)
+        if missing < 0:
+            for pod in self.victims(active)[:-missing]:
+                pod_api.delete(self._store, metadata["namespace"], pod["metadata"]["name"])
+        active = [pod for pod in self._owned("pods", replica_set) if is_active(pod)]
+        ready = sum(1 for pod in active if condition_is_true(pod, "Ready"))
+
+        def write(obj: Object) -> None:
+            obj["status"] = {
+                "observedGeneration": obj["metadata"]["generation"],
+                "replicas": len(active),
+                "fullyLabeledReplicas": len(active),
+                "readyReplicas": ready,
+                "availableReplicas": ready,
+            }
+
+        self._store.modify("replicasets", metadata["namespace"], metadata["name"], write)
+
+    def _create_pod(self, replica_set: Object) -> None:
+        template = copy.deepcopy(replica_set["spec"]["template"])
+        metadata = template.get("metadata", {})
+        self._store.create(
+            "pods",
+            {
+                "metadata": {
+                    "generateName": f"{replica_set['metadata']['name']}-",
+                    "namespace": replica_set["metadata"]["namespace"],
+                    "labels": metadata.get("labels", {}),
+                    "annotations": metadata.get("annotations", {}),
+                    "ownerReferences": owned_by(replica_set),
+                },
+                "spec": template["spec"],
+                "status": {"phase": "Pending"},
+            },
+        )
+
+    def victims(self, active: list[Object]) -> list[Object]:
+        """In the order in which a ReplicaSet deletes its pods on a scale-down."""
+        crowd = Counter(pod["spec"].get("nodeName") for pod in active)
+        now = self._store.clock()
+
+        def order(pod: Object) -> tuple[object, ...]:
+            metadata, status = pod["metadata"], pod.get("status", {})
+            ready = condition(pod, "Ready")
+            is_ready = ready is not None and ready["status"] == "True"
+            since = now - moment(ready["lastTransitionTime"]) if ready and is_ready else 0.0
+            age = now - moment(metadata["creationTimestamp"])
+            restarts = sum(c.get("restartCount", 0) for c in status.get("containerStatuses", ()))
+            return (
+                "nodeName" in pod["spec"],  # unassigned first
+                {"Pending": 0, "Unknown": 1}.get(status.get("phase", ""), 2),
+                is_ready,
+                int(metadata.get("annotations", {}).get(_COST, 0)),
+                -crowd[pod["spec"].get("nodeName")],
+                _log_bucket(since),
+                -restarts,
+                _log_bucket(age),
+                metadata["uid"],
+            )
+
+        return sorted(active, key=order)
+
+    # -- owners
+
+    def _collect_garbage(self) -> None:
+        for resource, owners in (("replicasets", "deployments"), ("pods", "replicasets")):
+            alive = {owner["metadata"]["uid"] for owner in self._store.all(owners)}
+            for obj in self._store.all(resource):
+                owner = owner_uid(obj)
+                if owner is None or owner in alive or "deletionTimestamp" in obj["metadata"]:
+                    continue
+                namespace, name = obj["metadata"]["namespace"], obj["metadata"]["name"]
+                if resource == "pods":
+                    pod_api.delete(self._store, namespace, name)
+                else:
+                    self._store.remove(resource, namespace, name)
+
+    def _owned(self, resource: str, owner: Object) -> list[Object]:
+        uid = owner["metadata"]["uid"]
+        namespace = owner["metadata"]["namespace"]
+        return [obj for obj in self._store.all(resource, namespace) if owner_uid(obj) == uid]
+
+    def _ready(self, replica_set: Object) -> int:
+        return sum(
+            1
+            for pod in self._owned("pods", replica_set)
+            if is_active(pod) and condition_is_true(pod, "Ready")
+        )
+
+
+def template_hash(template: Object) -> str:
+    """Names the ReplicaSet of a pod template."""
+    text = json.dumps(template, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:9]
+
+
+def _rolling_limits(spec: Object, replicas: int) -> tuple[int, int]:
+    """(maxSurge, maxUnavailable) as counts; both 25 % unless given, never both zero."""
+    rolling = (spec.get("strategy") or {}).get("rollingUpdate") or {}
+    surge = pod_api.scaled_value(rolling.get("maxSurge", "25%"), replicas, up=True)
+    unavailable = pod_api.scaled_value(rolling.get("maxUnavailable", "25%"), replicas, up=False)
+    return (surge, unavailable) if surge or unavailable else (0, 1)
+
+
+def _log_bucket(seconds: float) -> int:
+    """Ages count by powers of two, so that a scale-down does not always hit the newest pod."""
+    return int(math.log2(seconds)) if seconds >= 1.0 else -1

@@ -1,0 +1,256 @@
+"""The serving model in real time: it makes steps when they are due and hands tokens out.
+
+One timer per engine, not one task per stream: at the end of a step every stream that got a token is
+written to in turn. What the steps take is the model's; what this process adds is small beside it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from simulations.serving.gauges import NEVER, Gauges
+from simulations.serving.profiles.profiles import Profile
+from simulations.serving.replica import FOREVER, Replica
+from simulations.serving.slot import Slot
+
+SECOND_NS = 1_000_000_000
+EARLY_S = 1e-6
+"""A timer may fire this much too early, and would find nothing to do."""
+
+
+class Watcher(Protocol):
+    """Who keeps the metrics; times are seconds of the wall."""
+
+    def step_made(
+        self,
+        *,
+        gap_s: float,
+        decodes: int,
+        prefilled: Sequence[Slot],
+        resumed_gaps_s: Sequence[float],
+    ) -> None:
+        """A step ended.
+
+        Args:
+            gap_s: Since the step before.
+            decodes: Requests that got a token in both.
+            prefilled: Requests that got their first token.
+            resumed_gaps_s: For each that got its first token since a preemption, since the last.
+        """
+
+    def first_token(self, *, latency_s: float) -> None:
+        """A request got its first token so long after it came in."""
+
+    def request_finished(
+        self,
+        slot: Slot,
+        *,
+        reason: str,
+        tokens_max: int,
+        e2e_s: float,
+        queue_s: float,
+        prefill_s: float,
+        decode_s: float,
+    ) -> None:
+        """A request has all its tokens."""
+
+    def request_aborted(self) -> None:
+        """A request ended without all its tokens."""
+
+
+class Live:
+    """One request in the engine, and who hears of its tokens."""
+
+    __slots__ = ("arrived_ns", "delivered", "ended", "first_ns", "on_tokens", "slot", "tokens_max")
+
+    def __init__(self, slot: Slot, *, arrived_ns: int, tokens_max: int) -> None:
+        self.slot = slot
+        self.arrived_ns = arrived_ns
+        self.tokens_max = tokens_max
+        """As the client asked; the slot's output may end before."""
+        self.first_ns = 0
+        """End of the step of its first token."""
+        self.delivered = 0
+        """Tokens that were handed out."""
+        self.ended = False
+        """It has all its tokens, or was aborted."""
+        self.on_tokens: Callable[[int], None] = _nobody
+        """Called with the number of new tokens, after `ended` is set with the last."""
+
+    @property
+    def finish_reason(self) -> str:
+        """Why it ends where it does."""
+        return "length" if self.slot.output == self.tokens_max else "stop"
+
+
+class LiveEngine:
+    """A replica that follows the wall clock, `speed` times as fast."""
+
+    def __init__(
+        self, profile: Profile, *, speed: float, flush_interval_s: float, watcher: Watcher
+    ) -> None:
+        self.profile = profile
+        self.dead = False
+        """Killed: no token will ever come again."""
+        self.idle = asyncio.Event()
+        """Set while no request is in flight."""
+        self.idle.set()
+        self._speed = speed
+        self._flush_interval_s = flush_interval_s
+        self._watcher = watcher
+        self._replica = Replica(profile, profile.block_tokens if profile.prefix_caching else 0)
+        self._live: dict[int, Live] = {}
+        self._loop = asyncio.get_running_loop()
+        self._started_s = self._loop.time()
+        self._timer: asyncio.TimerHandle | None = None
+        self._requests = 0
+        self._last_end_ns = 0
+        self._flushed_s = 0.0
+
+    def gauges(self) -> Gauges:
+        """As of the end of the last step."""
+        return self._replica.gauges()
+
+    @property
+    def in_flight(self) -> int:
+        """Requests that have not got all their tokens."""
+        return len(self._live)
+
+    def seconds(self, model_ns: int) -> float:
+        """What a span of the model takes on the wall."""
+        return model_ns / SECOND_NS / self._speed
+
+    def submit(self, tokens: Sequence[int], *, output: int, tokens_max: int) -> Live:
+        """Take in a request with this prompt that will produce `output` tokens."""
+        now = self._now_ns()
+        slot = Slot(
+            request=self._requests,
+            prompt=len(tokens),
+            output=output,
+            prefix=self._identities(tokens),
+            inbox_ns=now + self.profile.before_ns,
+            deadline_ns=FOREVER,
+        )
+        self._requests += 1
+        live = Live(slot, arrived_ns=now, tokens_max=tokens_max)
+        self._live[slot.request] = live
+        self.idle.clear()
+        self._replica.put(slot)
+        self._plan(self._replica.wake_ns())
+        return live
+
+    def abort(self, live: Live) -> None:
+        """Its client is gone: the engine drops it at its next step."""
+        if not live.ended:
+            self._end(live)
+            self._watcher.request_aborted()
+            self._replica.abort(live.slot, self._now_ns())
+            self._plan(self._replica.wake_ns())
+
+    def kill(self) -> list[Live]:
+        """Stop at once, for ever; returns whom that leaves without an end."""
+        self.dead = True
+        if self._timer is not None:
+            self._timer.cancel()
+        left = [*self._live.values()]
+        self._live.clear()
+        return left
+
+    def _identities(self, tokens: Sequence[int]) -> tuple[int, ...]:
+        """Each full block of the prompt by its content and all before it."""
+        if not self.profile.prefix_caching:
+            return ()
+        size = self.profile.block_tokens
+        chain = 0
+        identities = []
+        for start in range(0, len(tokens) - size + 1, size):
+            chain = hash((chain, *tokens[start : start + size]))
+            identities.append(chain)
+        return tuple(identities)
+
+    def _now_ns(self) -> int:
+        return int((self._loop.time() - self._started_s) * SECOND_NS * self._speed)
+
+    def _plan(self, wake_ns: int) -> None:
+        """Wake when the model can go on, not sooner than tokens may be flushed again."""
+        if self.dead or wake_ns == FOREVER:
+            return
+        due_s = self._started_s + self.seconds(wake_ns + self.profile.after_ns) + EARLY_S
+        due_s = max(due_s, self._flushed_s + self._flush_interval_s)
+        if self._timer is not None:
+            if self._timer.when() <= due_s:
+                return
+            self._timer.cancel()
+        self._timer = self._loop.call_at(due_s, self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        limit = self._now_ns() - self.profile.after_ns
+        replica = self._replica
+        while replica.advance(limit, 1):
+            self._note_step()
+        self._deliver()
+        self._plan(replica.wake_ns())
+
+    def _note_step(self) -> None:
+        """Tell the watcher of the step that was just made."""
+        replica, watcher = self._replica, self._watcher
+        replica.gauges()  # notes who has been seen in the inbox by now
+        end_ns = replica.last_end_ns
+        first = [slot for slot in replica.last_prefilled if slot.last_token_ns == NEVER]
+        resumed = [slot for slot in replica.last_prefilled if slot.last_token_ns != NEVER]
+        watcher.step_made(
+            gap_s=self.seconds(end_ns - self._last_end_ns),
+            decodes=replica.last_decodes,
+            prefilled=first,
+            resumed_gaps_s=[self.seconds(end_ns - slot.last_token_ns) for slot in resumed],
+        )
+        self._last_end_ns = end_ns
+        for slot in first:
+            live = self._live.get(slot.request)
+            if live is not None:
+                live.first_ns = end_ns
+                seen_ns = end_ns + self.profile.after_ns
+                watcher.first_token(latency_s=self.seconds(seen_ns - live.arrived_ns))
+        for _, slot in replica.ended:
+            live = self._live.get(slot.request)
+            if live is not None:
+                self._note_finished(live, end_ns)
+        replica.ended.clear()
+
+    def _note_finished(self, live: Live, end_ns: int) -> None:
+        slot = live.slot
+        self._watcher.request_finished(
+            slot,
+            reason=live.finish_reason,
+            tokens_max=live.tokens_max,
+            e2e_s=self.seconds(end_ns + self.profile.after_ns - live.arrived_ns),
+            queue_s=self.seconds(slot.scheduled_ns - slot.queued_ns),
+            prefill_s=self.seconds(live.first_ns - slot.scheduled_ns),
+            decode_s=self.seconds(end_ns - live.first_ns),
+        )
+
+    def _deliver(self) -> None:
+        """Hand out the tokens that came since the last time."""
+        produced = self._replica.produced
+        for live in [*self._live.values()]:
+            made = produced(live.slot)
+            fresh = made - live.delivered
+            if fresh:
+                live.delivered = made
+                self._flushed_s = self._loop.time()
+                if made == live.slot.output:
+                    self._end(live)
+                live.on_tokens(fresh)
+
+    def _end(self, live: Live) -> None:
+        live.ended = True
+        del self._live[live.slot.request]
+        if not self._live:
+            self.idle.set()
+
+
+def _nobody(_tokens: int) -> None:
+    """Nobody listens yet."""

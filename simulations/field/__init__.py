@@ -1,0 +1,1 @@
+"""What is done on a Prometheus of the user: capture, calibrate, advise."""

@@ -1,0 +1,292 @@
+"""What the replays of one model come to: a policy's figures, and how far the replay was from the record."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from autoscaler.core.contract.state import BoolArray, FloatArray, IntArray
+from simulations.field.advise.parts import Part
+from simulations.field.advise.played import Played
+from simulations.field.capture.capture import Captured, Histogram
+from simulations.results.scorecard import Quantiles
+
+PER_REQUEST = "vllm:request_time_per_output_token_seconds"
+"""The one family of token times that counts requests; the others count tokens."""
+QUEUE_MIN = 0.5
+"""Waiting requests on average below which a relative error says nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyFigures:
+    """One policy on one model, over its parts and their weights."""
+
+    policy: str
+    requests: float
+    completed: float
+    aborted: float
+    lost: float
+    gpu_hours: float
+    cost_usd: float
+    attainment: float
+    ttft_s: Quantiles
+    tpot_s: Quantiles
+    replicas_mean: float
+    replicas_max: int
+    starts: float
+    flaps: float
+    worst_5min_attainment: float | None
+
+    def to_json(self) -> dict[str, object]:
+        """As a row of `autoscaler.simulate/v1` names them."""
+        return {
+            "policy": self.policy,
+            "requests": round(self.requests),
+            "completed": round(self.completed),
+            "aborted": round(self.aborted),
+            "lost": round(self.lost),
+            "gpu_hours": round(self.gpu_hours, 6),
+            "cost_usd": round(self.cost_usd, 6),
+            "attainment": round(self.attainment, 6),
+            "ttft_s": _quantiles_json(self.ttft_s),
+            "tpot_s": _quantiles_json(self.tpot_s),
+            "replicas": {"mean": round(self.replicas_mean, 6), "max": self.replicas_max},
+            "starts": round(self.starts),
+            "flaps": round(self.flaps),
+            "worst_5min_attainment": rounded(self.worst_5min_attainment),
+        }
+
+
+def _quantiles_json(found: Quantiles) -> dict[str, float | None]:
+    return {"p50": rounded(found.p50), "p95": rounded(found.p95), "p99": rounded(found.p99)}
+
+
+def rounded(value: float | None) -> float | None:
+    """To six digits behind the point; None stays."""
+    return None if value is None else round(float(value), 6)
+
+
+def policy_figures(played: Sequence[Played], parts: Sequence[Part]) -> PolicyFigures:
+    """Sum the parts of one policy, each by its weight."""
+    weights = [part.weight for part in parts]
+    lengths = [w * (part.last - part.first) for w, part in zip(weights, parts, strict=True)]
+
+    def total(values: Sequence[float]) -> float:
+        return float(np.dot(weights, values))
+
+    requests = total([_total(one.minute_requests) for one in played])
+    met = total([_total(one.minute_met) for one in played])
+    worst = [
+        one.row.worst_5min_attainment for one in played if one.row.worst_5min_attainment is not None
+    ]
+    return PolicyFigures(
+        policy=played[0].replay.policy,
+        requests=requests,
+        completed=total([one.row.completed for one in played]),
+        aborted=total([one.row.aborted for one in played]),
+        lost=total([one.row.lost for one in played]),
+        gpu_hours=total([one.row.gpu_hours for one in played]),
+        cost_usd=total([one.row.cost_usd for one in played]),
+        attainment=met / requests if requests else 1.0,
+        ttft_s=_quantiles([one.ttft_s for one in played], weights),
+        tpot_s=_quantiles([tpot_s(one) for one in played], weights),
+        replicas_mean=float(np.average([one.row.replicas_mean for one in played], weights=lengths)),
+        replicas_max=max(one.row.replicas_max for one in played),
+        starts=total([one.row.starts for one in played]),
+        flaps=total([one.row.flaps for one in played]),
+        worst_5min_attainment=min(worst) if worst else None,
+    )
+
+
+def _total(per_minute: IntArray) -> float:
+    return float(per_minute.sum())
+
+
+def tpot_s(played: Played) -> FloatArray:
+    """Of each completed request with more than one token."""
+    several = played.gaps > 0
+    paces: FloatArray = played.decode_s[several] / played.gaps[several]
+    return paces
+
+
+def _quantiles(values: Sequence[FloatArray], weights: Sequence[float]) -> Quantiles:
+    flat = np.concatenate(values)
+    if not len(flat):
+        return Quantiles(p50=None, p95=None, p99=None)
+    order = np.argsort(flat, kind="stable")
+    weight = np.repeat(weights, [len(part) for part in values])[order]
+    reached = np.cumsum(weight)
+    at = np.searchsorted(reached, np.array([0.5, 0.95, 0.99]) * reached[-1])
+    p50, p95, p99 = (float(flat[order[min(i, len(flat) - 1)]]) for i in at)
+    return Quantiles(p50=p50, p95=p95, p99=p99)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compared:
+    """One quantity, as recorded and as the replay of the recorded replicas has it."""
+
+    name: str
+    unit: str
+    """`s`, or empty."""
+    recorded: float | None
+    replayed: float | None
+
+    @property
+    def error(self) -> float | None:
+        """Signed and relative; None: not recorded, or too small to say."""
+        least = QUEUE_MIN if self.name == "waiting_mean" else 0.0
+        if self.recorded is None or self.replayed is None or self.recorded <= least:
+            return None
+        return self.replayed / self.recorded - 1.0
+
+
+def compare(captured: Captured, parts: Sequence[Part], played: Sequence[Played]) -> list[Compared]:
+    """The replay of the recorded replicas against what was recorded, over the same steps."""
+    steps = np.zeros(len(captured.arrivals), dtype=np.bool_)
+    for part in parts:
+        steps[part.first : part.last] = True
+    lengths = [float(part.last - part.first) for part in parts]
+    found = [
+        Compared(
+            name="requests",
+            unit="",
+            recorded=float(captured.arrivals[steps].sum()),
+            replayed=float(sum(_total(one.minute_requests) for one in played)),
+        ),
+        Compared(
+            name="replicas_mean",
+            unit="",
+            recorded=float(captured.replicas[steps & captured.known].mean()),
+            replayed=_mean([one.serving_mean for one in played], lengths),
+        ),
+    ]
+    found += _lengths(captured, steps, played)
+    found += _latencies(captured, steps, played)
+    for name, gauge, means in (
+        ("running_mean", captured.running, [one.running_mean for one in played]),
+        ("waiting_mean", captured.waiting, [one.waiting_mean for one in played]),
+    ):
+        recorded = float(gauge[steps & captured.known].mean()) if len(gauge) else None
+        found.append(
+            Compared(name=name, unit="", recorded=recorded, replayed=_mean(means, lengths))
+        )
+    return found
+
+
+def _lengths(captured: Captured, steps: BoolArray, played: Sequence[Played]) -> Iterator[Compared]:
+    for name in ("prompt_tokens", "output_tokens"):
+        histogram = captured.histograms.get(name)
+        number = 0.0 if histogram is None else float(histogram.counts[steps].sum())
+        if histogram is not None and number > 0:
+            drawn = np.concatenate([getattr(one.replay.trace.requests, name) for one in played])
+            yield Compared(
+                name=f"{name}_mean",
+                unit="",
+                recorded=float(histogram.sums[steps].sum()) / number,
+                replayed=_mean_of(drawn),
+            )
+
+
+def _latencies(
+    captured: Captured, steps: BoolArray, played: Sequence[Played]
+) -> Iterator[Compared]:
+    tpot = captured.histograms.get("tpot_s")
+    by_request = tpot is not None and tpot.metric == PER_REQUEST
+    paces = np.concatenate([tpot_s(one) for one in played])
+    tokens = float(sum(one.gaps.sum() for one in played))
+    decode_s = float(sum(one.decode_s.sum(dtype=np.float64) for one in played))
+    pace = (_mean_of(paces) if by_request else decode_s / tokens) if tokens else None
+    ttft = np.concatenate([one.ttft_s for one in played])
+    e2e = np.concatenate([one.e2e_s for one in played])
+    for name, values, mean in (
+        ("ttft", ttft, _mean_of(ttft)),
+        ("tpot", paces, pace),
+        ("e2e", e2e, _mean_of(e2e)),
+    ):
+        histogram = captured.histograms.get(f"{name}_s")
+        if histogram is None or histogram.counts[steps].sum() <= 0:
+            continue
+        counts = histogram.counts[steps].sum(axis=0)
+        recorded_mean = float(histogram.sums[steps].sum() / counts.sum())
+        yield Compared(name=f"{name}_mean", unit="s", recorded=recorded_mean, replayed=mean)
+        if name != "tpot" or by_request:
+            yield (
+                Compared(
+                    name=f"{name}_p95",
+                    unit="s",
+                    recorded=bucket_quantile(histogram.bounds, counts, 0.95),
+                    # through the same buckets: their width is no error of the replay
+                    replayed=bucket_quantile(histogram.bounds, _counts(values, histogram), 0.95),
+                )
+            )
+
+
+def _counts(values: FloatArray, histogram: Histogram) -> FloatArray:
+    at = np.searchsorted(histogram.bounds, values)
+    return np.bincount(at, minlength=len(histogram.bounds)).astype(np.float64)
+
+
+def bucket_quantile(bounds: FloatArray, counts: FloatArray, share: float) -> float | None:
+    """The quantile as `histogram_quantile` has it: linear inside its bucket; None: beyond the last."""
+    total = counts.sum()
+    if total <= 0:
+        return None
+    reached = np.cumsum(counts)
+    at = int(np.searchsorted(reached, share * total))
+    if at >= len(bounds) or not np.isfinite(bounds[at]):
+        return None
+    below = float(reached[at - 1]) if at else 0.0
+    lower = float(bounds[at - 1]) if at else 0.0
+    inside = (share * total - below) / counts[at] if counts[at] > 0 else 1.0
+    return float(lower + (bounds[at] - lower) * inside)
+
+
+def _mean(values: Sequence[float | None], weights: Sequence[float]) -> float | None:
+    known = [(v, w) for v, w in zip(values, weights, strict=True) if v is not None]
+    if not known:
+        return None
+    return float(np.average([v for v, _ in known], weights=[w for _, w in known]))
+
+
+def _mean_of(values: FloatArray) -> float | None:
+    return float(values.mean(dtype=np.float64)) if len(values) else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Breach:
+    """A minute in which too few of the requests that arrived were served as they are owed."""
+
+    at: float
+    """Its start, seconds since 1970."""
+    requests: int
+    shares: tuple[float, ...]
+    """Met, by policy, in the order asked."""
+
+
+def breaches(
+    captured: Captured,
+    parts: Sequence[Part],
+    policies: Sequence[Sequence[Played]],
+    *,
+    attainment_ratio: float,
+) -> list[Breach]:
+    """Every replayed minute in which one of the policies attained less than is owed."""
+    found = []
+    for number, part in enumerate(parts):
+        start = captured.grid.start + part.first * captured.grid.step
+        requests = policies[0][number].minute_requests
+        shares = np.vstack(
+            [played[number].minute_met / np.maximum(requests, 1) for played in policies]
+        )
+        bad = (requests > 0) & (shares < attainment_ratio).any(axis=0)
+        found += [
+            Breach(
+                at=float(start + 60 * minute),
+                requests=int(requests[minute]),
+                shares=tuple(float(share) for share in shares[:, minute]),
+            )
+            for minute in np.flatnonzero(bad)
+        ]
+    return found

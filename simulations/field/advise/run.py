@@ -1,0 +1,362 @@
+"""`autoscaler advise`: find the models, capture, replay now and ours, tell. Reads only."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from autoscaler.errors import SettingsError, SourceError
+from simulations.field.advise.advice import Advice
+from simulations.field.advise.figures import breaches, compare, policy_figures
+from simulations.field.advise.manifests import (
+    Manifest,
+    Scaler,
+    as_scaler,
+    deployment_of,
+    matching,
+    read_manifests,
+    scalers_among,
+)
+from simulations.field.advise.page import write_page
+from simulations.field.advise.parts import Cut, cut, part_trace, replica_counts
+from simulations.field.advise.played import OURS, RECORDED, Played, Replay, play_all
+from simulations.field.advise.profile_choice import Choice, guess, read_clues, said
+from simulations.field.advise.starts import MeasuredStart, measured_start, read_replicas
+from simulations.field.advise.tables import write_advice
+from simulations.field.capture.capture import Captured, capture, find_subjects
+from simulations.field.capture.draw import WINDOW_S, draw_requests
+from simulations.field.capture.files import holes
+from simulations.field.capture.ranges import Grid, RangeReader, Server
+from simulations.field.capture.run import parse_span
+from simulations.replay.conditions import load_tested, with_room
+from simulations.replay.replay import Conditions
+from simulations.rng import stream
+from simulations.runs.progress import reporting
+from simulations.runs.runs import cores
+from simulations.serving.columns import RequestColumns
+from simulations.serving.objective import RequestObjective, parse_objective
+from simulations.traces.reading import Trace
+from simulations.world.cold_start import cold_start as parse_cold_start
+
+OUTPUTS = ("table", "json")
+BUDGET_S = 75.0
+"""For the replays of all models, of the two minutes that a first look may take."""
+HISTOGRAM_S = 300
+"""Histograms are read in steps of five minutes: lengths are drawn over ten."""
+REQUESTS_MIN = 100
+"""Of a model that is replayed: fewer tell nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What the command line asks for."""
+
+    server: Server
+    namespace: str | None = None
+    models: Sequence[str] = ()
+    """Only these model_names; empty: all."""
+    since: str = "7d"
+    until: float | None = None
+    """Seconds since 1970; None: now."""
+    step: int = 30
+    profiles: Sequence[str] = ()
+    """`NAME|FILE`, or `MODEL=NAME|FILE`."""
+    cold_start: str | None = None
+    """None: as measured, else the standard one."""
+    objective: str = "ttft=1+2x,tpot=0.1"
+    max_replicas: int | None = None
+    manifests: Sequence[Path] = ()
+    full: bool = False
+    """Replay all, however long it takes."""
+    seed: int = 0
+    jobs: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Found:
+    """One model, captured and ready to be replayed."""
+
+    captured: Captured
+    requests: RequestColumns
+    pods: tuple[str, ...]
+    choice: Choice
+    start: MeasuredStart
+    conditions: Conditions
+    scaler: Scaler | None
+    cut: Cut
+    notes: tuple[str, ...]
+
+
+def run_advise(
+    asked: Asked,
+    *,
+    from_cluster: Sequence[Manifest] = (),
+    output: str = "table",
+    report: Path | None = None,
+) -> int:
+    """Advise on every model that a Prometheus shows; the exit status, 0.
+
+    Args:
+        asked: What to look at, and how.
+        from_cluster: HPAs and ScaledObjects that were read from a cluster.
+        output: `table` or `json`.
+        report: Where to write the HTML page; None: nowhere.
+
+    Raises:
+        SettingsError: Prometheus, the models in it or what was asked for cannot be worked with; the
+            message says what was found and what to do.
+    """
+    if output not in OUTPUTS:
+        raise SettingsError(f"-o {output!r}: write one of {', '.join(OUTPUTS)}")
+    try:
+        advices = _advise(asked, from_cluster)
+    except SourceError as error:
+        raise SettingsError(str(error)) from error
+    if report is not None:
+        write_page(report, advices)
+    write_advice(advices, output=output, prometheus=asked.server.url, file=sys.stdout)
+    return 0
+
+
+def _advise(asked: Asked, from_cluster: Sequence[Manifest]) -> list[Advice]:
+    scalers = [
+        as_scaler(manifest)
+        for manifest in (*read_manifests(asked.manifests), *scalers_among(from_cluster))
+    ]
+    parse_objective(asked.objective)
+    if asked.cold_start is not None:
+        parse_cold_start(asked.cold_start)
+    found = _find(asked, scalers)
+    replays = [
+        replay for number, model in enumerate(found) for replay in _replays(number, model, asked)
+    ]
+    # the longest first: the others fit beside them
+    order = sorted(replays, key=lambda replay: (replay.policy != OURS, -replay.trace.end_ns))
+    jobs = cores() if asked.jobs is None else asked.jobs
+    with reporting(sys.stderr, runs=len(order)) as reporter:
+        played = play_all(order, jobs=jobs, reporter=reporter)
+    return [_advice(number, model, played, asked) for number, model in enumerate(found)]
+
+
+def _find(asked: Asked, scalers: Sequence[Scaler]) -> list[_Found]:
+    """Capture every model asked for.
+
+    Raises:
+        SettingsError: One of them cannot be replayed.
+        SourceError: Prometheus cannot be read, or shows no such model.
+    """
+    reader = RangeReader(asked.server)
+    end = time.time() if asked.until is None else asked.until
+    grid = Grid.until(end, since_s=parse_span(asked.since), step=asked.step)
+    subjects = find_subjects(reader, grid, namespace=asked.namespace)
+    chosen = [s for s in subjects if not asked.models or s.model_name in asked.models]
+    if not chosen:
+        names = ", ".join(subject.name for subject in subjects)
+        raise SettingsError(
+            f"--model {', '.join(asked.models)}: no such model in this Prometheus; there are: {names}"
+        )
+    found = []
+    for subject in chosen:
+        _say(f"reading {subject.name}")
+        captured = capture(
+            reader, subject, grid, histogram_steps=max(1, min(HISTOGRAM_S, WINDOW_S) // grid.step)
+        )
+        requests = draw_requests(captured, stream(asked.seed, f"advise/{subject.name}"))
+        if len(requests) < REQUESTS_MIN:
+            _say(f"{subject.name}: {len(requests)} requests in {asked.since}; left out")
+            continue
+        replicas = read_replicas(reader, subject, grid)
+        profile = said(asked.profiles, subject.model_name)
+        if profile is None:
+            choice = guess(captured, read_clues(reader, captured, replicas.pods, grid))
+        else:
+            choice = Choice(profile=profile, told="as asked", guessed=False)
+        start = (
+            measured_start(reader, subject, grid, replicas)
+            if asked.cold_start is None
+            else MeasuredStart(cold_start=parse_cold_start(asked.cold_start), told="as asked")
+        )
+        alone = len(chosen) == 1
+        mine = matching(scalers, subject, replicas.pods, alone=alone)
+        found.append(
+            _prepared(captured, requests, replicas.pods, choice, start, mine, asked, len(chosen))
+        )
+    if not found:
+        raise SettingsError(
+            f"{', '.join(s.name for s in chosen)}: fewer than {REQUESTS_MIN} requests in "
+            f"{asked.since}; ask for more with --since, or for a time with traffic with --until"
+        )
+    return found
+
+
+def _prepared(
+    captured: Captured,
+    requests: RequestColumns,
+    pods: tuple[str, ...],
+    choice: Choice,
+    start: MeasuredStart,
+    scalers: Sequence[Scaler],
+    asked: Asked,
+    models: int,
+) -> _Found:
+    scaler, notes = _scaler(scalers)
+    objective = parse_objective(asked.objective)
+    whole = Trace(name=captured.subject.name, requests=requests)
+    most = asked.max_replicas or 0
+    if not most and scaler is not None and scaler.policy is not None:
+        most = scaler.policy.spec.max_replicas
+        notes.append(f"inference-aware is given at most {most} replicas, as {scaler.name} is")
+    conditions = load_tested(
+        Conditions(
+            profile=choice.profile,
+            cold_start=start.cold_start,
+            objective=objective,
+            replicas_max=most,
+        ),
+        whole,
+    )
+    if not most:
+        conditions = with_room(conditions, whole)
+        seen = int(captured.replicas.max())
+        conditions = replace(conditions, replicas_max=max(conditions.replicas_max, seen))
+    for name, column in (("prompt_tokens", "prompts"), ("output_tokens", "answers")):
+        if name not in captured.histograms:
+            notes.append(f"this Prometheus has no lengths of {column}; a customary one is assumed")
+    jobs = cores() if asked.jobs is None else asked.jobs
+    runs = 2 if scaler is None or scaler.policy is None else 3
+    cutting = cut(
+        captured,
+        budget_s=float("inf") if asked.full else BUDGET_S / models / _busy(),
+        runs=runs,
+        jobs=jobs,
+    )
+    if cutting.told:
+        notes.append(cutting.told)
+        _say(f"{captured.subject.name}: {cutting.told}")
+    return _Found(
+        captured=captured,
+        requests=requests,
+        pods=pods,
+        choice=choice,
+        start=start,
+        conditions=conditions,
+        scaler=scaler,
+        cut=cutting,
+        notes=tuple(notes),
+    )
+
+
+def _busy() -> float:
+    """How many times longer than on an idle machine a run may take here, by its load average."""
+    return max(1.0, os.getloadavg()[0] / cores())
+
+
+def _scaler(scalers: Sequence[Scaler]) -> tuple[Scaler | None, list[str]]:
+    """The one scaler of a model that can be replayed; why not, where there is none."""
+    if not scalers:
+        return None, []
+    if len(scalers) > 1:
+        names = ", ".join(scaler.name for scaler in scalers)
+        return None, [f"several scalers may be this model's ({names}); its recorded replicas stand"]
+    (scaler,) = scalers
+    if scaler.policy is None:
+        return None, [
+            f"{scaler.name} cannot be replayed: {scaler.reason}. The replicas as they were stand for it"
+        ]
+    return scaler, []
+
+
+def _replays(number: int, model: _Found, asked: Asked) -> list[Replay]:
+    counts = replica_counts(model.captured).astype(int)
+    replays = []
+    for index, part in enumerate(model.cut.parts):
+        first = max(1, int(counts[max(0, part.first - 1)]))
+        base = Replay(
+            model=number,
+            part=index,
+            policy=OURS,
+            trace=part_trace(model.captured, model.requests, part),
+            conditions=replace(
+                model.conditions,
+                replicas_first=min(first, model.conditions.replicas_max),
+            ),
+            seed=asked.seed,
+            with_timeline=index == _longest(model.cut),
+        )
+        replays += [
+            base,
+            replace(
+                base,
+                policy=RECORDED,
+                counts=(first, *(int(n) for n in counts[part.first : part.last])),
+                step_s=float(model.captured.grid.step),
+            ),
+        ]
+        if model.scaler is not None and model.scaler.policy is not None:
+            replays.append(replace(base, policy=model.scaler.name, written=model.scaler.policy))
+    return replays
+
+
+def _longest(cutting: Cut) -> int:
+    lengths = [part.last - part.first for part in cutting.parts]
+    return lengths.index(max(lengths))
+
+
+def _advice(number: int, model: _Found, played: Sequence[Played], asked: Asked) -> Advice:
+    mine: Mapping[str, list[Played]] = {
+        policy: sorted(
+            (p for p in played if p.replay.model == number and p.replay.policy == policy),
+            key=lambda one: one.replay.part,
+        )
+        for policy in dict.fromkeys(p.replay.policy for p in played if p.replay.model == number)
+    }
+    captured, parts = model.captured, model.cut.parts
+    now = RECORDED if model.scaler is None else model.scaler.name
+    step = captured.grid.step
+    objective: RequestObjective = model.conditions.objective
+    owed = objective.of_model(model.requests, model.conditions.profile)
+    return Advice(
+        model_name=captured.subject.model_name,
+        namespace=captured.subject.namespace,
+        deployment=model.scaler.target if model.scaler else deployment_of(model.pods),
+        since=float(captured.grid.start),
+        until=float(captured.grid.moments[-1]),
+        hours=sum(p.weight * (p.last - p.first) for p in parts) * step / 3600,
+        replayed_hours=sum(p.last - p.first for p in parts) * step / 3600,
+        extrapolated=any(part.weight != 1.0 for part in parts),
+        holes_s=holes(captured),
+        requests=float(len(model.requests)),
+        choice=model.choice,
+        start=model.start,
+        notes=model.notes,
+        replicas_max=model.conditions.replicas_max,
+        objective=asked.objective,
+        attainment_ratio=objective.attainment_ratio,
+        ttft_s=owed.ttft_s,
+        tpot_s=owed.tpot_s,
+        in_flight_target=model.conditions.profile.in_flight_target,
+        now=policy_figures(mine[now], parts),
+        recorded=policy_figures(mine[RECORDED], parts),
+        ours=policy_figures(mine[OURS], parts),
+        breaches=breaches(
+            captured,
+            parts,
+            [mine[now], mine[OURS]],
+            attainment_ratio=objective.attainment_ratio,
+        ),
+        compared=compare(captured, parts, mine[RECORDED]),
+        timelines=[
+            (policy, one.timeline)
+            for policy, ones in mine.items()
+            for one in ones
+            if one.timeline is not None
+        ],
+    )
+
+
+def _say(text: str) -> None:
+    print(f"advise: {text}", file=sys.stderr, flush=True)

@@ -1,0 +1,129 @@
+"""Advice for people and programs: a block a model and what to do next, or JSON in the published schema."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from typing import TextIO
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from simulations.field.advise.advice import SCHEMA, Advice
+from simulations.field.advise.figures import PolicyFigures
+from simulations.field.advise.telling import NAMES, belief, next_steps, quantity, stretches, verdict
+
+WIDTH = 100
+"""Of text that goes to a file."""
+
+
+def write_advice(advices: Sequence[Advice], *, output: str, prometheus: str, file: TextIO) -> None:
+    """Print it as text, or as JSON."""
+    if output == "json":
+        models = [advice.to_json() for advice in advices]
+        json.dump({"schema": SCHEMA, "models": models}, file, indent=1)
+        file.write("\n")
+        return
+    console = Console(file=file, width=None if file.isatty() else WIDTH, highlight=False)
+    for advice in advices:
+        console.print(Text(headline(advice), style="bold"))
+        console.print(_policies(advice))
+        console.print()
+        console.print(_lines(lines(advice)))
+        console.print()
+        console.print(_compared(advice))
+        console.print()
+        console.print(_lines(rests_on(advice)))
+        console.print()
+    # whole lines, to be copied
+    for line in next_steps(advices, prometheus=prometheus):
+        console.print(Text(line), soft_wrap=True)
+
+
+def headline(advice: Advice) -> str:
+    """Which model, when, how much."""
+    since, until = (datetime.fromtimestamp(at, UTC) for at in (advice.since, advice.until))
+    return (
+        f"{advice.name}: {advice.requests:,.0f} requests from {since:%Y-%m-%d %H:%M} to "
+        f"{until:%Y-%m-%d %H:%M} UTC"
+    )
+
+
+def _policies(advice: Advice) -> Table:
+    shown = Table(box=None, pad_edge=False, header_style="bold")
+    shown.add_column("", overflow="fold")
+    for name in ("cost $", "attained", "TTFT p95", "replicas", "max", "starts", "breached"):
+        shown.add_column(name, justify="right", no_wrap=True)
+    for label, figures, minutes in _rows(advice):
+        shown.add_row(
+            label,
+            f"{figures.cost_usd:,.2f}",
+            f"{100 * figures.attainment:.2f} %",
+            "-" if figures.ttft_s.p95 is None else f"{figures.ttft_s.p95:.2f} s",
+            f"{figures.replicas_mean:.2f}",
+            str(figures.replicas_max),
+            f"{figures.starts:.0f}",
+            minutes,
+        )
+    return shown
+
+
+def _rows(advice: Advice) -> Iterator[tuple[str, PolicyFigures, str]]:
+    now_is_recorded = advice.now is advice.recorded or advice.now == advice.recorded
+    if now_is_recorded:
+        yield "now: as it was", advice.now, f"{len(advice.breached(0))} min"
+    else:
+        yield f"now: {advice.now.policy}", advice.now, f"{len(advice.breached(0))} min"
+        yield "as it was", advice.recorded, ""
+    yield "inference-aware", advice.ours, f"{len(advice.breached(1))} min"
+
+
+def _compared(advice: Advice) -> Table:
+    shown = Table(box=None, pad_edge=False, header_style="bold")
+    shown.add_column("as it was", no_wrap=True)
+    for name in ("recorded", "replayed", "error"):
+        shown.add_column(name, justify="right", no_wrap=True)
+    for one in advice.compared:
+        if one.recorded is not None:
+            error = "" if one.error is None else f"{100 * one.error:+.1f} %"
+            values = (quantity(v, one) for v in (one.recorded, one.replayed))
+            shown.add_row(NAMES[one.name], *values, error)
+    return shown
+
+
+def _lines(told: Iterator[tuple[str, str]]) -> Table:
+    shown = Table.grid(padding=(0, 2))
+    shown.add_column(no_wrap=True, style="bold")
+    shown.add_column(overflow="fold")
+    for label, text in told:
+        shown.add_row(label, Text(text))
+    return shown
+
+
+def lines(advice: Advice) -> Iterator[tuple[str, str]]:
+    """What the table comes to, each line with its label."""
+    yield "in short", verdict(advice)
+    yield "breached", f"now {stretches(advice.breached(0), 0)}"
+    yield "", f"inference-aware {stretches(advice.breached(1), 1)}"
+    yield "trust", belief(advice)
+
+
+def rests_on(advice: Advice) -> Iterator[tuple[str, str]]:
+    """What the figures rest on."""
+    price = advice.choice.profile.usd_per_hour
+    yield "profile", f"{advice.choice.profile.name} at ${price:.2f} an hour: {advice.choice.told}"
+    yield "start", advice.start.told
+    yield "owed", f"{advice.objective}, to {100 * advice.attainment_ratio:g} % of requests"
+    missing = sum(last - first for first, last in advice.holes_s)
+    if missing:
+        yield (
+            "holes",
+            (
+                f"{missing / 3600:.2f} h in which Prometheus knew nothing are left out; "
+                f"{advice.replayed_hours:.1f} h are replayed"
+            ),
+        )
+    for note in advice.notes:
+        yield "note", note

@@ -1,0 +1,144 @@
+"""Windows of metrics out of a user's Prometheus."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from autoscaler.core.contract.state import FloatArray
+from autoscaler.errors import SourceError
+from simulations.field.calibrate.windows import Windows
+from simulations.field.capture.counters import increases
+from simulations.field.capture.ranges import Grid, RangeReader, Series
+from simulations.field.capture.signals import Subject, by_process
+
+STEP_TOKENS = "vllm:iteration_tokens_total"
+KV_USAGE = ("vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc")
+MEANS = {
+    "prompt": "vllm:request_prompt_tokens",
+    "ttft": "vllm:time_to_first_token_seconds",
+    "queue": "vllm:request_queue_time_seconds",
+    "prefill": "vllm:request_prefill_time_seconds",
+}
+Process = tuple[tuple[str, str], ...]
+
+
+def read_windows(
+    reader: RangeReader, subject: Subject, grid: Grid, *, kv_tokens_max: int
+) -> Windows:
+    """One row for each process and step of the grid.
+
+    Args:
+        reader: Of the Prometheus.
+        subject: Whose series.
+        grid: Its step is the length of a window.
+        kv_tokens_max: Tokens that the KV cache of one process holds.
+
+    Raises:
+        SourceError: A query failed, or there are no series of the engine's steps.
+    """
+
+    def read(metric: str, also: str = "") -> dict[Process, list[Series]]:
+        found: dict[Process, list[Series]] = {}
+        for series in reader.series(by_process(subject.select(metric), also), grid):
+            labels = {name: value for name, value in series.labels.items() if name != also}
+            found.setdefault(tuple(sorted(labels.items())), []).append(series)
+        return found
+
+    buckets = read(f"{STEP_TOKENS}_bucket", "le")
+    if not buckets:
+        raise SourceError(
+            f"{subject.name}: no series {STEP_TOKENS}_bucket; it counts the engine's steps, without "
+            "it use a request log (--log)"
+        )
+    sums = read(f"{STEP_TOKENS}_sum")
+    generated = read("vllm:generation_tokens_total")
+    running = read("vllm:num_requests_running")
+    usage = read(KV_USAGE[0]) or read(KV_USAGE[1])
+    means = {
+        name: (read(f"{metric}_sum"), read(f"{metric}_count")) for name, metric in MEANS.items()
+    }
+    parts = []
+    outside = []
+    for process, series in sorted(buckets.items()):
+        one = {
+            name: (_increase(sums_, process, grid), _increase(counts, process, grid))
+            for name, (sums_, counts) in means.items()
+        }
+        # Those histograms are filled at different moments, so only their whole sums go together.
+        outside.append(_mean(*one["ttft"]) - _mean(*one["queue"]) - _mean(*one["prefill"]))
+        parts.append(
+            _of_process(
+                series,
+                grid=grid,
+                tokens=_increase(sums, process, grid),
+                generated=_increase(generated, process, grid),
+                running=_level(running, process, grid),
+                kv_tokens=_level(usage, process, grid) * kv_tokens_max,
+                prompts=one["prompt"],
+            )
+        )
+    return _joined(parts, outside)
+
+
+def _of_process(
+    buckets: list[Series],
+    *,
+    grid: Grid,
+    tokens: FloatArray,
+    generated: FloatArray,
+    running: FloatArray,
+    kv_tokens: FloatArray,
+    prompts: tuple[FloatArray, FloatArray],
+) -> Windows:
+    ordered = sorted(buckets, key=lambda series: float(series.labels["le"]))
+    bounds = np.array([float(series.labels["le"]) for series in ordered])
+    cumulated = np.column_stack([increases(series.values) for series in ordered])
+    steps = cumulated[:, -1]
+    return Windows(
+        length_s=np.full(len(steps), float(grid.step)),
+        steps=np.nan_to_num(steps),
+        bounds=bounds,
+        step_tokens=np.nan_to_num(np.maximum(np.diff(cumulated, axis=1, prepend=0.0), 0.0)),
+        tokens=tokens,
+        generated_tokens=np.nan_to_num(generated),
+        running_least=np.nan_to_num(np.minimum(running[:-1], running[1:])),
+        kv_tokens=(kv_tokens[:-1] + kv_tokens[1:]) / 2,
+        prompt_tokens=_means(*prompts),
+        outside_s=np.nan,
+    )
+
+
+def _means(total: FloatArray, count: FloatArray) -> FloatArray:
+    """Of each window, or of the whole span where a window has none."""
+    own = np.where(count > 0, total / np.where(count > 0, count, 1.0), np.nan)
+    return np.where(np.isnan(own), _mean(total, count), own)
+
+
+def _mean(total: FloatArray, count: FloatArray) -> float:
+    """Of the whole span; NaN: there is nothing."""
+    whole, number = float(np.nansum(total)), float(np.nansum(count))
+    return whole / number if number > 0 else float("nan")
+
+
+def _series(found: dict[Process, list[Series]], process: Process, grid: Grid) -> FloatArray:
+    matching = found.get(process)
+    return matching[0].values if matching else np.full(grid.points, np.nan)
+
+
+def _increase(found: dict[Process, list[Series]], process: Process, grid: Grid) -> FloatArray:
+    return increases(_series(found, process, grid))
+
+
+_level: Callable[[dict[Process, list[Series]], Process, Grid], FloatArray] = _series
+
+
+def _joined(parts: list[Windows], outside: list[float]) -> Windows:
+    """The windows of all processes, as far as they have the same buckets as the first."""
+    alike = [part for part in parts if np.array_equal(part.bounds, parts[0].bounds)]
+    names = [name for name in Windows.__slots__ if name not in ("bounds", "outside_s")]
+    columns = {name: np.concatenate([getattr(part, name) for part in alike]) for name in names}
+    known = [value for value in outside if np.isfinite(value)]
+    mean = float(np.mean(known)) if known else float("nan")
+    return Windows(bounds=parts[0].bounds, outside_s=mean, **columns)

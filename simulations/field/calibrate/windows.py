@@ -1,0 +1,183 @@
+"""Coefficients from an engine's metrics, window by window: how long its steps took, and with what in them.
+
+`vllm:iteration_tokens_total` counts the engine's steps and says how many tokens they had. In a window
+in which the engine was never idle the mean time from step to step is the window's length over its steps,
+and that is linear in what the steps held.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.optimize import nnls
+
+from autoscaler.core.contract.state import BoolArray, FloatArray
+from autoscaler.errors import SettingsError
+from simulations.field.calibrate.coefficients import (
+    Coefficients,
+    Floors,
+    at_roofline,
+    coefficients_of,
+    profile_with,
+)
+from simulations.field.calibrate.log_fit import Fit
+from simulations.serving.profiles.profiles import Profile
+
+WINDOWS_MIN = 20
+STEPS_MIN = 20
+"""Of a window; fewer say little about a mean, and perhaps the engine was idle."""
+PRIOR_WINDOWS = 0.5
+"""What the base profile weighs: it decides only what the windows leave open."""
+PARTS = 8
+"""Of a bucket, between whose bounds anything is as likely."""
+ROUNDS = 6
+"""The flat part follows from the coefficients and they from it; a few rounds settle it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Windows:
+    """What one or several engines did; one row a window of one of them."""
+
+    length_s: FloatArray
+    steps: FloatArray
+    bounds: FloatArray
+    """Upper bounds of the buckets of tokens in a step; the last is infinite."""
+    step_tokens: FloatArray
+    """(windows, buckets): steps by tokens in them, not cumulated."""
+    tokens: FloatArray
+    """Sum over the steps, prefix hits left out."""
+    generated_tokens: FloatArray
+    running_least: FloatArray
+    """The fewest running requests seen at its ends."""
+    kv_tokens: FloatArray
+    """Mean tokens in the KV cache."""
+    prompt_tokens: FloatArray
+    """Mean length of a prompt."""
+    outside_s: float
+    """Mean time to the first token that is neither in the queue's histogram nor in the prefill's,
+    over the whole span; NaN: unknown."""
+
+    def busy(self) -> BoolArray:
+        """Windows that can be used: the engine was never idle in them, as far as can be told."""
+        return (
+            (self.running_least >= 1)
+            & (self.steps >= STEPS_MIN)
+            & (self.generated_tokens > 0)
+            & np.isfinite(self.length_s + self.kv_tokens + self.tokens + self.prompt_tokens)
+        )
+
+
+def fit_windows(windows: Windows, base: Profile, floors: Floors) -> Fit:
+    """Fit the base profile's coefficients to windows of metrics.
+
+    Raises:
+        SettingsError: Too few of them can be used.
+    """
+    busy = windows.busy()
+    if busy.sum() < WINDOWS_MIN:
+        raise SettingsError(
+            f"{int(busy.sum())} of {len(busy)} windows had a busy engine and all of its metrics; a fit "
+            f"needs {WINDOWS_MIN}: take a longer span, a loaded one, or a wider --step"
+        )
+    period_ns = windows.length_s[busy] / windows.steps[busy] * 1e9
+    found = coefficients_of(base)
+    for _ in range(ROUNDS):
+        table = _features(windows, profile_with(base, floors, found), floors)[busy]
+        found = _solve(table, period_ns, floors, coefficients_of(base))
+    if np.isfinite(windows.outside_s):
+        wait_ns = _wait_ns(windows, busy, profile_with(base, floors, found))
+        found = replace(found, around_ns=max(0.0, windows.outside_s * 1e9 - wait_ns))
+    profile = profile_with(base, floors, found)
+    table = _features(windows, profile, floors)[busy]
+    predicted = table @ np.array(
+        [profile.step_ns, profile.token_ns, profile.kv_token_ns, profile.pause_decode_ns]
+    )
+    return Fit(
+        profile=profile,
+        samples=int(busy.sum()),
+        residual_ratio=float(np.median(np.abs(predicted / period_ns - 1))),
+        ttft_mean_error=None,
+        tpot_mean_error=float(predicted.sum() / period_ns.sum() - 1),
+        e2e_mean_error=None,
+        at_roofline=at_roofline(profile, floors),
+    )
+
+
+def _wait_ns(windows: Windows, busy: BoolArray, profile: Profile) -> float:
+    """How long a request waits for the step under way to end, before any histogram begins.
+
+    Half a step's time, weighed by that time: who comes, comes more likely in a long one.
+    """
+    tokens, counts = _spread(windows)
+    decodes = (windows.generated_tokens / np.maximum(windows.steps, 1.0))[:, None]
+    chunks, rest = _chunks(tokens, decodes, profile)
+    context = (profile.kv_token_ns * windows.kv_tokens)[:, None]
+    fixed = profile.step_ns + context + profile.pause_decode_ns * decodes
+    full = fixed + profile.token_ns * max(0, profile.step_tokens_max - profile.flat_tokens)
+    last = fixed + profile.token_ns * np.maximum(0.0, rest + decodes - profile.flat_tokens)
+    squares = (counts * (chunks * full**2 + last**2))[busy].sum()
+    lengths = (counts * (chunks * full + last))[busy].sum()
+    return float(squares / (2 * lengths))
+
+
+def _features(windows: Windows, profile: Profile, floors: Floors) -> FloatArray:
+    """Per step of each window: 1, tokens beyond the flat part (with attention), context, decodes."""
+    steps = np.maximum(windows.steps, 1.0)
+    decodes = windows.generated_tokens / steps
+    tokens, counts = _spread(windows)
+    chunks, rest = _chunks(tokens, decodes[:, None], profile)
+    full = max(0, profile.step_tokens_max - profile.flat_tokens)
+    last = np.maximum(0.0, rest + decodes[:, None] - profile.flat_tokens)
+    beyond = (counts * (chunks * full + last)).sum(axis=1)
+    prefilled = np.maximum(0.0, windows.tokens - windows.generated_tokens)
+    pairs = prefilled * windows.prompt_tokens / 2
+    attention = pairs * (floors.attention_ps / 1000 / floors.token_ns)
+    return np.column_stack(
+        [np.ones(len(steps)), (beyond + attention) / steps, windows.kv_tokens, decodes]
+    )
+
+
+def _spread(windows: Windows) -> tuple[FloatArray, FloatArray]:
+    """(tokens, steps) of each part of each bucket, of each window."""
+    lower = np.concatenate([[0.0], windows.bounds[:-1]])
+    upper = np.where(np.isfinite(windows.bounds), windows.bounds, 2 * lower)
+    told = windows.step_tokens @ ((lower + upper) / 2)
+    # Buckets are wide: what they say of the spread is kept, what the sum says of the mean is right.
+    scale = np.where(told > 0, windows.tokens / np.maximum(told, 1.0), 1.0)
+    parts = (np.arange(PARTS) + 0.5) / PARTS
+    middles = (lower[:, None] + (upper - lower)[:, None] * parts).ravel()
+    return scale[:, None] * middles, np.repeat(windows.step_tokens, PARTS, axis=1) / PARTS
+
+
+def _chunks(
+    tokens: FloatArray, decodes: FloatArray, profile: Profile
+) -> tuple[FloatArray, FloatArray]:
+    """(full chunks, the rest of the prompt) of a step that was counted with so many tokens.
+
+    vLLM counts a whole prompt in the step of its first token, but computes no more than the budget in
+    one: the rest was computed in steps before, which were counted with their decodes alone.
+    """
+    room = np.maximum(1.0, profile.step_tokens_max - decodes)
+    chunks = np.maximum(0.0, np.floor((tokens - decodes) / room))
+    return chunks, np.maximum(0.0, tokens - decodes - chunks * room)
+
+
+def _solve(
+    table: FloatArray, period_ns: FloatArray, floors: Floors, prior: Coefficients
+) -> Coefficients:
+    """Least squares of relative errors, above the floors, pulled a little to where it started."""
+    least = np.array([floors.step_ns, floors.token_ns, floors.kv_token_ns, 0.0])
+    start = np.array([prior.step_ns, prior.token_ns, prior.kv_token_ns, prior.pause_decode_ns])
+    rows = table / period_ns[:, None]
+    pull = np.sqrt(PRIOR_WINDOWS) * np.diag(1 / np.maximum(start, 1.0))
+    wanted = 1.0 - rows @ least
+    above, _ = nnls(np.vstack([rows, pull]), np.concatenate([wanted, pull @ (start - least)]))
+    step, token, kv_token, pause_decode = (least + above).tolist()
+    return Coefficients(
+        step_ns=step,
+        token_ns=token,
+        kv_token_ns=kv_token,
+        pause_decode_ns=pause_decode,
+        around_ns=prior.around_ns,
+    )

@@ -1,0 +1,99 @@
+"""Requests drawn from what was captured: as many in each step as arrived, lengths as observed."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from autoscaler.core.contract.state import FloatArray
+from simulations.field.capture.capture import Captured, Histogram
+from simulations.serving.columns import RequestColumns
+
+WINDOW_S = 600
+"""Lengths are observed when a request ends: their distribution is taken over ten minutes."""
+PROMPT_TOKENS_UNKNOWN = 512
+OUTPUT_TOKENS_UNKNOWN = 128
+"""Where Prometheus has no length histograms."""
+
+
+def draw_requests(captured: Captured, rng: np.random.Generator) -> RequestColumns:
+    """Draw one request per arrival.
+
+    The moment inside a step is uniform; counts are whole, what is left over is carried on. Prompt and
+    output lengths are independent (histograms do not say how they go together).
+    """
+    grid = captured.grid
+    carried = np.floor(np.cumsum(captured.arrivals) + 1e-9)
+    counts = np.diff(carried, prepend=0.0).astype(np.int64)
+    total = int(counts.sum())
+    step = np.repeat(np.arange(len(counts)), counts)
+    moments = (step + rng.uniform(0.0, 1.0, total)) * grid.step
+    order = np.argsort(moments, kind="stable")
+    step = step[order]
+    return RequestColumns(
+        arrival_ns=(moments[order] * 1e9).astype(np.int64),
+        prompt_tokens=_lengths(
+            captured, "prompt_tokens", step, rng, otherwise=PROMPT_TOKENS_UNKNOWN
+        ),
+        output_tokens=_lengths(
+            captured, "output_tokens", step, rng, otherwise=OUTPUT_TOKENS_UNKNOWN
+        ),
+    )
+
+
+def _lengths(
+    captured: Captured,
+    name: str,
+    step: np.ndarray,
+    rng: np.random.Generator,
+    *,
+    otherwise: int,
+) -> np.ndarray:
+    """Draw a length for each request from the buckets of its window, scaled to the window's mean."""
+    histogram = captured.histograms.get(name)
+    if histogram is None or histogram.counts.sum() <= 0:
+        return np.full(len(step), otherwise, dtype=np.int64)
+    per_window = max(1, WINDOW_S // captured.grid.step)
+    windows = math.ceil(len(captured.arrivals) / per_window)
+    whole = _Window.over(histogram, slice(None))
+    lengths = np.zeros(len(step))
+    at = step // per_window
+    for window in range(windows):
+        inside = at == window
+        wanted = int(inside.sum())
+        if not wanted:
+            continue
+        part = slice(window * per_window, (window + 1) * per_window)
+        seen = _Window.over(histogram, part)
+        lengths[inside] = (seen if seen.count > 0 else whole).draw(wanted, rng)
+    return np.maximum(np.rint(lengths), 1).astype(np.int64)
+
+
+class _Window:
+    """One window's distribution."""
+
+    def __init__(self, counts: FloatArray, bounds: FloatArray, mean: float) -> None:
+        self.count = float(counts.sum())
+        self._share = counts / self.count if self.count > 0 else counts
+        self._lower = np.concatenate([[0.0], bounds[:-1]])
+        # what is over the last finite bound is taken to be within twice of it
+        self._upper = np.where(np.isfinite(bounds), bounds, 2.0 * self._lower)
+        self._mean = mean
+
+    @classmethod
+    def over(cls, histogram: Histogram, part: slice) -> _Window:
+        """The observations of some steps."""
+        counts = histogram.counts[part].sum(axis=0)
+        total = counts.sum()
+        mean = float(histogram.sums[part].sum() / total) if total > 0 else 0.0
+        return cls(counts, histogram.bounds, mean)
+
+    def draw(self, number: int, rng: np.random.Generator) -> FloatArray:
+        """Bucket by its share, uniform inside it, then scaled to the mean that the sum tells."""
+        bucket = rng.choice(len(self._share), size=number, p=self._share)
+        drawn = rng.uniform(self._lower[bucket], self._upper[bucket])
+        expected = float((self._share * (self._lower + self._upper) / 2.0).sum())
+        if self._mean > 0 and expected > 0:
+            drawn *= self._mean / expected
+        return np.asarray(drawn, dtype=np.float64)

@@ -1,0 +1,1 @@
+"""The autoscalers people use today, by their own algorithms."""

@@ -1,0 +1,1 @@
+"""One run: a trace through a policy, in a simulated world."""

@@ -1,0 +1,191 @@
+"""The production engine in the loop: the daemon's events in, the daemon's commands out.
+
+Built by the one function the daemon uses and spoken to through `handle` only. What lies between is
+the shell's: an observation cut every tick from samples that are one scrape old, a notice that
+overtakes the tick, and one API write after the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeAlias
+
+from autoscaler.core.contract.commands import (
+    Annotate,
+    Command,
+    CordonNode,
+    DeletePod,
+    EvictPod,
+    SetReplicas,
+    UncordonNode,
+)
+from autoscaler.core.contract.decision import Outcome
+from autoscaler.core.contract.events import CommandFinished, Event, NoticeReceived, SpecChanged
+from autoscaler.core.contract.spec import FleetSpec
+from autoscaler.core.engine import Engine, EngineSettings, build_engine
+from simulations.agenda import NS, Agenda, Priority, seconds
+from simulations.replay.observation import Observer
+from simulations.world.objects import Deployment, Node, Pod
+from simulations.world.world import World
+
+WRITE_NS = NS // 10
+"""One write to the API server; those of one target come one after the other."""
+
+Listener: TypeAlias = Callable[[Event, Outcome], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineLoopSetting:
+    """How the shell around the engine runs."""
+
+    engine: EngineSettings
+    fleet: FleetSpec
+    """Of one model, whose pools are the world's Deployments by name."""
+    end_ns: int
+    """The last tick is not after it."""
+
+
+class EngineLoop:
+    """One engine over one world."""
+
+    def __init__(
+        self,
+        setting: EngineLoopSetting,
+        *,
+        world: World,
+        observer: Observer,
+        agenda: Agenda,
+        listeners: Sequence[Listener] = (),
+        engine: Engine | None = None,
+    ) -> None:
+        """`listeners` are told each event and its outcome; `engine` is built where none is given."""
+        self._setting = setting
+        self._world = world
+        self._observer = observer
+        self._agenda = agenda
+        self._listeners = tuple(listeners)
+        self._engine = build_engine(setting.engine) if engine is None else engine
+        self._tick_ns = int(setting.engine.tick_s * NS)
+        self._next_id = 0
+        self._accepted: dict[str, bool] = {}
+        self._deployments = {deployment.name: deployment for deployment in world.deployments}
+
+    def start(self) -> None:
+        """Tell the engine its fleet and begin to tick."""
+        self._agenda.add(0, self._tell_spec, priority=Priority.SPEC_CHANGED)
+        self._agenda.add(0, self._tick, priority=Priority.OBSERVED)
+        self._world.notice_listeners.append(self._on_notice)
+
+    def _id(self) -> int:
+        self._next_id += 1
+        return self._next_id
+
+    def _tell_spec(self, at_ns: int) -> None:
+        self._handle(
+            SpecChanged(id=self._id(), at=seconds(at_ns), fleet=self._setting.fleet), at_ns
+        )
+
+    def _tick(self, at_ns: int) -> None:
+        self._observe(at_ns)
+        # read after the observation: the next one sees these samples, a whole tick old
+        self._world.scrape(at_ns)
+        if at_ns + self._tick_ns <= self._setting.end_ns:
+            self._agenda.add(at_ns + self._tick_ns, self._tick, priority=Priority.OBSERVED)
+
+    def _observe(self, at_ns: int) -> None:
+        self._handle(self._observer.observed(at_ns, id_=self._id()), at_ns)
+
+    def _on_notice(self, node: Node, at_ns: int) -> None:
+        self._agenda.add(at_ns, partial(self._mark, node), priority=Priority.NOTICE_RECEIVED)
+
+    def _mark(self, node: Node, at_ns: int) -> None:
+        interruption = self._observer.interruption(node)
+        if interruption is None or at_ns > self._setting.end_ns:
+            return
+        if self._world.faults.blind(at_ns):
+            return  # the watch is silent: the first tick that sees again finds the mark
+        self._handle(
+            NoticeReceived(id=self._id(), at=seconds(at_ns), interruption=interruption), at_ns
+        )
+        self._agenda.add(at_ns, self._observe, priority=Priority.OBSERVED)
+
+    def _handle(self, event: Event, at_ns: int) -> None:
+        outcome = self._engine.handle(event)
+        for listener in self._listeners:
+            listener(event, outcome)
+        queued: dict[str, int] = {}
+        write_ns = WRITE_NS + self._world.faults.write_delay_ns(at_ns)
+        for command in outcome.commands:
+            place = queued.get(command.target, 0) + 1
+            if command.after is not None:
+                # behind the one it names, whatever its target
+                place = max(place, 1 + max(queued.values(), default=0))
+            queued[command.target] = place
+            self._agenda.add(at_ns + place * write_ns, partial(self._perform, command))
+
+    def _perform(self, command: Command, at_ns: int) -> None:
+        if command.after is not None and not self._accepted.get(command.after, False):
+            reason = "Skipped"
+        elif seconds(at_ns) > command.expires_at:
+            reason = "Expired"
+        elif self._world.faults.refuses(at_ns):
+            reason = "Unavailable"
+        else:
+            reason = self._write(command, at_ns)
+        self._accepted[command.id] = reason == "Accepted"
+        self._agenda.add(
+            at_ns, partial(self._finished, command, reason), priority=Priority.COMMAND_FINISHED
+        )
+
+    def _finished(self, command: Command, reason: str, at_ns: int) -> None:
+        event = CommandFinished(
+            id=self._id(),
+            at=seconds(at_ns),
+            command=command.id,
+            accepted=reason == "Accepted",
+            reason=reason,
+        )
+        self._handle(event, at_ns)
+
+    def _write(self, command: Command, at_ns: int) -> str:
+        """Do one command to the world; the word is that of `CommandFinished.reason`."""
+        world = self._world
+        match command:
+            case SetReplicas():
+                deployment = self._deployments.get(command.scale_target.name)
+                if deployment is None:
+                    return "NotFound"
+                world.scale(deployment, command.replicas, at_ns=at_ns)
+            case Annotate():
+                deployment = self._deployments.get(command.scale_target.name)
+                if deployment is None:
+                    return "NotFound"
+                _annotate(deployment, command)
+                world.version += 1
+            case CordonNode() | UncordonNode():
+                node = world.nodes.get(command.node)
+                if node is None:
+                    return "NotFound"
+                if isinstance(command, CordonNode):
+                    world.cordon(node, by_us=True)
+                else:
+                    world.uncordon(node, at_ns=at_ns)
+            case EvictPod() | DeletePod():
+                pod = self._pod(command.pod)
+                if pod is None:
+                    return "NotFound"
+                world.evict(pod, grace_s=command.grace_s, at_ns=at_ns)
+        return "Accepted"
+
+    def _pod(self, name: str) -> Pod | None:
+        pods = (pod for deployment in self._world.deployments for pod in deployment.pods)
+        return next((pod for pod in pods if pod.name == name), None)
+
+
+def _annotate(deployment: Deployment, command: Annotate) -> None:
+    if command.value is None:
+        deployment.annotations.pop(command.key, None)
+    else:
+        deployment.annotations[command.key] = command.value

@@ -1,0 +1,146 @@
+"""The page: charts by plotly (its library inlined once), tables that sort, no request to anywhere."""
+
+from __future__ import annotations
+
+import html
+import json
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from types import MappingProxyType
+from typing import Any
+
+from autoscaler.errors import SettingsError
+from simulations.results.report.charts import GREY, OURS, charts, looks, schedule_name, shown_first
+from simulations.results.report.entry import BoundCurve, Entry
+
+
+def render(
+    *,
+    title: str,
+    subtitle: str,
+    entries: Sequence[Entry],
+    columns: Mapping[str, str],
+    bounds: Sequence[BoundCurve] = (),
+    notes: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    forms: Mapping[str, str] = MappingProxyType({}),
+) -> str:
+    """The whole page as text.
+
+    Args:
+        title: Heading.
+        subtitle: What was run, in one line.
+        entries: Rows, in order of trace.
+        columns: Key in `figures` -> heading, in order.
+        bounds: One curve a trace, where bounds were computed.
+        notes: By trace: paragraphs over its table.
+        forms: Key in `figures` -> how `format` writes it; four digits where there is none.
+
+    Raises:
+        SettingsError: plotly is not installed.
+    """
+    traces = list(dict.fromkeys(entry.trace for entry in entries))
+    parts = [
+        _section(
+            trace,
+            [entry for entry in entries if entry.trace == trace],
+            columns,
+            next((curve for curve in bounds if curve.trace == trace), None),
+            number,
+            notes.get(trace, ()),
+            forms,
+        )
+        for number, trace in enumerate(traces)
+    ]
+    template = resources.files("simulations.results.report").joinpath("page.html").read_text()
+    return (
+        template.replace("{{title}}", html.escape(title))
+        .replace("{{subtitle}}", html.escape(subtitle))
+        .replace("{{plotly}}", _plotly())
+        .replace("{{body}}", "\n".join(parts))
+    )
+
+
+def _plotly() -> str:
+    try:
+        from plotly.offline import get_plotlyjs  # noqa: PLC0415  in the report extra
+    except ImportError as error:
+        message = "--report needs plotly: install inference-autoscaler[report]"
+        raise SettingsError(message) from error
+    # a closing tag inside the library's strings would end the script element
+    return str(get_plotlyjs()).replace("</script", "<\\/script")
+
+
+def _section(
+    trace: str,
+    entries: Sequence[Entry],
+    columns: Mapping[str, str],
+    curve: BoundCurve | None,
+    number: int,
+    notes: Sequence[str],
+    forms: Mapping[str, str],
+) -> str:
+    made = charts(entries, curve)
+    figures = [
+        f'<figure><figcaption>{html.escape(chart.title)}</figcaption><div class="chart" '
+        f'id="c{number}-{chart.key}"></div></figure>'
+        f"<script>draw('c{number}-{chart.key}', {_json(chart.figure)})</script>"
+        for chart in made
+    ]
+    # what picks the lines over time stands before the first of them
+    figures.insert(1, _chips(entries, curve))
+    told = "".join(f"<p>{html.escape(note)}</p>" for note in notes)
+    return (
+        f"<section><h2>{html.escape(trace)}</h2>{told}{_table(entries, columns, forms)}"
+        f"{''.join(figures)}</section>"
+    )
+
+
+def _table(entries: Sequence[Entry], columns: Mapping[str, str], forms: Mapping[str, str]) -> str:
+    heads = "".join(f"<th>{html.escape(name)}</th>" for name in ("policy", *columns.values()))
+    rows = []
+    for entry in entries:
+        name = html.escape(entry.name)
+        cells = [f'<td data-v="{name}">{name}</td>']
+        for key in columns:
+            form = forms.get(key, ".4g")
+            value, worst = entry.figures.get(key), entry.worst.get(key)
+            shown = "–" if value is None else format(value, form)
+            if entry.seeds > 1 and worst is not None and worst != value:
+                shown += f" <small>{format(worst, form)}</small>"
+            cells.append(f'<td data-v="{"" if value is None else value}">{shown}</td>')
+        kind = "ours" if entry.policy == OURS else "reference" if entry.reference else ""
+        mark = f' class="{kind}"' if kind else ""
+        rows.append(f"<tr{mark}>{''.join(cells)}</tr>")
+    return (
+        f'<div class="scroll"><table><thead><tr>{heads}</tr></thead>'
+        f"<tbody>{''.join(rows)}</tbody></table></div>"
+    )
+
+
+def _chips(entries: Sequence[Entry], curve: BoundCurve | None) -> str:
+    """Buttons that are the legend of all charts, and pick what those over time show."""
+    look, shown = looks(entries), shown_first(entries)
+    buttons = []
+    for entry in entries:
+        if entry.timeline is None:
+            continue
+        name = html.escape(entry.name, quote=True)
+        pressed = "true" if entry.name in shown else "false"
+        hollow = "" if entry.setting == "default" else " hollow"
+        buttons.append(
+            f'<button type="button" class="chip" data-name="{name}" aria-pressed="{pressed}">'
+            f'<i class="dot{hollow}" style="--c:{look[entry.policy].colour}"></i>{name}</button>'
+        )
+    if not buttons:
+        return ""
+    if curve is not None and curve.schedule is not None:
+        name = html.escape(schedule_name(curve.schedule), quote=True)
+        buttons.append(
+            f'<button type="button" class="chip" data-name="{name}" aria-pressed="true">'
+            f'<i class="dot hollow" style="--c:{GREY}"></i>{name}</button>'
+        )
+    return f'<div class="chips" role="group" aria-label="policies shown over time">{"".join(buttons)}</div>'
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, allow_nan=False).replace("</", "<\\/")

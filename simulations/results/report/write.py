@@ -1,0 +1,67 @@
+"""From rows to the report's file."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Sequence
+from pathlib import Path
+
+from autoscaler.errors import SettingsError
+from simulations.results.report.entry import BoundCurve, Entry
+from simulations.results.report.page import render
+from simulations.results.scorecard import Row
+from simulations.results.seeds import FIGURES, averaged
+
+
+def check_report(path: Path) -> None:
+    """Say what would keep a report from being written, before the runs that it is to show.
+
+    Raises:
+        SettingsError: There is no such folder, or plotly is not installed.
+    """
+    if not path.parent.is_dir():
+        raise SettingsError(f"--report {path}: no folder {path.parent}; give one that exists")
+    if importlib.util.find_spec("plotly") is None:
+        raise SettingsError(
+            "--report: plotly is not installed; pip install 'inference-autoscaler[report]'"
+        )
+
+
+def write_report(path: Path, rows: Sequence[Row], *, curves: Sequence[BoundCurve]) -> None:
+    """Write the report of a comparison.
+
+    Raises:
+        SettingsError: The file cannot be written, or plotly is not installed.
+    """
+    entries = [
+        Entry(
+            trace=line.trace,
+            policy=line.policy,
+            setting=line.setting,
+            seeds=len(line.rows),
+            figures=line.mean,
+            worst=line.worst,
+            timeline=line.rows[0].timeline,
+            reference=line.reference,
+        )
+        for line in averaged(rows)
+    ]
+    had = [key for key in FIGURES if any(entry.figures.get(key) is not None for entry in entries)]
+    seeds = len({row.seed for row in rows})
+    page = render(
+        title="Replay",
+        subtitle=(
+            f"{len({entry.policy for entry in entries if not entry.reference})} policies, "
+            f"{seeds} seed{'s' if seeds > 1 else ''}; small figures are the worst seed's, charts over "
+            "time are of the first; (best) is a setting chosen in hindsight"
+        ),
+        entries=entries,
+        columns={key: FIGURES[key].title for key in had},
+        forms={key: FIGURES[key].form for key in had},
+        bounds=curves,
+    )
+    try:
+        path.write_text(page)
+    except OSError as error:
+        message = f"--report {path}: {error}; give a file in a folder that exists"
+        raise SettingsError(message) from error

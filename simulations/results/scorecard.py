@@ -1,0 +1,296 @@
+"""What a run came to: one row per trace, policy and seed, in the JSON schema that others script on.
+
+Every request counts once, at its first arrival: requests = completed + aborted + lost. Attainment is
+the share of all of them that met both objectives. Money runs from a node's start, or a pod's binding,
+to the pod's end, until the trace's end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from autoscaler.core.contract.state import BoolArray, CapacityType, FloatArray, IntArray
+from autoscaler.errors import InvariantBroken
+from simulations.agenda import NS
+from simulations.bounds.figures import BoundFigures, LookaheadFigures
+from simulations.replay.run import Run
+from simulations.results.report.line import Timeline
+from simulations.serving.columns import Outcome, RequestColumns, RequestResults
+from simulations.serving.objective import CHUNK
+from simulations.serving.profiles.profiles import Profile
+from simulations.world.ledger import Payment
+from simulations.world.market.prices import spot_usd
+
+SCHEMA = "autoscaler.simulate/v1"
+FLAP_NS = 600 * NS
+WORST_WINDOW_NS = 300 * NS
+WORST_STEP_NS = 60 * NS
+"""Windows of five minutes begin at every whole minute of the trace."""
+WORST_REQUESTS_MIN = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quantiles:
+    """Of a latency over completed requests, seconds; None: there were none."""
+
+    p50: float | None
+    p95: float | None
+    p99: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpotFigures:
+    """What a spot market did to a run."""
+
+    interruptions: int
+    """Nodes noticed or lost that carried a replica."""
+    lost_within_notice: int
+    """Requests lost on a node that had been noticed."""
+    fallback_hours: float
+    """Replica-hours on demand beyond those kept there on purpose."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One run."""
+
+    trace: str
+    policy: str
+    seed: int
+    requests: int
+    completed: int
+    aborted: int
+    lost: int
+    gpu_hours: float
+    cost_usd: float
+    attainment: float
+    """0 to 1; 1 for a trace without requests."""
+    ttft_s: Quantiles
+    tpot_s: Quantiles
+    """Of requests with more than one output token."""
+    replicas_mean: float
+    """Paid ones, over the trace."""
+    replicas_max: int
+    """Most paid at once."""
+    starts: int
+    flaps: int
+    worst_5min_attainment: float | None
+    """Of all windows of five minutes with at least 50 arrivals; None: there is none."""
+    wall_s: float
+    spot: SpotFigures | None = None
+    """With `--spot`."""
+    setting: str | None = None
+    """With `--sweep`: `default`, or the `best` of a baseline's settings in hindsight."""
+    parameters: Mapping[str, float] | None = None
+    """With `--sweep`: those that differ from the default."""
+    bound: BoundFigures | None = None
+    """With `--bounds`."""
+    attainment_unlimited: float | None = None
+    """With `--bounds`: of a fleet without limit."""
+    lookahead: LookaheadFigures | None = None
+    """With `--bounds`: the same trace and seed under a perfect forecast of one cold start."""
+    goodput_per_gpu: float | None = None
+    """Requests a second that met their objective, per average GPU paid for; None: none was."""
+    starts_per_day: float | None = None
+    """None: the trace has no length."""
+    timeline: Timeline | None = None
+    """With `--report`: the run over time. Not in the published schema."""
+
+    @property
+    def attainment_relative(self) -> float | None:
+        """Of what an unlimited fleet attains; None: without `--bounds`, or it attains nothing."""
+        if not self.attainment_unlimited:
+            return None
+        return self.attainment / self.attainment_unlimited
+
+    def to_json(self) -> dict[str, object]:
+        """The row in the published schema."""
+        plain: dict[str, object] = {
+            "trace": self.trace,
+            "policy": self.policy,
+            "seed": self.seed,
+            "requests": self.requests,
+            "completed": self.completed,
+            "aborted": self.aborted,
+            "lost": self.lost,
+            "gpu_hours": round(self.gpu_hours, 6),
+            "cost_usd": round(self.cost_usd, 6),
+            "attainment": round(self.attainment, 6),
+            "ttft_s": _rounded(self.ttft_s),
+            "tpot_s": _rounded(self.tpot_s),
+            "replicas": {"mean": round(self.replicas_mean, 6), "max": self.replicas_max},
+            "starts": self.starts,
+            "starts_per_day": _round(self.starts_per_day),
+            "flaps": self.flaps,
+            "worst_5min_attainment": _round(self.worst_5min_attainment),
+            "goodput_per_gpu": _round(self.goodput_per_gpu),
+            "wall_s": round(self.wall_s, 3),
+        }
+        if self.setting is not None:
+            plain["setting"] = self.setting
+            plain["parameters"] = dict(self.parameters or {})
+        if self.spot is not None:
+            plain["interruptions"] = self.spot.interruptions
+            plain["lost_within_notice"] = self.spot.lost_within_notice
+            plain["fallback_hours"] = round(self.spot.fallback_hours, 6)
+        if self.bound is not None and self.attainment_unlimited is not None:
+            plain["bound"] = self.bound.to_json()
+            plain["attainment_unlimited"] = round(self.attainment_unlimited, 6)
+            plain["attainment_relative"] = _round(self.attainment_relative)
+        if self.lookahead is not None:
+            plain["lookahead"] = self.lookahead.to_json()
+        return plain
+
+
+def _rounded(quantiles: Quantiles) -> dict[str, float | None]:
+    return {
+        name: _round(value)
+        for name, value in (("p50", quantiles.p50), ("p95", quantiles.p95), ("p99", quantiles.p99))
+    }
+
+
+def _round(value: float | None) -> float | None:
+    return None if value is None else round(value, 6)
+
+
+def score(run: Run) -> Row:
+    """Make the row of a finished run.
+
+    Raises:
+        InvariantBroken: A request was not decided, or not counted exactly once.
+    """
+    outcome = run.results.outcome
+    completed = outcome == Outcome.COMPLETED
+    counts = {kind: int(np.count_nonzero(outcome == kind)) for kind in Outcome}
+    decided = counts[Outcome.COMPLETED] + counts[Outcome.ABORTED] + counts[Outcome.LOST]
+    if decided != len(run.requests):
+        raise InvariantBroken(
+            f"{run.trace}, {run.policy}, seed {run.seed}: of {len(run.requests)} requests "
+            f"{decided} were completed, aborted or lost; the serving model lost count"
+        )
+    met = _met(run)
+    payments = run.ledger.closed(at_ns=run.end_ns)
+    replica_hours = sum(p.to_ns - p.from_ns for p in payments) / (3600 * NS)
+    gpu_hours = replica_hours * run.profile.gpus
+    hours = run.end_ns / (3600 * NS)
+    return Row(
+        trace=run.trace,
+        policy=run.policy,
+        seed=run.seed,
+        requests=len(run.requests),
+        completed=counts[Outcome.COMPLETED],
+        aborted=counts[Outcome.ABORTED],
+        lost=counts[Outcome.LOST],
+        gpu_hours=gpu_hours,
+        cost_usd=cost_usd(payments, run.profile),
+        attainment=float(np.mean(met)) if len(met) else 1.0,
+        ttft_s=quantiles(_ttft_s(run.requests, run.results)[completed]),
+        tpot_s=quantiles(
+            _tpot_s(run.requests, run.results)[completed & (run.requests.output_tokens > 1)]
+        ),
+        replicas_mean=replica_hours / hours if hours else 0.0,
+        replicas_max=most_at_once(payments),
+        starts=run.ledger.starts,
+        flaps=run.ledger.flaps(within_ns=FLAP_NS),
+        worst_5min_attainment=worst_window(run.requests.arrival_ns, met, end_ns=run.end_ns),
+        wall_s=run.wall_s,
+        spot=None if run.on_demand_kept is None else spot_figures(run, payments),
+        goodput_per_gpu=float(np.count_nonzero(met)) / (gpu_hours * 3600) if gpu_hours else None,
+        starts_per_day=run.ledger.starts * 24.0 / hours if hours else None,
+    )
+
+
+def spot_figures(run: Run, payments: list[Payment]) -> SpotFigures:
+    """What the market did to a run in which there was one."""
+    on_demand_ns = sum(
+        p.to_ns - p.from_ns for p in payments if p.capacity_type is CapacityType.ON_DEMAND
+    )
+    kept_ns = (run.on_demand_kept or 0) * run.end_ns
+    lost = run.results.replica[run.results.outcome == Outcome.LOST]
+    return SpotFigures(
+        interruptions=run.ledger.interruptions,
+        lost_within_notice=int(np.isin(lost, list(run.ledger.ended_in_notice)).sum()),
+        fallback_hours=max(0, on_demand_ns - kept_ns) / (3600 * NS),
+    )
+
+
+def latencies(requests: RequestColumns, results: RequestResults) -> tuple[FloatArray, FloatArray]:
+    """Time to first token and time per further token of each request, seconds.
+
+    Only rows of completed requests mean anything.
+    """
+    return _ttft_s(requests, results), _tpot_s(requests, results)
+
+
+def _ttft_s(requests: RequestColumns, results: RequestResults) -> FloatArray:
+    ttft: FloatArray = (results.first_token_ns - requests.arrival_ns) / 1e9
+    return ttft
+
+
+def _tpot_s(requests: RequestColumns, results: RequestResults) -> FloatArray:
+    tpot: FloatArray = (results.finished_ns - results.first_token_ns) / 1e9
+    tpot /= np.maximum(requests.output_tokens - 1, 1)
+    return tpot
+
+
+def _met(run: Run) -> BoolArray:
+    """Which requests met both objectives; some at a time, to hold no latencies of them all."""
+    met = np.empty(len(run.requests), dtype=np.bool_)
+    for first in range(0, len(met), CHUNK):
+        part = slice(first, first + CHUNK)
+        requests, results = run.requests.part(part), run.results.part(part)
+        ttft_s, tpot_s = latencies(requests, results)
+        limits_s = run.objective.ttft_limits_s(requests, run.profile)
+        met[part] = (
+            (results.outcome == Outcome.COMPLETED)
+            & (ttft_s <= limits_s)
+            & (tpot_s <= run.objective.tpot_s)
+        )
+    return met
+
+
+def quantiles(values: FloatArray) -> Quantiles:
+    """Median, 95 % and 99 % quantile."""
+    if not len(values):
+        return Quantiles(p50=None, p95=None, p99=None)
+    p50, p95, p99 = (float(q) for q in np.quantile(values, (0.5, 0.95, 0.99)))
+    return Quantiles(p50=p50, p95=p95, p99=p99)
+
+
+def worst_window(arrival_ns: IntArray, met: BoolArray, *, end_ns: int) -> float | None:
+    """Least attainment of any five minutes of arrivals, of those with enough to say something."""
+    starts = np.arange(0, max(1, end_ns - WORST_WINDOW_NS + 1), WORST_STEP_NS)
+    first = np.searchsorted(arrival_ns, starts, side="left")
+    last = np.searchsorted(arrival_ns, starts + WORST_WINDOW_NS, side="left")
+    total = np.concatenate([[0], np.cumsum(met)])
+    enough = last - first >= WORST_REQUESTS_MIN
+    if not enough.any():
+        return None
+    shares = (total[last] - total[first])[enough] / (last - first)[enough]
+    return float(shares.min())
+
+
+def cost_usd(payments: list[Payment], profile: Profile) -> float:
+    """What the payments come to at the profile's prices."""
+    on_demand_ns = sum(
+        p.to_ns - p.from_ns for p in payments if p.capacity_type is CapacityType.ON_DEMAND
+    )
+    spot = sum(
+        spot_usd(profile, from_ns=p.from_ns, to_ns=p.to_ns)
+        for p in payments
+        if p.capacity_type is CapacityType.SPOT
+    )
+    return on_demand_ns * profile.usd_per_hour / (3600 * NS) + spot
+
+
+def most_at_once(payments: list[Payment]) -> int:
+    """Most replicas that were paid at one moment."""
+    changes = sorted([(p.from_ns, 1) for p in payments] + [(p.to_ns, -1) for p in payments])
+    most = now = 0
+    for _, change in changes:
+        now += change
+        most = max(most, now)
+    return most

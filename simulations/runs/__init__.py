@@ -1,0 +1,1 @@
+"""Many runs: side by side, swept over settings, held against bounds."""

@@ -1,0 +1,82 @@
+"""Many runs: one after the other, or side by side in processes, with the same rows in the same order."""
+
+from __future__ import annotations
+
+import gc
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+
+from simulations.replay.replay import Conditions, run
+from simulations.results.report.timeline import timeline
+from simulations.results.scorecard import Row, score
+from simulations.runs.progress import Reporter
+from simulations.runs.ray_runs import play_on_ray
+from simulations.runs.side_by_side import all_of
+from simulations.traces.reading import Trace, read_trace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """One run to be made."""
+
+    trace: str
+    """Its path or `generate:…`; whoever runs it reads it."""
+    policy: str
+    seed: int
+    conditions: Conditions
+    parameters: Mapping[str, float] = field(default_factory=dict)
+    """Of a baseline, where they are not its defaults."""
+    setting: str | None = None
+    """With a sweep: which setting this is, as the row says it."""
+    with_timeline: bool = False
+    """Keep the run over time, for a report."""
+
+
+@lru_cache(maxsize=4)
+def loaded(spec: str) -> Trace:
+    """The trace of this name, read once a process."""
+    return read_trace(spec)
+
+
+def cores() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def play(plan: Plan, /, *, progress: Callable[[float], None] = lambda _: None) -> Row:
+    """Make one run."""
+    trace = loaded(plan.trace)
+    # as the daemon does: what was imported and read stays, and the collector need not walk it
+    gc.freeze()
+    finished = run(
+        trace,
+        plan.policy,
+        seed=plan.seed,
+        conditions=plan.conditions,
+        parameters=plan.parameters,
+        progress=progress,
+    )
+    row = score(finished)
+    if plan.setting is not None:
+        row = replace(row, setting=plan.setting, parameters=dict(plan.parameters))
+    return replace(row, timeline=timeline(finished)) if plan.with_timeline else row
+
+
+def play_all(
+    plans: Sequence[Plan], *, jobs: int, reporter: Reporter, ray_address: str | None = None
+) -> list[Row]:
+    """Make every run; the rows are in the order of the plans, however they are made.
+
+    Args:
+        plans: What to run.
+        jobs: So many at a time, in processes of this machine.
+        reporter: Is told how far they are.
+        ray_address: Of a Ray cluster that makes them instead.
+    """
+    if ray_address is not None:
+        return play_on_ray(plans, address=ray_address, play=play, reporter=reporter)
+    return all_of(
+        play, plans, jobs=jobs, share=reporter.share, ended=lambda _number, row: reporter.end(row)
+    )

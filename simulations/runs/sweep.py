@@ -1,0 +1,61 @@
+"""The best that each baseline's settings could have done, chosen in hindsight.
+
+Each of a baseline's twelve settings is run on the first seed; the cheapest that attains the objective
+is its best, or, where none does, the one that attains most. That one is then run on all seeds. So
+nobody can say that a peer was handicapped by its defaults; and what is chosen in hindsight on a trace
+is more than anyone has before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from simulations.peers.rules.registry import BASELINES
+from simulations.results.scorecard import Row
+from simulations.runs.runs import Plan
+
+DEFAULT = "default"
+BEST = "best"
+
+
+def sweep_plans(plans: Sequence[Plan]) -> list[Plan]:
+    """Every setting of every tunable baseline, on its first seed."""
+    return [
+        replace(plan, parameters=dict(parameters), setting=BEST, with_timeline=False)
+        for plan in plans
+        if plan.seed == 0 and plan.policy in BASELINES
+        for parameters in BASELINES[plan.policy].sweep
+    ]
+
+
+def best_parameters(
+    swept: Sequence[Plan], rows: Sequence[Row]
+) -> dict[tuple[str, str], Mapping[str, float]]:
+    """The best setting by trace and policy."""
+    best: dict[tuple[str, str], tuple[tuple[bool, float, float], Mapping[str, float]]] = {}
+    for plan, row in zip(swept, rows, strict=True):
+        attains = row.attainment >= plan.conditions.objective.attainment_ratio
+        rank = (not attains, row.cost_usd if attains else -row.attainment, row.cost_usd)
+        key = (plan.trace, plan.policy)
+        if key not in best or rank < best[key][0]:
+            best[key] = (rank, plan.parameters)
+    return {key: parameters for key, (_, parameters) in best.items()}
+
+
+def with_best(
+    plans: Sequence[Plan], best: Mapping[tuple[str, str], Mapping[str, float]]
+) -> list[Plan]:
+    """The plans as they are, each tunable one's seeds followed by those with its best setting."""
+    planned: list[Plan] = []
+    tuned: list[Plan] = []
+    for number, plan in enumerate(plans):
+        planned.append(replace(plan, setting=DEFAULT))
+        parameters = best.get((plan.trace, plan.policy))
+        if parameters is not None:
+            tuned.append(replace(plan, parameters=dict(parameters), setting=BEST))
+        following = plans[number + 1] if number + 1 < len(plans) else None
+        if following is None or (following.trace, following.policy) != (plan.trace, plan.policy):
+            planned += tuned
+            tuned = []
+    return planned

@@ -1,0 +1,1 @@
+"""What a replica is: a model on GPUs, as data."""

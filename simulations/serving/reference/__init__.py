@@ -1,0 +1,1 @@
+"""The serving model stated plainly, one step at a time; the kernel must equal it."""

@@ -1,0 +1,75 @@
+"""The noise floor: how far a machine is from itself when the same plan is run on it twice.
+
+No model that knows one run can be expected to come closer to another. Two runs are the same plan when
+one server's settings and at least nine in ten requests (by name and lengths) are in both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+
+from simulations.studies.fidelity.runs import Run
+
+SHARED_RATIO_MIN = 0.9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Noise:
+    """The second run against the first, over the requests that came whole in both.
+
+    Signed and relative: second / first - 1.
+    """
+
+    first: str
+    second: str
+    requests: int
+    ttft_mean_difference: float
+    ttft_p95_difference: float
+    tpot_mean_difference: float
+    e2e_mean_difference: float
+
+
+def noise_floor(runs: Sequence[Run]) -> list[Noise]:
+    """Every pair of runs of one plan, in order of name."""
+    return [
+        noise
+        for first, second in combinations(sorted(runs, key=lambda run: run.name), 2)
+        if (noise := _noise(first, second)) is not None
+    ]
+
+
+def _noise(first: Run, second: Run) -> Noise | None:
+    if first.server != second.server:
+        return None
+    places = {name: row for row, name in enumerate(second.names)}
+    pairs = [(row, places[name]) for row, name in enumerate(first.names) if name in places]
+    pairs = [
+        (a, b)
+        for a, b in pairs
+        if first.columns.prompt_tokens[a] == second.columns.prompt_tokens[b]
+        and first.output_tokens[a] == second.output_tokens[b]
+    ]
+    if len(pairs) < SHARED_RATIO_MIN * min(len(first.names), len(second.names)):
+        return None
+    whole = [(a, b) for a, b in pairs if first.whole[a] and second.whole[b]]
+    if not whole:
+        return None
+    one, other = np.array(whole).T
+    several = first.output_tokens[one] > 1
+    decodes = first.output_tokens[one][several] - 1.0
+    ttft = first.ttft_s[one], second.ttft_s[other]
+    e2e = first.e2e_s[one], second.e2e_s[other]
+    tpot = [(whole - token)[several] / decodes for whole, token in zip(e2e, ttft, strict=True)]
+    return Noise(
+        first=first.name,
+        second=second.name,
+        requests=len(whole),
+        ttft_mean_difference=float(ttft[1].mean() / ttft[0].mean() - 1),
+        ttft_p95_difference=float(np.percentile(ttft[1], 95) / np.percentile(ttft[0], 95) - 1),
+        tpot_mean_difference=float(tpot[1].mean() / tpot[0].mean() - 1),
+        e2e_mean_difference=float(e2e[1].mean() / e2e[0].mean() - 1),
+    )

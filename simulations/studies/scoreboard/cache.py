@@ -1,0 +1,145 @@
+"""Finished parts of a board, on disk: a run that was stopped goes on where it was.
+
+A part is known by what it depends on: the code that makes a run, the libraries under it, the entry and
+its files. Anything else of that name is stale, and is not read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+import autoscaler
+import simulations
+from autoscaler.errors import SettingsError
+from simulations.studies.scoreboard.entries import Setting
+
+Part = TypeVar("Part")
+PARTS = SIZE, SWEPT, PLAYED, BOUNDED = "size", "swept", "played", "bounded"
+"""Of an entry, in the order in which they are made."""
+LIBRARIES = ("numba", "numpy", "scipy")
+RUN = ("__init__.py", "agenda.py", "rng.py", "serving", "traces", "world", "peers", "replay")
+"""Rooms of the simulations that a run passes through."""
+JUDGED = ("bounds", "results", "runs")
+"""Those that hold it against the bounds and make its row."""
+
+
+class Code(msgspec.Struct, frozen=True, kw_only=True):
+    """Digests of the code, and of the libraries and the Python under it."""
+
+    runs: str
+    """Of what a run passes through."""
+    bounds: str
+    """Of that and what holds it against the bounds: a better bound needs no run anew."""
+
+
+def code_files() -> Iterator[tuple[str, Path]]:
+    """Every source file that a row may depend on, with its name in the project."""
+    for package, rooms in ((autoscaler, ("core", "errors.py")), (simulations, (*RUN, *JUDGED))):
+        root = Path(package.__path__[0])
+        for file in sorted(root.rglob("*.py")):
+            if file.relative_to(root).parts[0] in rooms:
+                yield f"{root.name}/{file.relative_to(root).as_posix()}", file
+
+
+def of_a_run(name: str) -> bool:
+    """Whether a run passes through the file of this name, its row and bounds apart."""
+    package, room = name.split("/")[:2]
+    return package == "autoscaler" or room in RUN
+
+
+def code_digest() -> Code:
+    """Of the code as it is."""
+    runs = hashlib.sha256(sys.version.encode())
+    for library in LIBRARIES:
+        runs.update(f"{library} {importlib.metadata.version(library)}\n".encode())
+    beside = hashlib.sha256()
+    for name, file in code_files():
+        digest = runs if of_a_run(name) else beside
+        digest.update(name.encode() + b"\0" + file.read_bytes() + b"\0")
+    beside.update(runs.digest())
+    return Code(runs=runs.hexdigest(), bounds=beside.hexdigest())
+
+
+def entry_digest(setting: Setting, *, code: str) -> str:
+    """Of all that the entry's outcome depends on; what is only said about it is left out."""
+    entry = msgspec.structs.replace(setting.entry, why="", remark="", replicas=None)
+    digest = hashlib.sha256(code.encode())
+    digest.update(msgspec.json.encode(entry))
+    digest.update(repr(setting.conditions.objective).encode())
+    for file in setting.files:
+        digest.update(hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+class Cache:
+    """The finished parts of one entry."""
+
+    def __init__(
+        self, folder: Path, setting: Setting, *, code: Code, code_now: Callable[[], Code]
+    ) -> None:
+        """Know the entry.
+
+        Args:
+            folder: Where parts lie.
+            setting: The entry.
+            code: As the run began.
+            code_now: As it is: a part that was made by two versions is not kept.
+        """
+        self._folder = folder
+        self._setting = setting
+        self._code = code
+        self._code_now = code_now
+
+    def _file(self, part: str) -> Path:
+        return self._folder / f"{self._setting.entry.name}.{part}.json"
+
+    def _key(self, part: str) -> str:
+        return entry_digest(self._setting, code=_code_of(part, self._code))[:32]
+
+    def read(self, part: str, kind: type[Part]) -> Part | None:
+        """The part; None: there is none, or it is of other code, another entry or another shape."""
+        try:
+            kept = msgspec.json.decode(self._file(part).read_bytes())
+            if not isinstance(kept, dict) or kept.get("key") != self._key(part):
+                return None
+            return msgspec.convert(kept["part"], kind)
+        except (OSError, KeyError, msgspec.DecodeError):
+            return None
+
+    def write(self, part: str, content: Any) -> None:
+        """Keep the part, whole or not at all.
+
+        Raises:
+            SettingsError: The code changed since the run began, or the folder cannot be written.
+        """
+        if _code_of(part, self._code_now()) != _code_of(part, self._code):
+            raise SettingsError(
+                f"entry {self._setting.entry.name!r}: the code of the replay changed while it ran; what "
+                "it made since is not kept: start again when the code rests, or from a copy of it"
+            )
+        file = self._file(part)
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            made = file.with_suffix(".part")
+            made.write_bytes(msgspec.json.encode({"key": self._key(part), "part": content}))
+            made.replace(file)
+        except OSError as error:
+            raise SettingsError(
+                f"--cache {self._folder}: {error.strerror or error}; name a folder that can be written"
+            ) from error
+
+    def forget(self) -> None:
+        """Take all parts away."""
+        for part in PARTS:
+            self._file(part).unlink(missing_ok=True)
+
+
+def _code_of(part: str, code: Code) -> str:
+    return code.bounds if part == BOUNDED else code.runs

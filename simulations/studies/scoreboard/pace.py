@@ -1,0 +1,134 @@
+"""How far the whole board is, on stderr: the entry, the share of all work, and when it will be done."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TextIO
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+
+from simulations.results.scorecard import Row
+from simulations.runs.progress import Teller
+
+LINE_S = 20.0
+"""Between two lines in a log; a bar moves when it can."""
+
+
+class Pace:
+    """Counts what is done, in estimated seconds of work, and says so."""
+
+    def __init__(
+        self, file: TextIO, *, weights: Sequence[float], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Report on entries of these weights.
+
+        Args:
+            file: Standard error.
+            weights: Estimated work of each entry, in any one unit.
+            clock: Seconds.
+        """
+        self._weights = list(weights)
+        self._clock = clock
+        self._began = clock()
+        self._line_at = -LINE_S
+        self._entry = 0
+        self._name = ""
+        self._share = 0.0
+        self._kept = 0.0
+        self._file = file
+        self._bar: Progress | None = None
+        if file.isatty():
+            self._bar = Progress(
+                BarColumn(), TextColumn("{task.description}"), console=Console(file=file)
+            )
+            self._task = self._bar.add_task("", total=1.0)
+
+    @contextmanager
+    def showing(self) -> Iterator[None]:
+        """Show a bar, where there is a terminal, for as long as the context lasts."""
+        if self._bar is None:
+            yield
+            return
+        with self._bar:
+            yield
+
+    def begin(self, number: int, name: str) -> None:
+        """An entry, counted from 0, is begun."""
+        self._entry, self._name, self._share = number, name, 0.0
+        self._say(always=True)
+
+    def skip(self, to: float) -> None:
+        """Of the entry so much is there already: nothing is learnt from it about the pace."""
+        self._kept += (to - self._share) * self._weights[self._entry]
+        self._share = to
+        self._say(always=True)
+
+    def stage(self, *, until: float, runs: int) -> Teller:
+        """A reporter of so many runs, which bring the entry to the share `until`."""
+        return _Stage(self, begins=self._share, until=until, runs=runs)
+
+    def at(self, share: float) -> None:
+        """So much of the entry is done."""
+        self._share = max(self._share, share)
+        self._say(always=False)
+
+    @property
+    def done(self) -> float:
+        """Share of the whole board, 0 to 1."""
+        total = sum(self._weights)
+        return self._finished() / total if total > 0 else 1.0
+
+    @property
+    def remaining_s(self) -> float | None:
+        """Until the board is done; None: nothing has been worked on yet."""
+        worked = self._finished() - self._kept
+        elapsed = self._clock() - self._began
+        if worked <= 0.005 * sum(self._weights):
+            return None
+        return elapsed * (sum(self._weights) - self._finished()) / worked
+
+    def _finished(self) -> float:
+        return sum(self._weights[: self._entry]) + self._share * self._weights[self._entry]
+
+    def _say(self, *, always: bool) -> None:
+        now = self._clock()
+        left = self.remaining_s
+        text = (
+            f"entry {self._entry + 1} of {len(self._weights)} ({self._name}), {100 * self.done:.1f} % "
+            f"of all, {_clock_text(now - self._began)} so far"
+            + (f", about {_clock_text(left)} to go" if left is not None else "")
+        )
+        if self._bar is not None:
+            self._bar.update(self._task, completed=self.done, description=text)
+        elif always or now - self._line_at >= LINE_S:
+            self._line_at = now
+            print(text, file=self._file, flush=True)
+
+
+def _clock_text(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}"
+
+
+class _Stage:
+    """Runs of one stage, as a share of the entry."""
+
+    def __init__(self, pace: Pace, *, begins: float, until: float, runs: int) -> None:
+        self._pace = pace
+        self._begins = begins
+        self._until = until
+        self._runs = max(runs, 1)
+
+    def share(self, done: float) -> None:
+        """So many runs are done, parts of runs included."""
+        self._pace.at(self._begins + (self._until - self._begins) * min(1.0, done / self._runs))
+
+    def end(self, row: Row) -> None:
+        """One run of thousands: not worth a line."""
+
+    def say(self, line: str) -> None:
+        """One bound of dozens: neither."""

@@ -1,0 +1,279 @@
+"""`SCOREBOARD.md` out of the standings: the same rows give the same text, but for the line on time."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from autoscaler import __version__
+from simulations.peers.rules.lookahead import NAME as LOOKAHEAD
+from simulations.peers.rules.registry import BASELINES
+from simulations.results.scorecard import Row
+from simulations.studies.scoreboard.sizing import Sized
+from simulations.studies.scoreboard.standings import (
+    NEAR_ATTAINMENT,
+    OURS,
+    TIE_RATIO,
+    Standing,
+    Verdict,
+    as_it_comes,
+    hindsight,
+    leader,
+    standings,
+    verdict,
+)
+from simulations.studies.scoreboard.tables import entry_table, figure, markdown, money, share
+
+COMMAND = "make scoreboard"
+TOLD = ("static-peak", "static-mean")
+"""Fleets whose size is the trace's own figure."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Played:
+    """An entry and all its rows."""
+
+    sized: Sized
+    rows: Sequence[Row]
+    seconds: float
+    """In all its runs, sweeps included."""
+
+    @property
+    def name(self) -> str:
+        """Of the entry."""
+        return self.sized.setting.entry.name
+
+    @property
+    def attainment_ratio(self) -> float:
+        """What the objective asks for."""
+        return self.sized.conditions.objective.attainment_ratio
+
+    @property
+    def table(self) -> list[Standing]:
+        """One standing a policy and setting."""
+        return standings(self.rows)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Duel:
+    """Our policy against the best of the peers on one entry."""
+
+    played: Played
+    ours: Standing
+    peer: Standing
+    verdict: Verdict
+
+
+def page(played: Sequence[Played], *, objective: str, processors: int) -> str:
+    """The whole page.
+
+    Args:
+        played: Every entry, in order.
+        objective: As the board's file says it.
+        processors: Of this machine, as far as they were used.
+    """
+    parts = [
+        _opening(played, objective),
+        _summary(played),
+        _against_each(played),
+        _losses(played),
+        *(_entry(one) for one in played),
+        _making(played, processors=processors),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _opening(played: Sequence[Played], objective: str) -> str:
+    ratio = played[0].attainment_ratio
+    return f"""# Scoreboard
+
+Every policy on every entry of `scoreboard.toml`, made by `{COMMAND}`. Nothing on this page is written by hand but the
+sentences that the entries bring along. Each policy is replayed as its project ships it, with its defaults, and each tunable
+one also with the best of twelve settings, chosen in hindsight on the first seed: nobody has that before the traffic has
+come. `{OURS}` runs with its defaults only. What the replay models, counts and leaves out is in [README.md](README.md).
+
+- The objective is `{objective}` (x: the request's own prefill). A policy **attains** where {share(ratio)} of all requests, lost
+  and aborted ones included, are within it, as a mean over the seeds.
+- Of two that attain the **cheaper wins**; one that attains beats one that does not; of two that do not, the one that serves
+  more within the objective wins, or, within {100 * NEAR_ATTAINMENT:g} percentage points, the cheaper. A difference of at most {100 * TIE_RATIO:g} % in
+  cost is a **tie**.
+- **ratio** is cost over what a clairvoyant would have paid at the same attainment; **relaxed** the same where the clairvoyant
+  may choose which requests to miss. Nothing may fall below 1 in the second: then the page is not written.
+- `{LOOKAHEAD}` is no peer: it knows the trace as far ahead as a cold start takes, which is what a perfect forecast would get.
+- `static-peak` and `static-mean` know the whole trace's load beforehand. All are told the same load-tested capacity of a replica."""
+
+
+def _duels(played: Sequence[Played], *, tuned: bool, told: bool = True) -> list[_Duel]:
+    """Against the best peer of each entry; without `told`, of those that do not know its load."""
+    duels = []
+    for one in played:
+        table, ratio = one.table, one.attainment_ratio
+        ours = next(standing for standing in table if standing.policy == OURS)
+        field = hindsight(table, attainment_ratio=ratio) if tuned else as_it_comes(table)
+        field = [peer for peer in field if told or peer.policy not in TOLD]
+        if not field:
+            continue
+        peer = leader(field, attainment_ratio=ratio)
+        duels.append(
+            _Duel(
+                played=one,
+                ours=ours,
+                peer=peer,
+                verdict=verdict(ours, peer, attainment_ratio=ratio),
+            )
+        )
+    return duels
+
+
+def _summary(played: Sequence[Played]) -> str:
+    default, tuned = _duels(played, tuned=False), _duels(played, tuned=True)
+    rows = [
+        (
+            f"[{one.name}](#{_anchor(one.name)})",
+            str(one.sized.size.peak_replicas),
+            money(first.ours.cost_usd),
+            share(first.ours.attainment),
+            figure(first.ours.ratio),
+            _described(first.peer),
+            _result(first),
+            _described(second.peer),
+            _result(second),
+        )
+        for one, first, second in zip(played, default, tuned, strict=True)
+    ]
+    ours = ("entry", "peak", "ours $", "attained", "ratio")
+    heads = (*ours, "best peer as shipped", "we", "best peer in hindsight", "we")
+    told = "\n".join(
+        f"- Against {whom}: {_count(duels)}"
+        for whom, duels in (
+            ("the best peer as shipped", default),
+            ("the best peer in hindsight", tuned),
+            (
+                "the best peer as shipped that does not know the load beforehand",
+                _duels(played, tuned=False, told=False),
+            ),
+        )
+        if duels
+    )
+    return f"## Summary\n\n{told}\n\n{markdown(heads, rows, left=(0, 5, 6, 7, 8))}"
+
+
+def _count(duels: Sequence[_Duel]) -> str:
+    counts = Counter(duel.verdict for duel in duels)
+    names = Counter(duel.peer.policy for duel in duels)
+    by_count = sorted(names.items(), key=lambda item: (-item[1], item[0]))
+    return (
+        f"of {len(duels)} entries {counts[Verdict.WON]} won, {counts[Verdict.TIED]} tied, "
+        f"{counts[Verdict.LOST]} lost. The best peer is "
+        + ", ".join(f"`{name}` on {count}" for name, count in by_count)
+        + "; whoever takes one has to know beforehand which."
+    )
+
+
+def _described(peer: Standing) -> str:
+    return (
+        f"{peer.policy}{' (best)' if peer.is_best else ''}: {money(peer.cost_usd)}, "
+        f"{share(peer.attainment)}"
+    )
+
+
+def _result(duel: _Duel) -> str:
+    cost = duel.peer.cost_usd / duel.ours.cost_usd - 1 if duel.ours.cost_usd > 0 else 0.0
+    points = 100 * (duel.peer.attainment - duel.ours.attainment)
+    return f"**{duel.verdict}**: it costs {100 * cost:+.1f} %, attains {points:+.2f} points"
+
+
+def _against_each(played: Sequence[Played]) -> str:
+    rows = []
+    for policy in BASELINES:
+        counts = {tuned: Counter[Verdict]() for tuned in (False, True)}
+        for one in played:
+            table, ratio = one.table, one.attainment_ratio
+            ours = next(standing for standing in table if standing.policy == OURS)
+            for tuned in (False, True):
+                field = hindsight(table, attainment_ratio=ratio) if tuned else as_it_comes(table)
+                for peer in field:
+                    if peer.policy == policy:
+                        counts[tuned][verdict(ours, peer, attainment_ratio=ratio)] += 1
+        rows.append(
+            (policy, *(str(counts[tuned][kind]) for tuned in (False, True) for kind in Verdict))
+        )
+    heads = ("peer", *(f"{kind}, {name}" for name in ("shipped", "hindsight") for kind in Verdict))
+    return "\n\n".join(
+        ("## Against each peer", "Entries that we won, tied and lost.", markdown(heads, rows))
+    )
+
+
+def _losses(played: Sequence[Played]) -> str:
+    lines = [
+        f"- {_loss(duel)}"
+        for tuned in (False, True)
+        for duel in _duels(played, tuned=tuned)
+        if duel.verdict is Verdict.LOST
+    ]
+    found = "\n".join(dict.fromkeys(lines)) or "To none of the best peers on these entries."
+    return f"## Where we lose\n\n{found}"
+
+
+def _loss(duel: _Duel) -> str:
+    ours, peer = duel.ours, duel.peer
+    setting = f" ({', '.join(_parameters(peer))})" if peer.is_best and peer.parameters else ""
+    change = peer.cost_usd / ours.cost_usd - 1 if ours.cost_usd > 0 else 0.0
+    told = f"{100 * abs(change):.1f} % {'less' if change < 0 else 'more'}"
+    return (
+        f"**{duel.played.name}**, to `{peer.policy}`{setting}: {money(peer.cost_usd)} at {share(peer.attainment)} "
+        f"against our {money(ours.cost_usd)} at {share(ours.attainment)} ({told}). "
+        f"It keeps {peer.replicas_mean:.2f} replicas on average to our {ours.replicas_mean:.2f}, with "
+        f"{figure(peer.starts_per_day, digits=0)} starts a day to our {figure(ours.starts_per_day, digits=0)}, and a TTFT p95 of "
+        f"{figure(peer.ttft_p95_s)} s to our {figure(ours.ttft_p95_s)} s."
+        + (" It was told the trace's load beforehand." if peer.policy in TOLD else "")
+    )
+
+
+def _entry(one: Played) -> str:
+    entry, size, conditions = one.sized.setting.entry, one.sized.size, one.sized.conditions
+    ratio = one.attainment_ratio
+    unlimited = [row.attainment_unlimited for row in one.rows if row.attainment_unlimited]
+    what = (
+        f"`{entry.trace}` at scale {entry.scale:g} on `{entry.profile}`: {size.requests:,} requests in "
+        f"{size.span_s / 3600:.1f} h; the busiest ten seconds need {size.peak_replicas} replicas, the mean "
+        f"{size.mean_replicas:.2f}. Cold start `{entry.cold_start}` ({conditions.cold_start.mean_s:.0f} s), routing "
+        f"`{entry.routing}`, at most {size.replicas_max} replicas, {size.in_flight_target:g} requests in flight to a replica, "
+        f"{entry.seeds} seeds."
+    )
+    if entry.spot is not None:
+        what += f" Spot as in `{entry.spot}`, notice `{entry.spot_lead}`."
+    if entry.faults is not None:
+        what += f" Faults as in `{entry.faults}`."
+    if unlimited:
+        what += f" A fleet without limit attains {share(min(unlimited))}."
+    parts = [f"## {one.name}", entry.why, what, entry_table(one.table, attainment_ratio=ratio)]
+    if entry.remark:
+        parts.append(entry.remark)
+    return "\n\n".join(parts)
+
+
+def _parameters(standing: Standing) -> list[str]:
+    return [f"{name}={value:g}" for name, value in sorted(standing.parameters.items())]
+
+
+def _anchor(name: str) -> str:
+    """As Markdown renderers make it of a heading."""
+    return "".join(c for c in name.lower().replace(" ", "-") if c.isalnum() or c in "-_")
+
+
+def _making(played: Sequence[Played], *, processors: int) -> str:
+    seconds = sum(one.seconds for one in played)
+    runs = sum(one.sized.runs for one in played)
+    versions = ", ".join(
+        f"{lib} {importlib.metadata.version(lib)}" for lib in ("numpy", "numba", "scipy")
+    )
+    return f"""## How this was made
+
+`{COMMAND}`: inference-autoscaler {__version__}, Python {platform.python_version()}, {versions}; {platform.machine()}, {processors} processors;
+{runs:,} runs, sweeps included.
+
+Time in these runs: {seconds / 60:.0f} processor-minutes."""

@@ -1,0 +1,189 @@
+"""Counts of requests a step: `t_s,requests`, and mean token counts beside where they are known.
+
+What a dashboard or a log exports. The requests of a step arrive at uniform moments of it; parts of a
+request are carried on. Token counts are lognormal around the step's mean, or around the one that is
+asked for: nobody measured their spread.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from autoscaler.core.contract.state import FloatArray, IntArray
+from simulations.rng import stream
+from simulations.serving.columns import RequestColumns
+from simulations.traces.drawn import REQUESTS_MAX, Drawn
+from simulations.traces.generate import SPREAD_INPUT, SPREAD_OUTPUT, Recipe, lognormal_tokens
+from simulations.traces.rows import MAX_TOKENS, TraceLines, header_columns, named_columns
+from simulations.traces.spec import TraceSpec, number
+
+NAME = "count-series"
+COLUMNS = ("t_s", "requests")
+LENGTHS = ("input_tokens", "output_tokens")
+HEADER = "t_s,requests[,input_tokens,output_tokens]"
+SETTINGS = ("input", "output")
+NS = 1_000_000_000
+_DEFAULT = Recipe()
+
+
+@dataclass(slots=True, kw_only=True)
+class _Series:
+    at_s: list[float] = field(default_factory=list)
+    requests: list[float] = field(default_factory=list)
+    """NaN: the file does not say."""
+    means: dict[str, list[float]] = field(default_factory=dict)
+    """By column, where the file has it."""
+
+
+def recognizes(first_line: str) -> bool:
+    """Whether a file that starts with this line is of this format."""
+    return header_columns(first_line, COLUMNS) is not None
+
+
+def draw(lines: TraceLines, asked: TraceSpec) -> Drawn:
+    """Draw the requests of the steps that are asked for."""
+    series = _read(lines)
+    if len(series.at_s) < 2:
+        raise lines.failure(
+            f"{len(series.at_s)} steps", remedy="write two or more, so that a step has a length"
+        )
+    at_s = np.array(series.at_s)
+    step_s = float(np.diff(at_s).min())
+    counted = np.array(series.requests)
+    means, notes = _means(series, asked)
+    # whole requests from the file's start on, so that a part has those of the whole
+    carried = np.floor(np.cumsum(np.nan_to_num(counted)) * asked.thin + 1e-9)
+    counts = np.diff(carried, prepend=0.0).astype(np.int64)
+    if counts.sum() > REQUESTS_MAX:
+        within = (at_s + step_s > asked.from_s) & (at_s < asked.to_s)
+        if counts[within].sum() > REQUESTS_MAX:
+            raise asked.failure(
+                f"{counts[within].sum()} requests, and at most {REQUESTS_MAX} are drawn at once",
+                remedy="ask for a part with from and days, or for a share with thin",
+            )
+    return Drawn(
+        requests=_requests(at_s, counts, step_s, means, asked),
+        holes_s=_holes(at_s, counted, step_s, asked),
+        notes=tuple(notes),
+    )
+
+
+def _read(lines: TraceLines) -> _Series:
+    text = iter(lines)
+    header = next(text)
+    places = named_columns(lines, header, COLUMNS)
+    lengths = {
+        name: found[0] for name in LENGTHS if (found := header_columns(header, (name,))) is not None
+    }
+    last = max(*places, *lengths.values())
+    series = _Series(means={name: [] for name in lengths})
+    for line in text:
+        fields = [part.strip() for part in line.split(",")]
+        if len(fields) <= last:
+            raise lines.failure(
+                f"{len(fields)} fields where the header names more: {line[:60]!r}",
+                remedy=f"complete the row: {HEADER}; leave requests empty where nothing is known",
+            )
+        at_s = _number(lines, fields[places[0]], column="t_s", least=-1e10)
+        if series.at_s and at_s <= series.at_s[-1]:
+            raise lines.failure(
+                f"t_s is {fields[places[0]]}, not after the row above it",
+                remedy="sort the file by time, one row a step",
+            )
+        count = fields[places[1]]
+        unknown = count.lower() in ("", "nan")
+        series.at_s.append(at_s)
+        series.requests.append(
+            math.nan if unknown else _number(lines, count, column="requests", least=0.0)
+        )
+        for name, place in lengths.items():
+            # a step without requests has no mean
+            absent = fields[place].lower() in ("", "nan")
+            series.means[name].append(
+                math.nan if absent else _number(lines, fields[place], column=name, least=0.0)
+            )
+    return series
+
+
+def _number(lines: TraceLines, text: str, *, column: str, least: float) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not least <= value <= 1e10:
+        raise lines.failure(f"{column} is {text!r}", remedy="write a number, 0 or more")
+    return value
+
+
+def _means(series: _Series, asked: TraceSpec) -> tuple[list[FloatArray], list[str]]:
+    """Mean input and output tokens of each step, and what to say about where they are from."""
+    means: list[FloatArray] = []
+    assumed: list[str] = []
+    for name, key, otherwise in (
+        ("input_tokens", "input", _DEFAULT.input_tokens),
+        ("output_tokens", "output", _DEFAULT.output_tokens),
+    ):
+        given = number(asked.text, asked.settings, key, least=1.0, most=MAX_TOKENS)
+        listed = np.array(series.means.get(name, []), dtype=np.float64)
+        if not math.isnan(given):
+            steps = np.full(len(series.at_s), given)
+        elif len(listed) and not np.isnan(listed).all():
+            # a step whose mean is not said has that of all steps
+            steps = np.where(np.isnan(listed), np.nanmean(listed), listed)
+        else:
+            steps = np.full(len(series.at_s), otherwise)
+            assumed.append(f"{key}={otherwise:g}")
+        means.append(np.maximum(steps, 1.0))
+    if not assumed:
+        return means, []
+    said = f"no token counts in the file: assumed are {' and '.join(assumed)}; write your own"
+    return means, [said]
+
+
+def _requests(
+    at_s: FloatArray,
+    counts: IntArray,
+    step_s: float,
+    means: list[FloatArray],
+    asked: TraceSpec,
+) -> RequestColumns:
+    columns: list[list[IntArray]] = [[], [], []]
+    for step in np.flatnonzero(counts):
+        if not asked.touches(at_s[step], at_s[step] + step_s):
+            continue
+        # a stream a step: a part has the requests that the whole has
+        random = stream(asked.seed, f"counts/{at_s[step]:.6f}")
+        count = int(counts[step])
+        moments = at_s[step] + np.sort(random.random(count)) * step_s
+        columns[0].append((moments * NS).astype(np.int64))
+        for column, mean, spread in zip(
+            columns[1:], means, (SPREAD_INPUT, SPREAD_OUTPUT), strict=True
+        ):
+            drawn = lognormal_tokens(random, count, mean=float(mean[step]), spread=spread)
+            column.append(drawn)
+    arrival_ns, prompts, outputs = (
+        np.concatenate(column) if column else np.zeros(0, dtype=np.int64) for column in columns
+    )
+    return RequestColumns(arrival_ns=arrival_ns, prompt_tokens=prompts, output_tokens=outputs)
+
+
+def _holes(
+    at_s: FloatArray, counted: FloatArray, step_s: float, asked: TraceSpec
+) -> tuple[tuple[float, float], ...]:
+    """Steps whose count is not said, and steps that are not there."""
+    edges = [(float(at), float(at) + step_s) for at in at_s[np.isnan(counted)]]
+    ends, following = at_s[:-1] + step_s, at_s[1:]
+    missing = following > ends + step_s / 2
+    edges += [(float(a), float(b)) for a, b in zip(ends[missing], following[missing], strict=True)]
+    holes: list[tuple[float, float]] = []
+    for start, end in sorted(edges):
+        if not asked.touches(start, end):
+            continue
+        if holes and start <= holes[-1][1] + step_s / 1000:
+            holes[-1] = (holes[-1][0], end)
+        else:
+            holes.append((start, end))
+    return tuple(holes)

@@ -1,0 +1,399 @@
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import subprocess
+from collections import Counter
+
+import pytest
+import structlog
+from prometheus_client.exposition import generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+
+from autoscaler.core.contract.commands import CORDON_ANNOTATION, Annotate, EvictPod, SetReplicas
+from autoscaler.core.contract.decision import Outcome
+from autoscaler.core.contract.events import NoticeReceived
+from autoscaler.core.contract.spec import ScaleTarget
+from autoscaler.core.engine import build_engine
+from autoscaler.daemon.actuator import Ending
+from autoscaler.daemon.clock import Clock
+from autoscaler.daemon.telemetry.metrics import PREFIX
+from autoscaler.daemon.telemetry.report import Report
+from autoscaler.sources.collector.collector import SOURCE_LABELS
+from autoscaler.sources.pages.outcome import Outcome as ReadOutcome
+from tests.builders import (
+    ON_DEMAND,
+    group,
+    model,
+    notice,
+    observed,
+    on_demand,
+    seen,
+    specified,
+    spot,
+)
+from tests.require import require
+
+SPEC = model(pools=[on_demand(price=3.0), spot(price=1.0)], warm=1, warm_on=ON_DEMAND)
+TARGET = ScaleTarget(namespace="serving", name="spot")
+
+
+class FakeCollector:
+    def __init__(self) -> None:
+        self.outcomes = Counter(
+            {(source, outcome): 0 for source in SOURCE_LABELS for outcome in ReadOutcome}
+        )
+
+    def ages(self, *, at: float) -> dict[str, float]:
+        return {"VLLM": at - 990.0}
+
+
+class FakeCluster:
+    failures_total = 3
+
+    def __init__(self) -> None:
+        self.refused: dict[str, str] = {}
+
+    def refusals(self) -> dict[str, str]:
+        return self.refused
+
+
+class FakeWorld:
+    def __init__(self) -> None:
+        self.collector = FakeCollector()
+        self.cluster = FakeCluster()
+        self.trouble = ""
+
+    def problem(self) -> str:
+        return self.trouble
+
+    def age_s(self) -> float | None:
+        return 2.5
+
+    def sources(self) -> list:
+        return []
+
+
+class Stage:
+    """A report that listens to a real engine."""
+
+    def __init__(self) -> None:
+        self.at = 1000.0
+        self.world = FakeWorld()
+        clock = Clock(wall=lambda: 0.0, monotonic=lambda: 0.0)
+        clock.now = lambda: self.at
+        self.report = Report(clock=clock, tick_s=5.0, world=self.world, recorder=None)
+        self.engine = build_engine()
+        self.number = 0
+
+    def feed(self, event):
+        self.number += 1
+        event = dataclasses.replace(event, id=self.number, at=self.at)
+        outcome = self.engine.handle(event)
+        self.report.handled(event, outcome, observe_s=0.001, decide_s=0.002)
+        return outcome
+
+    def specify(self, *models) -> None:
+        self.feed(specified(*(models or (SPEC,))))
+
+    def observe(self, *groups, interruptions=(), spec=SPEC):
+        return self.feed(observed(seen(spec, *groups), at=self.at, interruptions=interruptions))
+
+    def samples(self) -> dict[tuple[str, ...], float]:
+        text = generate_latest(self.report.registry).decode()
+        return {
+            (sample.name.removeprefix(PREFIX), *sample.labels.values()): sample.value
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+        }
+
+
+@pytest.fixture
+def stage() -> Stage:
+    return Stage()
+
+
+READY = (group("on-demand", ready=1), group("spot", ready=1))
+
+
+def test_it_is_not_ready_before_the_first_decision(stage):
+    assert stage.report.unready() == ("no decision was made yet",)
+    stage.specify()
+    assert stage.report.unready() == ("no decision was made yet",)
+    stage.observe(*READY)
+    assert stage.report.unready() == ()
+
+
+def test_it_is_not_ready_while_the_cluster_is_out_of_sight(stage):
+    stage.specify()
+    stage.observe(*READY)
+    stage.world.trouble = "the cluster was last in step 44 s ago: refused"
+    assert stage.report.unready() == ("the cluster was last in step 44 s ago: refused",)
+
+
+def test_it_is_not_ready_when_decisions_cease(stage):
+    stage.specify()
+    stage.observe(*READY)
+    stage.at += 31.0
+    assert stage.report.unready() == ("the last decision was made 31 s ago",)
+
+
+def test_it_is_unhealthy_when_the_loop_no_longer_comes_round(stage):
+    assert stage.report.unhealthy() == ""
+    stage.at += 31.0
+    assert stage.report.unhealthy() == "the loop has not come round for 31 s"
+    stage.report.alive()
+    assert stage.report.unhealthy() == ""
+
+
+def test_pages_show_the_last_decision_of_each_model_with_its_trail(stage):
+    stage.specify()
+    assert stage.report.models()["models"] == []
+    stage.observe(*READY)
+    (shown,) = stage.report.models()["models"]
+    assert shown["model"] == "serving/llama"
+    assert shown["desired_replicas"] == 2
+    assert shown["trail"]
+    assert shown["spec"]["pools"][1] == {
+        "pool": "spot",
+        "target": "Deployment/serving/spot",
+        "capacity_type": "Spot",
+        "price_usd_per_hour": 1.0,
+    }
+
+
+def test_pools_and_models_are_gauges(stage):
+    stage.specify()
+    stage.observe(*READY)
+    found = stage.samples()
+    on_demand_labels = ("OnDemand", "llama", "serving", "on-demand")
+    assert found["ready_replicas", *on_demand_labels] == 1
+    assert found["desired_replicas", *on_demand_labels] == 1
+    assert found["warm_floor_replicas", "llama", "serving"] == 1
+    assert found["running_requests", "llama", "serving"] == 20
+    assert ("forecast_replicas", "llama", "serving") not in found, "unknown has no series"
+    assert found["observation_age_seconds", "VLLM"] == 10.0
+    assert found["cluster_age_seconds",] == 2.5
+    assert found["cluster_failures_total",] == 3
+    assert found["leader",] == 1
+
+
+def test_every_series_with_closed_labels_is_there_at_zero(stage):
+    stage.specify()
+    found = stage.samples()
+    assert found["decisions_total", "Up", "llama", "serving", "TooManyReplicas"] == 0
+    assert found["guard_adjustments_total", "Down", "warm_floor", "llama", "serving"] == 0
+    assert found["drains_total", "Overran"] == 0
+    assert found["commands_total", "EvictPod", "DisruptionBudget"] == 0
+    assert found["actuation_errors_total", "Conflict"] == 0
+    assert found["interruption_notices_total", "aws-node-termination-handler"] == 0
+    assert found["source_errors_total", "DCGM"] == 0
+    assert found["source_reads_total", "TimedOut", "VLLM"] == 0
+
+
+@pytest.mark.prometheus
+def test_the_page_pleases_promtool(stage):
+    """Names, types, units and help as Prometheus's own linter wants them."""
+    promtool = shutil.which("promtool")
+    require("prometheus", promtool, "promtool is not installed")
+    stage.specify()
+    stage.observe(*READY)
+    page = generate_latest(stage.report.registry)
+    said = subprocess.run(
+        [promtool, "check", "metrics"], input=page, capture_output=True, check=False
+    )
+    assert (said.returncode, said.stdout + said.stderr) == (0, b"")
+
+
+def test_decisions_and_guards_are_counted(stage):
+    spec = model(pools=[on_demand()], maximum=1)
+    stage.specify(spec)
+    stage.observe(group("on-demand", ready=1, running=200), spec=spec)
+    found = stage.samples()
+    assert found["decisions_total", "Hold", "llama", "serving", "TooManyReplicas"] == 1
+    assert found["guard_adjustments_total", "Down", "bounds", "llama", "serving"] == 1
+    assert found["decision_duration_seconds_count",] == 1
+    assert found["tick_duration_seconds_sum",] == pytest.approx(0.003)
+
+
+def test_a_model_that_is_gone_leaves_no_series(stage):
+    other = model("other", pools=[on_demand("other")])
+    stage.specify(SPEC, other)
+    stage.observe(*READY)
+    stage.specify(other)
+    assert [labels for labels in stage.samples() if "llama" in labels] == []
+    assert [m["model"] for m in stage.report.models()["models"]] == ["serving/other"]
+
+
+def test_reads_that_failed_are_errors_and_those_of_a_loading_pod_are_not(stage):
+    outcomes = stage.world.collector.outcomes
+    outcomes["VLLM", ReadOutcome.READ] += 5
+    outcomes["VLLM", ReadOutcome.NOT_READY] += 4
+    outcomes["VLLM", ReadOutcome.TIMED_OUT] += 3
+    found = stage.samples()
+    assert found["source_errors_total", "VLLM"] == 3
+    assert found["source_reads_total", "NotReady", "VLLM"] == 4
+
+
+def test_a_notice_is_counted_with_its_lead_and_said(stage):
+    stage.specify()
+    with structlog.testing.capture_logs() as logs:
+        stage.feed(NoticeReceived(id=0, at=0, interruption=notice("s1", deadline_at=1060.0)))
+    (said,) = logs
+    assert (said["event"], said["node"], said["lead_s"]) == ("notice.received", "s1", 60.0)
+    assert said["log_level"] == "warning"
+    found = stage.samples()
+    assert found["interruption_notices_total", said["source"]] == 1
+    assert found["notice_lead_time_seconds_sum",] == 60.0
+
+
+def test_a_drain_is_followed_to_its_end(stage):
+    stage.specify()
+    doomed = [notice("s1", deadline_at=1060.0)]
+    on_node = (group("on-demand", ready=1), group("spot", ready=1, node="s1"))
+    with structlog.testing.capture_logs() as logs:
+        event = dataclasses.replace(
+            observed(seen(SPEC, *on_node), at=stage.at, interruptions=doomed), id=9
+        )
+        evict = EvictPod(
+            id="9.1",
+            model=SPEC.key,
+            expires_at=1e9,
+            namespace="serving",
+            pod="spot-r0000",
+            grace_s=30,
+        )
+        stage.report.handled(event, Outcome(commands=(evict,)), observe_s=0, decide_s=0)
+        stage.at += 12
+        event = observed(seen(SPEC, group("on-demand", ready=1)), at=stage.at, interruptions=doomed)
+        stage.report.handled(event, Outcome(), observe_s=0, decide_s=0)
+    assert [each["event"] for each in logs] == ["drain.started", "drain.finished"]
+    found = stage.samples()
+    assert found["drains_total", "Finished"] == 1
+    assert found["drain_duration_seconds_sum",] == 12.0
+
+
+# -- commands
+
+
+def scale(number: int, replicas: int) -> SetReplicas:
+    return SetReplicas(
+        id=f"{number}.1", model=SPEC.key, expires_at=1e9, scale_target=TARGET, replicas=replicas
+    )
+
+
+REFUSED = Ending(accepted=False, reason="Forbidden", message="no verb", sent_s=0.1)
+ACCEPTED = Ending(accepted=True, reason="Accepted", sent_s=0.1)
+WITHHELD = Ending(accepted=False, reason="Withheld", message="dry run")
+
+
+def said(stage: Stage, command, ending: Ending) -> tuple[str, str]:
+    with structlog.testing.capture_logs() as logs:
+        stage.report.command_ended(command, ending)
+    (line,) = logs
+    return line["event"], line["log_level"]
+
+
+def test_a_failure_that_repeats_is_said_once_until_it_changes(stage):
+    assert said(stage, scale(1, 3), REFUSED) == ("scale.failed", "warning")
+    assert said(stage, scale(2, 3), REFUSED) == ("scale.failed", "debug")
+    assert said(stage, scale(3, 4), REFUSED) == ("scale.failed", "warning")
+    assert said(stage, scale(4, 4), ACCEPTED) == ("scale.applied", "info")
+    assert said(stage, scale(5, 4), REFUSED) == ("scale.failed", "warning")
+    found = stage.samples()
+    assert found["commands_total", "SetReplicas", "Forbidden"] == 4
+    assert found["commands_total", "SetReplicas", "Accepted"] == 1
+    assert found["actuation_errors_total", "Forbidden"] == 4
+
+
+def test_what_is_withheld_is_no_error(stage):
+    assert said(stage, scale(1, 3), WITHHELD) == ("scale.failed", "info")
+    assert said(stage, scale(2, 3), WITHHELD) == ("scale.failed", "debug")
+    assert stage.samples()["actuation_errors_total", "Failed"] == 0
+    assert stage.samples()["commands_total", "SetReplicas", "Withheld"] == 2
+
+
+def test_other_writes_have_their_own_words(stage):
+    annotate = Annotate(
+        id="1.1",
+        model=SPEC.key,
+        expires_at=1e9,
+        scale_target=TARGET,
+        key=CORDON_ANNOTATION,
+        value="v",
+    )
+    assert said(stage, annotate, ACCEPTED) == ("command.applied", "info")
+    assert said(stage, annotate, REFUSED) == ("command.failed", "warning")
+
+
+def test_a_scale_that_is_decided_with_every_tick_is_said_once(stage):
+    stage.specify()
+    levels = []
+    for number in (1, 2, 3):
+        event = dataclasses.replace(observed(seen(SPEC, *READY), at=stage.at), id=number)
+        with structlog.testing.capture_logs() as logs:
+            replicas = 3 if number < 3 else 4
+            outcome = Outcome(commands=(scale(number, replicas),))
+            stage.report.handled(event, outcome, observe_s=0, decide_s=0)
+        levels += [line["log_level"] for line in logs if line["event"] == "scale.decided"]
+    assert levels == ["info", "debug", "info"]
+
+
+# -- what is said of decisions
+
+
+def lines(stage: Stage, *groups, event: str) -> list[dict]:
+    with structlog.testing.capture_logs() as logs:
+        stage.observe(*groups)
+    return [line for line in logs if line["event"] == event]
+
+
+def test_a_tick_is_one_canonical_line_that_is_info_when_something_changed(stage):
+    stage.specify()
+    (first,) = lines(stage, *READY, event="tick.finished")
+    assert first["log_level"] == "info"
+    assert first["model"] == "serving/llama"
+    assert first["desired_replicas"] == 2
+    assert {
+        "direction", "reason", "message", "current_replicas", "ready_replicas", "policy",
+        "demand_replicas", "observation_age_s", "cluster_age_s", "duration_s", "tick",
+    } <= set(first)  # fmt: skip
+    stage.at += 5
+    (second,) = lines(stage, *READY, event="tick.finished")
+    assert second["log_level"] == "debug"
+
+
+def test_conditions_are_said_when_they_change(stage):
+    stage.specify()
+    assert len(lines(stage, *READY, event="condition.changed")) == 8
+    assert lines(stage, *READY, event="condition.changed") == []
+    blind = (group("on-demand", ready=1, sample_age_s=500), group("spot", ready=1))
+    changed = lines(stage, *blind, event="condition.changed")
+    assert [line["condition"] for line in changed] == ["MetricsAvailable"]
+
+
+def test_a_bug_held_over_by_the_whole_engine_is_counted(stage):
+    stage.report.engine_broke()
+    assert stage.samples()["engine_errors_total",] == 1
+
+
+def test_problems_of_the_configuration_are_a_gauge(stage):
+    stage.report.spec_problems(("spec.pools: found nothing", "another"))
+    assert stage.samples()["spec_problems",] == 2
+    assert stage.report.models()["spec_problems"][0] == "spec.pools: found nothing"
+
+
+def test_namespaces_that_refuse_are_a_gauge_and_told_with_the_right_that_lacks(stage):
+    assert stage.samples()["refused_namespaces",] == 0
+    stage.world.cluster.refused = {"b": "list pods b: 403; grant it"}
+    assert stage.samples()["refused_namespaces",] == 1
+    assert stage.report.models()["refused_namespaces"] == stage.world.cluster.refused
+
+
+def test_an_engine_that_decides_nothing_is_not_ready_for_long(stage):
+    stage.specify()
+    stage.observe(*READY)
+    stage.at += 31.0
+    event = observed(seen(SPEC, *READY), at=stage.at)
+    stage.report.handled(event, Outcome(), observe_s=0, decide_s=0)
+    assert stage.report.unready() == ("the last decision was made 31 s ago",)

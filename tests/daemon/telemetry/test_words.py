@@ -1,0 +1,157 @@
+"""The closed sets of labels, held against the code that gives the words."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import get_args
+
+import autoscaler
+from autoscaler.core.contract.commands import Command
+from autoscaler.core.contract.events import CommandFinished
+from autoscaler.core.guards import GUARDS
+from autoscaler.daemon.telemetry import words
+from autoscaler.daemon.telemetry.logs import EVENTS
+from autoscaler.kube.perform import perform
+
+ROOT = Path(autoscaler.__file__).parent
+CAMEL = re.compile(r"[A-Z][a-z]+(?:[A-Z][a-z]+)*")
+
+
+def trees(*folders: str) -> Iterator[tuple[Path, ast.Module]]:
+    for folder in folders:
+        top = ROOT / folder
+        for path in sorted(top.rglob("*.py") if top.is_dir() else [top]):
+            yield path, ast.parse(path.read_text())
+
+
+def test_every_command_is_a_kind():
+    assert {kind.__name__ for kind in get_args(Command)} == set(words.COMMAND_KINDS)
+
+
+def test_every_end_of_a_command_that_the_event_documents_is_a_reason():
+    source = (ROOT / "core/contract/events.py").read_text()
+    body = source.split("class CommandFinished")[1]
+    documented = body.split("reason: str")[1].split('"""')[1]
+    assert set(re.findall(r"`(\w+)`", documented)) == set(words.COMMAND_REASONS)
+    assert CommandFinished.__dataclass_fields__["reason"].type == "str"
+
+
+def test_every_reason_that_kube_gives_is_one_of_a_command_that_was_sent():
+    given = set(perform._REASONS.values())
+    for _, tree in trees("kube"):
+        for node in ast.walk(tree):
+            if isinstance(node, ast.keyword) and node.arg == "reason":
+                given |= {
+                    part.value
+                    for part in ast.walk(node.value)
+                    if isinstance(part, ast.Constant)
+                    and isinstance(part.value, str)
+                    and CAMEL.fullmatch(part.value)
+                }
+    assert given <= set(words.SENT_AND_REFUSED)
+
+
+def reasons_in_core() -> set[str]:
+    """Words in the places from which a step or a decision takes its reason.
+
+    The second argument of a Verdict; `reason=`; what is bound to names like `reason` and `blind`;
+    and reason and message side by side in a tuple that is returned.
+    """
+    found: set[str] = set()
+    for path, tree in trees("core/policy", "core/guards", "core/tick/assess.py", "core/tick/conclude.py",
+                            "core/tick/tick.py", "core/hpa.py"):  # fmt: skip
+        for node in ast.walk(tree):
+            parts: list[ast.AST] = []
+            match node:
+                case ast.Call(func=ast.Name(id="Verdict"), args=[_, reason, *_]):
+                    parts = [reason]
+                case ast.keyword(arg="reason" | "blind", value=value):
+                    parts = [value]
+                case ast.Assign(targets=[target], value=value) if "reason" in ast.unparse(target):
+                    parts = [value]
+                case ast.Return(value=ast.Tuple(elts=elements)) if len(elements) > 1:
+                    parts = list(elements)
+                case _:
+                    continue
+            found |= {
+                part.value
+                for each in parts
+                for part in ast.walk(each)
+                if isinstance(part, ast.Constant)
+                and isinstance(part.value, str)
+                and CAMEL.fullmatch(part.value)
+            }
+        assert path.exists()
+    return found
+
+
+def test_every_reason_of_a_decision_is_listed():
+    not_of_decisions = {
+        "ReadyForNewScale",  # of a condition: HPA's words for AbleToScale
+        "DesiredWithinRange",
+    }
+    found = reasons_in_core()
+    assert len(found) > 20, "the search has lost its way"
+    assert found - not_of_decisions - set(words.REASONS) == set()
+
+
+def test_every_listed_reason_is_given_somewhere():
+    source = "".join(path.read_text() for path in (ROOT / "core").rglob("*.py"))
+    assert [reason for reason in words.REASONS if f'"{reason}"' not in source] == []
+
+
+def test_every_guard_is_a_label():
+    assert all(re.fullmatch(r"[a-z_]+", guard) for guard in GUARDS)
+
+
+LEVELS = {"debug", "info", "warning", "error", "exception", "critical"}
+
+
+def logged() -> dict[str, list[str]]:
+    """Every event name that any room logs, with the files that do."""
+    found: dict[str, list[str]] = {}
+    for path, tree in trees("."):
+        for node in ast.walk(tree):
+            if not isinstance(node, ast.Call) or not node.args:
+                continue
+            called = ast.unparse(node.func)
+            is_log = called.rpartition(".")[2] in LEVELS or called == "say" or "log." in called
+            if not is_log:
+                continue
+            for part in ast.walk(node.args[0]):
+                if isinstance(part, ast.Constant) and isinstance(part.value, str):
+                    found.setdefault(part.value, []).append(path.name)
+    return {name: files for name, files in found.items() if re.fullmatch(r"[a-z]+\.\w+", name)}
+
+
+def test_every_event_that_is_logged_is_listed():
+    found = logged()
+    assert len(found) > 15, "the search has lost its way"
+    assert {name: files for name, files in found.items() if name not in EVENTS} == {}
+
+
+def test_every_listed_event_is_logged_somewhere():
+    source = "".join(path.read_text() for path in ROOT.rglob("*.py") if path.name != "logs.py")
+    source += (ROOT / "daemon/telemetry/logs.py").read_text().split("_log = ")[1]
+    assert [name for name in EVENTS if f'"{name}"' not in source] == []
+
+
+def test_event_names_are_a_noun_and_a_past_verb():
+    assert [name for name in EVENTS if not re.fullmatch(r"[a-z]+\.[a-z]+", name)] == []
+
+
+def test_no_event_is_put_together_at_run_time():
+    """A name that is an f-string can be neither searched for nor listed."""
+    bad = [
+        f"{path.name}: {ast.unparse(node)}"
+        for path, tree in trees(".")
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func).startswith(("_log.", "log."))
+        and node.args
+        and isinstance(node.args[0], ast.JoinedStr)
+    ]
+    assert bad == []

@@ -9,12 +9,14 @@ from autoscaler.errors import AutoscalerError, RecordingError, SettingsError, Tr
 OK, FAILED, BAD_INPUT, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 130, 141
 _BAD_INPUTS = (SettingsError, TraceError, RecordingError)
 _EXTRAS = {
-    "numba": "simulate",
+    "joblib": "simulate",
     "llvmlite": "simulate",
-    "scipy": "simulate",
+    "numba": "simulate",
     "plotly": "report",
+    "prometheus_api_client": "advise",
     "ray": "ray",
-    "statsforecast": "yardstick",
+    "requests": "advise",
+    "scipy": "simulate",
 }
 """Which extra brings which library."""
 

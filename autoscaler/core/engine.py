@@ -1,4 +1,4 @@
-"""The one door: events in, decisions and commands out. Pure: no I/O, no clock, no global state.
+"""The one door: events in, decisions and commands out.
 
 `handle` is synchronous and the only way in; the daemon and the replay build the engine with
 `build_engine` and talk to it through nothing else. The same events give the same bytes.

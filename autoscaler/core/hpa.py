@@ -1,4 +1,4 @@
-"""The HorizontalPodAutoscaler's arithmetic after the metrics, exactly. Pure: no I/O, no clock.
+"""The HorizontalPodAutoscaler's arithmetic after the metrics, exactly.
 
 Stabilization, rate limits and bounds as kube-controller-manager has them, in the form without
 `behavior` and in the one with it. The engine obeys an explicit `behavior` with them, and the HPA

@@ -1,4 +1,4 @@
-"""All that the engine remembers: the one mutable part of `core`. Pure: no I/O, no clock.
+"""All that the engine remembers: the one mutable part of `core`.
 
 Nothing here is needed for safety. Promises stand on the scale targets; what to do for a doomed node
 follows from what is observed; and a memory that begins empty holds every scale until its windows are

@@ -1,6 +1,6 @@
 """Readings by pod, as sources deliver them and an observation takes them in.
 
-Pure: no I/O, no clock. They live here because `kube` (which builds the columns) and `sources` (which
+They live here because `kube` (which builds the columns) and `sources` (which
 read the values) never import each other.
 """
 

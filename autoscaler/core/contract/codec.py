@@ -1,4 +1,4 @@
-"""The recording format: events and outcomes to plain builtins and back. Pure: no I/O, no clock.
+"""The recording format: events and outcomes to plain builtins and back.
 
 Dictionaries with fixed keys in a fixed order, lists, strings, numbers, booleans and None; NaN is
 None. An encoder that keeps this order (the recorder's does) writes the same bytes for the same

@@ -1,4 +1,4 @@
-"""Specifications to plain builtins and back, for recordings and checkpoints. Pure: no I/O, no clock."""
+"""Specifications to plain builtins and back, for recordings and checkpoints."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Observations to plain builtins and back: columns as lists, NaN as None. Pure: no I/O, no clock."""
+"""Observations to plain builtins and back: columns as lists, NaN as None."""
 
 from __future__ import annotations
 

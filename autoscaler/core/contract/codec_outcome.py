@@ -1,4 +1,4 @@
-"""Outcomes (decisions and commands) to plain builtins and back. Pure: no I/O, no clock."""
+"""Outcomes (decisions and commands) to plain builtins and back."""
 
 from __future__ import annotations
 

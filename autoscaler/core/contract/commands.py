@@ -1,4 +1,4 @@
-"""What leaves: commands, each one API write of at most ten seconds. Pure: no I/O, no clock.
+"""What leaves: commands, each one API write of at most ten seconds.
 
 A command's `id` is `<event>.<n>`. One worker per `target`; a newer SetReplicas replaces a queued
 one. A command that names another in `after` is performed once that one was accepted, and dropped

@@ -1,6 +1,6 @@
 """Why: one decision per model and tick, with the trail of who changed which number.
 
-Pure: no I/O, no clock. A decision exists on every tick; "hold" is one. `Outcome` is what
+A decision exists on every tick; "hold" is one. `Outcome` is what
 `Engine.handle` returns.
 
 Named tuples, because every tick makes a dozen of them; where it makes them, their fields are given in

@@ -1,4 +1,4 @@
-"""What an engine is set to. Pure: no I/O, no clock."""
+"""What an engine is set to."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What enters: the four events. Pure: no I/O, no clock.
+"""What enters: the four events.
 
 `at` is seconds since the epoch (wall clock at start plus the monotonic clock), never decreasing.
 `id` is a sequence number given at dequeue. At equal `at` the order is: CommandFinished,

@@ -1,4 +1,4 @@
-"""Checkpoints as plain builtins, and back. Pure: no I/O, no clock.
+"""Checkpoints as plain builtins, and back.
 
 A checkpoint is made of dict, list, str, float, int, bool and None, so that any encoder writes the
 same bytes. JSON has no NaN: unknown is None in it. Reading trusts the writer (ourselves); what it finds

@@ -1,6 +1,6 @@
 """What is asked: one model's specification, after validation at the edge.
 
-Pure: no I/O, no clock. The words are those of the custom resource; units are in the names. The
+The words are those of the custom resource; units are in the names. The
 edge (`autoscaler/settings.py`) validates once and converts; inside, values are trusted.
 """
 

@@ -1,6 +1,6 @@
 """What is true: one observation of a fleet, as levels and columns.
 
-Pure: no I/O, no clock. An observation is complete (never a delta) and cut once a tick. Replicas and
+An observation is complete (never a delta) and cut once a tick. Replicas and
 nodes are columns, not objects: a tick over thousands of replicas must not stall the event loop.
 Unknown is NaN in a float column and None in a field; it is never zero.
 """

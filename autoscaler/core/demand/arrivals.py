@@ -1,4 +1,4 @@
-"""From counters and gauges of single replicas to arrivals and service time. Pure: no I/O, no clock.
+"""From counters and gauges of single replicas to arrivals and service time.
 
 The arrivals at one replica between two of its samples are the change of what it holds (waiting and
 running) plus the change of its counter of finished requests. What must never look like arrivals:

@@ -1,4 +1,4 @@
-"""Demand of one model, in replicas, from the samples of its replicas. Pure: no I/O, no clock.
+"""Demand of one model, in replicas, from the samples of its replicas.
 
 Two quantities, kept apart because they answer different questions:
 

@@ -1,4 +1,4 @@
-"""Sums over a sliding span of time. Pure: no I/O, no clock; time is an argument.
+"""Sums over a sliding span of time.
 
 Ticks come when they come (a notice causes an extra one, a busy machine a late one), so a window is
 kept in buckets of time, not in a number of ticks.

@@ -1,4 +1,4 @@
-"""What replicas say, read by columns. Pure: no I/O, no clock.
+"""What replicas say, read by columns.
 
 The same as the walk in `arrivals`, which says why; there is nothing to be found here that is not there.
 `read_ordinary` is for the tick on which nothing is special, `read_columns` for any.

@@ -1,4 +1,4 @@
-"""The forecast of offered load over the cold start and ten minutes more. Pure: no I/O, no clock.
+"""The forecast of offered load over the cold start and ten minutes more.
 
 One forecaster a file (`registry.FORECASTERS`); their levels, weighed by their own errors, carry
 decayed histograms of residuals (`residuals`), and together they are a distribution

@@ -1,4 +1,4 @@
-"""One forecast: the distribution of demand at each lead, as seen at one moment. Pure: no I/O.
+"""One forecast: the distribution of demand at each lead, as seen at one moment.
 
 It is a mixture: around each expert's level its own histogram of residuals, carried back from
 square-root space. What the rule asks of it is the *use* of a replica, `E[clip(D - (k - 1), 0, 1)]`:

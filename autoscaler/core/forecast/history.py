@@ -1,4 +1,4 @@
-"""The recent past of one series, on a grid of time. Pure: no I/O, no clock; time is an argument.
+"""The recent past of one series, on a grid of time.
 
 Ticks come nearly regularly; the grid makes them exactly so, and every look back an index instead of
 a search. A slot without a value is unknown, and no mean takes it for zero.

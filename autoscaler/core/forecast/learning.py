@@ -1,4 +1,4 @@
-"""The forecast's memory: learn from each tick, and look ahead. Pure: no I/O, no clock.
+"""The forecast's memory: learn from each tick, and look ahead.
 
 Each tick every expert's level is kept; when its lead has passed, what came is compared with it. So
 every forecast that was made is scored, and none is scored on what it knew.

@@ -1,4 +1,4 @@
-"""Decayed histograms of forecast residuals, one for each lead and expert. Pure: no I/O, no clock.
+"""Decayed histograms of forecast residuals, one for each lead and expert.
 
 Residuals are taken in square-root space, `2 * (sqrt(d + 0.3) - sqrt(level + 0.3))`: there the
 spread of demand is nearly the same at night and at the peak, so one histogram serves both. Leads

@@ -1,6 +1,6 @@
 """The guards: ordered adjustments of a proposal, one a file, and one line in `GUARDS`.
 
-Pure: no I/O, no clock. Each takes the facts of a tick and the number on its way, and returns a
+Each takes the facts of a tick and the number on its way, and returns a
 verdict or None. The order is the contract: what comes later binds what came before.
 """
 

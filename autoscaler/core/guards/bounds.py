@@ -1,4 +1,4 @@
-"""Bounds: minimum and maximum of what is asked for over all pools. Pure: no I/O, no clock.
+"""Bounds: minimum and maximum of what is asked for over all pools.
 
 The maximum also binds stand-ins: then the preferred pool, whose stuck replicas they stand in for,
 is asked for fewer.

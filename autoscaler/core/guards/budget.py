@@ -1,4 +1,4 @@
-"""Budget: what the fleet's GPUs leave this model (see `fleet`). Pure: no I/O, no clock."""
+"""Budget: what the fleet's GPUs leave this model (see `fleet`)."""
 
 from __future__ import annotations
 

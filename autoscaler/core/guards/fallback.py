@@ -1,4 +1,4 @@
-"""Interruption: the on-demand fallback for doomed replicas (see `promises`). Pure: no I/O, no clock.
+"""Interruption: the on-demand fallback for doomed replicas (see `promises`).
 
 It comes last and may exceed the maximum, by the promised replicas: they stand in for replicas that
 are within it and about to be gone.

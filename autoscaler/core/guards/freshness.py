@@ -1,4 +1,4 @@
-"""Freshness: blind means hold or up, never down. Pure: no I/O, no clock.
+"""Freshness: blind means hold or up, never down.
 
 Blind is a cluster state that may be old, or a ready replica whose engine does not answer: what it
 holds is unknown, and unknown is never zero. A scale-down is also held while a target rolls out: the

@@ -1,4 +1,4 @@
-"""Pause: the resource's annotation holds the scale, wholly or downward. Pure: no I/O, no clock."""
+"""Pause: the resource's annotation holds the scale, wholly or downward."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rate: the scaling policies of an explicit `behavior`, exactly as HPA has them. Pure: no I/O.
+"""Rate: the scaling policies of an explicit `behavior`, exactly as HPA has them.
 
 Without a `behavior` there is no limit: a rate that is right for a web server starves a model whose
 replicas take minutes to load.

@@ -1,4 +1,4 @@
-"""Stabilization: the highest proposal of a window bounds a scale-down. Pure: no I/O, no clock.
+"""Stabilization: the highest proposal of a window bounds a scale-down.
 
 The window is the learnt cold start unless `behavior` gives one: what is given up now and missed
 within a cold start could not be had back in time. What is remembered are the policy's raw

@@ -1,6 +1,6 @@
 """Capacity on its way, with an expiry: who waits for a node, or hangs, is asked for elsewhere.
 
-Pure: no I/O, no clock. Starting replicas are supply (the policy counts them); an unschedulable or
+Starting replicas are supply (the policy counts them); an unschedulable or
 expired one is not, and its level is asked for again in another pool that can have it, never in its own, where
 it is asked for already. Where no pool can, the number holds and a condition says so.
 """

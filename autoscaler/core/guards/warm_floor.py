@@ -1,4 +1,4 @@
-"""Warm-pool floor: replicas kept even without demand. Pure: no I/O, no clock.
+"""Warm-pool floor: replicas kept even without demand.
 
 It counts ready, not doomed replicas on its capacity type. Here the number is kept from falling
 below it; placement keeps it in its pool, does not cut a pool that holds doomed replicas below it,

@@ -1,4 +1,4 @@
-"""The production policies: from demand, forecast and supply to a proposal. Pure: no I/O, no clock.
+"""The production policies: from demand, forecast and supply to a proposal.
 
 One policy a file, and one line in `POLICIES`.
 """

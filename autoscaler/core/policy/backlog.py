@@ -1,4 +1,4 @@
-"""What waits, and whether a replica that starts now could help with it. Pure: no I/O, no clock.
+"""What waits, and whether a replica that starts now could help with it.
 
 A queue that the ready replicas will have cleared before another one is ready is no reason to start
 it: a burst of seconds would buy a fleet of replicas that come minutes after it.

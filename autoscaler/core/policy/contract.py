@@ -1,4 +1,4 @@
-"""What a policy is given and what it returns. Pure: no I/O, no clock."""
+"""What a policy is given and what it returns."""
 
 from __future__ import annotations
 

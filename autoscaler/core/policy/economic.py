@@ -1,4 +1,4 @@
-"""Economic policy: as many replicas as are worth their cost. Pure: no I/O, no clock.
+"""Economic policy: as many replicas as are worth their cost.
 
 The clairvoyant's own program, fed with the forecast's distribution: each replica is kept, awaited or
 started as long as the unmet work that it is expected to spare, at the price that follows from the

@@ -1,4 +1,4 @@
-"""Reactive policy: the demand of this moment and a fifth more. Pure: no I/O, no clock.
+"""Reactive policy: the demand of this moment and a fifth more.
 
 It serves when the forecast is switched off, and until there is history.
 """

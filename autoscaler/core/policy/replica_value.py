@@ -1,4 +1,4 @@
-"""One replica as an on/off problem: what it is worth, step by step. Pure: no I/O, no clock.
+"""One replica as an on/off problem: what it is worth, step by step.
 
 Replica k (k = 1, 2, ...) serves the part of demand between k - 1 and k. Levels are independent, so
 each is a program of two states, and solutions nest: where k is on, so is k - 1. Money is in

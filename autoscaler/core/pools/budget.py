@@ -1,4 +1,4 @@
-"""The GPU budget over the models of a fleet, by priority. Pure: no I/O, no clock.
+"""The GPU budget over the models of a fleet, by priority.
 
 First every model gets what nothing may take from it: its minimum and warm floor, and all it has where
 nothing may be scaled down (blind, paused, windows not full yet: a budget is no reason to shrink on

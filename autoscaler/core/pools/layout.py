@@ -1,4 +1,4 @@
-"""Which pool takes what: the standing order of a model's pools. Pure: no I/O, no clock.
+"""Which pool takes what: the standing order of a model's pools.
 
 The warm floor goes on its capacity type, the rest on spot where there is a spot pool (else on Mixed,
 else on on-demand), the fallback on on-demand; among several of a kind, the cheapest. Computed once

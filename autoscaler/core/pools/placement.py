@@ -1,4 +1,4 @@
-"""Placement over pools: the warm floor, the rest, and who stands in for whom. Pure: no I/O, no clock.
+"""Placement over pools: the warm floor, the rest, and who stands in for whom.
 
 Three rules keep capacity from dipping while replicas move between pools:
 

@@ -1,4 +1,4 @@
-"""On-demand replicas owed for doomed nodes: promised, kept, released. Pure: no I/O, no clock.
+"""On-demand replicas owed for doomed nodes: promised, kept, released.
 
 A promise is written once per node on the on-demand scale target, before the act, and never adds to
 itself: what is promised is read from there, and a node's replicas that were there when it was made

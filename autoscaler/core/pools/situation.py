@@ -1,4 +1,4 @@
-"""What one model's guards and its placement look at: the facts of one tick. Pure: no I/O, no clock.
+"""What one model's guards and its placement look at: the facts of one tick.
 
 Replicas are counted in two ways. The *level* is how many are to serve. The number that is asked of
 the API is the level, plus stand-ins (replicas asked for in one pool because another pool's are stuck

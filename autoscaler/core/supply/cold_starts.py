@@ -1,4 +1,4 @@
-"""Cold starts of one pool: how long from pod created to Ready. Pure: no I/O, no clock.
+"""Cold starts of one pool: how long from pod created to Ready.
 
 The 90 % quantile of the last twenty is what a start is counted to take: it is the start cost of the
 economic rule, sets its horizon, is the default stabilization window, and (twice) the time after

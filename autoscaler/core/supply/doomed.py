@@ -1,4 +1,4 @@
-"""Nodes that are being, or have been, taken away, as a look-up by row. Pure: no I/O, no clock."""
+"""Nodes that are being, or have been, taken away, as a look-up by row."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which starting replicas still load: their GPU memory rises. Pure: no I/O, no clock.
+"""Which starting replicas still load: their GPU memory rises.
 
 While weights are loaded the port is closed and the engine says nothing; the framebuffer that DCGM
 reports is the only sign of life. It decides when a starting replica is given up (see `supply`):

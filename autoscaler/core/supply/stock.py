@@ -1,4 +1,4 @@
-"""Taking stock: each replica of a model by what can be expected of it. Pure: no I/O, no clock.
+"""Taking stock: each replica of a model by what can be expected of it.
 
 Capacity on its way counts as supply, but with an expiry; a replica for which there is no node is
 never on its way; a doomed one counts neither as supply nor in the floor from the notice on.

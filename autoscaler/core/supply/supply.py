@@ -1,4 +1,4 @@
-"""The supply of a model: what serves, and what is on its way and counted on. Pure: no I/O, no clock.
+"""The supply of a model: what serves, and what is on its way and counted on.
 
 Unschedulable, expired, doomed and deleting replicas are no supply; they are counted beside it, so
 that the guards and the conditions can say so.

@@ -1,6 +1,6 @@
 """From one model's observation to a proposal and the facts that the guards look at.
 
-Pure: no I/O, no clock. Here all of the model's memory learns, once a tick.
+Here all of the model's memory learns, once a tick.
 """
 
 from __future__ import annotations

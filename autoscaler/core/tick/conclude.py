@@ -1,4 +1,4 @@
-"""From the guards' number to a decision and its commands. Pure: no I/O, no clock."""
+"""From the guards' number to a decision and its commands."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Conditions: what a user reads in the resource's status. Pure: no I/O, no clock.
+"""Conditions: what a user reads in the resource's status.
 
 Observations, not a state machine; the names are HPA's where people know them. A condition is set on
 every tick, `Unknown` if need be.

@@ -1,4 +1,4 @@
-"""What is done for doomed nodes: ordered steps that follow from what is seen. Pure: no I/O, no clock.
+"""What is done for doomed nodes: ordered steps that follow from what is seen.
 
 There is no step machine. On every tick each step's condition is looked at anew, so a crash between
 any two of them leaves the next tick to go on:

@@ -1,4 +1,4 @@
-"""The parts that an engine is built of, so that a test can leave one out. Pure: no I/O, no clock.
+"""The parts that an engine is built of, so that a test can leave one out.
 
 Production uses `Parts()`. `tests/mutations.py` replaces one part at a time by its identity and shows
 which test notices.

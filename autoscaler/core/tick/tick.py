@@ -1,6 +1,6 @@
 """One pass over all models: observe, demand, forecast, policy, guards, placement, commands.
 
-Pure: no I/O, no clock. Models are drafted one by one up to the GPU budget, which looks at all of
+Models are drafted one by one up to the GPU budget, which looks at all of
 them, and then concluded one by one. A bug in one model's part holds that model; the others go on.
 """
 

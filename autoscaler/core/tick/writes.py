@@ -1,4 +1,4 @@
-"""Writes: from what is wanted to commands, each sent once. Pure: no I/O, no clock.
+"""Writes: from what is wanted to commands, each sent once.
 
 A command whose effect is not observed yet is pending and is not sent again, until it is refused or
 its time is over. Nothing else is remembered of it: what is still wanted then is found anew.

@@ -1,4 +1,4 @@
-"""Level expert: the last value. Pure: no I/O, no clock.
+"""Level expert: the last value.
 
 Best at leads shorter than the series' own wander, and the first to see a ramp.
 """

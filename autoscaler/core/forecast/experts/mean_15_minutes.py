@@ -1,4 +1,4 @@
-"""Level expert: the mean over the last fifteen minutes. Pure: no I/O, no clock.
+"""Level expert: the mean over the last fifteen minutes.
 
 The steadiest level, for the longest leads.
 """

@@ -1,4 +1,4 @@
-"""Level expert: the mean over the last minute. Pure: no I/O, no clock.
+"""Level expert: the mean over the last minute.
 
 Smooths the noise of single requests and follows a ramp with half a minute's delay.
 """

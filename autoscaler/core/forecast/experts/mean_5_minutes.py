@@ -1,4 +1,4 @@
-"""Level expert: the mean over the last five minutes. Pure: no I/O, no clock.
+"""Level expert: the mean over the last five minutes.
 
 On bursty traffic the burst is over before a replica is ready: this is the level it bursts from.
 """

@@ -1,4 +1,4 @@
-"""The forecasters there are: one file each, and one line here. Pure: no I/O, no clock.
+"""The forecasters there are: one file each, and one line here.
 
 Each says at which level demand is; how far it strays from there is learnt from its residuals.
 """

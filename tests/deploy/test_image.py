@@ -90,7 +90,7 @@ def test_the_lock_has_every_dependency_of_the_daemon_and_none_of_the_extras():
 
     assert wanted(project["dependencies"]) <= locked
     extras = project["optional-dependencies"]
-    for extra in ("simulate", "report", "ray", "yardstick"):
+    for extra in ("simulate", "report", "ray", "advise"):
         assert not wanted(extras[extra]) & locked, extra
 
 

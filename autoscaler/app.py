@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import errno
 import gc
 import os
@@ -150,7 +149,7 @@ class Daemon:
         if options.record is not None:
             self.recorder = Recorder(
                 options.record,
-                settings=dataclasses.asdict(settings),
+                settings=settings,
                 started_at=clock.now(),
                 segment_bytes=min(SEGMENT_BYTES, max(1, options.record_total_bytes // 4)),
                 total_bytes=options.record_total_bytes,

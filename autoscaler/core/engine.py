@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import assert_never
 
+from autoscaler.core.contract.codec import Plain, from_builtins, to_builtins
 from autoscaler.core.contract.decision import Outcome
-from autoscaler.core.contract.engine_settings import EngineSettings
 from autoscaler.core.contract.events import (
     CommandFinished,
     Event,
@@ -18,7 +18,7 @@ from autoscaler.core.contract.events import (
     Observed,
     SpecChanged,
 )
-from autoscaler.core.contract.plain import Plain
+from autoscaler.core.contract.spec import EngineSettings
 from autoscaler.core.hpa import remember_rescale
 from autoscaler.core.memory import Memory, ModelMemory, Pending
 from autoscaler.core.pools.layout import Layout, lay_out
@@ -67,7 +67,8 @@ class Engine:
 
     def checkpoint(self) -> dict[str, Plain]:
         """Write all that is remembered, as plain builtins."""
-        return self._memory.to_builtins()
+        written: dict[str, Plain] = to_builtins(self._memory, Memory)
+        return written
 
     @classmethod
     def restore(
@@ -78,7 +79,7 @@ class Engine:
         parts: Parts | None = None,
     ) -> Engine:
         """Build the engine that wrote a checkpoint."""
-        return cls(settings, Memory.from_builtins(dict(checkpoint)), parts=parts)
+        return cls(settings, from_builtins(checkpoint, Memory), parts=parts)
 
     def _observe(self, event: Observed, *, at: float) -> Outcome:
         memory = self._memory

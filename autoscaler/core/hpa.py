@@ -21,7 +21,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
-from autoscaler.core.contract.plain import Plain, read_float, read_int, read_list, read_record
 from autoscaler.core.contract.spec import PolicyType, ScalingPolicy, ScalingRules, SelectPolicy
 
 TOLERANCE_RATIO = 0.1
@@ -53,24 +52,6 @@ class HpaMemory:
     """Replicas added by own rescales that were accepted. Kept only with a behavior."""
     scale_downs: list[Slot] = field(default_factory=list)
     """Replicas removed, as positive numbers."""
-
-    def to_builtins(self) -> Plain:
-        """Write for a checkpoint."""
-        return {
-            "recommendations": _slots_to_builtins(self.recommendations),
-            "scale_ups": _slots_to_builtins(self.scale_ups),
-            "scale_downs": _slots_to_builtins(self.scale_downs),
-        }
-
-    @classmethod
-    def from_builtins(cls, value: Plain) -> HpaMemory:
-        """Read back what `to_builtins` wrote."""
-        record = read_record(value)
-        return cls(
-            recommendations=_slots_from_builtins(record["recommendations"]),
-            scale_ups=_slots_from_builtins(record["scale_ups"]),
-            scale_downs=_slots_from_builtins(record["scale_downs"]),
-        )
 
 
 class Limited(NamedTuple):
@@ -295,12 +276,3 @@ def _store(slots: list[Slot], slot: Slot, free: int | None) -> None:
         slots.append(slot)
     else:
         slots[free] = slot
-
-
-def _slots_to_builtins(slots: list[Slot]) -> Plain:
-    return [[moment, number] for moment, number in slots]
-
-
-def _slots_from_builtins(value: Plain) -> list[Slot]:
-    pairs = [read_list(pair) for pair in read_list(value)]
-    return [(read_float(moment), read_int(number)) for moment, number in pairs]

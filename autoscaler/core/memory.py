@@ -9,16 +9,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from autoscaler.core.contract.codec import fleet_from_builtins, fleet_to_builtins
-from autoscaler.core.contract.plain import (
-    Plain,
-    plain_float,
-    read_float,
-    read_int,
-    read_list,
-    read_optional_float,
-    read_record,
-)
 from autoscaler.core.contract.spec import FleetSpec
 from autoscaler.core.demand.demand import DemandMemory
 from autoscaler.core.forecast import ForecastMemory
@@ -38,7 +28,7 @@ class ModelMemory:
     stock: StockMemory = field(default_factory=StockMemory)
     hpa: HpaMemory = field(default_factory=HpaMemory)
     """The stabilization window and the rate limits' events."""
-    proposed: int | None = None
+    proposed: int | None = field(default=None, init=False)
     """The policy's last proposal, where the next search begins; no part of a checkpoint, for it changes
     no result."""
     first_at: float | None = None
@@ -49,43 +39,6 @@ class ModelMemory:
     """Stand-ins outside the preferred pool, decided or not gone yet."""
     refusals: dict[str, tuple[str, str]] = field(default_factory=dict)
     """By target of a command: reason and message of the last refusal, until one is accepted."""
-
-    def to_builtins(self) -> Plain:
-        """Write for a checkpoint."""
-        return {
-            "demand": self.demand.to_builtins(),
-            "cold_starts": [[pool, kept.to_builtins()] for pool, kept in self.cold_starts.items()],
-            "forecast": self.forecast.to_builtins(),
-            "stock": self.stock.to_builtins(),
-            "hpa": self.hpa.to_builtins(),
-            "first_at": plain_float(self.first_at),
-            "placed": [[pool, replicas] for pool, replicas in self.placed.items()],
-            "standing": self.standing,
-            "refusals": [[target, *found] for target, found in self.refusals.items()],
-        }
-
-    @classmethod
-    def from_builtins(cls, value: Plain) -> ModelMemory:
-        """Read back what `to_builtins` wrote."""
-        record = read_record(value)
-        cold_starts = [read_list(pair) for pair in read_list(record["cold_starts"])]
-        placed = [read_list(pair) for pair in read_list(record["placed"])]
-        refusals = [read_list(row) for row in read_list(record["refusals"])]
-        return cls(
-            demand=DemandMemory.from_builtins(record["demand"]),
-            cold_starts={
-                str(pool): ColdStartMemory.from_builtins(kept) for pool, kept in cold_starts
-            },
-            forecast=ForecastMemory.from_builtins(record["forecast"]),
-            stock=StockMemory.from_builtins(record["stock"]),
-            hpa=HpaMemory.from_builtins(record["hpa"]),
-            first_at=read_optional_float(record["first_at"]),
-            placed={str(pool): read_int(replicas) for pool, replicas in placed},
-            standing=read_int(record["standing"]),
-            refusals={
-                str(target): (str(reason), str(message)) for target, reason, message in refusals
-            },
-        )
 
 
 @dataclass(slots=True, kw_only=True)
@@ -104,35 +57,6 @@ class Pending:
     level_change: int = 0
     """Of its replicas, what is no fallback: with it, the rescale that rate limits count."""
 
-    def to_builtins(self) -> Plain:
-        """Write for a checkpoint."""
-        return {
-            "id": self.id,
-            "kind": self.kind,
-            "target": self.target,
-            "model": self.model,
-            "value": self.value,
-            "expires_at": self.expires_at,
-            "accepted": self.accepted,
-            "level_change": self.level_change,
-        }
-
-    @classmethod
-    def from_builtins(cls, value: Plain) -> Pending:
-        """Read back what `to_builtins` wrote."""
-        record = read_record(value)
-        kept = record["value"]
-        return cls(
-            id=str(record["id"]),
-            kind=str(record["kind"]),
-            target=str(record["target"]),
-            model=str(record["model"]),
-            value=kept if isinstance(kept, int | str) else None,
-            expires_at=read_float(record["expires_at"]),
-            accepted=bool(record["accepted"]),
-            level_change=read_int(record["level_change"]),
-        )
-
 
 @dataclass(slots=True, kw_only=True)
 class Memory:
@@ -144,26 +68,3 @@ class Memory:
     models: dict[str, ModelMemory] = field(default_factory=dict)
     pending: dict[tuple[str, str], Pending] = field(default_factory=dict)
     """By kind and target: a newer command to the same target takes the older one's place."""
-
-    def to_builtins(self) -> dict[str, Plain]:
-        """Write a checkpoint."""
-        return {
-            "at": plain_float(self.at),
-            "fleet": None if self.fleet is None else fleet_to_builtins(self.fleet),
-            "models": [[key, kept.to_builtins()] for key, kept in self.models.items()],
-            "pending": [pending.to_builtins() for pending in self.pending.values()],
-        }
-
-    @classmethod
-    def from_builtins(cls, value: Plain) -> Memory:
-        """Read back what `to_builtins` wrote."""
-        record = read_record(value)
-        fleet = record["fleet"]
-        models = [read_list(pair) for pair in read_list(record["models"])]
-        pending = [Pending.from_builtins(item) for item in read_list(record["pending"])]
-        return cls(
-            at=read_optional_float(record["at"]),
-            fleet=None if fleet is None else fleet_from_builtins(fleet),
-            models={str(key): ModelMemory.from_builtins(kept) for key, kept in models},
-            pending={(item.kind, item.target): item for item in pending},
-        )

@@ -13,14 +13,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from autoscaler.core.contract.codec import (
-    event_from_builtins,
-    event_to_builtins,
-    outcome_to_builtins,
-)
+from autoscaler.core.contract.codec import from_builtins, to_builtins
 from autoscaler.core.contract.commands import Annotate
 from autoscaler.core.contract.decision import Decision, Outcome
-from autoscaler.core.contract.events import CommandFinished, Observed, SpecChanged
+from autoscaler.core.contract.events import CommandFinished, Event, Observed, SpecChanged
 from autoscaler.core.contract.spec import FleetSpec, ModelSpec, Pause
 from autoscaler.core.contract.state import ReplicaColumns
 from autoscaler.core.engine import Engine, EngineSettings, build_engine
@@ -198,7 +194,7 @@ def check_commands(spec: ModelSpec, event: Observed, outcome: Outcome) -> None:
 
 
 def tell(outcomes: list[Outcome]) -> str:
-    return json.dumps([outcome_to_builtins(outcome) for outcome in outcomes])
+    return json.dumps([to_builtins(outcome, Outcome) for outcome in outcomes])
 
 
 @pytest.mark.parametrize("seeds", EACH)
@@ -207,10 +203,10 @@ def test_the_same_events_give_the_same_bytes_also_through_the_recording(seeds):
         told = Dice(seed).story()
         recorded = []
         for event, wants in told.looks:
-            text = json.dumps(event_to_builtins(event))
-            again = event_from_builtins(json.loads(text))
+            text = json.dumps(to_builtins(event, Event))
+            again = from_builtins(json.loads(text), Event)
             assert isinstance(again, Observed)
-            assert json.dumps(event_to_builtins(again)) == text
+            assert json.dumps(to_builtins(again, Event)) == text
             recorded.append((again, wants))
         first, second = play_all(told), play_all(replace(told, looks=recorded))
         assert first == second, f"story {seed}"
@@ -258,7 +254,7 @@ def test_nothing_at_all_to_see_holds_the_bounds(seeds):
 
 def play_all(told: OddStory) -> str:
     outcomes = [outcome for _, outcome in play(told, settled=False)]
-    return json.dumps([outcome_to_builtins(outcome) for outcome in outcomes])
+    return json.dumps([to_builtins(outcome, Outcome) for outcome in outcomes])
 
 
 def go_on(
@@ -267,7 +263,7 @@ def go_on(
     told = []
     for event, wants in looks:
         mouth.wants = wants
-        told.append(json.dumps(outcome_to_builtins(engine.handle(event))))
+        told.append(json.dumps(to_builtins(engine.handle(event), Outcome)))
     return told
 
 

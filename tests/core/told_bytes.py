@@ -8,7 +8,8 @@ from __future__ import annotations
 import hashlib
 import json
 
-from autoscaler.core.contract.codec import outcome_to_builtins
+from autoscaler.core.contract.codec import to_builtins
+from autoscaler.core.contract.decision import Outcome
 from autoscaler.core.engine import EngineSettings, build_engine
 from tests.builders import (
     ON_DEMAND,
@@ -47,7 +48,7 @@ def tell() -> str:
             id=tick + 1,
             interruptions=doomed if tick > 20 else [],
         )
-        digest.update(json.dumps(outcome_to_builtins(engine.handle(event))).encode())
+        digest.update(json.dumps(to_builtins(engine.handle(event), Outcome)).encode())
     digest.update(json.dumps(engine.checkpoint()).encode())
     return digest.hexdigest()
 

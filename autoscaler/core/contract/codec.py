@@ -1,117 +1,287 @@
-"""The recording format: events and outcomes to plain builtins and back.
+"""The written form of every record: plain builtins, driven by the classes' own annotations.
 
-Dictionaries with fixed keys in a fixed order, lists, strings, numbers, booleans and None; NaN is
-None. An encoder that keeps this order (the recorder's does) writes the same bytes for the same
-events, which is what a replay compares. Columns stay columns: five thousand replicas are a few
-lists, not five thousand records.
+Events, outcomes, specifications, settings and the engine's memory are dataclasses and named tuples; what
+their annotations say is all that is known of them here. A record becomes a dictionary with its fields in
+their order, a tuple or list a list, a word of a StrEnum its text, a numpy column a list, bytes their hex
+digits; NaN becomes None, for JSON has none. An encoder that keeps this order (the recorder's does)
+writes the same bytes for the same records, which is what a replay compares.
+
+- A field that the constructor does not take (`init=False`) follows from the others and is not written.
+- Of a union of records, such as `Event`, each is written with the name of its class, as `kind`.
+- A dictionary becomes a list of pairs: JSON's have texts for keys, and ours not only.
+
+What is read may come from anywhere: anything but what is written here is refused, with its place.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import functools
+import itertools
 import math
-from typing import assert_never
+from collections.abc import Callable, Iterable, Sequence
+from enum import StrEnum
+from types import NoneType, UnionType
+from typing import (
+    Annotated,
+    Any,
+    TypeAlias,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+    overload,
+)
 
-from autoscaler.core.contract.codec_fleet import fleet_from_builtins, fleet_to_builtins
-from autoscaler.core.contract.codec_observation import (
-    interruption_from_builtins,
-    interruption_to_builtins,
-    nodes_from_builtins,
-    nodes_to_builtins,
-    observation_from_builtins,
-    observation_to_builtins,
-)
-from autoscaler.core.contract.codec_outcome import (
-    command_from_builtins,
-    command_to_builtins,
-    decision_from_builtins,
-    decision_to_builtins,
-    outcome_from_builtins,
-    outcome_to_builtins,
-)
-from autoscaler.core.contract.events import (
-    CommandFinished,
-    Event,
-    NoticeReceived,
-    Observed,
-    SpecChanged,
-)
-from autoscaler.core.contract.plain import (
-    Plain,
-    plain_float,
-    read_float,
-    read_int,
-    read_list,
-    read_record,
-)
+import numpy as np
+from numpy.typing import NDArray
+
 from autoscaler.errors import InvariantBroken
 
-__all__ = [
-    "command_from_builtins",
-    "command_to_builtins",
-    "decision_from_builtins",
-    "decision_to_builtins",
-    "event_from_builtins",
-    "event_to_builtins",
-    "fleet_from_builtins",
-    "fleet_to_builtins",
-    "outcome_from_builtins",
-    "outcome_to_builtins",
-]
+Plain: TypeAlias = "dict[str, Plain] | list[Plain] | str | float | int | bool | None"
+Write: TypeAlias = Callable[[Any], Any]
+Read: TypeAlias = Callable[[Any], Any]
+T = TypeVar("T")
+
+KIND = "kind"
+"""The key under which the class of a union's member stands."""
 
 
-def event_to_builtins(event: Event) -> dict[str, Plain]:
-    """Write an event; `event` names its class."""
-    record: dict[str, Plain] = {"event": type(event).__name__, "id": event.id, "at": event.at}
-    match event:
-        case Observed():
-            record["cluster_at"] = plain_float(event.cluster_at)
-            record["nodes"] = nodes_to_builtins(event.nodes)
-            record["interruptions"] = [
-                interruption_to_builtins(item) for item in event.interruptions
-            ]
-            record["models"] = [observation_to_builtins(model) for model in event.models]
-        case SpecChanged():
-            record["fleet"] = fleet_to_builtins(event.fleet)
-        case NoticeReceived():
-            record["interruption"] = interruption_to_builtins(event.interruption)
-        case CommandFinished():
-            record["command"] = event.command
-            record["accepted"] = event.accepted
-            record["reason"] = event.reason
-            record["message"] = event.message
-        case _:
-            assert_never(event)
-    return record
+class Unreadable(InvariantBroken):
+    """What was to be read is not what this version writes."""
+
+    def __init__(self, expected: str, found: object) -> None:
+        super().__init__()
+        self.where = ""
+        """The path to it, from what was read as a whole."""
+        self.what = f"{expected} was expected, found {found!r:.80}"
+
+    def __str__(self) -> str:
+        return f"{self.where.removeprefix('.') or 'the whole'}: {self.what}"
 
 
-def event_from_builtins(value: Plain) -> Event:
-    """Read back what `event_to_builtins` wrote."""
-    record = read_record(value)
-    number, at, name = read_int(record["id"]), read_float(record["at"]), record["event"]
-    if name == "Observed":
-        cluster_at = record["cluster_at"]
-        return Observed(
-            id=number,
-            at=at,
-            nodes=nodes_from_builtins(record["nodes"]),
-            interruptions=tuple(
-                [interruption_from_builtins(item) for item in read_list(record["interruptions"])]
-            ),
-            models=tuple([observation_from_builtins(item) for item in read_list(record["models"])]),
-            cluster_at=math.nan if cluster_at is None else read_float(cluster_at),
-        )
-    if name == "SpecChanged":
-        return SpecChanged(id=number, at=at, fleet=fleet_from_builtins(record["fleet"]))
-    if name == "NoticeReceived":
-        interruption = interruption_from_builtins(record["interruption"])
-        return NoticeReceived(id=number, at=at, interruption=interruption)
-    if name == "CommandFinished":
-        return CommandFinished(
-            id=number,
-            at=at,
-            command=str(record["command"]),
-            accepted=bool(record["accepted"]),
-            reason=str(record["reason"]),
-            message=str(record["message"]),
-        )
-    raise InvariantBroken(f"reading an event: there is none called {name!r}")
+def to_builtins(value: object, kind: Any) -> Any:
+    """Write a value of the type `kind`, which may be a union such as `Event`."""
+    return _compiled(kind)[0](value)
+
+
+@overload
+def from_builtins(plain: object, kind: type[T]) -> T: ...
+@overload
+def from_builtins(plain: object, kind: Any) -> Any: ...
+def from_builtins(plain: object, kind: Any) -> Any:
+    """Read back what `to_builtins` wrote of the same type.
+
+    Raises:
+        Unreadable: It did not write this.
+    """
+    return _compiled(kind)[1](plain)
+
+
+@functools.cache
+def _compiled(kind: Any) -> tuple[Write, Read]:
+    """Return what writes and what reads a type, made once."""
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin in (Union, UnionType):
+        return _union(arguments)
+    if origin is Annotated:
+        return _nan_or_none, lambda plain: math.nan if plain is None else _read_float(plain)
+    if origin is np.ndarray:
+        return _column(get_args(arguments[1])[0])
+    if origin in (tuple, list):
+        if origin is tuple and arguments[-1] is not Ellipsis:
+            return _row([_compiled(argument) for argument in arguments])
+        return _sequence(origin, *_compiled(arguments[0]))
+    if origin is dict:
+        return _mapping(*arguments)
+    if kind in _SCALARS:
+        return _SCALARS[kind]
+    if issubclass(kind, StrEnum):
+        return str, _one_of(kind)
+    return _record(kind)
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+def _nan_or_none(value: float | None) -> float | None:
+    return None if value is None or math.isnan(value) else float(value)
+
+
+def _exactly(kind: type, expected: str) -> Read:
+    def read(plain: Any) -> Any:
+        if type(plain) is not kind:
+            raise Unreadable(expected, plain)
+        return plain
+
+    return read
+
+
+def _read_float(plain: Any) -> float:
+    if type(plain) is float or type(plain) is int:
+        return float(plain)
+    raise Unreadable("a number", plain)
+
+
+def _read_bytes(plain: Any) -> bytes:
+    try:
+        return bytes.fromhex(plain)
+    except (TypeError, ValueError):
+        raise Unreadable("hex digits", plain) from None
+
+
+_SCALARS: dict[Any, tuple[Write, Read]] = {
+    str: (_as_it_is, _exactly(str, "a text")),
+    int: (_as_it_is, _exactly(int, "a whole number")),
+    bool: (_as_it_is, _exactly(bool, "true or false")),
+    float: (float, _read_float),
+    bytes: (bytes.hex, _read_bytes),
+}
+
+
+def _one_of(kind: type[StrEnum]) -> Read:
+    words = {word.value: word for word in kind}
+
+    def read(plain: Any) -> StrEnum:
+        if type(plain) is str and plain in words:
+            return words[plain]
+        raise Unreadable(f"one of {', '.join(words)}", plain)
+
+    return read
+
+
+def _union(arguments: tuple[Any, ...]) -> tuple[Write, Read]:
+    kinds = [argument for argument in arguments if argument is not NoneType]
+    if len(kinds) > 1:
+        write, read = _scalars(kinds) if set(kinds) <= _SCALARS.keys() else _tagged(kinds)
+    else:
+        write, read = _compiled(kinds[0])
+    if len(kinds) == len(arguments):
+        return write, read
+    if kinds == [float]:
+        return _nan_or_none, lambda plain: None if plain is None else _read_float(plain)
+    if write is not _as_it_is:
+        present = write
+        write = lambda value: None if value is None else present(value)  # noqa: E731
+    return write, lambda plain: None if plain is None else read(plain)
+
+
+def _scalars(kinds: list[Any]) -> tuple[Write, Read]:
+    def read(plain: Any) -> Any:
+        if type(plain) not in kinds:
+            raise Unreadable(" or ".join(kind.__name__ for kind in kinds), plain)
+        return plain
+
+    return _as_it_is, read
+
+
+def _tagged(kinds: list[Any]) -> tuple[Write, Read]:
+    codecs = {kind.__name__: _compiled(kind) for kind in kinds}
+
+    def write(value: Any) -> Any:
+        name = type(value).__name__
+        return {KIND: name, **codecs[name][0](value)}
+
+    def read(plain: Any) -> Any:
+        name = plain.get(KIND) if type(plain) is dict else None
+        if type(name) is not str or name not in codecs:
+            raise Unreadable(f"an object whose `{KIND}` is one of {', '.join(codecs)}", plain)
+        return codecs[name][1]({key: plain[key] for key in plain if key != KIND})
+
+    return write, read
+
+
+def _record(kind: Any) -> tuple[Write, Read]:
+    """Compile a dataclass or a named tuple."""
+    hints = get_type_hints(kind, include_extras=True)
+    named = dataclasses.is_dataclass(kind)
+    names = (
+        [field.name for field in dataclasses.fields(kind) if field.init] if named else kind._fields
+    )
+    codecs = {name: _compiled(hints[name]) for name in names}
+    writes = [(name, write) for name, (write, _) in codecs.items()]
+    reads = [read for _, read in codecs.values()]
+
+    def write(value: Any) -> dict[str, Any]:
+        return {name: write(getattr(value, name)) for name, write in writes}
+
+    def read(plain: Any) -> Any:
+        if type(plain) is not dict or plain.keys() != codecs.keys():
+            raise Unreadable(f"{kind.__name__} with {', '.join(names)}", plain)
+        values = _read_each(reads, [plain[name] for name in names], names)
+        return kind(**dict(zip(names, values, strict=True)))
+
+    return write, read
+
+
+def _sequence(kind: type, write: Write, read: Read) -> tuple[Write, Read]:
+    def read_all(plain: Any) -> Any:
+        return kind(_read_each(itertools.repeat(read), _read_list(plain)))
+
+    if write is _as_it_is:
+        return list, read_all
+    return lambda values: [write(value) for value in values], read_all
+
+
+def _row(codecs: list[tuple[Write, Read]]) -> tuple[Write, Read]:
+    """Compile a tuple of so many values."""
+    writes, reads = zip(*codecs, strict=True)
+
+    def read(plain: Any) -> Any:
+        if len(_read_list(plain)) != len(codecs):
+            raise Unreadable(f"a list of {len(codecs)}", plain)
+        return tuple(_read_each(reads, plain))
+
+    return lambda row: [put(value) for put, value in zip(writes, row, strict=True)], read
+
+
+def _read_each(
+    reads: Iterable[Read], plains: list[Any], names: Sequence[str] | None = None
+) -> list[Any]:
+    """Read values one by one; what is unreadable is told where it stands."""
+    values: list[Any] = []
+    try:
+        for read, plain in zip(reads, plains, strict=False):
+            values.append(read(plain))
+    except Unreadable as error:
+        at = len(values)
+        error.where = (f"[{at}]" if names is None else f".{names[at]}") + error.where
+        raise
+    return values
+
+
+def _mapping(key: Any, value: Any) -> tuple[Write, Read]:
+    write, read = _compiled(list[tuple[key, value]])
+    return lambda values: write(values.items()), lambda plain: dict(read(plain))
+
+
+def _column(dtype: type[np.generic]) -> tuple[Write, Read]:
+    """Compile an array, of any shape; only one of floats has gaps."""
+    kinds = {np.float64: "fiO", np.int64: "i", np.bool_: "b"}[dtype]
+
+    def write(column: NDArray[Any]) -> Any:
+        if dtype is np.float64:
+            gaps = np.isnan(column)
+            if gaps.any():
+                column = column.astype(object)
+                column[gaps] = None
+        return column.tolist()
+
+    def read(plain: Any) -> NDArray[Any]:
+        try:
+            column = np.array(_read_list(plain))
+            if column.size == 0 or column.dtype.kind in kinds:
+                return column.astype(dtype, copy=False)
+        except (TypeError, ValueError, OverflowError):
+            pass
+        raise Unreadable(f"a column of {dtype.__name__}", plain)
+
+    return write, read
+
+
+def _read_list(plain: Any) -> list[Any]:
+    if type(plain) is not list:
+        raise Unreadable("a list", plain)
+    return plain

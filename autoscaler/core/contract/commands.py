@@ -24,15 +24,18 @@ COMMAND_TIMEOUT_S = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SetReplicas:
-    """Set `spec.replicas` through the `scale` subresource, guarded by the resourceVersion read."""
+class _Write:
+    """What all have."""
 
     id: str
     model: str
     expires_at: float
     after: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _ScaleTargetWrite(_Write):
     scale_target: ScaleTarget
-    replicas: int
 
     @property
     def target(self) -> str:
@@ -41,91 +44,62 @@ class SetReplicas:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Annotate:
+class _NodeWrite(_Write):
+    node: str
+
+    @property
+    def target(self) -> str:
+        """Whose worker performs it."""
+        return f"Node/{self.node}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _PodWrite(_Write):
+    namespace: str
+    pod: str
+    grace_s: int
+    """Seconds >= 1: the smaller of the pod's own grace and what is left before the deadline."""
+
+    @property
+    def target(self) -> str:
+        """Whose worker performs it."""
+        return f"Pod/{self.namespace}/{self.pod}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetReplicas(_ScaleTargetWrite):
+    """Set `spec.replicas` through the `scale` subresource, guarded by the resourceVersion read."""
+
+    replicas: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Annotate(_ScaleTargetWrite):
     """Set or remove one annotation of a scale target."""
 
-    id: str
-    model: str
-    expires_at: float
-    after: str | None = None
-    scale_target: ScaleTarget
     key: str
     value: str | None
     """None removes it."""
 
-    @property
-    def target(self) -> str:
-        """Whose worker performs it."""
-        return str(self.scale_target)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CordonNode:
+class CordonNode(_NodeWrite):
     """Set spec.unschedulable and our cordon annotation, if nobody has cordoned it."""
 
-    id: str
-    model: str
-    expires_at: float
-    after: str | None = None
-    node: str
-
-    @property
-    def target(self) -> str:
-        """Whose worker performs it."""
-        return f"Node/{self.node}"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class UncordonNode:
+class UncordonNode(_NodeWrite):
     """Undo our own cordon: the notice was withdrawn."""
 
-    id: str
-    model: str
-    expires_at: float
-    after: str | None = None
-    node: str
-
-    @property
-    def target(self) -> str:
-        """Whose worker performs it."""
-        return f"Node/{self.node}"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EvictPod:
+class EvictPod(_PodWrite):
     """Evict through the eviction subresource, so that preStop runs and budgets are asked."""
 
-    id: str
-    model: str
-    expires_at: float
-    after: str | None = None
-    namespace: str
-    pod: str
-    grace_s: int
-    """Seconds >= 1: the smaller of its own grace and what is left before the deadline."""
-
-    @property
-    def target(self) -> str:
-        """Whose worker performs it."""
-        return f"Pod/{self.namespace}/{self.pod}"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DeletePod:
+class DeletePod(_PodWrite):
     """Delete with a grace period: the deadline beats a disruption budget that refuses."""
-
-    id: str
-    model: str
-    expires_at: float
-    after: str | None = None
-    namespace: str
-    pod: str
-    grace_s: int
-
-    @property
-    def target(self) -> str:
-        """Whose worker performs it."""
-        return f"Pod/{self.namespace}/{self.pod}"
 
 
 Command: TypeAlias = SetReplicas | Annotate | CordonNode | UncordonNode | EvictPod | DeletePod

@@ -11,49 +11,49 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from autoscaler.core.contract.spec import FleetSpec
-from autoscaler.core.contract.state import Interruption, ModelObservation, NodeColumns
+from autoscaler.core.contract.state import FloatOrNaN, Interruption, ModelObservation, NodeColumns
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SpecChanged:
-    """The whole specification of the fleet, complete: models not in it are forgotten."""
+class _Event:
+    """What all have."""
 
     id: int
     at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpecChanged(_Event):
+    """The whole specification of the fleet, complete: models not in it are forgotten."""
+
     fleet: FleetSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Observed:
+class Observed(_Event):
     """A level, cut once a tick and complete for the fleet. Only this event decides."""
 
-    id: int
-    at: float
     nodes: NodeColumns
     interruptions: tuple[Interruption, ...]
     """Ordered by node. Absent while the Node exists means withdrawn."""
     models: tuple[ModelObservation, ...]
     """In order of key. A model of the spec that is absent holds, with a condition."""
-    cluster_at: float
+    cluster_at: FloatOrNaN
     """When the cluster's state was last known to be in step (watch event, bookmark or list).
     Older than `EngineSettings.cluster_age_s_max` is blind: nothing is scaled down."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NoticeReceived:
+class NoticeReceived(_Event):
     """An interruption, early. The shell cuts an `Observed` that has it at once."""
 
-    id: int
-    at: float
     interruption: Interruption
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CommandFinished:
+class CommandFinished(_Event):
     """One write was accepted or refused. Completion is read from the next `Observed`."""
 
-    id: int
-    at: float
     command: str
     """Its id."""
     accepted: bool

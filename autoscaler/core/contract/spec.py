@@ -1,4 +1,4 @@
-"""What is asked: one model's specification, after validation at the edge.
+"""What is asked: one model's specification, after validation at the edge, and the engine's settings.
 
 The words are those of the custom resource; units are in the names. The
 edge (`autoscaler/settings.py`) validates once and converts; inside, values are trusted.
@@ -180,3 +180,18 @@ class FleetSpec:
     """In order of key."""
     gpu_budget: int | None = None
     """GPUs over all models; None: no limit but what nodes offer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineSettings:
+    """What an engine is set to, the same for all models; a recording's header carries it."""
+
+    tick_s: float = 5.0
+    """Between two observations. Seconds, > 0."""
+    policy: str = "economic"
+    """A name in POLICIES; a model whose forecast is off has `reactive` whatever stands here."""
+    cluster_age_s_max: float = 30.0
+    """Older knowledge of the cluster is blind. Three of the watch cache's bookmarks."""
+    start_without_windows: bool = False
+    """Take windows as full from the start. For simulations that begin with the trace, never for a
+    daemon: a restart must not forget into a scale-down."""

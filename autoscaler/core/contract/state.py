@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TypeAlias
+from typing import Annotated, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 FloatArray: TypeAlias = NDArray[np.float64]
 IntArray: TypeAlias = NDArray[np.int64]
 BoolArray: TypeAlias = NDArray[np.bool_]
+FloatOrNaN: TypeAlias = Annotated[float, "NaN"]
+"""One number that may be unknown, as in a float column; it is written as one is."""
 
 NO_NODE = -1
 """In `ReplicaColumns.node`: bound to no node (yet)."""

@@ -22,14 +22,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from autoscaler.core.contract.plain import (
-    Plain,
-    plain_float,
-    read_float,
-    read_list,
-    read_optional_float,
-    read_record,
-)
 from autoscaler.core.contract.state import BoolArray, ReplicaColumns
 from autoscaler.core.demand.ratio_window import RatioWindow
 from autoscaler.core.demand.readings import (
@@ -97,29 +89,6 @@ class ArrivalMemory:
     def as_columns(self) -> LastColumns:
         """Return what is kept, as columns."""
         return LastColumns.from_kept(self.kept) if self.columns is None else self.columns
-
-    def to_builtins(self) -> Plain:
-        """Write for a checkpoint."""
-        return {
-            "at": plain_float(self.at),
-            "kept": [[name, *map(plain_float, kept)] for name, kept in self.as_kept().items()],
-            "service": self.service.to_builtins(),
-            "service_s": plain_float(self.service_s),
-            "calm": self.calm.to_builtins(),
-        }
-
-    @classmethod
-    def from_builtins(cls, value: Plain) -> ArrivalMemory:
-        """Read back what `to_builtins` wrote."""
-        record = read_record(value)
-        memory = cls(
-            at=read_optional_float(record["at"]),
-            kept=dict(_read_kept(row) for row in read_list(record["kept"])),
-            service_s=read_optional_float(record["service_s"]),
-        )
-        memory.service.restore(record["service"])
-        memory.calm.restore(record["calm"])
-        return memory
 
 
 Row: TypeAlias = tuple[str, float, bool, bool, bool, float, float, float, float, float]
@@ -267,11 +236,3 @@ def _measure_service(memory: ArrivalMemory, reading: Reading, *, at: float, crow
     )
     if window.denominator >= COMPLETIONS_MIN and window.numerator > 0.0:
         memory.service_s = window.numerator / window.denominator
-
-
-def _read_kept(value: Plain) -> tuple[str, Kept]:
-    name, *numbers = read_list(value)
-    created, sampled, held, running, finished, rate = (
-        math.nan if number is None else read_float(number) for number in numbers
-    )
-    return str(name), (created, sampled, held, running, finished, rate)

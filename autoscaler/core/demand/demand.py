@@ -17,7 +17,6 @@ import math
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from autoscaler.core.contract.plain import Plain, plain_float, read_optional_float, read_record
 from autoscaler.core.contract.spec import Targets
 from autoscaler.core.contract.state import BoolArray, ReplicaColumns
 from autoscaler.core.demand.arrivals import ArrivalMemory, read_replicas
@@ -61,24 +60,6 @@ class DemandMemory:
     arrivals: ArrivalMemory = field(default_factory=ArrivalMemory)
     offered_requests: float | None = None
     """u, the requests that would be in flight without waiting; None: not known yet."""
-
-    def to_builtins(self) -> Plain:
-        """Write for a checkpoint."""
-        return {
-            "at": plain_float(self.at),
-            "arrivals": self.arrivals.to_builtins(),
-            "offered_requests": plain_float(self.offered_requests),
-        }
-
-    @classmethod
-    def from_builtins(cls, value: Plain) -> DemandMemory:
-        """Read back what `to_builtins` wrote."""
-        record = read_record(value)
-        return cls(
-            at=read_optional_float(record["at"]),
-            arrivals=ArrivalMemory.from_builtins(record["arrivals"]),
-            offered_requests=read_optional_float(record["offered_requests"]),
-        )
 
 
 class _Levels(NamedTuple):

@@ -9,8 +9,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from autoscaler.core.contract.plain import Plain, read_float, read_int, read_list, read_record
-
 
 @dataclass(slots=True, kw_only=True)
 class RatioWindow:
@@ -51,18 +49,3 @@ class RatioWindow:
     def denominator(self) -> float:
         """Sum of the denominators within the span, as of the last addition."""
         return self._totals[1]
-
-    def to_builtins(self) -> Plain:
-        """Write for a checkpoint."""
-        return {
-            "buckets": [[number, top, bottom] for number, top, bottom in self._buckets],
-            "totals": list(self._totals),
-        }
-
-    def restore(self, value: Plain) -> None:
-        """Read back what `to_builtins` wrote."""
-        record = read_record(value)
-        rows = [read_list(row) for row in read_list(record["buckets"])]
-        self._buckets = [(read_int(r[0]), read_float(r[1]), read_float(r[2])) for r in rows]
-        totals = read_list(record["totals"])
-        self._totals = (read_float(totals[0]), read_float(totals[1]))

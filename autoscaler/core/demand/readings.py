@@ -11,14 +11,14 @@ from typing import TypeAlias
 
 import numpy as np
 
-from autoscaler.core.contract.state import BoolArray, FloatArray, ReplicaColumns
+from autoscaler.core.contract.state import BoolArray, FloatArray, FloatOrNaN, ReplicaColumns
 
 WATCH_LAG_S = 60.0
 """A pod created longer ago than this that appears only now is not new: our view had a gap."""
 CREATION_RESOLUTION_S = 1.0
 """Kubernetes cuts times to whole seconds: a pod may seem created before it was."""
 
-Kept: TypeAlias = tuple[float, float, float, float, float, float]
+Kept: TypeAlias = tuple[float, FloatOrNaN, FloatOrNaN, FloatOrNaN, FloatOrNaN, FloatOrNaN]
 """Of one replica: created_at; sampled_at, requests in flight, running, counter of finished ones at its
 last sample; arrivals per second between its last two. NaN: unknown. One that does not serve yet has
 the last look at it as its sample, with nothing in flight."""

@@ -9,15 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from autoscaler.core.contract.plain import (
-    Plain,
-    plain_float,
-    read_float,
-    read_int,
-    read_list,
-    read_optional_float,
-    read_record,
-)
+from autoscaler.core.contract.state import FloatOrNaN
 
 SLOT_S = 5.0
 """Width of a slot: the default tick."""
@@ -40,7 +32,7 @@ class History:
     """The newest slot; -1: none yet."""
     since: int = 0
     """The first slot of those up to the newest one that all hold a value."""
-    values: list[float] = field(default_factory=lambda: [math.nan] * SLOTS)
+    values: list[FloatOrNaN] = field(default_factory=lambda: [math.nan] * SLOTS)
     """NaN: unknown."""
     sums: dict[int, tuple[int, float]] = field(default_factory=dict)
     """By span in slots: the slot for which it was last summed, and the sum. Only of spans without a
@@ -117,26 +109,3 @@ class History:
         if self.last >= value or self.slot - self.since + 1 < slots:
             return False
         return max(self.recent(slots)) < value
-
-    def to_builtins(self) -> Plain:
-        """Write for a checkpoint."""
-        return {
-            "anchor_at": plain_float(self.anchor_at),
-            "slot": self.slot,
-            "since": self.since,
-            "values": [plain_float(value) for value in self.values],
-            "sums": [[slots, at, total] for slots, (at, total) in self.sums.items()],
-        }
-
-    @classmethod
-    def from_builtins(cls, value: Plain) -> History:
-        """Read back what `to_builtins` wrote."""
-        record = read_record(value)
-        sums = [read_list(row) for row in read_list(record["sums"])]
-        return cls(
-            anchor_at=read_optional_float(record["anchor_at"]),
-            slot=read_int(record["slot"]),
-            since=read_int(record["since"]),
-            values=[math.nan if v is None else read_float(v) for v in read_list(record["values"])],
-            sums={read_int(n): (read_int(at), read_float(total)) for n, at, total in sums},
-        )

@@ -7,22 +7,11 @@ every forecast that was made is scored, and none is scored on what it knew.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
-from autoscaler.core.contract.plain import (
-    Plain,
-    plain_bools,
-    plain_floats,
-    read_bools,
-    read_float,
-    read_floats,
-    read_int,
-    read_list,
-    read_record,
-)
 from autoscaler.core.contract.state import BoolArray, FloatArray
 from autoscaler.core.forecast.distribution import Forecast, distribution, nearest_lead
 from autoscaler.core.forecast.experts.registry import FORECASTERS
@@ -64,7 +53,7 @@ class Scores(NamedTuple):
 
 
 def _idle_residuals() -> Residuals:
-    return Residuals(experts=len(FORECASTERS), prior_weight=IDLE_PRIOR_WEIGHT)
+    return Residuals.from_prior(experts=len(FORECASTERS), prior_weight=IDLE_PRIOR_WEIGHT)
 
 
 Band: TypeAlias = tuple[int, int, float, float, float]
@@ -75,8 +64,10 @@ Band: TypeAlias = tuple[int, int, float, float, float]
 class ForecastMemory:
     """What is remembered of one model's demand. Part of the engine's memory."""
 
+    forecasters: tuple[str, ...] = tuple(FORECASTERS)
+    """Whose levels and residuals these are."""
     history: History = field(default_factory=History)
-    busy: Residuals = field(default_factory=lambda: Residuals(experts=len(FORECASTERS)))
+    busy: Residuals = field(default_factory=lambda: Residuals.from_prior(experts=len(FORECASTERS)))
     """Of forecasts made while there was demand, or had been within the last five minutes."""
     idle: Residuals = field(default_factory=_idle_residuals)
     """Of forecasts made after five minutes without demand."""
@@ -99,49 +90,16 @@ class ForecastMemory:
     score: tuple[float, float, float, float, float] = (0.0, 0.0, 0.0, 0.0, 0.0)
     """Decayed sums: absolute error, demand, pinball loss, covered, number."""
 
+    def __post_init__(self) -> None:
+        """Begin anew where a checkpoint is of other forecasters than today's."""
+        if self.forecasters != tuple(FORECASTERS):
+            new = ForecastMemory()
+            for part in fields(self):
+                setattr(self, part.name, getattr(new, part.name))
+
     def seen(self, lead: int) -> float:
         """Return how many residuals were taken in at a lead, in either state."""
         return float(self.busy.seen[lead]) + float(self.idle.seen[lead])
-
-    def to_builtins(self) -> Plain:
-        """Write for a checkpoint."""
-        return {
-            "forecasters": list(FORECASTERS),
-            "history": self.history.to_builtins(),
-            "busy": self.busy.to_builtins(),
-            "idle": self.idle.to_builtins(),
-            "was_idle": plain_bools(self.was_idle),
-            "roots": plain_floats(self.roots),
-            "pending": [*self.pending],
-            "waited_s": self.waited_s,
-            "now": list(self.now),
-            "bands": [None if band is None else list(band) for band in self.bands],
-            "mean_slots": self.mean_slots,
-            "lead": self.lead,
-            "score": list(self.score),
-        }
-
-    @classmethod
-    def from_builtins(cls, value: Plain) -> ForecastMemory:
-        """Read back what `to_builtins` wrote; other forecasters than today's begin anew."""
-        record = read_record(value)
-        if record["forecasters"] != list(FORECASTERS):
-            return cls()
-        memory = cls(
-            history=History.from_builtins(record["history"]),
-            roots=read_floats(record["roots"]).reshape(SLOTS, len(FORECASTERS)),
-            was_idle=read_bools(record["was_idle"]),
-            pending=[read_int(slot) for slot in read_list(record["pending"])],
-            waited_s=read_float(record["waited_s"]),
-            now=tuple(read_float(root) for root in read_list(record["now"])),
-            bands=[_read_band(band) for band in read_list(record["bands"])],
-            mean_slots=read_int(record["mean_slots"]),
-            lead=read_int(record["lead"]),
-            score=_read_score(record["score"]),
-        )
-        memory.busy.restore(record["busy"])
-        memory.idle.restore(record["idle"])
-        return memory
 
 
 def learn(
@@ -270,15 +228,3 @@ def _keep_score(memory: ForecastMemory, *, slot: int, elapsed_s: float) -> None:
 
 def _pinball(error: float, quantile: float) -> float:
     return quantile * error if error >= 0.0 else (quantile - 1.0) * error
-
-
-def _read_score(value: Plain) -> tuple[float, float, float, float, float]:
-    error, demand, pinball, covered, number = (read_float(item) for item in read_list(value))
-    return error, demand, pinball, covered, number
-
-
-def _read_band(value: Plain) -> Band | None:
-    if value is None:
-        return None
-    slot, lead, low, mean, high = read_list(value)
-    return read_int(slot), read_int(lead), read_float(low), read_float(mean), read_float(high)

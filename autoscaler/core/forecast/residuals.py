@@ -17,7 +17,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from autoscaler.core.contract.plain import Plain, plain_floats, read_float, read_floats, read_record
 from autoscaler.core.contract.state import FloatArray
 
 LEADS_S = (15, 30, 45, 60, 90, 120, 180, 240, 360, 540, 780, 1200)
@@ -138,29 +137,33 @@ def _quantile(mass: list[float], quantile: float) -> float:
 
 @dataclass(slots=True, kw_only=True)
 class Residuals:
-    """Histograms and losses of `experts` experts at all leads. Part of the engine's memory."""
+    """Histograms and losses of the experts at all leads. Part of the engine's memory."""
 
-    experts: int
-    prior_weight: float = PRIOR_WEIGHT
-    mass: FloatArray = field(init=False)
+    mass: FloatArray
     """[lead, expert, atom]; in units of `growth`."""
-    total: FloatArray = field(init=False)
+    total: FloatArray
     """[lead]: the mass of each of its experts' histograms (all get as many residuals)."""
-    loss: FloatArray = field(init=False)
+    loss: FloatArray
     """[lead, expert]: decayed sum of absolute residuals."""
-    seen: FloatArray = field(init=False)
+    seen: FloatArray
     """[lead]: how many residuals were taken in, ever."""
     growth: float = 1.0
     """Weight of a residual of now."""
     mixture: Mixture = field(init=False)
 
     def __post_init__(self) -> None:
-        leads = len(LEADS_S)
-        self.mass = np.tile(self.prior_weight * PRIOR, (leads, self.experts, 1))
-        self.total = np.full(leads, self.prior_weight)
-        self.loss = np.full((leads, self.experts), PRIOR_WEIGHT * PRIOR_SCALE)
-        self.seen = np.zeros(leads)
         self.mixture = self._mix()
+
+    @classmethod
+    def from_prior(cls, *, experts: int, prior_weight: float = PRIOR_WEIGHT) -> Residuals:
+        """Begin with the prior, as if it had been seen `prior_weight` times."""
+        leads = len(LEADS_S)
+        return cls(
+            mass=np.tile(prior_weight * PRIOR, (leads, experts, 1)),
+            total=np.full(leads, prior_weight),
+            loss=np.full((leads, experts), PRIOR_WEIGHT * PRIOR_SCALE),
+            seen=np.zeros(leads),
+        )
 
     def add(self, halves: FloatArray) -> None:
         """Add residuals.
@@ -197,7 +200,7 @@ class Residuals:
 
     def weights(self) -> FloatArray:
         """Weigh the experts by their own losses, per group of leads: [lead, expert], sum 1."""
-        grouped = self.loss.reshape(GROUPS, -1, self.experts)
+        grouped = self.loss.reshape(GROUPS, -1, self.loss.shape[1])
         losses_by_group: list[list[float]] = np.add.reduce(grouped, axis=1).tolist()
         rows: list[list[float]] = []
         for losses in losses_by_group:
@@ -220,23 +223,3 @@ class Residuals:
             tails=tails.reshape(-1, 3, leads),
             offsets=tuple([expert * (BINS + 1) for expert in range(experts)]),
         )
-
-    def to_builtins(self) -> Plain:
-        """Write for a checkpoint."""
-        return {
-            "mass": plain_floats(self.mass),
-            "total": plain_floats(self.total),
-            "loss": plain_floats(self.loss),
-            "seen": plain_floats(self.seen),
-            "growth": self.growth,
-        }
-
-    def restore(self, value: Plain) -> None:
-        """Read back what `to_builtins` wrote, of as many experts."""
-        record = read_record(value)
-        self.mass = read_floats(record["mass"]).reshape(self.mass.shape)
-        self.total = read_floats(record["total"])
-        self.loss = read_floats(record["loss"]).reshape(self.loss.shape)
-        self.seen = read_floats(record["seen"])
-        self.growth = read_float(record["growth"])
-        self.mixture = self._mix()

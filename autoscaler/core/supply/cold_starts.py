@@ -12,19 +12,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from autoscaler.core.contract.plain import (
-    Plain,
-    plain_float,
-    plain_floats,
-    plain_strings,
-    read_float,
-    read_floats,
-    read_int,
-    read_list,
-    read_optional_float,
-    read_record,
-    read_strings,
-)
 from autoscaler.core.contract.state import ReplicaColumns
 
 MEASURED_MAX = 20
@@ -61,34 +48,8 @@ class ColdStartMemory:
     """Their rows at the last look."""
     measured_s: list[float] = field(default_factory=list)
     """The last created-to-ready times, oldest first."""
-    finished: tuple[float, float] | None = None
+    finished: tuple[float, float] | None = field(default=None, init=False)
     """(prior, quantile) of the finished starts, until another one is; no part of a checkpoint."""
-
-    def to_builtins(self) -> Plain:
-        """Write for a checkpoint."""
-        return {
-            "at": plain_float(self.at),
-            "names": plain_strings(self.names),
-            "created_at": plain_floats(np.frombuffer(self.created, dtype=np.float64)),
-            "settled": [[name, created_at] for name, created_at in self.settled.items()],
-            "starting": [[name, age] for name, age in self.starting.items()],
-            "rows": [*self.rows],
-            "measured_s": [*self.measured_s],
-        }
-
-    @classmethod
-    def from_builtins(cls, value: Plain) -> ColdStartMemory:
-        """Read back what `to_builtins` wrote."""
-        record = read_record(value)
-        return cls(
-            at=read_optional_float(record["at"]),
-            names=read_strings(record["names"]),
-            created=read_floats(record["created_at"]).tobytes(),
-            settled=_read_pairs(record["settled"]),
-            starting=_read_pairs(record["starting"]),
-            rows=[read_int(row) for row in read_list(record["rows"])],
-            measured_s=[read_float(item) for item in read_list(record["measured_s"])],
-        )
 
 
 def observe_starts(
@@ -225,8 +186,3 @@ def _age_s(replicas: ReplicaColumns, row: int, *, at: float) -> float:
     # NaN (not bound, or not said) is no wait
     begun = scheduled_at if scheduled_at - created_at > BINDING_S else created_at
     return max((float(replicas.ready_at[row]) if ready else at) - begun, 0.0)
-
-
-def _read_pairs(value: Plain) -> dict[str, float]:
-    pairs = [read_list(pair) for pair in read_list(value)]
-    return {str(name): read_float(number) for name, number in pairs}

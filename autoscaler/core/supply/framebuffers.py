@@ -18,13 +18,6 @@ import math
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from autoscaler.core.contract.plain import (
-    Plain,
-    read_float,
-    read_list,
-    read_optional_float,
-    read_record,
-)
 from autoscaler.core.contract.state import IntArray, ReplicaColumns
 
 RISE_BYTES_MIN = 16.0 * 2**20
@@ -44,23 +37,6 @@ class LoadingMemory:
 
     climbs: dict[str, Climb] = field(default_factory=dict)
     """By pod name."""
-
-    def to_builtins(self) -> Plain:
-        """Write for a checkpoint."""
-        return {"climbs": [[name, *climb] for name, climb in self.climbs.items()]}
-
-    @classmethod
-    def from_builtins(cls, value: Plain) -> LoadingMemory:
-        """Read back what `to_builtins` wrote."""
-        climbs: dict[str, Climb] = {}
-        for row in read_list(read_record(value)["climbs"]):
-            name, created_at, highest, rose_at = read_list(row)
-            climbs[str(name)] = (
-                read_float(created_at),
-                read_float(highest),
-                read_optional_float(rose_at),
-            )
-        return cls(climbs=climbs)
 
 
 def watch_loading(

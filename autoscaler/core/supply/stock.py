@@ -13,7 +13,6 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
-from autoscaler.core.contract.plain import Plain, read_float, read_list, read_record
 from autoscaler.core.contract.spec import ModelSpec
 from autoscaler.core.contract.state import NO_NODE, BoolArray, ModelObservation, ReplicaColumns
 from autoscaler.core.supply.doomed import Doom
@@ -39,23 +38,6 @@ class StockMemory:
     loading: LoadingMemory = field(default_factory=LoadingMemory)
     missing_since: dict[str, float] = field(default_factory=dict)
     """By pool: since when it has had fewer pods than were asked for (a quota, an admission webhook)."""
-
-    def to_builtins(self) -> Plain:
-        """Write for a checkpoint."""
-        return {
-            "loading": self.loading.to_builtins(),
-            "missing_since": [[pool, since] for pool, since in self.missing_since.items()],
-        }
-
-    @classmethod
-    def from_builtins(cls, value: Plain) -> StockMemory:
-        """Read back what `to_builtins` wrote."""
-        record = read_record(value)
-        pairs = [read_list(pair) for pair in read_list(record["missing_since"])]
-        return cls(
-            loading=LoadingMemory.from_builtins(record["loading"]),
-            missing_since={str(pool): read_float(since) for pool, since in pairs},
-        )
 
 
 class Stock(NamedTuple):

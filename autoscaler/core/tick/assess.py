@@ -10,9 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from autoscaler.core.contract.decision import Measures, Step
-from autoscaler.core.contract.engine_settings import EngineSettings
 from autoscaler.core.contract.events import Observed
-from autoscaler.core.contract.spec import ForecastMode, ModelSpec, Pause
+from autoscaler.core.contract.spec import EngineSettings, ForecastMode, ModelSpec, Pause
 from autoscaler.core.contract.state import BoolArray, FloatArray, ModelObservation
 from autoscaler.core.demand.demand import Demand
 from autoscaler.core.forecast import Forecast

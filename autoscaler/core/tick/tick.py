@@ -12,9 +12,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from autoscaler.core.contract.decision import Decision, Outcome, Step
-from autoscaler.core.contract.engine_settings import EngineSettings
 from autoscaler.core.contract.events import Observed
-from autoscaler.core.contract.spec import FleetSpec, Mode, ModelSpec, Pause
+from autoscaler.core.contract.spec import EngineSettings, FleetSpec, Mode, ModelSpec, Pause
 from autoscaler.core.contract.state import ModelObservation
 from autoscaler.core.guards import Guard
 from autoscaler.core.memory import Memory

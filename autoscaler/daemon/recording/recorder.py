@@ -19,9 +19,10 @@ from typing import Any, TypeAlias
 
 import structlog
 
-from autoscaler.core.contract.codec import event_to_builtins, outcome_to_builtins
+from autoscaler.core.contract.codec import to_builtins
 from autoscaler.core.contract.decision import Outcome
 from autoscaler.core.contract.events import Event, Observed
+from autoscaler.core.contract.spec import EngineSettings
 from autoscaler.daemon.recording.segments import (
     FORMAT,
     CheckpointLine,
@@ -82,7 +83,7 @@ class Recorder:
         self,
         folder: Path,
         *,
-        settings: dict[str, Any],
+        settings: EngineSettings,
         started_at: float,
         segment_bytes: int = SEGMENT_BYTES,
         total_bytes: int = TOTAL_BYTES,
@@ -94,7 +95,7 @@ class Recorder:
 
         Args:
             folder: Made if need be.
-            settings: The engine's, plain builtins.
+            settings: The engine's.
             started_at: Names the run, seconds since the epoch.
             segment_bytes: A segment larger than this is followed by a new one.
             total_bytes: The oldest segments of the folder are deleted beyond this.
@@ -191,7 +192,7 @@ class _Thread:
         self,
         folder: Path,
         *,
-        settings: dict[str, Any],
+        settings: EngineSettings,
         started_at: float,
         segment_bytes: int,
         total_bytes: int,
@@ -294,7 +295,7 @@ class _Thread:
             written_at=begin.at,
             first_event=begin.first_event,
             writer=this_writer(),
-            settings=self._settings,
+            settings=to_builtins(self._settings, EngineSettings),
             hole=hole,
         )
         self._put(encode(header))
@@ -319,8 +320,8 @@ class _Thread:
         self._unflushed += 1
         line = {
             "kind": "event",
-            "event": event_to_builtins(entry.event),
-            "outcome": outcome_to_builtins(entry.outcome),
+            "event": to_builtins(entry.event, Event),
+            "outcome": to_builtins(entry.outcome, Outcome),
         }
         self._put(encode(line))
         self._segment_events += 1

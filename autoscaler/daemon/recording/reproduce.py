@@ -8,14 +8,16 @@ the commands and the reasons must be equal.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from autoscaler.core.contract.codec import event_from_builtins, outcome_to_builtins
+from autoscaler import __version__
+from autoscaler.core.contract.codec import Unreadable, from_builtins, to_builtins
 from autoscaler.core.contract.decision import Outcome
+from autoscaler.core.contract.events import Event
 from autoscaler.core.engine import Engine, EngineSettings
 from autoscaler.daemon.recording.segments import (
     FORMAT,
@@ -30,7 +32,7 @@ from autoscaler.daemon.recording.segments import (
     segment_files,
     this_writer,
 )
-from autoscaler.errors import InvariantBroken, RecordingError
+from autoscaler.errors import RecordingError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,8 +113,9 @@ def _replay_segment(path: Path, progress: Callable[[int], None] | None) -> Segme
         )
     if header.format != FORMAT:
         raise RecordingError(
-            f"{path}: format {header.format}, written by version {header.writer.package}; "
-            f"this version reads format {FORMAT}"
+            f"{path}: found format {header.format}, written by version {header.writer.package}; "
+            f"version {__version__} reads format {FORMAT} alone: replay it with the version that "
+            "wrote it, or record anew"
         )
     checkpoint = next(lines, None)
     if not isinstance(checkpoint, CheckpointLine):
@@ -148,19 +151,15 @@ def _replay_segment(path: Path, progress: Callable[[int], None] | None) -> Segme
 
 
 def _restored(path: Path, header: Header, checkpoint: CheckpointLine) -> Engine:
-    known = {field.name for field in fields(EngineSettings)}
-    unknown = sorted(header.settings.keys() - known)
-    if unknown:
-        raise RecordingError(
-            f"{path}: engine settings that this version does not have: {', '.join(unknown)}"
-        )
+    part = "engine settings"
     try:
-        settings = EngineSettings(**header.settings)
+        settings = from_builtins(header.settings, EngineSettings)
+        part = "checkpoint"
         return Engine.restore(settings, checkpoint.memory)
-    except (InvariantBroken, KeyError, TypeError, ValueError) as error:
+    except Unreadable as error:
         raise RecordingError(
-            f"{path}: the checkpoint of version {header.writer.package} cannot be read by this one "
-            f"({type(error).__name__}: {error})"
+            f"{path}: the {part} of version {header.writer.package} cannot be read by this one "
+            f"({error})"
         ) from error
 
 
@@ -169,17 +168,17 @@ def _replay_event(
 ) -> tuple[Outcome, Difference | None]:
     raw = msgspec.json.decode(line.event)
     try:
-        event = event_from_builtins(raw)
-    except (InvariantBroken, KeyError, TypeError, ValueError) as error:
+        event: Event = from_builtins(raw, Event)
+    except Unreadable as error:
         raise RecordingError(
             f"{path}: event {raw.get('id') if isinstance(raw, dict) else raw!r} cannot be read "
-            f"({type(error).__name__}: {error})"
+            f"({error})"
         ) from error
     try:
         outcome = engine.handle(event)
     except Exception:  # noqa: BLE001  as the loop does: a bug decides nothing
         outcome = Outcome()
-    reproduced = encode(outcome_to_builtins(outcome))
+    reproduced = encode(to_builtins(outcome, Outcome))
     if reproduced == bytes(line.outcome):
         return outcome, None
     before, after = msgspec.json.decode(line.outcome), msgspec.json.decode(reproduced)

@@ -23,7 +23,8 @@ import numpy as np
 from autoscaler import __version__
 from autoscaler.errors import RecordingError
 
-FORMAT = 2
+FORMAT = 3
+"""Goes up with whatever changes the written form of a record, the engine's memory among them."""
 SUFFIX = ".jsonl.gz"
 _NAME = re.compile(r"\d{8}T\d{6}Z-\d{6}\.jsonl\.gz")
 _GZIP = 31

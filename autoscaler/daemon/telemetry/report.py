@@ -10,7 +10,7 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from autoscaler import __version__
-from autoscaler.core.contract.codec import decision_to_builtins
+from autoscaler.core.contract.codec import to_builtins
 from autoscaler.core.contract.commands import Command
 from autoscaler.core.contract.decision import Decision, Direction, Outcome
 from autoscaler.core.contract.events import Event, NoticeReceived, Observed, SpecChanged
@@ -136,7 +136,7 @@ class Report(Levels):
             "spec_problems": list(self._spec_problems),
             "refused_namespaces": self._world.cluster.refusals(),
             "models": [
-                {**decision_to_builtins(self._decisions[model.key]), "spec": _asked(model)}
+                {**to_builtins(self._decisions[model.key], Decision), "spec": _asked(model)}
                 for model in (fleet.models if fleet else ())
                 if model.key in self._decisions
             ],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable
 from dataclasses import replace
@@ -16,6 +15,7 @@ from autoscaler.core.contract.spec import Targets
 from autoscaler.core.demand.arrivals import COLUMNS_FROM, ORDINARY_FROM, ArrivalMemory, _walk
 from autoscaler.core.demand.demand import Demand, DemandMemory, measure_demand
 from autoscaler.core.demand.readings import Reading, read_columns, read_ordinary
+from tests.core.checkpoints import through_json
 from tests.core.pods import Pod, answering, columns
 
 TARGETS = Targets(in_flight_requests=32.0, waiting_requests=5.0, kv_usage_ratio=0.8)
@@ -401,7 +401,7 @@ def looks(draw) -> list[tuple[float, list[Pod]]]:
 def test_anything_can_be_measured_and_a_checkpoint_goes_on_alike(story):
     memory = DemandMemory()
     for at, pods in story:
-        other = DemandMemory.from_builtins(json.loads(json.dumps(memory.to_builtins())))
+        other = through_json(memory)
         demand = look(memory, at, *pods)
         assert look(other, at, *pods) == demand
         if demand.replicas is not None:

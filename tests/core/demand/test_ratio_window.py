@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from autoscaler.core.demand.ratio_window import RatioWindow
+from tests.core.checkpoints import through_json
 
 
 def test_what_is_older_than_the_span_leaves():
@@ -33,8 +34,7 @@ def test_a_checkpoint_goes_on_alike():
     window = RatioWindow(span_s=60.0, bucket_s=10.0)
     for tick in range(33):
         window.add(3.3 * tick, numerator=0.1 * tick, denominator=1.0)
-    other = RatioWindow(span_s=60.0, bucket_s=10.0)
-    other.restore(window.to_builtins())
+    other = through_json(window)
     for tick in range(33, 66):
         for each in (window, other):
             each.add(3.3 * tick, numerator=0.1 * tick, denominator=1.0)

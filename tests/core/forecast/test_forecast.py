@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import random
 from collections.abc import Iterable
@@ -13,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from autoscaler.core.contract.codec import from_builtins, to_builtins
 from autoscaler.core.forecast import FORECASTERS, Forecast, ForecastMemory, forecast, learn, scores
 from autoscaler.core.forecast import experts as room
 from autoscaler.core.forecast.distribution import between_leads, distribution, nearest_lead
@@ -28,6 +28,7 @@ from autoscaler.core.forecast.residuals import (
     Residuals,
     root,
 )
+from tests.core.checkpoints import through_json
 
 COLD_START_S = 60.0
 
@@ -140,7 +141,7 @@ def test_a_gap_as_long_as_the_ring_forgets_everything(gap_slots):
 
 
 def filled(*halves: float, experts: int = 2) -> Residuals:
-    residuals = Residuals(experts=experts)
+    residuals = Residuals.from_prior(experts=experts)
     for half in halves:
         residuals.age(SLOT_S)
         residuals.add(np.full((1, len(LEADS_S), experts), half))
@@ -148,7 +149,7 @@ def filled(*halves: float, experts: int = 2) -> Residuals:
 
 
 def test_a_residual_keeps_its_mean_between_two_atoms():
-    prior = Residuals(experts=1)
+    prior = Residuals.from_prior(experts=1)
     for half in (0.0, 0.033, -0.4, 1.7, 6.0, -11.0):
         residuals = filled(half, experts=1)
         gained = residuals.mass[0, 0] - prior.mass[0, 0]
@@ -192,7 +193,7 @@ def test_a_batch_is_as_good_as_one_by_one():
     halves = np.array([rng.gauss(0.0, 0.3) for _ in range(40 * len(LEADS_S))])
     halves = halves.reshape(40, len(LEADS_S), 1)
     halves[7, 3] = halves[9:12] = np.nan
-    at_once, one_by_one = Residuals(experts=1), Residuals(experts=1)
+    at_once, one_by_one = Residuals.from_prior(experts=1), Residuals.from_prior(experts=1)
     at_once.add(halves)
     for each in halves:
         one_by_one.add(each[None])
@@ -202,7 +203,7 @@ def test_a_batch_is_as_good_as_one_by_one():
 
 
 def test_the_expert_that_errs_less_weighs_more():
-    residuals = Residuals(experts=2)
+    residuals = Residuals.from_prior(experts=2)
     rng = random.Random(4)
     for _ in range(200):
         pair = [rng.gauss(0.0, 0.1), rng.gauss(0.0, 0.2)]
@@ -258,7 +259,7 @@ def test_use_falls_with_the_replica_and_lies_between_zero_and_one():
 
 
 def test_nothing_but_the_prior_is_a_distribution_too():
-    made = distribution(Residuals(experts=1).mixture, at=0.0, roots=(root(2.0),), lead=3)
+    made = distribution(Residuals.from_prior(experts=1).mixture, at=0.0, roots=(root(2.0),), lead=3)
     assert made.mean_replicas == pytest.approx(2.0, abs=0.1)
     assert made.low_replicas < 2.0 < made.high_replicas
 
@@ -463,7 +464,7 @@ def test_anything_can_be_learnt_and_a_checkpoint_goes_on_alike(story):
     for number, (step, value, cold_start_s) in enumerate(story):
         at += step
         if number % 7 == 3:
-            other = ForecastMemory.from_builtins(json.loads(json.dumps(memory.to_builtins())))
+            other = through_json(memory)
         found = []
         for each in (memory, other):
             learn(each, at=at, offered_replicas=value)
@@ -486,9 +487,9 @@ def test_anything_can_be_learnt_and_a_checkpoint_goes_on_alike(story):
 
 
 def test_other_forecasters_than_a_checkpoint_knows_begin_anew():
-    written = taught([1.0] * 50).to_builtins()
+    written = to_builtins(taught([1.0] * 50), ForecastMemory)
     written["forecasters"] = ["last-value"]
-    assert ForecastMemory.from_builtins(written).history.slot == -1
+    assert from_builtins(written, ForecastMemory).history.slot == -1
 
 
 def test_as_many_bins_as_atoms():

@@ -14,6 +14,7 @@ from autoscaler.core import hpa
 from autoscaler.core.contract.spec import SelectPolicy
 from autoscaler.core.hpa import HpaMemory
 from tests.builders import rules
+from tests.core.checkpoints import through_json
 
 
 @pytest.mark.parametrize(
@@ -209,7 +210,7 @@ def test_rescales_are_remembered_for_the_longest_period_of_their_direction():
 
 def test_memory_comes_back_from_a_checkpoint():
     memory = HpaMemory(recommendations=[(1.0, 2)], scale_ups=[(3.0, 4)], scale_downs=[(5.0, 6)])
-    assert HpaMemory.from_builtins(memory.to_builtins()) == memory
+    assert through_json(memory) == memory
 
 
 @given(

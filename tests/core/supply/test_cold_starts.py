@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from math import nan
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from autoscaler.core.contract.codec import to_builtins
 from autoscaler.core.supply.cold_starts import ColdStartMemory, cold_start_s, observe_starts
+from tests.core.checkpoints import through_json
 from tests.core.pods import Pod, columns
 
 FIRST = 1_000_000.0
@@ -245,10 +246,10 @@ def looks(draw) -> list[tuple[float, list[Pod]]]:
 def test_anything_can_be_watched_and_a_checkpoint_goes_on_alike(story):
     memory = ColdStartMemory()
     for at, pods in story:
-        other = ColdStartMemory.from_builtins(json.loads(json.dumps(memory.to_builtins())))
+        other = through_json(memory)
         for each in (memory, other):
             look(each, at, *pods)
-        assert other.to_builtins() == memory.to_builtins()
+        assert to_builtins(other, ColdStartMemory) == to_builtins(memory, ColdStartMemory)
         found = cold_start_s(memory, prior_s=100.0)
         assert found == cold_start_s(other, prior_s=100.0)
         assert 0.0 <= found <= 1e7

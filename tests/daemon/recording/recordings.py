@@ -91,7 +91,7 @@ def recorder_in(folder: Path, **options: Any) -> Recorder:
     """A recorder as the daemon makes it."""
     return Recorder(
         folder,
-        settings=dataclasses.asdict(EngineSettings()),
+        settings=EngineSettings(),
         started_at=options.pop("started_at", STARTED_AT),
         **options,
     )

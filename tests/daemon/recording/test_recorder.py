@@ -100,13 +100,13 @@ def test_two_runs_of_one_second_do_not_overwrite_each_other(tmp_path):
 def test_a_backlog_drops_events_counts_them_and_the_recording_says_so(tmp_path, monkeypatch):
     """The thread is held at its first encoding, so the loop runs ahead of it."""
     gate = threading.Event()
-    encode_event = recorder_module.event_to_builtins
+    write = recorder_module.to_builtins
 
-    def held(event):
+    def held(value, kind):
         assert gate.wait(30)
-        return encode_event(event)
+        return write(value, kind)
 
-    monkeypatch.setattr(recorder_module, "event_to_builtins", held)
+    monkeypatch.setattr(recorder_module, "to_builtins", held)
     recorder = recorder_in(tmp_path, backlog_rows_max=20)
     handled = record(recorder, 30)
     assert recorder.lost_events > 0
@@ -228,25 +228,15 @@ def test_a_folder_that_cannot_be_made_is_a_problem_not_a_crash(tmp_path):
     assert "file" in recorder.problem
 
 
-def test_a_bug_in_encoding_ends_the_segment_not_the_thread(tmp_path, monkeypatch):
-    broken = [True]
-    encode_event = recorder_module.event_to_builtins
-
-    def encode_or_break(event):
-        if broken[0]:
-            raise TypeError("ours")
-        return encode_event(event)
-
-    monkeypatch.setattr(recorder_module, "event_to_builtins", encode_or_break)
+def test_a_bug_in_encoding_ends_the_segment_not_the_thread(tmp_path):
     now = [0.0]
     recorder = recorder_in(tmp_path, monotonic=lambda: now[0])
     events = list(story(3))
     recorder.begin({}, at=STARTED_AT, first_event=1)
-    recorder.append(events[0], Outcome())
+    recorder.append(events[0], Outcome(commands=("no command",)))
     settle(recorder, 1)
     assert recorder.lost_events == 1
-    assert recorder.problem == "TypeError: ours"
-    broken[0] = False
+    assert recorder.problem == "KeyError: 'str'"
     assert not recorder.wants_checkpoint()
     now[0] = 31.0
     assert recorder.wants_checkpoint()

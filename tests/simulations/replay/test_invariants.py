@@ -15,8 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from autoscaler.core.contract.codec import event_from_builtins, event_to_builtins
-from autoscaler.core.contract.codec_outcome import outcome_to_builtins
+from autoscaler.core.contract.codec import from_builtins, to_builtins
 from autoscaler.core.contract.decision import Outcome as Answer
 from autoscaler.core.contract.events import Event, NoticeReceived, Observed
 from autoscaler.core.contract.state import CapacityType
@@ -203,7 +202,7 @@ def test_s4_what_comes_after_a_moment_changes_nothing_before_it(policy: str):
 
         def listen(event: Event, answer: Answer, told: list[str] = told) -> None:
             if event.at <= EPOCH + end_ns / NS:
-                told.append(json.dumps(outcome_to_builtins(answer)))
+                told.append(json.dumps(to_builtins(answer, Answer)))
 
         done = run(made, policy, seed=0, conditions=conditions, listeners=[listen])
         sizes.append([size for size in done.ledger.sizes if size[0] <= end_ns])
@@ -234,7 +233,7 @@ def recorded(
 
 
 def written(answer: Answer) -> str:
-    return json.dumps(outcome_to_builtins(answer))
+    return json.dumps(to_builtins(answer, Answer))
 
 
 @pytest.mark.slow
@@ -242,8 +241,8 @@ def test_s5_recorded_events_read_back_give_the_same_decisions_byte_for_byte():
     story = recorded(conditions=replace(WARM, spot=market()))
     engine = build_engine(EngineSettings())
     for event, answer in story:
-        text = json.dumps(event_to_builtins(event))
-        assert written(engine.handle(event_from_builtins(json.loads(text)))) == written(answer)
+        text = json.dumps(to_builtins(event, Event))
+        assert written(engine.handle(from_builtins(json.loads(text), Event))) == written(answer)
     assert sum(len(answer.commands) for _, answer in story) > 10
 
 

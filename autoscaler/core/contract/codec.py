@@ -86,7 +86,7 @@ def _compiled(kind: Any) -> tuple[Write, Read]:
     if origin in (Union, UnionType):
         return _union(arguments)
     if origin is Annotated:
-        return _nan_or_none, lambda plain: math.nan if plain is None else _read_float(plain)
+        return _nan_or_none, lambda plain: math.nan if plain is None else float(_read_number(plain))
     if origin is np.ndarray:
         return _column(get_args(arguments[1])[0])
     if origin in (tuple, list):
@@ -94,7 +94,8 @@ def _compiled(kind: Any) -> tuple[Write, Read]:
             return _row([_compiled(argument) for argument in arguments])
         return _sequence(origin, *_compiled(arguments[0]))
     if origin is dict:
-        return _mapping(*arguments)
+        write, read = _sequence(list, *_row([_compiled(argument) for argument in arguments]))
+        return lambda values: write(values.items()), lambda plain: dict(read(plain))
     if kind in _SCALARS:
         return _SCALARS[kind]
     if issubclass(kind, StrEnum):
@@ -110,19 +111,17 @@ def _nan_or_none(value: float | None) -> float | None:
     return None if value is None or math.isnan(value) else float(value)
 
 
-def _exactly(kind: type, expected: str) -> Read:
+def _exactly(expected: str, *kinds: type) -> Read:
     def read(plain: Any) -> Any:
-        if type(plain) is not kind:
+        if type(plain) not in kinds:
             raise Unreadable(expected, plain)
         return plain
 
     return read
 
 
-def _read_float(plain: Any) -> float:
-    if type(plain) is float or type(plain) is int:
-        return float(plain)
-    raise Unreadable("a number", plain)
+_read_list = _exactly("a list", list)
+_read_number = _exactly("a number", float, int)
 
 
 def _read_bytes(plain: Any) -> bytes:
@@ -133,10 +132,10 @@ def _read_bytes(plain: Any) -> bytes:
 
 
 _SCALARS: dict[Any, tuple[Write, Read]] = {
-    str: (_as_it_is, _exactly(str, "a text")),
-    int: (_as_it_is, _exactly(int, "a whole number")),
-    bool: (_as_it_is, _exactly(bool, "true or false")),
-    float: (float, _read_float),
+    str: (_as_it_is, _exactly("a text", str)),
+    int: (_as_it_is, _exactly("a whole number", int)),
+    bool: (_as_it_is, _exactly("true or false", bool)),
+    float: (float, lambda plain: float(_read_number(plain))),
     bytes: (bytes.hex, _read_bytes),
 }
 
@@ -153,28 +152,20 @@ def _one_of(kind: type[StrEnum]) -> Read:
 
 
 def _union(arguments: tuple[Any, ...]) -> tuple[Write, Read]:
-    kinds = [argument for argument in arguments if argument is not NoneType]
-    if len(kinds) > 1:
-        write, read = _scalars(kinds) if set(kinds) <= _SCALARS.keys() else _tagged(kinds)
-    else:
+    kinds = [kind for kind in arguments if kind is not NoneType]
+    if len(kinds) == 1:
         write, read = _compiled(kinds[0])
+    elif set(kinds) <= _SCALARS.keys():
+        names = " or ".join([kind.__name__ for kind in kinds])
+        write, read = _as_it_is, _exactly(names, *kinds)
+    else:
+        write, read = _tagged(kinds)
     if len(kinds) == len(arguments):
         return write, read
-    if kinds == [float]:
-        return _nan_or_none, lambda plain: None if plain is None else _read_float(plain)
-    if write is not _as_it_is:
-        present = write
-        write = lambda value: None if value is None else present(value)  # noqa: E731
-    return write, lambda plain: None if plain is None else read(plain)
-
-
-def _scalars(kinds: list[Any]) -> tuple[Write, Read]:
-    def read(plain: Any) -> Any:
-        if type(plain) not in kinds:
-            raise Unreadable(" or ".join(kind.__name__ for kind in kinds), plain)
-        return plain
-
-    return _as_it_is, read
+    gap = (
+        _nan_or_none if kinds == [float] else lambda value: None if value is None else write(value)
+    )
+    return gap, lambda plain: None if plain is None else read(plain)
 
 
 def _tagged(kinds: list[Any]) -> tuple[Write, Read]:
@@ -196,10 +187,10 @@ def _tagged(kinds: list[Any]) -> tuple[Write, Read]:
 def _record(kind: Any) -> tuple[Write, Read]:
     """Compile a dataclass or a named tuple."""
     hints = get_type_hints(kind, include_extras=True)
-    named = dataclasses.is_dataclass(kind)
-    names = (
-        [field.name for field in dataclasses.fields(kind) if field.init] if named else kind._fields
-    )
+    if dataclasses.is_dataclass(kind):
+        names = [field.name for field in dataclasses.fields(kind) if field.init]
+    else:
+        names = list(kind._fields)
     codecs = {name: _compiled(hints[name]) for name in names}
     writes = [(name, write) for name, (write, _) in codecs.items()]
     reads = [read for _, read in codecs.values()]
@@ -208,8 +199,12 @@ def _record(kind: Any) -> tuple[Write, Read]:
         return {name: write(getattr(value, name)) for name, write in writes}
 
     def read(plain: Any) -> Any:
-        if type(plain) is not dict or plain.keys() != codecs.keys():
-            raise Unreadable(f"{kind.__name__} with {', '.join(names)}", plain)
+        if type(plain) is not dict:
+            raise Unreadable(f"an object ({kind.__name__})", plain)
+        if plain.keys() != codecs.keys():
+            odd = min(plain.keys() ^ codecs.keys())
+            how = "with" if odd in codecs else "without"
+            raise Unreadable(f"{kind.__name__} {how} `{odd}`", plain)
         values = _read_each(reads, [plain[name] for name in names], names)
         return kind(**dict(zip(names, values, strict=True)))
 
@@ -252,11 +247,6 @@ def _read_each(
     return values
 
 
-def _mapping(key: Any, value: Any) -> tuple[Write, Read]:
-    write, read = _compiled(list[tuple[key, value]])
-    return lambda values: write(values.items()), lambda plain: dict(read(plain))
-
-
 def _column(dtype: type[np.generic]) -> tuple[Write, Read]:
     """Compile an array, of any shape; only one of floats has gaps."""
     kinds = {np.float64: "fiO", np.int64: "i", np.bool_: "b"}[dtype]
@@ -279,9 +269,3 @@ def _column(dtype: type[np.generic]) -> tuple[Write, Read]:
         raise Unreadable(f"a column of {dtype.__name__}", plain)
 
     return write, read
-
-
-def _read_list(plain: Any) -> list[Any]:
-    if type(plain) is not list:
-        raise Unreadable("a list", plain)
-    return plain

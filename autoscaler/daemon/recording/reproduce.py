@@ -32,7 +32,7 @@ from autoscaler.daemon.recording.segments import (
     segment_files,
     this_writer,
 )
-from autoscaler.errors import RecordingError
+from autoscaler.errors import InvariantBroken, RecordingError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,10 +156,10 @@ def _restored(path: Path, header: Header, checkpoint: CheckpointLine) -> Engine:
         settings = from_builtins(header.settings, EngineSettings)
         part = "checkpoint"
         return Engine.restore(settings, checkpoint.memory)
-    except Unreadable as error:
+    except (InvariantBroken, ArithmeticError, LookupError, TypeError, ValueError) as error:
         raise RecordingError(
             f"{path}: the {part} of version {header.writer.package} cannot be read by this one "
-            f"({error})"
+            f"({type(error).__name__}: {error})"
         ) from error
 
 

@@ -247,12 +247,12 @@ def changed(change):
     ("change", "message"),
     [
         (lambda event: event.update(kind="Nothing"), "the whole: an object whose `kind` is one of SpecChanged, "),
-        (lambda event: event.pop("at"), "the whole: Observed with id, at, "),
-        (lambda event: event.update(more=1), "the whole: Observed with id, at, "),
+        (lambda event: event.pop("at"), "the whole: Observed with `at`"),
+        (lambda event: event.update(more=1), "the whole: Observed without `more`"),
         (lambda event: event.update(at=None), "at: a number was expected, found None"),
         (lambda event: event.update(id=1.5), "id: a whole number was expected, found 1.5"),
         (lambda event: event.update(models="m"), "models: a list was expected, found 'm'"),
-        (lambda event: event["models"].append(7), r"models\[1\]: ModelObservation with .*, found 7"),
+        (lambda event: event["models"].append(7), r"models\[1\]: an object \(ModelObservation\) was expected, found 7"),
         (lambda event: event["models"][0]["pools"][1].update(name=3), r"models\[0\].pools\[1\].name: a text"),
         (lambda event: event["models"][0]["replicas"].update(pool=[0.5]), r"models\[0\].replicas.pool: a column of int64"),
         (lambda event: event["models"][0]["replicas"].update(ready=[1]), r"replicas.ready: a column of bool"),
@@ -263,7 +263,7 @@ def changed(change):
     ],
 )  # fmt: skip
 def test_what_nobody_wrote_is_refused_with_its_place(change, message):
-    with pytest.raises(Unreadable, match=f"^.*{message}"):
+    with pytest.raises(Unreadable, match=message):
         from_builtins(changed(change), Event)
 
 

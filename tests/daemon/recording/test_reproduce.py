@@ -181,13 +181,25 @@ def test_a_damaged_segment_is_refused_before_any_is_replayed(tmp_path):
         pytest.param(lambda lines: lines.pop(1), "before its checkpoint", id="no checkpoint"),
         pytest.param(lambda lines: lines[0].update(format=99), "format 99", id="another format"),
         pytest.param(
+            lambda lines: lines[0].update(format=2),
+            "found format 2, .* reads format 3 alone: replay it with the version that wrote it, or record anew",
+            id="the format before",
+        ),
+        pytest.param(
             lambda lines: lines[0]["settings"].update(mood="good"), "mood", id="unknown setting"
         ),
         pytest.param(
             lambda lines: lines[1]["memory"].pop("models"), "checkpoint", id="checkpoint of another"
         ),
         pytest.param(
-            lambda lines: lines[3]["event"].pop("models"), "cannot be read", id="event of another"
+            lambda lines: lines[1]["memory"].update(at="soon"),
+            "checkpoint .*at: a number was expected, found 'soon'",
+            id="checkpoint with a word for a number",
+        ),
+        pytest.param(
+            lambda lines: lines[3]["event"].pop("models"),
+            "event 2 cannot be read .*Observed with `models`",
+            id="event of another",
         ),
         pytest.param(lambda lines: lines.clear(), "no header", id="nothing"),
     ],

@@ -97,7 +97,13 @@ class Assessment:
         situation.proposal = proposal.replicas
         asked = situation.level if proposal.replicas is None else proposal.replicas
         before = sum([pool.current for pool in situation.pools])
-        step = Step("policy", before, asked, proposal.reason, proposal.message)
+        step = Step(
+            by="policy",
+            before=before,
+            after=asked,
+            reason=proposal.reason,
+            message=proposal.message,
+        )
         return Draft(
             situation=situation,
             wanted=Wanted(asked, asked),
@@ -263,18 +269,18 @@ class Assessment:
     ) -> Measures:
         scores = self.parts.scores(self.memory.forecast)
         return Measures(
-            demand.replicas,
-            demand.offered_replicas,
-            demand.waiting_requests,
-            demand.running_requests,
-            demand.kv_usage_ratio,
-            None if forecast is None else forecast.mean_replicas,
-            None if forecast is None else forecast.low_replicas,
-            None if forecast is None else forecast.high_replicas,
-            scores.error_ratio,
-            scores.pinball_loss_replicas,
-            scores.coverage_ratio,
-            cold_start_s,
-            self.spec.warm_floor.replicas,
-            observation_age_s,
+            demand_replicas=demand.replicas,
+            offered_replicas=demand.offered_replicas,
+            waiting_requests=demand.waiting_requests,
+            running_requests=demand.running_requests,
+            kv_usage_ratio=demand.kv_usage_ratio,
+            forecast_replicas=None if forecast is None else forecast.mean_replicas,
+            forecast_low_replicas=None if forecast is None else forecast.low_replicas,
+            forecast_high_replicas=None if forecast is None else forecast.high_replicas,
+            forecast_error_ratio=scores.error_ratio,
+            forecast_pinball_loss_replicas=scores.pinball_loss_replicas,
+            forecast_coverage_ratio=scores.coverage_ratio,
+            cold_start_s=cold_start_s,
+            warm_floor_replicas=self.spec.warm_floor.replicas,
+            observation_age_s=observation_age_s,
         )

@@ -60,19 +60,19 @@ def conclude(
         else describe_hold(UNREADABLE, trail[-1].message)
     )
     return Decision(
-        event,
-        s.at,
-        s.spec.key,
-        _direction(current, total),
-        _last_word(trail),
-        draft.proposal.policy,
-        current if readable else None,
-        draft.proposal.replicas,
-        total if readable else None,
-        _pool_decisions(s, wanted, placement),
-        tuple(trail),
-        conditions,
-        draft.measures,
+        event=event,
+        at=s.at,
+        model=s.spec.key,
+        direction=_direction(current, total),
+        reason=_last_word(trail),
+        policy=draft.proposal.policy,
+        current_replicas=current if readable else None,
+        proposal_replicas=draft.proposal.replicas,
+        desired_replicas=total if readable else None,
+        pools=_pool_decisions(s, wanted, placement),
+        trail=tuple(trail),
+        conditions=conditions,
+        measures=draft.measures,
     )
 
 
@@ -229,9 +229,16 @@ def _pool_decisions(s: Situation, wanted: Wanted, placement: Placement) -> tuple
         current, supply = pool.current_replicas, s.stock.supply.pools[index]
         desired = None if current is None else placement.desired[index]
         fallback = in_force if index == s.layout.fallback else 0
-        ready, starting, doomed = supply.ready, supply.starting, supply.doomed
         decisions.append(
-            PoolDecision(pool.name, current, ready, starting, doomed, desired, fallback)
+            PoolDecision(
+                pool=pool.name,
+                current_replicas=current,
+                ready_replicas=supply.ready,
+                starting_replicas=supply.starting,
+                doomed_replicas=supply.doomed,
+                desired_replicas=desired,
+                fallback_replicas=fallback,
+            )
         )
     return tuple(decisions)
 

@@ -104,7 +104,7 @@ class Tick:
                 decisions[spec.key] = self._hold_broken(spec, draft.situation.observation, bug)
         self._uncordon()
         decided = tuple([decisions[spec.key] for spec in self.fleet.models])
-        return Outcome(decided, tuple(self.writes.commands))
+        return Outcome(decisions=decided, commands=tuple(self.writes.commands))
 
     def _split_guards(self) -> tuple[Mapping[str, Guard], Mapping[str, Guard]]:
         """Split the guards where the budget must have seen every model."""

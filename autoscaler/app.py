@@ -23,21 +23,22 @@ from autoscaler import __version__
 from autoscaler.core.contract.commands import COMMAND_TIMEOUT_S, Command
 from autoscaler.core.contract.spec import FleetSpec
 from autoscaler.core.engine import EngineSettings, build_engine
-from autoscaler.daemon.actuator import Actuator, Ending
+from autoscaler.daemon.actuator import Actuator, CommandEnding
 from autoscaler.daemon.clock import Clock
 from autoscaler.daemon.config_watch import ConfigWatch
 from autoscaler.daemon.inbox import Inbox
 from autoscaler.daemon.loop import Loop
+from autoscaler.daemon.observer import FleetObserver
 from autoscaler.daemon.recording.recorder import SEGMENT_BYTES, TOTAL_BYTES, Recorder
-from autoscaler.daemon.telemetry.http import Server, parse_listen
-from autoscaler.daemon.telemetry.report import Report
-from autoscaler.daemon.world import World
+from autoscaler.daemon.telemetry.http import HttpServer, parse_listen
+from autoscaler.daemon.telemetry.telemetry import Telemetry
 from autoscaler.errors import AutoscalerError, SettingsError
 from autoscaler.kube.api.client import Client, connect
 from autoscaler.kube.observe import Cluster
 from autoscaler.kube.perform.perform import perform
 from autoscaler.kube.watch.caches import PodSelector
 from autoscaler.notices import NOTICE_SOURCES
+from autoscaler.notices.interruptions import Interruptions
 from autoscaler.settings import Config, load_config, to_fleet
 from autoscaler.sources.collector.collector import Collector
 
@@ -59,7 +60,7 @@ class DcgmExporters:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
+class DaemonOptions:
     """What the command line gives."""
 
     config: Path
@@ -74,7 +75,7 @@ class Options:
     dcgm: DcgmExporters = field(default_factory=DcgmExporters)
 
 
-async def run(options: Options) -> None:
+async def run(options: DaemonOptions) -> None:
     """Run the daemon until SIGTERM or SIGINT.
 
     Raises:
@@ -89,7 +90,8 @@ async def run(options: Options) -> None:
     with _signals(stop):
         async with await connect(options.kubeconfig, context=options.context) as client:
             daemon = Daemon(options, config=config, client=client)
-            server = Server(daemon.report, host=host, port=port)
+            telemetry = daemon.telemetry
+            server = HttpServer(telemetry.status, telemetry.registry, host=host, port=port)
             address = await server.start()
             _log.info(
                 "daemon.started",
@@ -118,33 +120,35 @@ class Daemon:
     """Every object of a running daemon, wired."""
 
     def __init__(
-        self, options: Options, *, config: Config, client: Client, clock: Clock | None = None
+        self, options: DaemonOptions, *, config: Config, client: Client, clock: Clock | None = None
     ) -> None:
         self._options = options
         self._client = client
         self.clock = clock = clock or Clock()
+        settings = EngineSettings(tick_s=options.tick_s)
         fleet = self._fleet(config)
         self.inbox = Inbox(clock)
         dcgm = options.dcgm
         self.cluster = Cluster(
             client,
             fleet,
-            marks=NOTICE_SOURCES["node_marks"],
             now=clock.now,
+            age_s_max=settings.cluster_age_s_max,
             exporters=[PodSelector(namespace=dcgm.namespace, labels=dcgm.selector)]
             if dcgm.selector
             else [],
-            on_notice=self.inbox.put_notice,
         )
         self.collector = Collector(now=clock.now, dcgm_port=dcgm.port)
-        self.world = World(
+        self.observer = FleetObserver(
             cluster=self.cluster,
             collector=self.collector,
+            interruptions=Interruptions(NOTICE_SOURCES["node_marks"]),
             fleet=fleet,
             resources=config.resources,
             now=clock.now,
+            age_s_max=settings.cluster_age_s_max,
+            on_interruption=self.inbox.put_notice,
         )
-        settings = EngineSettings(tick_s=options.tick_s)
         self.recorder: Recorder | None = None
         if options.record is not None:
             self.recorder = Recorder(
@@ -154,8 +158,8 @@ class Daemon:
                 segment_bytes=min(SEGMENT_BYTES, max(1, options.record_total_bytes // 4)),
                 total_bytes=options.record_total_bytes,
             )
-        self.report = Report(
-            clock=clock, tick_s=options.tick_s, world=self.world, recorder=self.recorder
+        self.telemetry = Telemetry(
+            clock=clock, tick_s=options.tick_s, observer=self.observer, recorder=self.recorder
         )
         self.actuator = Actuator(
             perform=partial(perform, client, now=clock.now, uid_of=self.cluster.pod_uid),
@@ -167,16 +171,16 @@ class Daemon:
             engine=build_engine(settings),
             inbox=self.inbox,
             clock=clock,
-            world=self.world,
+            observer=self.observer,
             actuator=self.actuator,
             recorder=self.recorder,
-            listener=self.report,
+            listeners=self.telemetry.listeners,
         )
         self.config_watch = ConfigWatch(
             options.config,
             config=config,
             changed=self._config_changed,
-            problems=self.report.spec_problems,
+            problems=self.telemetry.status.set_spec_problems,
         )
         self._announce(config, fleet)
 
@@ -208,7 +212,7 @@ class Daemon:
     async def _watch_over(self) -> None:
         while True:
             await asyncio.sleep(_WATCH_OVER_S)
-            self.world.watch_over()
+            self.telemetry.outages.look()
 
     def _fleet(self, config: Config) -> FleetSpec:
         return to_fleet(config.resources, gpu_budget=self._options.gpu_budget)
@@ -224,12 +228,12 @@ class Daemon:
 
     def _config_changed(self, config: Config) -> None:
         fleet = self._fleet(config)
-        self.world.follow(fleet, config.resources)
+        self.observer.follow(fleet, config.resources)
         self._announce(config, fleet)
 
-    def _command_ended(self, command: Command, ending: Ending) -> None:
+    def _command_ended(self, command: Command, ending: CommandEnding) -> None:
+        # The loop is made after the actuator, which it needs.
         self.loop.command_ended(command, ending)
-        self.report.command_ended(command, ending)
 
 
 def _prepare(folder: Path) -> None:

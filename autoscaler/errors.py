@@ -23,7 +23,7 @@ class SourceError(AutoscalerError):
     def __init__(self, message: str, *, outcome: str = "NotMetrics") -> None:
         super().__init__(message)
         self.outcome = outcome
-        """How the read ended, a word of `sources.outcome.Outcome`: a metric label."""
+        """How the read ended, a word of `sources.pages.outcome.ReadOutcome`: a metric label."""
 
 
 class ActuationError(AutoscalerError):
@@ -33,10 +33,6 @@ class ActuationError(AutoscalerError):
         super().__init__(message)
         self.reason = reason
         """Of the closed list in `core.events.CommandFinished.reason`: a metric label."""
-
-
-class LeadershipLost(AutoscalerError):  # noqa: N818  a state, not a fault: the process goes on as a standby
-    """Another process holds the lease. Nothing more may be written."""
 
 
 class RecordingError(AutoscalerError):

@@ -35,6 +35,7 @@ from autoscaler.core.contract.spec import (
     WarmFloor,
 )
 from autoscaler.core.contract.state import (
+    NODE_STATUS,
     CapacityType,
     Interruption,
     InterruptionKind,
@@ -239,7 +240,7 @@ def lost(node: str, *, noticed_at: float = 0.0) -> Interruption:
     return Interruption(
         node=node,
         kind=InterruptionKind.LOST,
-        source="node-status",
+        source=NODE_STATUS,
         noticed_at=noticed_at,
         deadline_at=None,
     )

@@ -15,7 +15,7 @@ REGISTRIES = {
     "autoscaler/core/forecast/experts/registry.py": {"registry"},
     "autoscaler/core/guards/__init__.py": set(),
     "autoscaler/core/policy/__init__.py": {"backlog", "contract", "replica_value"},
-    "autoscaler/notices/__init__.py": {"rehearse"},
+    "autoscaler/notices/__init__.py": {"interruptions", "rehearse"},
     "autoscaler/sources/engines/__init__.py": set(),
     "simulations/peers/rules/registry.py": {"lookahead", "registry"},
     "simulations/traces/formats/registry.py": {"registry"},

@@ -118,16 +118,16 @@ def _scalers(
 
     from autoscaler.errors import AutoscalerError, SettingsError
     from autoscaler.kube.api.client import ApiError, connect
-    from autoscaler.kube.api.resources import Resource
+    from autoscaler.kube.api.resources import ApiResource
 
     kinds = {
-        "HorizontalPodAutoscaler": Resource(
+        "HorizontalPodAutoscaler": ApiResource(
             group="autoscaling",
             version="v2",
             plural="horizontalpodautoscalers",
             namespaced=True,
         ),
-        "ScaledObject": Resource(
+        "ScaledObject": ApiResource(
             group="keda.sh", version="v1alpha1", plural="scaledobjects", namespaced=True
         ),
     }

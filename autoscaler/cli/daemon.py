@@ -117,7 +117,7 @@ def run(
     from autoscaler.daemon.telemetry import logs
 
     logs.configure(form=log_format, level=log_level)
-    options = app.Options(
+    options = app.DaemonOptions(
         config=config,
         dry_run=dry_run,
         record=record,

@@ -12,13 +12,12 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import structlog
 
 from autoscaler.core.contract.commands import COMMAND_TIMEOUT_S, Command, SetReplicas
 from autoscaler.daemon.clock import Clock
-from autoscaler.errors import ActuationError, LeadershipLost
+from autoscaler.errors import ActuationError
 
 _REMEMBERED_MAX = 4096
 """Ends of commands that are kept for those that follow them."""
@@ -29,15 +28,8 @@ Perform = Callable[[Command], Awaitable[None]]
 """Perform one command; raises ActuationError with its reason."""
 
 
-class Finished(Protocol):
-    """Told how each command ended, once."""
-
-    def __call__(self, command: Command, ending: Ending) -> None:
-        """Take note; must not wait."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ending:
+class CommandEnding:
     """How one command ended."""
 
     accepted: bool
@@ -60,8 +52,8 @@ class _Lane:
     waiting: deque[Command] = field(default_factory=deque)
 
 
-def always_allowed() -> None:
-    """No lease yet: whoever runs may write."""
+Finished = Callable[[Command, CommandEnding], None]
+"""Told how each command ended, once; must not wait."""
 
 
 class Actuator:
@@ -74,7 +66,6 @@ class Actuator:
         clock: Clock,
         finished: Finished,
         withhold: bool = False,
-        fence: Callable[[], None] = always_allowed,
     ) -> None:
         """Prepare.
 
@@ -83,15 +74,13 @@ class Actuator:
             clock: The clock that `expires_at` is on.
             finished: Told of each end.
             withhold: Do everything but the write (dry run).
-            fence: Called right before each write; raises LeadershipLost to stop it.
         """
         self._perform = perform
         self._clock = clock
         self._finished = finished
         self._withhold = withhold
-        self._fence = fence
         self._lanes: dict[str, _Lane] = {}
-        self._ends: dict[str, asyncio.Future[Ending]] = {}
+        self._ends: dict[str, asyncio.Future[CommandEnding]] = {}
         self._group: asyncio.TaskGroup | None = None
         self._closing = asyncio.Event()
 
@@ -137,7 +126,7 @@ class Actuator:
             message = (
                 f"{newer.id} sets {newer.replicas} replicas and was there before this was begun"
             )
-            self._end(command, Ending(accepted=False, reason="Superseded", message=message))
+            self._end(command, CommandEnding(accepted=False, reason="Superseded", message=message))
 
     async def _work(self, target: str, lane: _Lane) -> None:
         """One target's worker: as long as something waits, then it is gone."""
@@ -148,7 +137,7 @@ class Actuator:
         finally:
             del self._lanes[target]
 
-    async def _ending_of(self, command: Command) -> Ending:
+    async def _ending_of(self, command: Command) -> CommandEnding:
         if command.after is not None:
             refused = await self._wait_for(command, command.after)
             if refused is not None:
@@ -156,19 +145,15 @@ class Actuator:
             if self._closing.is_set():
                 return _SHUTTING_DOWN
         if command.expires_at <= self._clock.now():
-            return Ending(
+            return CommandEnding(
                 accepted=False, reason="Expired", message="its time was up before it was begun"
             )
-        try:
-            self._fence()
-        except LeadershipLost as error:
-            return Ending(accepted=False, reason="Skipped", message=str(error))
         if self._withhold:
-            return Ending(accepted=False, reason="Withheld", message="dry run")
+            return CommandEnding(accepted=False, reason="Withheld", message="dry run")
         return await self._write(command)
 
-    async def _wait_for(self, command: Command, followed: str) -> Ending | None:
-        """Wait for the command that this one follows; an Ending if it is not to be performed."""
+    async def _wait_for(self, command: Command, followed: str) -> CommandEnding | None:
+        """Wait for the command that this one follows; its ending if it is not to be performed."""
         end = self._ends.get(followed)
         if end is None:
             return _skipped(f"{followed}, which it follows, is not known here")
@@ -178,12 +163,12 @@ class Actuator:
                 ending = await asyncio.shield(end)
         except TimeoutError:
             message = f"{followed}, which it follows, had not ended when its time was up"
-            return Ending(accepted=False, reason="Expired", message=message)
+            return CommandEnding(accepted=False, reason="Expired", message=message)
         if ending.lets_follow:
             return None
         return _skipped(f"{followed}, which it follows, ended as {ending.reason}")
 
-    async def _write(self, command: Command) -> Ending:
+    async def _write(self, command: Command) -> CommandEnding:
         loop = asyncio.get_running_loop()
         began_at = loop.time()
         try:
@@ -197,11 +182,11 @@ class Actuator:
             _log.exception("command.broke", command=command.id, target=command.target)
             reason, message = "Failed", f"{type(error).__name__}: {error}"
         else:
-            return Ending(accepted=True, reason="Accepted", sent_s=loop.time() - began_at)
+            return CommandEnding(accepted=True, reason="Accepted", sent_s=loop.time() - began_at)
         sent_s = loop.time() - began_at
-        return Ending(accepted=False, reason=reason, message=message, sent_s=sent_s)
+        return CommandEnding(accepted=False, reason=reason, message=message, sent_s=sent_s)
 
-    def _end(self, command: Command, ending: Ending) -> None:
+    def _end(self, command: Command, ending: CommandEnding) -> None:
         self._ends[command.id].set_result(ending)
         self._finished(command, ending)
 
@@ -214,8 +199,8 @@ class Actuator:
                 del self._ends[key]
 
 
-def _skipped(message: str) -> Ending:
-    return Ending(accepted=False, reason="Skipped", message=message)
+def _skipped(message: str) -> CommandEnding:
+    return CommandEnding(accepted=False, reason="Skipped", message=message)
 
 
 _SHUTTING_DOWN = _skipped("the daemon is shutting down")

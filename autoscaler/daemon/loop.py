@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import structlog
 
@@ -22,9 +22,10 @@ from autoscaler.core.contract.decision import Outcome
 from autoscaler.core.contract.events import Event, NoticeReceived, Observed
 from autoscaler.core.contract.state import Interruption
 from autoscaler.core.engine import Engine
-from autoscaler.daemon.actuator import Actuator, Ending
+from autoscaler.daemon.actuator import Actuator, CommandEnding
 from autoscaler.daemon.clock import Clock
 from autoscaler.daemon.inbox import Inbox
+from autoscaler.daemon.observer import FleetObserver
 from autoscaler.daemon.recording.recorder import Recorder
 from autoscaler.daemon.schedule import NOTICE_GAP_S, STEP_GAP_S, Schedule
 
@@ -34,31 +35,32 @@ _IDLE_S = 0.2
 _log = structlog.get_logger(__name__)
 
 
-class World(Protocol):
-    """What can be observed."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handled:
+    """One event, and what came of it."""
 
-    @property
-    def synced(self) -> bool:
-        """Whether there is anything to observe yet."""
-
-    def observe(self, *, number: int, at: float) -> Observed:
-        """Cut the level of now, as the event of this id; must not wait."""
-
-    def refresh(self) -> None:
-        """After an observation: follow what it has shown; must not wait."""
+    event: Event
+    outcome: Outcome
+    observe_s: float
+    """How long the observation took to make; 0: the event is none."""
+    decide_s: float
+    """How long the engine took."""
 
 
-class Listener(Protocol):
-    """Told of everything that was handled: for metrics, logs and pages."""
+class Listener:
+    """Told of what the loop does; overrides what it wants to know. Must not wait."""
 
     def alive(self) -> None:
         """The loop came round."""
 
-    def handled(self, event: Event, outcome: Outcome, *, observe_s: float, decide_s: float) -> None:
-        """One event was handled; an observation took `observe_s` to cut."""
+    def handled(self, handled: Handled) -> None:
+        """One event was handled."""
+
+    def command_ended(self, command: Command, ending: CommandEnding) -> None:
+        """One command came to its end."""
 
     def engine_broke(self) -> None:
-        """The engine raised; nothing was decided."""
+        """The engine, or the making of an observation, raised; nothing was decided."""
 
 
 class Loop:
@@ -70,10 +72,10 @@ class Loop:
         engine: Engine,
         inbox: Inbox,
         clock: Clock,
-        world: World,
+        observer: FleetObserver,
         actuator: Actuator,
         recorder: Recorder | None,
-        listener: Listener,
+        listeners: Sequence[Listener],
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """Put it together; `run` drives it.
@@ -82,19 +84,19 @@ class Loop:
             engine: Nobody else may touch it.
             inbox: Events that are not observations.
             clock: Of the events.
-            world: Asked for an observation when one is due.
+            observer: Asked for an observation when one is due.
             actuator: Performs commands.
             recorder: None: nothing is recorded.
-            listener: Told of what was handled.
+            listeners: Told of what was handled, in this order.
             monotonic: Measures how long `handle` takes.
         """
         self._engine = engine
         self._inbox = inbox
         self._clock = clock
-        self._world = world
+        self._observer = observer
         self._actuator = actuator
         self._recorder = recorder
-        self._listener = listener
+        self._listeners = tuple(listeners)
         self._monotonic = monotonic
         self._schedule = Schedule(tick_s=engine.settings.tick_s, at=clock.now())
         self._interruptions: tuple[Interruption, ...] = ()
@@ -110,7 +112,7 @@ class Loop:
         self._stopping = True
         self._inbox.nudge()
 
-    def command_ended(self, command: Command, ending: Ending) -> None:
+    def command_ended(self, command: Command, ending: CommandEnding) -> None:
         """A command came to its end: an event, and perhaps a reason to look at once."""
         self._inbox.put_finished(
             command.id, accepted=ending.accepted, reason=ending.reason, message=ending.message
@@ -118,13 +120,16 @@ class Loop:
         if self._interruptions and not isinstance(command, SetReplicas):
             # The next step of a drain hangs on what this one has led to.
             self._schedule.hasten(at=self._clock.now() + NOTICE_GAP_S, gap_s=STEP_GAP_S)
+        for listener in self._listeners:
+            listener.command_ended(command, ending)
 
     async def _step(self) -> None:
-        self._listener.alive()
+        for listener in self._listeners:
+            listener.alive()
         event: Event | None = self._inbox.take()
         observe_s = 0.0
         if event is None:
-            if not self._world.synced:
+            if not self._observer.synced:
                 await self._inbox.wait(_IDLE_S)
                 return
             left_s = self._schedule.due_at - self._clock.now()
@@ -142,7 +147,7 @@ class Loop:
         self._handle(event, observe_s=observe_s)
         await asyncio.sleep(0)
         if isinstance(event, Observed):
-            self._world.refresh()
+            self._observer.refresh()
             await asyncio.sleep(0)
 
     def _observe(self) -> Observed | None:
@@ -152,10 +157,10 @@ class Loop:
             _log.warning("clock.jumped", gained_s=round(gained_s, 3))
         at = self._clock.now()
         try:
-            event = self._world.observe(number=self._inbox.next_id, at=at)
+            event = self._observer.observe(number=self._inbox.next_id, at=at)
         except Exception:  # noqa: BLE001  a bug of ours: logged and counted; everything holds
             _log.exception("observation.broke")
-            self._listener.engine_broke()
+            self._engine_broke()
             self._schedule.cut(at=at, interruptions=())
             return None
         self._inbox.take_id()
@@ -172,7 +177,7 @@ class Loop:
             outcome = self._engine.handle(event)
         except Exception:  # noqa: BLE001  a bug of ours: logged and counted; everything holds
             _log.exception("engine.broke", tick=event.id)
-            self._listener.engine_broke()
+            self._engine_broke()
             outcome = Outcome()
         decide_s = self._monotonic() - began
         if recorder is not None:
@@ -180,4 +185,10 @@ class Loop:
         self._actuator.submit(outcome.commands)
         if isinstance(event, NoticeReceived):
             self._schedule.hasten(at=event.at, gap_s=NOTICE_GAP_S)
-        self._listener.handled(event, outcome, observe_s=observe_s, decide_s=decide_s)
+        handled = Handled(event=event, outcome=outcome, observe_s=observe_s, decide_s=decide_s)
+        for listener in self._listeners:
+            listener.handled(handled)
+
+    def _engine_broke(self) -> None:
+        for listener in self._listeners:
+            listener.engine_broke()

@@ -8,20 +8,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 
 import numpy as np
 
 from autoscaler.core.contract.state import NO_NODE, NodeColumns, ReplicaColumns
 from autoscaler.kube.samples import FramebufferSample, NodeGpuSample, PodKey, PodSample
-from autoscaler.kube.watch.slim import Node, Pod
+from autoscaler.kube.watch.slim import SlimNode, SlimPod
 from autoscaler.kube.watch.watch import Key
 
-_NO_SAMPLE = PodSample(sampled_at=math.nan)
+_NO_SAMPLE = PodSample()
 _NO_FRAMEBUFFER = FramebufferSample(sampled_at=math.nan, used_bytes=math.nan)
 
 
 def replica_columns(
-    rows: Sequence[tuple[int, Pod]],
+    rows: Sequence[tuple[int, SlimPod]],
     *,
     node_index: Mapping[str, int],
     samples: Mapping[PodKey, PodSample],
@@ -72,8 +73,8 @@ def replica_columns(
 def node_columns(
     names: Sequence[str],
     *,
-    nodes: Mapping[Key, Node],
-    gone: frozenset[str],
+    nodes: Mapping[Key, SlimNode],
+    gone: AbstractSet[str],
     gpus: Mapping[str, NodeGpuSample],
     gpus_at_least: float,
 ) -> NodeColumns:

@@ -1,7 +1,8 @@
-"""The cluster as the core sees it: the caches of what the models consist of, cut into one level.
+"""The cluster as the core sees it: what the caches hold of a fleet, and the observation made of it.
 
-Whose a pod is, is told by owner references (Deployment, ReplicaSet, pod): two Deployments of one model
-share their labels, and a selector would count each one's pods twice.
+A pod belongs to a pool by owner references (Deployment, ReplicaSet, pod): two Deployments of one model
+share their labels, and a selector would count each one's pods twice. Values that do not come from the
+API server (samples, interruptions) are arguments: nothing is asked here of those who have them.
 """
 
 from __future__ import annotations
@@ -11,24 +12,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
+from autoscaler.core.contract.events import Observed
 from autoscaler.core.contract.spec import FleetSpec, PoolSpec
-from autoscaler.core.contract.state import (
-    Interruption,
-    ModelObservation,
-    NodeColumns,
-    PoolObservation,
-)
+from autoscaler.core.contract.state import Interruption, ModelObservation, PoolObservation
 from autoscaler.kube.api.client import Client
 from autoscaler.kube.api.resources import DEPLOYMENTS, SCALE_TARGETS
 from autoscaler.kube.columns import node_columns, replica_columns
-from autoscaler.kube.notices import MarkFunction, Notices, lost
 from autoscaler.kube.samples import FramebufferSample, NodeGpuSample, PodKey, PodSample
+from autoscaler.kube.targets import ExporterTarget, ScrapeTarget
 from autoscaler.kube.watch.caches import Caches, PodSelector
-from autoscaler.kube.watch.slim import Deployment, Node, Pod
-from autoscaler.kube.watch.watch import Change, Timing
+from autoscaler.kube.watch.slim import SlimDeployment, SlimNode, SlimPod
+from autoscaler.kube.watch.watch import Key, ObjectChange, Timing
 
-NODES_AGE_S_MAX = 30.0
-"""With nodes known no better than this, no other is said to be gone."""
 GPU_AGE_S_MAX = 90.0
 """A reading of free GPUs that is older is unknown: three of the DCGM exporter's own intervals."""
 _OVER = frozenset({"Succeeded", "Failed"})
@@ -36,45 +31,25 @@ _OVER = frozenset({"Succeeded", "Failed"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ScrapeTarget:
-    """One replica, for those who read its signals."""
+class FleetObjects:
+    """What the caches hold of a fleet at one moment: the raw material of an observation."""
 
-    key: PodKey
-    uid: str
-    ip: str
-    """Empty until it has one."""
-    node: str
-    """Empty: bound to none."""
-    model: str
-    """`ModelSpec.key`."""
-    phase: str
-    """Of the pod: Pending, Running or Unknown."""
-    ready: bool
-    deleting: bool
-    """Its requests in flight still are demand: read on until it is gone."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExporterTarget:
-    """One pod of an exporter that runs beside the models, e.g. the DCGM exporter on a node."""
-
-    key: PodKey
-    uid: str
-    ip: str
-    node: str
+    fleet: FleetSpec
+    """Without the models that have a pool in a namespace that refuses us."""
+    replicas: tuple[list[tuple[int, SlimPod]], ...]
+    """For each model its replicas as (index of the pool, pod), in no order."""
+    nodes: Mapping[Key, SlimNode]
+    """All nodes there are."""
+    bound: frozenset[str]
+    """Names of the nodes that replicas are bound to."""
+    gone_since: Mapping[str, float]
+    """Of these, the nodes whose Node object is gone: when that was first certain, in seconds."""
+    not_ready_since: Mapping[str, float]
+    """Of these, the nodes that are there and not Ready: since when, in seconds."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClusterObservation:
-    """What an `Observed` consists of, beside its id and time."""
-
-    nodes: NodeColumns
-    interruptions: tuple[Interruption, ...]
-    models: tuple[ModelObservation, ...]
-    cluster_at: float
-    """The oldest of the caches' confirmations; 0: one was never listed."""
-
-
+NodesChanged: TypeAlias = Callable[[Sequence[ObjectChange[SlimNode]]], None]
+"""Called with nodes that are not what they were; must not wait."""
 _Place: TypeAlias = tuple[int, int]
 """Index of the model, index of its pool."""
 
@@ -87,11 +62,10 @@ class Cluster:
         client: Client,
         fleet: FleetSpec,
         *,
-        marks: MarkFunction,
         now: Callable[[], float],
+        age_s_max: float,
         rng: random.Random | None = None,
         exporters: Sequence[PodSelector] = (),
-        on_notice: Callable[[Interruption], None] | None = None,
         timing: Timing | None = None,
     ) -> None:
         """Prepare the caches.
@@ -99,27 +73,30 @@ class Cluster:
         Args:
             client: The shared client.
             fleet: Its namespaces are watched; `follow` changes them.
-            marks: Reads a notice off a Node object (`interruptions.NOTICE_SOURCES`).
             now: Seconds since the epoch, never decreasing: the clock of the events.
+            age_s_max: What is known of the cluster is not relied on beyond this age, in seconds:
+                the engine's `cluster_age_s_max`.
             rng: For jitter; its own by default.
             exporters: Further pods to keep addresses of.
-            on_notice: Called once per notice (again if its deadline comes nearer), as soon as it is seen: before the next `observe`.
             timing: Of the watches.
         """
         self._fleet = fleet
-        self._now = now
-        self._on_notice = on_notice
-        self._notices = Notices(marks)
-        self._targets: dict[PodKey, tuple[Pod, ScrapeTarget]] = {}
+        self._age_s_max = age_s_max
+        self._gone_since: dict[str, float] = {}
+        self._targets: dict[PodKey, tuple[SlimPod, ScrapeTarget]] = {}
         self._caches = Caches(
             client,
             now=now,
+            age_s_max=age_s_max,
             rng=rng or random.Random(),  # noqa: S311  jitter
             timing=timing,
             exporters=exporters,
-            on_nodes=self._nodes_changed,
         )
         self.follow(fleet)
+
+    def subscribe_to_nodes(self, changed: NodesChanged) -> None:
+        """Call this with every change of nodes from now on, as soon as the watch tells it."""
+        self._caches.nodes.subscribe(changed)
 
     async def run(self) -> None:
         """Keep what is known in step until cancelled."""
@@ -154,46 +131,70 @@ class Cluster:
         return self._caches.refusals()
 
     def problems(self) -> tuple[str, ...]:
-        """What is wrong with the caches and the marks now, for people; empty: nothing."""
+        """What is wrong with the caches now, for people; empty: nothing."""
         caches = tuple(cache.problem for cache in self._caches.all() if cache.problem)
-        return caches + self._notices.problems + self._unknown_gpus()
+        return caches + self._unknown_gpus()
 
     @property
     def failures_total(self) -> int:
         """Lists and watches that failed, or ended too soon, since the start."""
         return sum(cache.failures_total for cache in self._caches.all())
 
+    def objects(self, fleet: FleetSpec, *, at: float) -> FleetObjects:
+        """Take what the caches hold of a fleet now; its namespaces are those given to `follow`."""
+        fleet = self._readable(fleet)
+        replicas = tuple(self._replicas(fleet))
+        nodes = self._caches.nodes.objects
+        pods = [pod for of_model in replicas for _, pod in of_model if pod.node]
+        bound = frozenset(pod.node for pod in pods)
+        self._gone_since = self._find_gone(pods, at=at)
+        found = ((name, nodes.get(("", name))) for name in bound)
+        return FleetObjects(
+            fleet=fleet,
+            replicas=replicas,
+            nodes=nodes,
+            bound=bound,
+            gone_since=self._gone_since,
+            not_ready_since={
+                name: node.not_ready_since for name, node in found if node and not node.ready
+            },
+        )
+
     def observe(
         self,
+        objects: FleetObjects,
         *,
+        number: int,
         at: float,
-        fleet: FleetSpec,
+        interruptions: tuple[Interruption, ...],
         samples: Mapping[PodKey, PodSample],
         framebuffers: Mapping[PodKey, FramebufferSample],
         gpus: Mapping[str, NodeGpuSample],
-    ) -> ClusterObservation:
-        """Cut the level of now; a model with a pool in a namespace that refuses us is not in it.
+    ) -> Observed:
+        """Build the observation of this moment.
 
         Args:
-            at: Now.
-            fleet: What to observe; its namespaces are those given to `follow`.
+            objects: What the caches held a moment ago.
+            number: The event's id.
+            at: Now, in seconds.
+            interruptions: Nodes that are being, or have been, taken away, ordered by node.
             samples: Last engine sample by pod, with its own time.
             framebuffers: Last GPU memory by pod, with its own time.
             gpus: Free GPUs by node, with their own time.
         """
-        fleet = self._readable(fleet)
-        rows = self._rows(fleet)
-        nodes = self._caches.nodes.objects
-        pods = [pod for model_rows in rows for _, pod in model_rows]
-        bound = {pod.node for pod in pods if pod.node}
-        gone = self._gone(pods, at=at)
-        interruptions = self._notices.standing(nodes=nodes, bound=bound)
+        nodes = objects.nodes
         measured = {name for name in gpus if ("", name) in nodes}
-        names = sorted(bound | measured | {each.node for each in interruptions})
+        names = sorted(objects.bound | measured | {each.node for each in interruptions})
         node_index = {name: index for index, name in enumerate(names)}
-        return ClusterObservation(
+        return Observed(
+            id=number,
+            at=at,
             nodes=node_columns(
-                names, nodes=nodes, gone=gone, gpus=gpus, gpus_at_least=at - GPU_AGE_S_MAX
+                names,
+                nodes=nodes,
+                gone=objects.gone_since.keys(),
+                gpus=gpus,
+                gpus_at_least=at - GPU_AGE_S_MAX,
             ),
             interruptions=interruptions,
             models=tuple(
@@ -201,22 +202,27 @@ class Cluster:
                     model=model.key,
                     pools=tuple(self._pool(pool) for pool in model.pools),
                     replicas=replica_columns(
-                        model_rows,
-                        node_index=node_index,
-                        samples=samples,
-                        framebuffers=framebuffers,
+                        rows, node_index=node_index, samples=samples, framebuffers=framebuffers
                     ),
                 )
-                for model, model_rows in zip(fleet.models, rows, strict=True)
+                for model, rows in zip(objects.fleet.models, objects.replicas, strict=True)
             ),
             cluster_at=self.cluster_at,
+        )
+
+    def has_replicas_on(self, node: str) -> bool:
+        """Whether a pod that has not ended is bound to this node."""
+        return any(
+            pod.node == node and pod.phase not in _OVER
+            for caches in self._caches.namespaces.values()
+            for pod in caches.pods.objects.values()
         )
 
     def scrape_targets(self, fleet: FleetSpec) -> list[ScrapeTarget]:
         """The replicas of a fleet, ordered by pod; those being deleted are among them."""
         # A pod that did not change keeps its target: at 5,000 replicas this runs on the event loop.
         before, self._targets = self._targets, {}
-        for model, rows in zip(fleet.models, self._rows(fleet), strict=True):
+        for model, rows in zip(fleet.models, self._replicas(fleet), strict=True):
             for _, pod in rows:
                 known, target = before.get((pod.namespace, pod.name), (None, None))
                 if target is None or known is not pod or target.model != model.key:
@@ -253,10 +259,10 @@ class Cluster:
         ]
         return replace(fleet, models=tuple(models))
 
-    def _rows(self, fleet: FleetSpec) -> list[list[tuple[int, Pod]]]:
+    def _replicas(self, fleet: FleetSpec) -> list[list[tuple[int, SlimPod]]]:
         """For each model its replicas as (index of the pool, pod), in no order."""
         places = self._places(fleet)
-        rows: list[list[tuple[int, Pod]]] = [[] for _ in fleet.models]
+        rows: list[list[tuple[int, SlimPod]]] = [[] for _ in fleet.models]
         for caches in self._caches.namespaces.values():
             owners = {
                 replica_set.uid: places[replica_set.owner_uid]
@@ -279,7 +285,7 @@ class Cluster:
                     places[deployment.uid] = (i, j)
         return places
 
-    def _deployment(self, pool: PoolSpec) -> Deployment | None:
+    def _deployment(self, pool: PoolSpec) -> SlimDeployment | None:
         target = pool.target
         caches = self._caches.namespaces.get(target.namespace)
         if caches is None or SCALE_TARGETS.get((target.api_version, target.kind)) != DEPLOYMENTS:
@@ -316,52 +322,35 @@ class Cluster:
             if deployment is not None and deployment.gpus is None
         )
 
-    # -- nodes
+    def _find_gone(self, pods: Sequence[SlimPod], *, at: float) -> dict[str, float]:
+        """Nodes that pods are bound to and that no longer exist, and when that was first certain.
 
-    def _gone(self, pods: Sequence[Pod], *, at: float) -> frozenset[str]:
+        A node is missing for certain only once the cache of nodes has seen all that happened up to
+        the pod's own last change: else the pod may be bound to a node that is so new that its event
+        is still on the way (the API server counts resourceVersions over all resources of one etcd).
+        Once it is certain it stays so until the node is there, or the pods are gone: a pod that is
+        written again (as its deletion begins) is ahead of the nodes for a while. While nodes are not
+        known freshly, no further one is found.
+        """
         cache = self._caches.nodes
-        version = None
-        if cache.synced and at - cache.confirmed_at <= NODES_AGE_S_MAX and cache.version.isdigit():
-            version = int(cache.version)
-        return self._notices.gone(pods, cache.objects, version=version, at=at)
-
-    def _nodes_changed(self, changes: Sequence[Change[Node]]) -> None:
-        at = self._now()
-        for change in changes:
-            noticed = self._notices.node_changed(change, at=at)
-            if noticed is not None:
-                self._notify(noticed)
-            elif self._was_lost(change) and self._carries_replicas(change.key[1]):
-                since = change.after.not_ready_since if change.after else at
-                self._notify(lost(change.key[1], at=since))
-
-    @staticmethod
-    def _was_lost(change: Change[Node]) -> bool:
-        before, after = change.before, change.after
-        if before is None or not before.ready:
-            return False
-        return after is None or not after.ready
-
-    def _carries_replicas(self, name: str) -> bool:
-        return any(
-            pod.node == name and pod.phase not in _OVER
-            for caches in self._caches.namespaces.values()
-            for pod in caches.pods.objects.values()
-        )
-
-    def _notify(self, interruption: Interruption) -> None:
-        if self._on_notice is not None:
-            self._on_notice(interruption)
+        fresh = cache.synced and at - cache.confirmed_at <= self._age_s_max
+        version = int(cache.version) if fresh and cache.version.isdigit() else -1
+        since: dict[str, float] = {}
+        for pod in pods:
+            if ("", pod.node) in cache.objects:
+                continue
+            if pod.node in self._gone_since:
+                since[pod.node] = self._gone_since[pod.node]
+            elif pod.version <= version:
+                since[pod.node] = at
+        return since
 
 
-def _target(pod: Pod, model: str) -> ScrapeTarget:
+def _target(pod: SlimPod, model: str) -> ScrapeTarget:
     return ScrapeTarget(
         key=(pod.namespace, pod.name),
         uid=pod.uid,
         ip=pod.ip,
-        node=pod.node,
         model=model,
-        phase=pod.phase,
         ready=pod.ready,
-        deleting=pod.deleting,
     )

@@ -2,7 +2,7 @@
 
 Only what has a hard deadline is a notice: the machine will be gone, and what runs on it with it. A row
 gives the customary lead for a mark that carries no deadline, with its source; a deadline that is there
-but cannot be read is replaced by the customary lead, and that is said. Pure: no clock of its own.
+but cannot be read is replaced by the customary lead, and that is said.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from typing import Any, TypeAlias
 from autoscaler.core.contract.commands import CORDON_ANNOTATION, INTERRUPTION_ANNOTATION
 from autoscaler.core.contract.state import CapacityType, Interruption, InterruptionKind
 from autoscaler.kube.api.timestamps import seconds
-from autoscaler.kube.notices import Mark
 from autoscaler.kube.watch.slim import capacity_type
+from autoscaler.notices.interruptions import Mark
 
 REHEARSAL = "rehearsal"
 UNDATED = math.nan

@@ -1,4 +1,4 @@
-"""dcgm-exporter's framebuffer series: memory by pod and by GPU, and the GPUs that no pod holds.
+"""dcgm-exporter's framebuffer series: memory by pod, and the GPUs that no pod holds.
 
 What these series are not: a load signal (vLLM takes 92 % of a card at start, whatever the load). They
 tell a loading replica from a stuck one, and how many GPUs a start can still have.
@@ -26,14 +26,15 @@ from typing import TypeAlias
 
 from autoscaler.errors import SourceError
 from autoscaler.kube.samples import FramebufferSample, NodeGpuSample, PodKey
-from autoscaler.sources.pages.exposition import Row, Rows
-from autoscaler.sources.pages.outcome import Outcome
+from autoscaler.sources.pages.exposition import Rows, SeriesRow
+from autoscaler.sources.pages.outcome import ReadOutcome
 
 _USED = "DCGM_FI_DEV_FB_USED"
 _FREE = "DCGM_FI_DEV_FB_FREE"
 _RESERVED = "DCGM_FI_DEV_FB_RESERVED"
 NAMES = (_USED, _FREE, _RESERVED)
-"""Every series that is read. RESERVED came with 4.4; before it, used + free is slightly short."""
+"""Every series that is read. The last two tell which devices there are, and who holds them, where an
+exporter's counters leave out the first."""
 
 _BYTES_PER_MIB = 2**20
 _BLANK_MIB = 2.0**40
@@ -43,29 +44,13 @@ _EXPORTER = "dcgm-exporter"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GpuReading:
-    """One GPU, or one MIG instance, at one moment. None is unknown."""
-
-    node: str
-    uuid: str
-    instance: str
-    """GPU_I_ID of a MIG instance; empty: a whole GPU."""
-    pods: tuple[PodKey, ...]
-    """Who holds it, by name; several share it by time-slicing, none: it is free."""
-    used_bytes: float | None
-    free_bytes: float | None
-    reserved_bytes: float | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class DcgmReading:
-    """What exporters said, by the three ways it is asked for."""
+    """What exporters said of pods and of nodes."""
 
     framebuffers: Mapping[PodKey, FramebufferSample]
     """Pods whose memory is known on every GPU they hold."""
     nodes: Mapping[str, NodeGpuSample]
     """Nodes whose free GPUs are known."""
-    gpus: tuple[GpuReading, ...]
 
 
 _Key: TypeAlias = tuple[str, str, str]
@@ -81,8 +66,6 @@ class _Device:
     instance: str
     at: float = math.inf
     used_by: dict[PodKey | None, float | None] = field(default_factory=dict)
-    free: float | None = None
-    reserved: float | None = None
     pods: set[PodKey] = field(default_factory=set)
     shared: bool = False
 
@@ -116,16 +99,12 @@ def read(rows: Rows, *, at: float, node: str | None = None) -> DcgmReading:
                 _gather(devices.setdefault(key, _Device(*key)), name, row, at=at)
     if not devices:
         message = f"no {_USED} series came: is this dcgm-exporter, with its default counters?"
-        raise SourceError(message, outcome=Outcome.NO_SIGNAL)
+        raise SourceError(message, outcome=ReadOutcome.NO_SIGNAL)
     ordered = [devices[key] for key in sorted(devices)]
-    return DcgmReading(
-        framebuffers=_framebuffers(ordered),
-        nodes=_free_gpus(ordered),
-        gpus=tuple(_gpu(device) for device in ordered),
-    )
+    return DcgmReading(framebuffers=_framebuffers(ordered), nodes=_free_gpus(ordered))
 
 
-def _key(row: Row, *, node: str | None) -> _Key:
+def _key(row: SeriesRow, *, node: str | None) -> _Key:
     """Return what tells one device from another: node, UUID and MIG instance.
 
     `node` is put there by Prometheus from its discovery; `Hostname`, which newer exporters spell
@@ -136,7 +115,7 @@ def _key(row: Row, *, node: str | None) -> _Key:
     return where, labels.get("UUID") or labels.get("uuid") or "", labels.get("GPU_I_ID", "")
 
 
-def _newest(rows: Iterable[Row], *, node: str | None) -> dict[_Key, float]:
+def _newest(rows: Iterable[SeriesRow], *, node: str | None) -> dict[_Key, float]:
     """Return the time of each device's newest row.
 
     A device's series gets other labels whenever its pod changes, and Prometheus still holds the old
@@ -149,20 +128,15 @@ def _newest(rows: Iterable[Row], *, node: str | None) -> dict[_Key, float]:
     return newest
 
 
-def _gather(device: _Device, name: str, row: Row, *, at: float) -> None:
+def _gather(device: _Device, name: str, row: SeriesRow, *, at: float) -> None:
     """Put one row into its device."""
     device.at = min(device.at, at, math.inf if row.at is None else row.at)
     device.shared = device.shared or "vgpu" in row.labels
     holder = _holder(row.labels)
     if holder is not None:
         device.pods.add(holder)
-    value = _bytes(row.value)
     if name == _USED:
-        device.used_by[holder] = value
-    elif name == _FREE:
-        device.free = value
-    else:
-        device.reserved = value
+        device.used_by[holder] = _bytes(row.value)
 
 
 def _holder(labels: Mapping[str, str]) -> PodKey | None:
@@ -228,16 +202,3 @@ def _free_gpus(devices: Iterable[_Device]) -> dict[str, NodeGpuSample]:
             free=sum(not device.pods for device in whole),
         )
     return samples
-
-
-def _gpu(device: _Device) -> GpuReading:
-    """Say what is known of one GPU."""
-    return GpuReading(
-        node=device.node,
-        uuid=device.uuid,
-        instance=device.instance,
-        pods=tuple(sorted(device.pods)),
-        used_bytes=device.used,
-        free_bytes=device.free,
-        reserved_bytes=device.reserved,
-    )

@@ -26,9 +26,9 @@ from yarl import URL
 from autoscaler.errors import SourceError
 from autoscaler.kube.samples import PodKey
 from autoscaler.settings import PrometheusSettings
-from autoscaler.sources.pages.exposition import Row
+from autoscaler.sources.pages.exposition import SeriesRow
 from autoscaler.sources.pages.fetch import fetch_answer
-from autoscaler.sources.pages.outcome import Outcome
+from autoscaler.sources.pages.outcome import ReadOutcome
 
 PODS_PER_QUERY = 250
 """Names in one expression: some 15 kB of a form, and Prometheus looks each name up directly."""
@@ -38,11 +38,11 @@ PODS_PER_QUERY = 250
 class Answer:
     """What a query returned: the newest sample of each series, by the name of the series."""
 
-    by_name: Mapping[str, list[Row]]
+    by_name: Mapping[str, list[SeriesRow]]
     warnings: tuple[str, ...] = ()
     """What Prometheus said beside it: a partial answer is one, and shows."""
 
-    def rows(self, name: str) -> list[Row]:
+    def rows(self, name: str) -> list[SeriesRow]:
         """Return the rows of `name`."""
         return self.by_name.get(name, [])
 
@@ -92,7 +92,7 @@ class PrometheusClient:
                 token = Path(self.server.bearer_token_file).read_text(encoding="utf-8").strip()
             except OSError as error:
                 message = f"the bearer token cannot be read: {error}"
-                raise SourceError(message, outcome=Outcome.REFUSED) from error
+                raise SourceError(message, outcome=ReadOutcome.REFUSED) from error
             headers["Authorization"] = f"Bearer {token}"
         return headers
 
@@ -108,7 +108,7 @@ class PrometheusClient:
                 self._trust.mtime_ns, self._trust.context = mtime_ns, context
         except OSError as error:  # an SSLError is one: the file holds no certificate
             message = f"the CA file {path} cannot be loaded: {error}"
-            raise SourceError(message, outcome=Outcome.REFUSED) from error
+            raise SourceError(message, outcome=ReadOutcome.REFUSED) from error
         return self._trust.context
 
 
@@ -127,7 +127,7 @@ def pod_matchers(namespace: str, pods: Iterable[str]) -> list[str]:
 
 def by_pod(answers: Iterable[Answer]) -> dict[PodKey, Answer]:
     """Part answers by the pod that their series are labelled with."""
-    parts: dict[PodKey, dict[str, list[Row]]] = {}
+    parts: dict[PodKey, dict[str, list[SeriesRow]]] = {}
     for answer in answers:
         for name, rows in answer.by_name.items():
             for row in rows:
@@ -146,22 +146,22 @@ def read_answer(body: bytes) -> Answer:
         answer: Any = json.loads(body)
         if answer["status"] != "success":
             message = f"Prometheus refused the query: {answer['errorType']}: {answer['error']}"
-            raise SourceError(message, outcome=Outcome.STATUS)
+            raise SourceError(message, outcome=ReadOutcome.STATUS)
         if answer["data"]["resultType"] != "matrix":
             message = f"a {answer['data']['resultType']} came where raw samples were asked for"
-            raise SourceError(message, outcome=Outcome.NOT_METRICS)
-        by_name: dict[str, list[Row]] = {}
+            raise SourceError(message, outcome=ReadOutcome.NOT_METRICS)
+        by_name: dict[str, list[SeriesRow]] = {}
         for series in answer["data"]["result"]:
             labels = dict(series["metric"])
             name = labels.pop("__name__")
             at, value = series["values"][-1]
-            row = Row(labels=labels, value=float(value), at=float(at))
+            row = SeriesRow(labels=labels, value=float(value), at=float(at))
             by_name.setdefault(name, []).append(row)
         warnings = (*answer.get("warnings", ()), *answer.get("infos", ()))
     except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
         shown = repr(" ".join(body[:320].decode(errors="replace").split())[:120])
         message = f"no answer of a Prometheus came: {shown}"
-        raise SourceError(message, outcome=Outcome.NOT_METRICS) from error
+        raise SourceError(message, outcome=ReadOutcome.NOT_METRICS) from error
     return Answer(by_name=by_name, warnings=tuple(str(warning) for warning in warnings))
 
 

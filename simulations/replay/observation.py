@@ -6,15 +6,14 @@ world's version moves. API times are whole seconds, as in Kubernetes.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any
 
 import numpy as np
 
 from autoscaler.core.contract.commands import FALLBACK_ANNOTATION
 from autoscaler.core.contract.events import Observed
+from autoscaler.core.contract.promise_text import from_text
 from autoscaler.core.contract.state import (
     NO_NODE,
     FloatArray,
@@ -23,11 +22,10 @@ from autoscaler.core.contract.state import (
     ModelObservation,
     NodeColumns,
     PoolObservation,
-    Promise,
     ReplicaColumns,
 )
 from simulations.agenda import EPOCH_S, NS, seconds
-from simulations.world.objects import NEVER, Deployment, Node, Pod
+from simulations.world.objects import NEVER, Node, Pod
 from simulations.world.world import World
 
 NOTICE_SOURCE = "replay"
@@ -102,7 +100,7 @@ class Observer:
                 current_replicas=deployment.replicas,
                 rolling_out=False,
                 gpus_per_replica=self._gpus,
-                promises=promises(deployment),
+                promises=from_text(deployment.annotations.get(FALLBACK_ANNOTATION)) or (),
             )
             for deployment in world.deployments
         )
@@ -149,24 +147,6 @@ class Observer:
             preemptions_total=columns[7],
             **self._static,
         )
-
-
-def promises(deployment: Deployment) -> tuple[Promise, ...]:
-    """The promises that stand in its annotation, ordered by node."""
-    text = deployment.annotations.get(FALLBACK_ANNOTATION)
-    if text is None:
-        return ()
-    read = (
-        Promise(node=p["node"], replicas=int(p["replicas"]), since=_moment(p["since"]))
-        for p in json.loads(text)
-    )
-    return tuple(sorted(read, key=lambda promise: promise.node))
-
-
-def _moment(value: float | str) -> float:
-    if isinstance(value, str):
-        return datetime.fromisoformat(value).timestamp()
-    return float(value)
 
 
 def _api_times(moments: Sequence[int]) -> FloatArray:

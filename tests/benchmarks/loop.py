@@ -31,13 +31,14 @@ from autoscaler.daemon.actuator import Actuator
 from autoscaler.daemon.clock import Clock
 from autoscaler.daemon.inbox import Inbox
 from autoscaler.daemon.loop import Loop
+from autoscaler.daemon.observer import FleetObserver
 from autoscaler.daemon.recording.recorder import Recorder
-from autoscaler.daemon.telemetry.report import Report
-from autoscaler.daemon.world import World
+from autoscaler.daemon.telemetry.telemetry import Telemetry
 from autoscaler.kube.observe import Cluster
 from autoscaler.kube.samples import PodSample
-from autoscaler.kube.watch.slim import Deployment, Node, Pod, ReplicaSet
+from autoscaler.kube.watch.slim import SlimDeployment, SlimNode, SlimPod, SlimReplicaSet
 from autoscaler.notices import NOTICE_SOURCES
+from autoscaler.notices.interruptions import Interruptions
 from autoscaler.settings import load_config, to_fleet
 from autoscaler.sources.collector.collector import Collector
 from tests.test_settings import document, write
@@ -50,7 +51,7 @@ def fill(cluster: Cluster, replicas: int, *, at: float) -> None:
     """Put so many ready pods, eight a node, into the caches."""
     caches = cluster._caches.namespaces["serving"]
     caches.deployments.objects = {
-        ("serving", "llama"): Deployment(
+        ("serving", "llama"): SlimDeployment(
             namespace="serving",
             name="llama",
             uid="d",
@@ -60,8 +61,8 @@ def fill(cluster: Cluster, replicas: int, *, at: float) -> None:
             promises=(),
         )
     }
-    caches.replica_sets.objects = {("serving", "rs"): ReplicaSet(uid="rs", owner_uid="d")}
-    pod = Pod(
+    caches.replica_sets.objects = {("serving", "rs"): SlimReplicaSet(uid="rs", owner_uid="d")}
+    pod = SlimPod(
         namespace="serving",
         name="",
         uid="",
@@ -84,7 +85,7 @@ def fill(cluster: Cluster, replicas: int, *, at: float) -> None:
         for number, name in enumerate(names)
     }
     cluster._caches.nodes.objects = {
-        ("", f"n{number}"): Node(
+        ("", f"n{number}"): SlimNode(
             name=f"n{number}",
             capacity_type=CapacityType.ON_DEMAND,
             ready=True,
@@ -101,8 +102,8 @@ def fill(cluster: Cluster, replicas: int, *, at: float) -> None:
 
 def sample(collector: Collector, *, at: float, rng: random.Random) -> None:
     """Put a sample of every pod into the collector."""
-    for target in collector._readings._targets.values():
-        collector._readings.put_sample(
+    for target in collector._last_values._targets.values():
+        collector._last_values.put_sample(
             target,
             PodSample(
                 sampled_at=at,
@@ -135,26 +136,30 @@ async def measure(replicas: int, *, ticks: int, folder: Path, turns: list[float]
     clock, rng = Clock(), random.Random(1)
     config = load_config(write(folder, document(maxReplicas=2 * replicas)))
     fleet = to_fleet(config.resources, gpu_budget=None)
-    cluster = Cluster(None, fleet, marks=NOTICE_SOURCES["node_marks"], now=clock.now)
+    settings = EngineSettings(tick_s=TICK_S)
+    age_s_max = settings.cluster_age_s_max
+    cluster = Cluster(None, fleet, now=clock.now, age_s_max=age_s_max)
     fill(cluster, replicas, at=clock.now())
     collector = Collector(now=clock.now)
-    world = World(
+    inbox = Inbox(clock)
+    observer = FleetObserver(
         cluster=cluster,
         collector=collector,
+        interruptions=Interruptions(NOTICE_SOURCES["node_marks"]),
         fleet=fleet,
         resources=config.resources,
         now=clock.now,
+        age_s_max=age_s_max,
+        on_interruption=inbox.put_notice,
     )
-    settings = EngineSettings(tick_s=TICK_S)
     recorder = Recorder(
         folder / "recording", settings=dataclasses.asdict(settings), started_at=clock.now()
     )
-    report = Report(clock=clock, tick_s=TICK_S, world=world, recorder=recorder)
+    telemetry = Telemetry(clock=clock, tick_s=TICK_S, observer=observer, recorder=recorder)
 
     async def perform(_: object) -> None:
         await asyncio.sleep(0.01)
 
-    inbox = Inbox(clock)
     actuator = Actuator(
         perform=perform,
         clock=clock,
@@ -164,19 +169,19 @@ async def measure(replicas: int, *, ticks: int, folder: Path, turns: list[float]
         engine=build_engine(settings),
         inbox=inbox,
         clock=clock,
-        world=world,
+        observer=observer,
         actuator=actuator,
         recorder=recorder,
-        listener=report,
+        listeners=telemetry.listeners,
     )
     inbox.put_spec(fleet)
-    world.refresh()
+    observer.refresh()
     sample(collector, at=clock.now(), rng=rng)
     gc.collect()
     gc.freeze()  # as the daemon does
     longest: list[float] = []
     running = [asyncio.create_task(actuator.run()), asyncio.create_task(loop.run())]
-    while not world.synced:
+    while not observer.synced:
         await asyncio.sleep(0.1)
     await asyncio.sleep(2 * TICK_S)
     began = time.process_time()

@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 from aiohttp import web
 
-from autoscaler.app import Daemon, DcgmExporters, Options
+from autoscaler.app import Daemon, DaemonOptions, DcgmExporters
 from autoscaler.kube.api.client import connect
 from autoscaler.settings import load_config
 from simulations.box.local_cluster import LocalCluster
@@ -174,7 +174,7 @@ class Live:
     @contextlib.asynccontextmanager
     async def daemon(self, **options: Any) -> AsyncIterator[Daemon]:
         """A daemon that runs; shut down in order at the end."""
-        given = Options(
+        given = DaemonOptions(
             config=self.config,
             **{"tick_s": 0.2, "record": self.recording, "dcgm": DcgmExporters(selector="")}
             | options,

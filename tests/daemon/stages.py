@@ -1,4 +1,4 @@
-"""A loop in virtual time: a world, an engine and an API server that do as the test says."""
+"""A loop in virtual time: an observer, an engine and an API server that do as the test says."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from autoscaler.core.contract.events import Event, Observed
 from autoscaler.core.contract.spec import ScaleTarget
 from autoscaler.core.contract.state import Interruption
 from autoscaler.core.engine import EngineSettings
-from autoscaler.daemon.actuator import Actuator
+from autoscaler.daemon.actuator import Actuator, CommandEnding
 from autoscaler.daemon.clock import Clock
 from autoscaler.daemon.inbox import Inbox
-from autoscaler.daemon.loop import Loop
+from autoscaler.daemon.loop import Handled, Listener, Loop
 from tests.builders import group, model, notice, observed, seen
 
 SPEC = model()
@@ -37,7 +37,7 @@ class FakeEngine:
         return {"handled": len(self.handled)}
 
 
-class FakeWorld:
+class FakeObserver:
     """One replica that is always there, and the interruptions that the test puts in."""
 
     def __init__(self) -> None:
@@ -61,21 +61,25 @@ class FakeWorld:
         )
 
 
-class Listener:
+class Remembering(Listener):
     """Remembers."""
 
     def __init__(self) -> None:
         self.rounds = 0
         self.broken = 0
         self.told: list[tuple[Event, Outcome]] = []
+        self.ended: list[tuple[Command, CommandEnding]] = []
 
     def alive(self) -> None:
         self.rounds += 1
 
-    def handled(self, event: Event, outcome: Outcome, *, observe_s: float, decide_s: float) -> None:
-        assert observe_s >= 0
-        assert decide_s >= 0
-        self.told.append((event, outcome))
+    def handled(self, handled: Handled) -> None:
+        assert handled.observe_s >= 0
+        assert handled.decide_s >= 0
+        self.told.append((handled.event, handled.outcome))
+
+    def command_ended(self, command: Command, ending: CommandEnding) -> None:
+        self.ended.append((command, ending))
 
     def engine_broke(self) -> None:
         self.broken += 1
@@ -106,8 +110,8 @@ class Stage:
         clock = Clock(wall=loop.time, monotonic=loop.time)
         self.inbox = Inbox(clock)
         self.engine = engine or FakeEngine(answer, tick_s)
-        self.world = FakeWorld()
-        self.listener = Listener()
+        self.observer = FakeObserver()
+        self.listener = Remembering()
         self.performed: list[Performed] = []
         self.write_s = write_s
         self.actuator = Actuator(perform=self._perform, clock=clock, finished=self._finished)
@@ -115,10 +119,10 @@ class Stage:
             engine=self.engine,
             inbox=self.inbox,
             clock=clock,
-            world=self.world,
+            observer=self.observer,
             actuator=self.actuator,
             recorder=recorder,
-            listener=self.listener,
+            listeners=[self.listener],
         )
 
     async def run(self, seconds: float) -> None:

@@ -6,9 +6,9 @@ from typing import Any
 
 from autoscaler.core.contract.commands import Annotate, Command, CordonNode, SetReplicas
 from autoscaler.core.contract.spec import ScaleTarget
-from autoscaler.daemon.actuator import Actuator, Ending
+from autoscaler.daemon.actuator import Actuator, CommandEnding
 from autoscaler.daemon.clock import Clock
-from autoscaler.errors import ActuationError, LeadershipLost
+from autoscaler.errors import ActuationError
 from tests.daemon.virtual_time import run_virtual
 
 TARGET = ScaleTarget(namespace="serving", name="llama")
@@ -51,7 +51,7 @@ class Stage:
         self.seconds: dict[str, float] = {}
         self.errors: dict[str, Exception] = {}
         self.begun: list[tuple[str, float]] = []
-        self.endings: dict[str, Ending] = {}
+        self.endings: dict[str, CommandEnding] = {}
         loop = asyncio.get_running_loop()
         clock = Clock(wall=loop.time, monotonic=loop.time)
         self.actuator = Actuator(
@@ -64,7 +64,7 @@ class Stage:
         if command.id in self.errors:
             raise self.errors[command.id]
 
-    def _finished(self, command: Command, ending: Ending) -> None:
+    def _finished(self, command: Command, ending: CommandEnding) -> None:
         assert command.id not in self.endings, "an end is told once"
         self.endings[command.id] = ending
 
@@ -223,19 +223,6 @@ def test_a_dry_run_takes_the_whole_path_and_withholds_the_write():
     assert stage.begun == []
     assert stage.reasons == {"1.1": "Withheld", "1.2": "Withheld"}
     assert not stage.endings["1.1"].accepted
-
-
-def test_who_has_lost_the_lease_writes_nothing():
-    def fence() -> None:
-        raise LeadershipLost("another holds the lease")
-
-    async def script(stage: Stage) -> None:
-        stage.actuator.submit([scale("1.1", 3)])
-        await asyncio.sleep(5)
-
-    stage = play(script, fence=fence)
-    assert stage.begun == []
-    assert stage.reasons == {"1.1": "Skipped"}
 
 
 def test_closing_finishes_the_write_under_way_and_drops_what_waits():

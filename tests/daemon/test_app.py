@@ -20,6 +20,7 @@ from autoscaler.core.contract.commands import (
     INTERRUPTION_ANNOTATION,
 )
 from autoscaler.daemon.recording.reproduce import replay
+from autoscaler.daemon.telemetry.metrics import PREFIX
 from autoscaler.kube.api.client import connect
 from autoscaler.notices.rehearse import cancel, rehearse
 from simulations.box.local_cluster.faults import Fault, FaultKind
@@ -36,11 +37,11 @@ async def scene(tmp_path):
 
 
 def ready(daemon) -> bool:
-    return daemon.report.unready() == ()
+    return daemon.telemetry.status.unready() == ()
 
 
 def decision(daemon) -> dict:
-    models = daemon.report.models()["models"]
+    models = daemon.telemetry.status.page()["models"]
     return models[0] if models else {}
 
 
@@ -82,9 +83,9 @@ async def test_a_dry_run_decides_and_records_the_same_and_writes_nothing(scene):
         await until(lambda: ready(daemon))
         scene.pods.running, scene.pods.waiting = 60, 20
         await until(lambda: decision(daemon)["desired_replicas"] == 4)
-        withheld = ("SetReplicas", "Withheld")
-        counts = daemon.report._metrics._counts["commands_total"]
-        await until(lambda: counts[withheld] > 1)
+        labels = {"command": "SetReplicas", "reason": "Withheld"}
+        count = daemon.telemetry.registry.get_sample_value
+        await until(lambda: count(f"{PREFIX}commands_total", labels) > 1)
     assert scene.replicas("llama-spot") == 1
     writes = [r for r in scene.cluster.api.requests if r.verb not in ("get", "list", "watch")]
     assert writes == []
@@ -120,11 +121,11 @@ async def test_a_notice_is_answered_at_once_step_by_step_and_taken_back(scene):
 async def test_an_api_server_that_is_away_at_the_start_is_waited_for(scene):
     await scene.cluster.api.stop()
     async with scene.daemon() as daemon:
-        await until(lambda: bool(daemon.world.cluster.problems()))
-        reasons = daemon.report.unready()
+        await until(lambda: bool(daemon.cluster.problems()))
+        reasons = daemon.telemetry.status.unready()
         assert "no decision was made yet" in reasons
         assert "check that the API server runs" in reasons[0]
-        assert daemon.report.unhealthy() == "", "a restart would not help"
+        assert daemon.telemetry.status.unhealthy() == "", "a restart would not help"
         await scene.cluster.api.start()
         await until(lambda: ready(daemon))
 
@@ -178,10 +179,10 @@ async def test_a_changed_configuration_is_used_and_one_with_problems_is_not(scen
         scene.pods.running, scene.pods.waiting = 60, 20
         await until(lambda: scene.replicas("llama-spot") == 3)
         scene.write_config(maxReplicas=0)
-        await until(lambda: len(daemon.report._spec_problems) == 1)
+        await until(lambda: len(daemon.telemetry.status.spec_problems) == 1)
         scene.write_config(maxReplicas=6)
         await until(lambda: scene.replicas("llama-spot") == 5)
-        assert daemon.report._spec_problems == ()
+        assert daemon.telemetry.status.spec_problems == ()
         assert decision(daemon)["spec"]["max_replicas"] == 6
     assert_replays(scene)
 
@@ -212,15 +213,15 @@ async def test_a_pod_that_answers_html_is_a_condition_and_no_reason_to_scale_dow
         scene.pods.html = True
 
         def stale() -> bool:
-            report = daemon.report.models()["sources"][0]
+            report = daemon.telemetry.status.page()["sources"][0]
             return report["outcome"] == "NotMetrics" and len(report["failing"]) == 2
 
         await until(stale)
-        counts = daemon.report.models()
+        counts = daemon.telemetry.status.page()
         assert counts["models"][0]["desired_replicas"] == 2
         assert scene.replicas("llama-spot") + scene.replicas("llama-on-demand") == 2
         scene.pods.html = False
-        await until(lambda: not daemon.report.models()["sources"][0]["failing"])
+        await until(lambda: not daemon.telemetry.status.page()["sources"][0]["failing"])
 
 
 # -- as a process, through the command line

@@ -23,7 +23,7 @@ def test_ticks_come_on_a_grid_of_five_seconds():
         stage = Stage()
         await stage.run(22)
         assert stage.cuts == [0.0, 5.0, 10.0, 15.0, 20.0]
-        assert stage.world.refreshed == 5
+        assert stage.observer.refreshed == 5
 
     run_virtual(main())
 
@@ -43,7 +43,7 @@ def test_a_notice_overtakes_the_tick_and_an_observation_that_has_it_follows_at_o
         stage = Stage()
 
         def take_back() -> None:
-            stage.world.interruptions = (doomed(),)
+            stage.observer.interruptions = (doomed(),)
             stage.inbox.put_notice(doomed())
 
         asyncio.get_running_loop().call_later(7.0, take_back)
@@ -94,7 +94,7 @@ def test_after_a_step_of_a_drain_it_looks_again_soon():
 
         stage = Stage(answer)
         stage.inbox.put_notice(doomed())
-        stage.world.interruptions = (doomed(),)
+        stage.observer.interruptions = (doomed(),)
         await stage.run(0.9)
         assert kinds(stage) == ["NoticeReceived", "Observed", "CommandFinished", "Observed"]
         assert stage.cuts == [0.0, 0.5]
@@ -163,11 +163,11 @@ def test_a_slow_write_does_not_delay_the_tick():
 def test_nothing_is_observed_before_there_is_anything_to_observe():
     async def main() -> None:
         stage = Stage()
-        stage.world.synced = False
+        stage.observer.synced = False
         stage.inbox.put_spec(FLEET)
 
         def sync() -> None:
-            stage.world.synced = True
+            stage.observer.synced = True
 
         asyncio.get_running_loop().call_later(7.3, sync)
         await stage.run(11)
@@ -211,14 +211,14 @@ def test_stopping_ends_the_wait_and_finishes_the_write_under_way():
 def test_a_bug_in_observing_skips_the_tick_and_the_loop_goes_on():
     async def main() -> None:
         stage = Stage()
-        observe, broken = stage.world.observe, [False, True, False]
+        observe, broken = stage.observer.observe, [False, True, False]
 
         def sometimes(*, number: int, at: float) -> Observed:
             if broken.pop(0):
                 raise KeyError("ours")
             return observe(number=number, at=at)
 
-        stage.world.observe = sometimes
+        stage.observer.observe = sometimes
         await stage.run(11)
         assert stage.cuts == [0.0, 10.0]
         assert [event.id for event in stage.engine.handled] == [1, 2]

@@ -12,7 +12,7 @@ import yaml
 from autoscaler import __version__, cli
 from autoscaler.app import DcgmExporters
 from autoscaler.core.contract.commands import COMMAND_TIMEOUT_S
-from autoscaler.daemon.telemetry.http import Server
+from autoscaler.daemon.telemetry.http import HttpServer
 from autoscaler.kube.api.permissions import PERMISSIONS
 from autoscaler.kube.watch.slim import capacity_type
 from autoscaler.settings import load_config
@@ -183,7 +183,7 @@ class NoPages:
 
 
 def test_its_probes_ask_pages_that_are_there(daemon: Manifest):
-    server = Server(NoPages(), host="127.0.0.1", port=0)
+    server = HttpServer(NoPages(), host="127.0.0.1", port=0)
     pages = {resource.canonical for resource in server._runner.app.router.resources()}
     container = container_of(daemon)
     probes = {name: container[f"{name}Probe"] for name in ("startup", "liveness", "readiness")}

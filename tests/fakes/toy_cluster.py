@@ -7,7 +7,6 @@ period, and a node can be doomed, cordoned, lost or brought back. Time is an arg
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -22,6 +21,7 @@ from autoscaler.core.contract.commands import (
     UncordonNode,
 )
 from autoscaler.core.contract.events import Observed
+from autoscaler.core.contract.promise_text import from_text
 from autoscaler.core.contract.spec import ModelSpec
 from autoscaler.core.contract.state import CapacityType, Interruption, Promise
 from tests.builders import MIXED, UNKNOWN, NodeRow, PoolNow, Row, observed, seen
@@ -176,11 +176,9 @@ class ToyCluster:
 
     def promises(self, pool: str) -> tuple[Promise, ...]:
         """What stands on a Deployment."""
-        entries = json.loads(self.annotations.get(pool, "[]"))
-        return tuple(
-            Promise(node=entry["node"], replicas=entry["replicas"], since=_seconds(entry["since"]))
-            for entry in entries
-        )
+        promises = from_text(self.annotations.get(pool))
+        assert promises is not None
+        return promises
 
     @property
     def promised(self) -> int:
@@ -252,12 +250,6 @@ class ToyCluster:
 def _victim_order(pod: ToyPod) -> tuple[bool, bool, float]:
     """The ReplicaSet's: unbound, not ready, younger first."""
     return (pod.node is not None, pod.ready, -pod.created_at)
-
-
-def _seconds(text: str) -> float:
-    from datetime import datetime
-
-    return datetime.fromisoformat(text).timestamp()
 
 
 def names(pods: Sequence[ToyPod]) -> list[str]:

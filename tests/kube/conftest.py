@@ -1,14 +1,20 @@
-"""The scripted API server, and a real client of it."""
+"""The scripted API server, a real client of it, and a cluster that is watched through both."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from autoscaler.core.contract.spec import FleetSpec
 from autoscaler.kube.api.client import Client
 from tests.kube.api_server import ScriptedServer
+from tests.kube.scene import Json
+from tests.kube.watched import Scene
 
 
 @pytest.fixture
@@ -21,3 +27,25 @@ async def server() -> AsyncIterator[ScriptedServer]:
 async def client(server: ScriptedServer, tmp_path: Path) -> AsyncIterator[Client]:
     async with await server.client(tmp_path) as made:
         yield made
+
+
+@pytest.fixture
+async def begin(server: ScriptedServer, client: Client) -> AsyncIterator[Callable[..., Any]]:
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def start(spec: FleetSpec, *items: Json, **more: Any) -> Scene:
+            scene = Scene(server, client, spec, **more)
+            scene.held.put(*items)
+            running = asyncio.create_task(scene.cluster.run())
+
+            async def stop() -> None:
+                running.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await running
+
+            stack.push_async_callback(stop)
+            async with asyncio.timeout(60):
+                await scene.cluster.wait_synced()
+            return scene
+
+        yield start

@@ -11,20 +11,20 @@ from typing import Any
 
 from autoscaler.kube.api.client import Client, connect
 from autoscaler.kube.api.permissions import PERMISSIONS, Permission
-from autoscaler.kube.api.resources import Resource
+from autoscaler.kube.api.resources import ApiResource
 from tests.require import ROOT, require
 
 SCRIPT = ROOT / "tests" / "e2e" / "cluster" / "control-plane.sh"
 ACCOUNT = "autoscaler"
 NAMESPACE = "serving"
 
-NAMESPACES = Resource(group="", version="v1", plural="namespaces", namespaced=False)
-ACCOUNTS = Resource(group="", version="v1", plural="serviceaccounts", namespaced=True)
-BUDGETS = Resource(group="policy", version="v1", plural="poddisruptionbudgets", namespaced=True)
+NAMESPACES = ApiResource(group="", version="v1", plural="namespaces", namespaced=False)
+ACCOUNTS = ApiResource(group="", version="v1", plural="serviceaccounts", namespaced=True)
+BUDGETS = ApiResource(group="policy", version="v1", plural="poddisruptionbudgets", namespaced=True)
 RBAC = "rbac.authorization.k8s.io"
-ROLES = Resource(group=RBAC, version="v1", plural="clusterroles", namespaced=False)
-BINDINGS = Resource(group=RBAC, version="v1", plural="clusterrolebindings", namespaced=False)
-LOCAL_BINDINGS = Resource(group=RBAC, version="v1", plural="rolebindings", namespaced=True)
+ROLES = ApiResource(group=RBAC, version="v1", plural="clusterroles", namespaced=False)
+BINDINGS = ApiResource(group=RBAC, version="v1", plural="clusterrolebindings", namespaced=False)
+LOCAL_BINDINGS = ApiResource(group=RBAC, version="v1", plural="rolebindings", namespaced=True)
 
 
 def binaries() -> Path:
@@ -123,13 +123,18 @@ def binding(name: str, *, to: str) -> dict[str, Any]:
 
 
 async def create(
-    client: Client, resource: Resource, body: Mapping[str, Any], *, namespace: str = ""
+    client: Client, resource: ApiResource, body: Mapping[str, Any], *, namespace: str = ""
 ) -> dict[str, Any]:
     return await client.call("create", resource, namespace=namespace, body=dict(body))
 
 
 async def set_status(
-    client: Client, resource: Resource, name: str, status: Mapping[str, Any], *, namespace: str = ""
+    client: Client,
+    resource: ApiResource,
+    name: str,
+    status: Mapping[str, Any],
+    *,
+    namespace: str = "",
 ) -> None:
     await client.call(
         "patch",

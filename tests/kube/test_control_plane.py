@@ -32,6 +32,7 @@ from autoscaler.kube.api.resources import DEPLOYMENTS, NODES, PODS, REPLICA_SETS
 from autoscaler.kube.observe import Cluster
 from autoscaler.kube.perform.perform import perform
 from autoscaler.kube.watch.watch import Timing
+from autoscaler.notices.interruptions import Interruptions
 from autoscaler.notices.node_marks import read_marks
 from autoscaler.notices.rehearse import rehearse
 from tests.kube.control_plane import (
@@ -117,15 +118,23 @@ class Watching:
         self.cluster = Cluster(
             kube,
             self.spec,
-            marks=read_marks,
             now=time.time,
-            on_notice=self.noticed.append,
+            age_s_max=30.0,
             timing=timing,
+        )
+        self.interruptions = Interruptions(read_marks)
+        self.cluster.subscribe_to_nodes(self._nodes_changed)
+
+    def _nodes_changed(self, changes: Any) -> None:
+        self.noticed += self.interruptions.nodes_changed(
+            changes, at=time.time(), has_replicas_on=self.cluster.has_replicas_on
         )
 
     def observe(self) -> Any:
+        at = time.time()
+        objects = self.cluster.objects(self.spec, at=at)
         return self.cluster.observe(
-            at=time.time(), fleet=self.spec, samples={}, framebuffers={}, gpus={}
+            objects, number=1, at=at, interruptions=(), samples={}, framebuffers={}, gpus={}
         )
 
     async def until(self, holds: Callable[[], Any], *, timeout_s: float = 120) -> None:

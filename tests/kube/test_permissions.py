@@ -11,7 +11,6 @@ from autoscaler.kube.api.permissions import PERMISSIONS
 from autoscaler.kube.api.resources import DEPLOYMENTS, NODES, PODS, REPLICA_SETS
 from autoscaler.kube.observe import Cluster
 from autoscaler.kube.perform.perform import perform
-from autoscaler.notices.node_marks import read_marks
 from simulations.box.local_cluster import LocalCluster
 from tests.kube.scene import deployment, fleet, node, pod
 from tests.kube.test_perform import AT, COMMANDS
@@ -27,7 +26,7 @@ async def test_the_table_holds_each_call_and_nothing_more(tmp_path: Path):
         cluster.apply(deployment("llama", replicas=2))
         cluster.apply(node("n"))
         spec = fleet("llama")
-        watching = Cluster(client, spec, marks=read_marks, now=lambda: AT)
+        watching = Cluster(client, spec, now=lambda: AT, age_s_max=30.0)
         running = asyncio.create_task(watching.run())
         async with asyncio.timeout(60):
             await watching.wait_synced()

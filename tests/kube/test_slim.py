@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 
 from autoscaler.core.contract.commands import CORDON_ANNOTATION, FALLBACK_ANNOTATION
-from autoscaler.core.contract.state import CapacityType, Promise
+from autoscaler.core.contract.state import CapacityType
 from autoscaler.kube.api.timestamps import rfc3339, seconds
-from autoscaler.kube.promises import parse_promises
 from autoscaler.kube.watch.gpus import gpus_of
 from autoscaler.kube.watch.slim import (
     capacity_type,
@@ -102,47 +101,6 @@ def containers(*limits: dict[str, Any], **more: Any) -> dict[str, Any]:
 )
 def test_gpus_of_a_template(spec: dict[str, Any], expected: int | None):
     assert gpus_of(spec) == expected
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        pytest.param(None, (), id="no annotation"),
-        pytest.param("[]", (), id="none"),
-        pytest.param(
-            '[{"node":"b","replicas":2,"since":1772366400},{"node":"a","replicas":1,"since":"2026-03-01T12:00:00Z"}]',
-            (
-                Promise(node="a", replicas=1, since=CREATED_AT),
-                Promise(node="b", replicas=2, since=CREATED_AT),
-            ),
-            id="ordered by node, both forms of time",
-        ),
-        pytest.param(
-            '[{"node":"a","replicas":1,"since":1.5,"more":true}]',
-            (Promise(node="a", replicas=1, since=1.5),),
-            id="what a later version adds is no fault",
-        ),
-        pytest.param("", None, id="empty"),
-        pytest.param("{", None, id="no json"),
-        pytest.param("{}", None, id="no list"),
-        pytest.param("[1]", None, id="no object"),
-        pytest.param('[{"replicas":1,"since":1}]', None, id="no node"),
-        pytest.param('[{"node":"","replicas":1,"since":1}]', None, id="empty node"),
-        pytest.param('[{"node":"a","replicas":"1","since":1}]', None, id="replicas as text"),
-        pytest.param('[{"node":"a","replicas":1.5,"since":1}]', None, id="half a replica"),
-        pytest.param('[{"node":"a","replicas":true,"since":1}]', None, id="a boolean"),
-        pytest.param('[{"node":"a","replicas":-1,"since":1}]', None, id="negative"),
-        pytest.param('[{"node":"a","replicas":1}]', None, id="no time"),
-        pytest.param('[{"node":"a","replicas":1,"since":"yesterday"}]', None, id="a bad time"),
-        pytest.param(
-            '[{"node":"a","replicas":1,"since":1},{"node":"a","replicas":1,"since":1}]',
-            None,
-            id="one node twice",
-        ),
-    ],
-)
-def test_promises_are_read_or_flagged_never_guessed(text: str | None, expected: Any):
-    assert parse_promises(text) == expected
 
 
 def test_a_deployment():

@@ -21,8 +21,8 @@ from autoscaler.kube.api.resources import PODS
 from autoscaler.kube.watch.watch import (
     RELIST_AFTER_FAILURES,
     SILENT_WATCHES_MAX,
-    Cache,
-    Change,
+    ObjectChange,
+    ResourceCache,
     Timing,
 )
 from tests.kube.api_server import (
@@ -80,8 +80,8 @@ class Watched:
     """A cache that runs, with what it told."""
 
     def __init__(self, client: Client, clock: Clock, timing: Timing, *, seed: int = 0) -> None:
-        self.told: list[Change[int]] = []
-        self.cache: Cache[int] = Cache(
+        self.told: list[ObjectChange[int]] = []
+        self.cache: ResourceCache[int] = ResourceCache(
             client,
             PODS,
             lambda item: int(item["value"]),
@@ -89,10 +89,10 @@ class Watched:
             rng=random.Random(seed),
             namespace="serving",
             labels="app=llama",
-            on_change=self.told.extend,
             sleep=clock.sleep,
             timing=timing,
         )
+        self.cache.subscribe(self.told.extend)
 
     @property
     def values(self) -> dict[str, int]:
@@ -155,11 +155,11 @@ async def test_events_change_what_is_held_and_only_real_changes_are_told(
         await clock.until(lambda: it.cache.version == "150")
         assert it.values == {"a": 9, "c": 3}
         assert it.told == [
-            Change(("serving", "a"), None, 1),
-            Change(("serving", "b"), None, 2),
-            Change(("serving", "c"), None, 3),
-            Change(("serving", "a"), 1, 9),
-            Change(("serving", "b"), 2, None),
+            ObjectChange(("serving", "a"), None, 1),
+            ObjectChange(("serving", "b"), None, 2),
+            ObjectChange(("serving", "c"), None, 3),
+            ObjectChange(("serving", "a"), 1, 9),
+            ObjectChange(("serving", "b"), 2, None),
         ]
 
 
@@ -274,9 +274,9 @@ async def test_gone_lists_anew(server: ScriptedServer, client: Client, clock: Cl
         assert it.values == {"b": 3, "c": 4}
         assert server.requests[-1].query["resourceVersion"] == "200"
         assert it.told[2:] == [
-            Change(("serving", "a"), 1, None),
-            Change(("serving", "b"), 2, 3),
-            Change(("serving", "c"), None, 4),
+            ObjectChange(("serving", "a"), 1, None),
+            ObjectChange(("serving", "b"), 2, 3),
+            ObjectChange(("serving", "c"), None, 4),
         ]
         assert len(clock.pauses) == 1
 
@@ -357,7 +357,7 @@ async def test_events_before_a_broken_line_of_the_same_chunk_hold(
         await clock.until(lambda: server.count("watch") == 2)
         assert it.values == {"n": 5}
         assert server.requests[-1].query["resourceVersion"] == "140"
-        assert it.told == [Change(("serving", "n"), None, 5)]
+        assert it.told == [ObjectChange(("serving", "n"), None, 5)]
 
 
 async def test_an_event_in_pieces_is_put_together(

@@ -6,25 +6,32 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
 
 from aiohttp import web
 
-from autoscaler.kube.samples import PodKey
+from autoscaler.kube.targets import ExporterTarget, ScrapeTarget
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Pod:
-    """What `kube.observe.ScrapeTarget` is to the collector."""
+def target(
+    name: str,
+    *,
+    ip: str = "127.0.0.1",
+    uid: str = "1",
+    model: str = "serving/llama",
+    ready: bool = True,
+) -> ScrapeTarget:
+    """A replica to read; its name is `namespace/name`, or one in the namespace `serving`."""
+    namespace, _, pod = name.rpartition("/")
+    key = (namespace or "serving", pod)
+    return ScrapeTarget(key=key, uid=uid, ip=ip, model=model, ready=ready)
 
-    key: PodKey
-    ip: str
-    uid: str = "1"
-    node: str = "node-1"
-    model: str = "serving/llama"
-    ready: bool = True
+
+def exporter(name: str, *, ip: str = "127.0.0.1", node: str = "node-1") -> ExporterTarget:
+    """A dcgm-exporter; its name is `namespace/name`."""
+    namespace, _, pod = name.rpartition("/")
+    return ExporterTarget(key=(namespace, pod), uid="1", ip=ip, node=node)
 
 
 def free_port() -> int:

@@ -12,15 +12,25 @@ import pytest
 from aiohttp import web
 
 from autoscaler.kube.samples import PodSample
+from autoscaler.kube.targets import ScrapeTarget
 from autoscaler.settings import EngineType, MetricsSettings, MetricsSource
 from autoscaler.sources.collector.collector import SOURCE_LABELS, Collector
 from autoscaler.sources.collector.feeds import DCGM_PORT, ExporterFeed, PodFeed
-from autoscaler.sources.collector.readings import Readings
+from autoscaler.sources.collector.last_values import LastValues
 from autoscaler.sources.collector.rounds import FeedReport
 from autoscaler.sources.pages.fetch import BODY_BYTES_MAX
-from autoscaler.sources.pages.outcome import Outcome
+from autoscaler.sources.pages.outcome import ReadOutcome
 from tests.sources.bodies import page
-from tests.sources.servers import Answer, Pod, body_of, free_port, never, raw, serving
+from tests.sources.servers import (
+    Answer,
+    body_of,
+    exporter,
+    free_port,
+    never,
+    raw,
+    serving,
+    target,
+)
 
 LOADED = page("vllm-0.32.0-loaded")
 PATIENCE_S = 30.0
@@ -44,28 +54,34 @@ def settings(port: int, **changes: object) -> MetricsSettings:
     )
 
 
-def pod(number: int, **changes: object) -> Pod:
-    return replace(Pod(key=("serving", f"pod-{number}"), ip=f"127.0.0.{number}"), **changes)
+def pod(number: int, **changes: object) -> ScrapeTarget:
+    return target(f"pod-{number}", **{"ip": f"127.0.0.{number}", **changes})
 
 
 class Watched:
     """A collector whose rounds can be waited for."""
 
     def __init__(self, *, deadline_s: float = 5.0, now: Callable[[], float] | None = None) -> None:
-        self.reports: asyncio.Queue[FeedReport] = asyncio.Queue()
         clock = itertools.count(1000.0, 1.0)
         self.collector = Collector(
             now=now or (lambda: next(clock)),
             deadline_s=deadline_s,
-            on_round=self.reports.put_nowait,
         )
 
-    async def until(self, wanted: Callable[[FeedReport], bool]) -> FeedReport:
+    async def until(self, wanted: Callable[[FeedReport], bool], *, source: str = "") -> FeedReport:
+        """The report of a feed, as soon as it is as wanted."""
         async with asyncio.timeout(PATIENCE_S):
             while True:
-                report = await self.reports.get()
-                if wanted(report):
-                    return report
+                for report in self.collector.reports():
+                    if source in ("", report.source) and wanted(report):
+                        return report
+                await asyncio.sleep(0.001)
+
+    async def until_read(self, outcome: ReadOutcome, times: int) -> None:
+        """Until so many reads of vLLM pods ended like this."""
+        async with asyncio.timeout(PATIENCE_S):
+            while self.collector.outcomes["VLLM", outcome] < times:
+                await asyncio.sleep(0.001)
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -79,18 +95,18 @@ class Watched:
 
 
 async def read_once(
-    port: int, pods: Iterable[Pod], *, deadline_s: float = 10.0
-) -> tuple[dict[str, Outcome], dict[str, str], Readings]:
+    port: int, pods: Iterable[ScrapeTarget], *, deadline_s: float = 10.0
+) -> tuple[dict[str, ReadOutcome], dict[str, str], LastValues]:
     """Read pods once, with a session of the collector's own kind."""
-    readings = Readings()
-    readings.set_targets(pods)
-    feed = PodFeed(settings=settings(port), readings=readings, now=lambda: 100.0)
+    last_values = LastValues()
+    last_values.set_targets(pods)
+    feed = PodFeed(settings=settings(port), last_values=last_values, now=lambda: 100.0)
     async with Collector(now=lambda: 100.0)._open_session() as session:
         ended = await feed.read(session, deadline_s=deadline_s)
     return (
         {each.target: each.outcome for each in ended},
         {each.target: each.message for each in ended},
-        readings,
+        last_values,
     )
 
 
@@ -114,56 +130,61 @@ async def test_pods_are_read_all_at_once_and_one_that_never_answers_delays_nobod
             while len(watched.collector.samples()) < 2:
                 await asyncio.sleep(0)
             # They are there while the third still hangs: its round is not over.
-            assert watched.reports.empty()
+            assert [report.targets for report in watched.collector.reports()] == [0]
     assert set(watched.collector.samples()) == {("serving", "pod-1"), ("serving", "pod-2")}
 
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n"
-ANSWERS: list[tuple[str, Answer | bytes | None, Outcome, str]] = [
+ANSWERS: list[tuple[str, Answer | bytes | None, ReadOutcome, str]] = [
     # what the pod does, its answer, the outcome, what is told
-    ("answers", body_of(LOADED), Outcome.READ, ""),
-    ("refuses", None, Outcome.REFUSED, "could not be read"),
-    ("hangs", never, Outcome.TIMED_OUT, "did not answer within"),
+    ("answers", body_of(LOADED), ReadOutcome.READ, ""),
+    ("refuses", None, ReadOutcome.REFUSED, "could not be read"),
+    ("hangs", never, ReadOutcome.TIMED_OUT, "did not answer within"),
     (
         "is a proxy's HTML",
         body_of(b"<html><title>Sign in</title></html>"),
-        Outcome.NOT_METRICS,
+        ReadOutcome.NOT_METRICS,
         "Sign in",
     ),
     (
         "says 503",
         body_of(b"loading", status=503),
-        Outcome.STATUS,
+        ReadOutcome.STATUS,
         "503 Service Unavailable: 'loading'",
     ),
-    ("says 404", body_of(b'{"detail":"Not Found"}', status=404), Outcome.STATUS, "404"),
-    ("has no such series", body_of(b"python_info 1.0\n"), Outcome.NO_SIGNAL, "no series of vLLM"),
-    ("is empty", body_of(b""), Outcome.NO_SIGNAL, "empty"),
-    ("sends no HTTP", b"SSH-2.0-OpenSSH_9.2\r\n", Outcome.REFUSED, "could not be read"),
-    ("hangs up", b"", Outcome.REFUSED, "could not be read"),
+    ("says 404", body_of(b'{"detail":"Not Found"}', status=404), ReadOutcome.STATUS, "404"),
+    (
+        "has no such series",
+        body_of(b"python_info 1.0\n"),
+        ReadOutcome.NO_SIGNAL,
+        "no series of vLLM",
+    ),
+    ("is empty", body_of(b""), ReadOutcome.NO_SIGNAL, "empty"),
+    ("sends no HTTP", b"SSH-2.0-OpenSSH_9.2\r\n", ReadOutcome.REFUSED, "could not be read"),
+    ("hangs up", b"", ReadOutcome.REFUSED, "could not be read"),
     (
         "promises more than it sends",
         HEAD + b"Content-Length: 60000\r\n\r\n" + LOADED[:40000],
-        Outcome.TRUNCATED,
+        ReadOutcome.TRUNCATED,
         "in the middle of its answer",
     ),
     (
         "stops in the middle of a chunk",
         HEAD + b"Transfer-Encoding: chunked\r\n\r\nffff\r\n" + LOADED[:40000],
-        Outcome.TRUNCATED,
+        ReadOutcome.TRUNCATED,
         "in the middle of its answer",
     ),
     (
         # Nothing but the closed connection ends it, and it closed too early: 8 of 83 would be read.
         "closes within a number",
         HEAD + b"\r\nvllm:num_requests_running 3\nvllm:num_requests_waiting 8",
-        Outcome.TRUNCATED,
+        ReadOutcome.TRUNCATED,
         "in the middle of a line",
     ),
     (
         "redirects",
         b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n",
-        Outcome.STATUS,
+        ReadOutcome.STATUS,
         "302",
     ),
 ]
@@ -172,7 +193,7 @@ ANSWERS: list[tuple[str, Answer | bytes | None, Outcome, str]] = [
 @pytest.mark.parametrize(
     ("answer", "outcome", "told"), [row[1:] for row in ANSWERS], ids=[row[0] for row in ANSWERS]
 )
-async def test_how_a_read_ends(answer: Answer | bytes | None, outcome: Outcome, told: str):
+async def test_how_a_read_ends(answer: Answer | bytes | None, outcome: ReadOutcome, told: str):
     async with contextlib.AsyncExitStack() as stack:
         answers = {"127.0.0.1": answer} if callable(answer) else {}
         port = await stack.enter_async_context(serving(answers))
@@ -182,10 +203,10 @@ async def test_how_a_read_ends(answer: Answer | bytes | None, outcome: Outcome, 
             if isinstance(answer, bytes):
                 await stack.enter_async_context(raw("127.0.0.1", port, answer))
         hurried = 0.2 if answer is never else 10.0
-        outcomes, messages, readings = await read_once(port, [pod(1)], deadline_s=hurried)
+        outcomes, messages, last_values = await read_once(port, [pod(1)], deadline_s=hurried)
     assert outcomes == {"serving/pod-1": outcome}
     assert told in messages["serving/pod-1"]
-    assert bool(readings.samples()) == (outcome is Outcome.READ)
+    assert bool(last_values.samples()) == (outcome is ReadOutcome.READ)
 
 
 async def test_a_body_without_end_is_cut_off():
@@ -201,7 +222,7 @@ async def test_a_body_without_end_is_cut_off():
 
     async with serving({"127.0.0.1": endless}) as port:
         outcomes, messages, _ = await read_once(port, [pod(1)], deadline_s=PATIENCE_S)
-    assert outcomes == {"serving/pod-1": Outcome.TOO_LARGE}
+    assert outcomes == {"serving/pod-1": ReadOutcome.TOO_LARGE}
     assert str(BODY_BYTES_MAX) in messages["serving/pod-1"]
     assert sent < 4 * BODY_BYTES_MAX
 
@@ -209,7 +230,7 @@ async def test_a_body_without_end_is_cut_off():
 async def test_the_closed_port_of_a_pod_that_still_loads_is_no_error():
     async with serving({}) as port:
         outcomes, _, _ = await read_once(port, [pod(1, ready=False)])
-    assert outcomes == {"serving/pod-1": Outcome.NOT_READY}
+    assert outcomes == {"serving/pod-1": ReadOutcome.NOT_READY}
 
 
 async def test_a_pod_without_an_address_is_not_read():
@@ -231,9 +252,9 @@ async def test_the_last_value_stays_with_its_own_time_while_its_pod_fails():
         async with watched.running():
             await watched.until(lambda report: report.targets == 1 and not report.failing)
             broken.set()
-            await watched.until(lambda report: bool(report.failing))
+            await watched.until_read(ReadOutcome.STATUS, 1)
             before = watched.collector.samples()
-            await watched.until(lambda report: bool(report.failing))
+            await watched.until_read(ReadOutcome.STATUS, 2)
             assert watched.collector.samples() == before
             broken.clear()
             await watched.until(lambda report: not report.failing)
@@ -241,7 +262,7 @@ async def test_the_last_value_stays_with_its_own_time_while_its_pod_fails():
     key = ("serving", "pod-1")
     assert before[key].sampled_at < after[key].sampled_at
     assert replace(before[key], sampled_at=0.0) == replace(after[key], sampled_at=0.0)
-    assert watched.collector.outcomes["VLLM", Outcome.STATUS] >= 2
+    assert watched.collector.outcomes["VLLM", ReadOutcome.STATUS] >= 2
     assert watched.collector.ages(at=after[key].sampled_at + 7.0) == {"VLLM": 7.0}
 
 
@@ -286,10 +307,8 @@ async def test_two_models_of_two_engines_are_read_apart():
         )
         watched.collector.set_targets([pod(1), other])
         async with watched.running():
-            waiting = {"VLLM", "TGI"}
-            while waiting:
-                report = await watched.until(lambda report: report.targets == 1)
-                waiting.discard(report.source)
+            for source in ("VLLM", "TGI"):
+                await watched.until(lambda report: report.targets == 1, source=source)
             samples = watched.collector.samples()
     assert samples["serving", "pod-1"].waiting_requests == 8
     assert samples[other.key].waiting_requests == 7
@@ -318,53 +337,55 @@ async def test_nothing_is_left_running_or_open_after_shutdown():
 
 
 async def test_exporters_are_read_for_pods_and_nodes_and_forgotten_when_gone():
-    exporter = Pod(key=("gpu-operator", "dcgm-1"), ip="127.0.0.1", node="worker-a")
-    holder = replace(pod(1), key=("llm-serving", "llama-8b-7d9c5b6f4-abcde"))
-    readings = Readings()
-    readings.set_targets([holder])
-    readings.set_exporters(["gpu-operator/dcgm-1"])
+    holder = target("llm-serving/llama-8b-7d9c5b6f4-abcde")
+    last_values = LastValues()
+    last_values.set_targets([holder])
+    last_values.set_exporters(["gpu-operator/dcgm-1"])
     async with (
         serving({"127.0.0.1": body_of(page("dcgm-exporter"))}) as port,
         Collector(now=lambda: 100.0)._open_session() as session,
     ):
-        feed = ExporterFeed(exporters=[exporter], readings=readings, now=lambda: 50.0, port=port)
+        feed = ExporterFeed(
+            exporters=[exporter("gpu-operator/dcgm-1", node="worker-a")],
+            last_values=last_values,
+            now=lambda: 50.0,
+            port=port,
+        )
         (ended,) = await feed.read(session, deadline_s=PATIENCE_S)
-    assert ended.outcome == Outcome.READ
+    assert ended.outcome == ReadOutcome.READ
     # Only pods that are ours; the node is the exporter's own, whatever its label says.
-    assert {key: s.used_bytes for key, s in readings.framebuffers().items()} == {
+    assert {key: s.used_bytes for key, s in last_values.framebuffers().items()} == {
         holder.key: 75186 * 2**20
     }
-    assert {node: (s.free, s.sampled_at) for node, s in readings.nodes().items()} == {
+    assert {node: (s.free, s.sampled_at) for node, s in last_values.nodes().items()} == {
         "worker-a": (1, 50.0)
     }
-    assert len(readings.gpus()) == 5
-    readings.set_exporters([])
-    assert (readings.framebuffers(), readings.nodes(), readings.gpus()) == ({}, {}, [])
+    last_values.set_exporters([])
+    assert (last_values.framebuffers(), last_values.nodes()) == ({}, {})
 
 
 async def test_the_collector_scrapes_the_exporters_it_is_given():
     watched = Watched()
-    exporter = Pod(key=("gpu", "dcgm-1"), ip="127.0.0.9")
-    watched.collector.set_exporters([exporter])
-    watched.collector.set_exporters([replace(exporter)])  # the same ones, as on every tick
+    for _ in range(2):  # the same ones, as on every tick
+        watched.collector.set_exporters([exporter("gpu/dcgm-1", ip="127.0.0.9")])
     async with watched.running():
-        report = await watched.until(lambda report: report.source == "DCGM")
+        report = await watched.until(lambda report: bool(report.failing), source="DCGM")
     assert report.failing == ("gpu/dcgm-1",)
     assert f":{DCGM_PORT}/metrics" in report.message
 
 
 def test_a_newer_sample_is_not_replaced_by_an_older_one():
-    readings = Readings()
-    readings.set_targets([pod(1)])
+    last_values = LastValues()
+    last_values.set_targets([pod(1)])
     for at in (10.0, 30.0, 20.0):
-        readings.put_sample(pod(1), PodSample(sampled_at=at, running_requests=at))
-    assert readings.samples()["serving", "pod-1"].running_requests == 30.0
+        last_values.put_sample(pod(1), PodSample(sampled_at=at, running_requests=at))
+    assert last_values.samples()["serving", "pod-1"].running_requests == 30.0
 
 
 def test_every_pair_of_source_and_outcome_is_counted_from_the_start():
     outcomes = Collector(now=lambda: 0.0).outcomes
     assert set(outcomes.values()) == {0}
-    assert len(outcomes) == len(SOURCE_LABELS) * len(Outcome)
+    assert len(outcomes) == len(SOURCE_LABELS) * len(ReadOutcome)
 
 
 async def test_a_connection_that_the_engine_closed_while_it_was_idle_is_no_gap():
@@ -381,15 +402,15 @@ async def test_a_connection_that_the_engine_closed_while_it_was_idle_is_no_gap()
             await reader.readuntil(b"\r\n\r\n")  # the second request finds the door closing
         writer.close()
 
-    readings = Readings()
-    readings.set_targets([pod(1)])
+    last_values = LastValues()
+    last_values.set_targets([pod(1)])
     server = await asyncio.start_server(answers_once, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     async with server, Collector(now=lambda: 100.0)._open_session() as session:
-        feed = PodFeed(settings=settings(port), readings=readings, now=lambda: 100.0)
+        feed = PodFeed(settings=settings(port), last_values=last_values, now=lambda: 100.0)
         for _ in range(3):
             (ended,) = await feed.read(session, deadline_s=PATIENCE_S)
-            assert ended.outcome == Outcome.READ, ended.message
+            assert ended.outcome == ReadOutcome.READ, ended.message
     assert connections == 3
 
 

@@ -15,7 +15,7 @@ from autoscaler.kube.samples import PodSample
 from autoscaler.settings import EngineType
 from autoscaler.sources.engines import SOURCES
 from autoscaler.sources.pages.exposition import read_page
-from autoscaler.sources.pages.outcome import Outcome
+from autoscaler.sources.pages.outcome import ReadOutcome
 from autoscaler.sources.pages.signals import EngineSource
 from tests.sources.bodies import ENGINE_PAGES, page, with_value, without
 
@@ -154,7 +154,7 @@ def test_another_engine_s_page_is_no_demand_of_zero(source: EngineSource):
         if engine != source.engine:
             with pytest.raises(SourceError) as caught:
                 read(source, page(name))
-            assert caught.value.outcome == Outcome.NO_SIGNAL
+            assert caught.value.outcome == ReadOutcome.NO_SIGNAL
 
 
 @engines

@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from autoscaler.errors import SourceError
 from autoscaler.sources.pages.exposition import read_page
-from autoscaler.sources.pages.outcome import Outcome
+from autoscaler.sources.pages.outcome import ReadOutcome
 from tests.sources.bodies import PAGES, page
 
 Found = dict[str, list[tuple[dict[str, str], float, float | None]]]
@@ -146,27 +146,27 @@ def test_whatever_comes_is_read_or_a_source_error(body: bytes):
 
 REFUSED = [
     # what came, the outcome, what the message says
-    (b"", Outcome.NO_SIGNAL, "empty"),
-    (b" \n\n", Outcome.NO_SIGNAL, "empty"),
+    (b"", ReadOutcome.NO_SIGNAL, "empty"),
+    (b" \n\n", ReadOutcome.NO_SIGNAL, "empty"),
     (
         b"<!DOCTYPE html><html><head><title>502 Bad Gateway</title></head><body>x</body></html>",
-        Outcome.NOT_METRICS,
+        ReadOutcome.NOT_METRICS,
         "HTML titled '502 Bad Gateway'",
     ),
-    (b"<html><body>Sign in</body></html>\n", Outcome.NOT_METRICS, "HTML came"),
-    (b'{"detail":"Not Found"}', Outcome.NOT_METRICS, "Not Found"),
-    (b"it works!\n", Outcome.NOT_METRICS, "it works!"),
-    (b"\xff\xfe\x00 \n", Outcome.NOT_METRICS, "UTF-8"),
-    (b'up{engine="0"} 1\nup{engine="1",mod', Outcome.TRUNCATED, "middle of a line"),
-    (b'up{engine="0"} 1\nup{engine="1"}', Outcome.TRUNCATED, "middle of a line"),
-    (b'up{engine="0" 1\n', Outcome.NOT_METRICS, "does not parse"),
-    (b"up one\n", Outcome.NOT_METRICS, "does not parse"),
-    (b"up 1_000\n", Outcome.NOT_METRICS, "does not parse"),
+    (b"<html><body>Sign in</body></html>\n", ReadOutcome.NOT_METRICS, "HTML came"),
+    (b'{"detail":"Not Found"}', ReadOutcome.NOT_METRICS, "Not Found"),
+    (b"it works!\n", ReadOutcome.NOT_METRICS, "it works!"),
+    (b"\xff\xfe\x00 \n", ReadOutcome.NOT_METRICS, "UTF-8"),
+    (b'up{engine="0"} 1\nup{engine="1",mod', ReadOutcome.TRUNCATED, "middle of a line"),
+    (b'up{engine="0"} 1\nup{engine="1"}', ReadOutcome.TRUNCATED, "middle of a line"),
+    (b'up{engine="0" 1\n', ReadOutcome.NOT_METRICS, "does not parse"),
+    (b"up one\n", ReadOutcome.NOT_METRICS, "does not parse"),
+    (b"up 1_000\n", ReadOutcome.NOT_METRICS, "does not parse"),
 ]
 
 
 @pytest.mark.parametrize(("body", "outcome", "told"), REFUSED)
-def test_what_is_no_metrics_page_says_what_came(body: bytes, outcome: Outcome, told: str):
+def test_what_is_no_metrics_page_says_what_came(body: bytes, outcome: ReadOutcome, told: str):
     with pytest.raises(SourceError, match=told) as caught:
         read_page(body, ["up"]).rows("up")
     assert caught.value.outcome == outcome

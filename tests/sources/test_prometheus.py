@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import json
 import math
 import os
@@ -20,16 +18,17 @@ from aiohttp import web
 from yarl import URL
 
 from autoscaler.errors import SourceError
+from autoscaler.kube.targets import ScrapeTarget
 from autoscaler.settings import EngineType, MetricsSettings, MetricsSource, PrometheusSettings
 from autoscaler.sources import prometheus
 from autoscaler.sources.collector.collector import Collector
 from autoscaler.sources.collector.feeds import DcgmQueryFeed, Ended, PrometheusFeed
-from autoscaler.sources.collector.readings import Readings
+from autoscaler.sources.collector.last_values import LastValues
 from autoscaler.sources.engines import SOURCES
-from autoscaler.sources.pages.outcome import Outcome
+from autoscaler.sources.pages.outcome import ReadOutcome
 from autoscaler.sources.prometheus import PrometheusClient, read_answer
 from tests.require import require
-from tests.sources.servers import Pod, body_of, never, serving
+from tests.sources.servers import body_of, never, serving, target
 
 DEADLINE_S = 10.0
 
@@ -93,29 +92,29 @@ def test_the_newest_sample_counts_with_its_own_time():
 
 
 NO_ANSWERS = [
-    (b"<html>Sign in</html>", Outcome.NOT_METRICS, "Sign in"),
-    (b"", Outcome.NOT_METRICS, "no answer of a Prometheus"),
-    (b"[]", Outcome.NOT_METRICS, "no answer"),
-    (b'{"status":"success"}', Outcome.NOT_METRICS, "no answer"),
-    (b"[" * 100_000, Outcome.NOT_METRICS, "no answer"),
-    (answer()[:-5], Outcome.NOT_METRICS, "no answer"),
-    (answer(series("up")), Outcome.NOT_METRICS, "no answer"),
-    (answer(series("up", (1.0, "one"))), Outcome.NOT_METRICS, "no answer"),
+    (b"<html>Sign in</html>", ReadOutcome.NOT_METRICS, "Sign in"),
+    (b"", ReadOutcome.NOT_METRICS, "no answer of a Prometheus"),
+    (b"[]", ReadOutcome.NOT_METRICS, "no answer"),
+    (b'{"status":"success"}', ReadOutcome.NOT_METRICS, "no answer"),
+    (b"[" * 100_000, ReadOutcome.NOT_METRICS, "no answer"),
+    (answer()[:-5], ReadOutcome.NOT_METRICS, "no answer"),
+    (answer(series("up")), ReadOutcome.NOT_METRICS, "no answer"),
+    (answer(series("up", (1.0, "one"))), ReadOutcome.NOT_METRICS, "no answer"),
     (
         b'{"status":"success","data":{"resultType":"vector","result":[]}}',
-        Outcome.NOT_METRICS,
+        ReadOutcome.NOT_METRICS,
         "a vector came",
     ),
     (
         b'{"status":"error","errorType":"bad_data","error":"parse error at char 3"}',
-        Outcome.STATUS,
+        ReadOutcome.STATUS,
         "bad_data: parse error at char 3",
     ),
 ]
 
 
 @pytest.mark.parametrize(("body", "outcome", "told"), NO_ANSWERS)
-def test_what_is_no_answer_says_what_came(body: bytes, outcome: Outcome, told: str):
+def test_what_is_no_answer_says_what_came(body: bytes, outcome: ReadOutcome, told: str):
     with pytest.raises(SourceError, match=told) as caught:
         read_answer(body)
     assert caught.value.outcome == outcome
@@ -192,12 +191,14 @@ async def test_the_reason_of_a_refused_query_is_told():
 @pytest.mark.parametrize(
     ("respond", "outcome", "told"),
     [
-        (body_of(b"no token", status=401), Outcome.STATUS, "401 Unauthorized: 'no token'"),
-        (body_of(b"<html>", status=502), Outcome.STATUS, "502"),
-        (never, Outcome.TIMED_OUT, "did not answer within 0.2 s"),
+        (body_of(b"no token", status=401), ReadOutcome.STATUS, "401 Unauthorized: 'no token'"),
+        (body_of(b"<html>", status=502), ReadOutcome.STATUS, "502"),
+        (never, ReadOutcome.TIMED_OUT, "did not answer within 0.2 s"),
     ],
 )
-async def test_a_server_that_does_not_answer_is_a_gap(respond: Any, outcome: Outcome, told: str):
+async def test_a_server_that_does_not_answer_is_a_gap(
+    respond: Any, outcome: ReadOutcome, told: str
+):
     async with serving({"127.0.0.1": respond}, path="/api/v1/query") as port:
         with pytest.raises(SourceError, match=told) as caught:
             await ask(server(port), deadline_s=0.2 if respond is never else DEADLINE_S)
@@ -279,16 +280,16 @@ def metrics(port: int, *, engine: EngineType = EngineType.VLLM, **changes: Any) 
 
 
 async def read_feed(
-    result: Callable[[str], bytes], pods: list[Pod], **changes: Any
-) -> tuple[list[Ended], Readings, list[str]]:
+    result: Callable[[str], bytes], pods: list[ScrapeTarget], **changes: Any
+) -> tuple[list[Ended], LastValues, list[str]]:
     asked: list[str] = []
 
     async def answers(request: web.Request) -> web.StreamResponse:
         asked.append(str((await request.post())["query"]))
         return web.Response(body=result(asked[-1]), content_type="application/json")
 
-    readings = Readings()
-    readings.set_targets(pods)
+    last_values = LastValues()
+    last_values.set_targets(pods)
     async with (
         serving({"127.0.0.1": answers}, path="/api/v1/query") as port,
         Collector(now=lambda: 0.0)._open_session() as session,
@@ -298,11 +299,11 @@ async def read_feed(
         feed = PrometheusFeed(
             settings=settings,
             client=PrometheusClient(settings.prometheus),
-            readings=readings,
+            last_values=last_values,
             now=lambda: 100.0,
         )
         ended = await feed.read(session, deadline_s=DEADLINE_S)
-    return ended, readings, asked
+    return ended, last_values, asked
 
 
 def vllm(pod: str, at: float, *, waiting: str = "3", **labels: str) -> list[dict[str, Any]]:
@@ -316,71 +317,67 @@ def vllm(pod: str, at: float, *, waiting: str = "3", **labels: str) -> list[dict
     ]
 
 
-def a_pod(name: str, **changes: Any) -> Pod:
-    return Pod(**{"key": ("serving", name), "ip": "127.0.0.1", **changes})
-
-
 async def test_one_query_serves_all_pods_of_a_model_each_with_its_own_time():
-    pods = [a_pod("a"), a_pod("b"), a_pod("silent"), a_pod("loading", ready=False)]
-    ended, readings, asked = await read_feed(
+    pods = [target("a"), target("b"), target("silent"), target("loading", ready=False)]
+    ended, last_values, asked = await read_feed(
         lambda _: answer(*vllm("a", 95.0), *vllm("b", 80.0), *vllm("stranger", 99.0)), pods
     )
     assert len(asked) == 1
     assert all(name in asked[0] for name in SOURCES["VLLM"].names)
-    samples = readings.samples()
+    samples = last_values.samples()
     assert set(samples) == {("serving", "a"), ("serving", "b")}
     assert (samples["serving", "a"].sampled_at, samples["serving", "b"].sampled_at) == (95.0, 80.0)
     assert samples["serving", "a"].running_requests == 2
     assert samples["serving", "a"].finished_requests_total == 11
     assert {each.target: each.outcome for each in ended[1:]} == {
-        "serving/a": Outcome.READ,
-        "serving/b": Outcome.READ,
-        "serving/silent": Outcome.NO_SIGNAL,
-        "serving/loading": Outcome.NOT_READY,
+        "serving/a": ReadOutcome.READ,
+        "serving/b": ReadOutcome.READ,
+        "serving/silent": ReadOutcome.NO_SIGNAL,
+        "serving/loading": ReadOutcome.NOT_READY,
     }
 
 
 async def test_a_sample_from_the_server_s_future_is_not_younger_than_now():
-    _, readings, _ = await read_feed(lambda _: answer(*vllm("a", 107.0)), [a_pod("a")])
-    assert readings.samples()["serving", "a"].sampled_at == 100.0
+    _, last_values, _ = await read_feed(lambda _: answer(*vllm("a", 107.0)), [target("a")])
+    assert last_values.samples()["serving", "a"].sampled_at == 100.0
 
 
 async def test_nan_is_unknown_and_model_names_restrict():
-    _, readings, _ = await read_feed(
+    _, last_values, _ = await read_feed(
         lambda _: answer(
             *vllm("a", 95.0, waiting="NaN"), *vllm("a", 95.0, waiting="50", model_name="other")
         ),
-        [a_pod("a")],
+        [target("a")],
         model_names=frozenset({"llama"}),
     )
-    sample = readings.samples()["serving", "a"]
+    sample = last_values.samples()["serving", "a"]
     assert sample.waiting_requests is None
     assert sample.running_requests == 2
 
 
 async def test_an_empty_answer_is_no_demand_of_zero():
-    ended, readings, _ = await read_feed(lambda _: answer(), [a_pod("a")])
-    assert readings.samples() == {}
-    assert ended[1].outcome == Outcome.NO_SIGNAL
+    ended, last_values, _ = await read_feed(lambda _: answer(), [target("a")])
+    assert last_values.samples() == {}
+    assert ended[1].outcome == ReadOutcome.NO_SIGNAL
     assert "no recent sample" in ended[1].message
 
 
 async def test_warnings_of_a_partial_answer_are_kept():
     ended, _, _ = await read_feed(
         lambda _: answer(*vllm("a", 95.0), warnings=["store b timed out"], infos=["not a counter"]),
-        [a_pod("a")],
+        [target("a")],
     )
     assert ended[0].warnings == ("store b timed out", "not a counter")
 
 
-async def test_an_error_of_the_server_is_one_error_not_one_a_pod():
-    ended, _, _ = await read_feed(lambda _: b"<html>", [a_pod(name) for name in "abc"])
-    assert [each.outcome for each in ended] == [Outcome.NOT_METRICS]
+async def test_an_error_of_the_server_is_one_error_not_one_target():
+    ended, _, _ = await read_feed(lambda _: b"<html>", [target(name) for name in "abc"])
+    assert [each.outcome for each in ended] == [ReadOutcome.NOT_METRICS]
     assert URL(ended[0].target).host == "127.0.0.1"
 
 
 async def test_hundreds_of_pods_are_asked_for_in_a_few_queries():
-    pods = [a_pod(f"pod-{number}") for number in range(prometheus.PODS_PER_QUERY * 2 + 1)]
+    pods = [target(f"pod-{number}") for number in range(prometheus.PODS_PER_QUERY * 2 + 1)]
     _, _, asked = await read_feed(lambda _: answer(), pods)
     assert len(asked) == 3
 
@@ -390,44 +387,43 @@ async def test_without_targets_nothing_is_asked():
     assert (ended, asked) == ([], [])
 
 
-async def read_dcgm(body: bytes) -> tuple[list[Ended], Readings]:
-    readings = Readings()
-    readings.set_targets([a_pod("a")])
-    readings.set_exporters(["DCGM"])
+async def read_dcgm(body: bytes) -> tuple[list[Ended], LastValues]:
+    last_values = LastValues()
+    last_values.set_targets([target("a")])
+    last_values.set_exporters(["DCGM"])
     respond = body_of(body, content_type="application/json")
     async with (
         serving({"127.0.0.1": respond}, path="/api/v1/query") as port,
         Collector(now=lambda: 0.0)._open_session() as session,
     ):
         client = PrometheusClient(server(port))
-        feed = DcgmQueryFeed(name="DCGM", client=client, readings=readings, now=lambda: 100.0)
-        return await feed.read(session, deadline_s=DEADLINE_S), readings
+        feed = DcgmQueryFeed(name="DCGM", client=client, last_values=last_values, now=lambda: 100.0)
+        return await feed.read(session, deadline_s=DEADLINE_S), last_values
 
 
 async def test_gpus_are_read_through_prometheus_likewise():
     gpu = {"Hostname": "n1", "pod": "nvidia-dcgm-exporter-x", "namespace": "gpu-operator"}
     held = {**gpu, "UUID": "GPU-0", "exported_namespace": "serving", "exported_pod": "a"}
-    ended, readings = await read_dcgm(
+    ended, last_values = await read_dcgm(
         answer(
             series("DCGM_FI_DEV_FB_USED", (70.0, "1000"), **held),
             series("DCGM_FI_DEV_FB_USED", (70.0, "3"), UUID="GPU-1", **gpu),
         )
     )
-    assert ended[0].outcome == Outcome.READ
-    assert readings.framebuffers()["serving", "a"].used_bytes == 1000 * 2**20
-    assert readings.framebuffers()["serving", "a"].sampled_at == 70.0
-    assert readings.nodes()["n1"].free == 1
+    assert ended[0].outcome == ReadOutcome.READ
+    assert last_values.framebuffers()["serving", "a"].used_bytes == 1000 * 2**20
+    assert last_values.framebuffers()["serving", "a"].sampled_at == 70.0
+    assert last_values.nodes()["n1"].free == 1
 
 
 async def test_a_cluster_without_dcgm_is_no_error_and_knows_nothing():
-    ended, readings = await read_dcgm(answer())
-    assert ended[0].outcome == Outcome.READ
-    assert (readings.framebuffers(), readings.nodes()) == ({}, {})
+    ended, last_values = await read_dcgm(answer())
+    assert ended[0].outcome == ReadOutcome.READ
+    assert (last_values.framebuffers(), last_values.nodes()) == ({}, {})
 
 
 async def test_models_of_one_server_ask_it_for_gpus_once():
-    reports: asyncio.Queue[Any] = asyncio.Queue()
-    collector = Collector(now=lambda: 100.0, on_round=reports.put_nowait)
+    collector = Collector(now=lambda: 100.0)
     respond = body_of(answer(), content_type="application/json")
     async with serving({"127.0.0.1": respond}, path="/api/v1/query") as port:
         tenant = server(port, headers=(("X-Scope-OrgID", "b"),))
@@ -438,13 +434,7 @@ async def test_models_of_one_server_ask_it_for_gpus_once():
                 metrics(port, model="serving/tenant", prometheus=tenant),
             ]
         )
-        task = asyncio.create_task(collector.run())
-        async with asyncio.timeout(30.0):
-            names = {(await reports.get()).name for _ in range(5)}
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
-    assert names == {
+    assert {report.name for report in collector.reports()} == {
         "Prometheus for serving/llama",
         "Prometheus for serving/second",
         "Prometheus for serving/tenant",

@@ -21,14 +21,14 @@ from autoscaler.errors import SourceError
 from autoscaler.kube.samples import PodSample
 from autoscaler.settings import EngineType, MetricsSettings, MetricsSource, PrometheusSettings
 from autoscaler.sources.collector.feeds import DcgmQueryFeed, PrometheusFeed
-from autoscaler.sources.collector.readings import Readings
+from autoscaler.sources.collector.last_values import LastValues
 from autoscaler.sources.engines import SOURCES
 from autoscaler.sources.pages.exposition import read_page
-from autoscaler.sources.pages.outcome import Outcome
+from autoscaler.sources.pages.outcome import ReadOutcome
 from autoscaler.sources.prometheus import PrometheusClient
 from tests.require import require
 from tests.sources.bodies import page
-from tests.sources.servers import Pod, free_port
+from tests.sources.servers import free_port, target
 
 pytestmark = [pytest.mark.prometheus, pytest.mark.slow]
 
@@ -102,9 +102,9 @@ class Story:
             server_address=self.address, bearer_token_file="", ca_file="", headers=()
         )
 
-    async def read(self, *pods: str) -> tuple[dict[str, Outcome], dict[str, PodSample]]:
-        readings = Readings()
-        readings.set_targets(Pod(key=("serving", pod), ip="") for pod in pods)
+    async def read(self, *pods: str) -> tuple[dict[str, ReadOutcome], dict[str, PodSample]]:
+        last_values = LastValues()
+        last_values.set_targets(target(pod) for pod in pods)
         feed = PrometheusFeed(
             settings=MetricsSettings(
                 model="serving/llama",
@@ -118,13 +118,13 @@ class Story:
                 prometheus=self.settings,
             ),
             client=PrometheusClient(self.settings),
-            readings=readings,
+            last_values=last_values,
             now=time.time,
         )
         ended = await feed.read(self.session, deadline_s=DEADLINE_S)
         return (
             {each.target: each.outcome for each in ended},
-            {pod: sample for (_, pod), sample in readings.samples().items()},
+            {pod: sample for (_, pod), sample in last_values.samples().items()},
         )
 
     async def samples_until_both_are_there(self) -> dict[str, PodSample]:
@@ -209,27 +209,32 @@ async def test_signals_come_as_from_the_page_with_the_time_of_their_scrape(tmp_p
         assert float(running[0]["value"][0]) > after["pod-1"].sampled_at
 
         outcomes, _ = await story.read("pod-1", "never-scraped")
-        assert outcomes["serving/pod-1"] == Outcome.READ
-        assert outcomes["serving/never-scraped"] == Outcome.NO_SIGNAL
+        assert outcomes["serving/pod-1"] == ReadOutcome.READ
+        assert outcomes["serving/never-scraped"] == ReadOutcome.NO_SIGNAL
 
 
 async def test_gpus_come_from_the_relabelled_series(tmp_path: Path):
     async with prometheus(tmp_path) as story:
-        readings = Readings()
+        last_values = LastValues()
         holder = ("llm-serving", "llama-8b-7d9c5b6f4-abcde")
-        readings.set_targets([Pod(key=holder, ip="")])
-        readings.set_exporters(["DCGM"])
+        last_values.set_targets([target("/".join(holder))])
+        last_values.set_exporters(["DCGM"])
         feed = DcgmQueryFeed(
-            name="DCGM", client=PrometheusClient(story.settings), readings=readings, now=time.time
+            name="DCGM",
+            client=PrometheusClient(story.settings),
+            last_values=last_values,
+            now=time.time,
         )
         async with asyncio.timeout(PATIENCE_S):
-            while not readings.nodes():
+            while not last_values.nodes():
                 (ended,) = await feed.read(story.session, deadline_s=DEADLINE_S)
-                assert ended.outcome == Outcome.READ
+                assert ended.outcome == ReadOutcome.READ
                 await asyncio.sleep(0.1)
-        assert readings.framebuffers()[holder].used_bytes == 75186 * 2**20
-        assert {node: sample.free for node, sample in readings.nodes().items()} == {"gpu-node-0": 1}
-        assert readings.nodes()["gpu-node-0"].sampled_at <= time.time()
+        assert last_values.framebuffers()[holder].used_bytes == 75186 * 2**20
+        assert {node: sample.free for node, sample in last_values.nodes().items()} == {
+            "gpu-node-0": 1
+        }
+        assert last_values.nodes()["gpu-node-0"].sampled_at <= time.time()
 
 
 async def test_a_query_it_refuses_says_why(tmp_path: Path):

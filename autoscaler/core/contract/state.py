@@ -43,6 +43,10 @@ class InterruptionKind(StrEnum):
     but it is never cordoned or evicted by us: a blip of the API server must not drain a fleet."""
 
 
+NODE_STATUS = "node-status"
+"""`Interruption.source` of a node that is gone or NotReady, with no notice."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interruption:
     """One node that is being, or has been, taken away. A level: present while it holds."""

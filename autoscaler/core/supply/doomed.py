@@ -7,7 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from autoscaler.core.contract.state import BoolArray, Interruption, InterruptionKind, NodeColumns
+from autoscaler.core.contract.state import (
+    NODE_STATUS,
+    BoolArray,
+    Interruption,
+    InterruptionKind,
+    NodeColumns,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +78,7 @@ def find_doomed(
                 index=index,
                 name=name,
                 lost=lost,
-                source="node-status" if mark is None else mark.source,
+                source=NODE_STATUS if mark is None else mark.source,
                 noticed_at=at if mark is None else mark.noticed_at,
                 deadline_at=None if mark is None or lost else mark.deadline_at,
                 unschedulable=unschedulable,

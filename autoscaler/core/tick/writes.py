@@ -6,10 +6,7 @@ its time is over. Nothing else is remembered of it: what is still wanted then is
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 
 from autoscaler.core.contract.commands import (
     COMMAND_TIMEOUT_S,
@@ -22,6 +19,7 @@ from autoscaler.core.contract.commands import (
     SetReplicas,
     UncordonNode,
 )
+from autoscaler.core.contract.promise_text import from_text, to_text
 from autoscaler.core.contract.spec import ScaleTarget
 from autoscaler.core.contract.state import Promise
 from autoscaler.core.memory import Memory, Pending
@@ -29,19 +27,6 @@ from autoscaler.core.memory import Memory, Pending
 PODS_PER_TICK_MAX = 1000
 """Pods evicted or deleted by one tick. The API server takes some hundred a second; more would expire in
 the queue, and a loop that stands still for them delays everything else. The next tick goes on."""
-
-
-def render_promises(promises: Iterable[Promise]) -> str | None:
-    """Write the fallback annotation; None (no annotation) where nothing is promised."""
-    entries = [
-        {
-            "node": promise.node,
-            "replicas": promise.replicas,
-            "since": datetime.fromtimestamp(promise.since, tz=UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        }
-        for promise in promises
-    ]
-    return json.dumps(entries, separators=(",", ":")) if entries else None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -114,7 +99,7 @@ class Writes:
         Returns:
             As `set_replicas`.
         """
-        value, standing = render_promises(promises), render_promises(observed)
+        value, standing = to_text(promises), to_text(observed)
         pending = self._pending("Annotate", str(target))
         if pending is not None and _promise_alike(pending.value, value):
             if standing != value and not _promise_alike(standing, value):
@@ -219,7 +204,7 @@ def _promise_alike(one: int | str | None, other: str | None) -> bool:
 def _promised(value: int | str | None) -> list[tuple[str, int]]:
     if not isinstance(value, str):
         return []
-    return [(entry["node"], entry["replicas"]) for entry in json.loads(value)]
+    return [(promise.node, promise.replicas) for promise in from_text(value) or ()]
 
 
 def forget_expired(memory: Memory, *, at: float) -> None:

@@ -2,31 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
-
 import msgspec
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
+from autoscaler.daemon.telemetry.status import Status
 from autoscaler.errors import SettingsError
-
-
-class Pages(Protocol):
-    """What the pages are made of."""
-
-    @property
-    def registry(self) -> CollectorRegistry:
-        """For /metrics."""
-
-    def unhealthy(self) -> str:
-        """Why the process should be restarted; empty: it should not."""
-
-    def unready(self) -> tuple[str, ...]:
-        """Why its decisions are not to be counted on now; empty: they are."""
-
-    def models(self) -> dict[str, Any]:
-        """The last decisions, plain builtins."""
 
 
 def parse_listen(listen: str) -> tuple[str, int]:
@@ -39,12 +21,15 @@ def parse_listen(listen: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
-class Server:
-    """The HTTP server. An asynchronous context manager."""
+class HttpServer:
+    """The HTTP server. `close` ends it."""
 
-    def __init__(self, pages: Pages, *, host: str, port: int) -> None:
+    def __init__(
+        self, status: Status, registry: CollectorRegistry, *, host: str, port: int
+    ) -> None:
         """Prepare; port 0 takes any that is free."""
-        self._pages = pages
+        self._status = status
+        self._registry = registry
         self._host = host
         self._port = port
         application = web.Application()
@@ -72,7 +57,7 @@ class Server:
         except (OSError, OverflowError) as error:
             await self._runner.cleanup()
             raise SettingsError(
-                f"listening on {self._host or '*'}:{self._port}: {_told(error)}; "
+                f"listening on {self._host or '*'}:{self._port}: {_error_text(error)}; "
                 "give another --listen, or end what has it"
             ) from error
         host, port = self._runner.addresses[0][:2]
@@ -84,26 +69,24 @@ class Server:
 
     async def _metrics(self, request: web.Request) -> web.Response:
         encode, content_type = choose_encoder(request.headers.get("Accept", ""))
-        return web.Response(
-            body=encode(self._pages.registry), headers={"Content-Type": content_type}
-        )
+        return web.Response(body=encode(self._registry), headers={"Content-Type": content_type})
 
     async def _healthz(self, _: web.Request) -> web.Response:
-        return _verdict(tuple(filter(None, [self._pages.unhealthy()])))
+        return _health_response(tuple(filter(None, [self._status.unhealthy()])))
 
     async def _readyz(self, _: web.Request) -> web.Response:
-        return _verdict(self._pages.unready())
+        return _health_response(self._status.unready())
 
     async def _models(self, _: web.Request) -> web.Response:
-        body = msgspec.json.format(msgspec.json.encode(self._pages.models()), indent=2)
+        body = msgspec.json.format(msgspec.json.encode(self._status.page()), indent=2)
         return web.Response(body=body, content_type="application/json")
 
 
-def _verdict(reasons: tuple[str, ...]) -> web.Response:
+def _health_response(reasons: tuple[str, ...]) -> web.Response:
     if reasons:
         return web.Response(status=503, text="\n".join(reasons) + "\n")
     return web.Response(text="ok\n")
 
 
-def _told(error: Exception) -> str:
+def _error_text(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error)

@@ -36,6 +36,8 @@ EVENTS: dict[str, str] = {
     "command.failed": "it was not",
     "command.broke": "a bug of ours in a write; with its trace",
     "drain.started": "a pod of a doomed node is asked to finish and go",
+    "drain.finished": "its last replica is gone in time, or the notice was taken back",
+    "drain.overran": "the deadline came first",
     "fallback.raised": "on-demand replicas were promised for a doomed node",
     "fallback.released": "promised on-demand replicas are not owed any more",
     "condition.changed": "a condition of a model became another",

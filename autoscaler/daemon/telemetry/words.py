@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from autoscaler.kube.notices import LOST_SOURCE
+from autoscaler.core.contract.state import NODE_STATUS
 from autoscaler.notices.node_marks import DIALECTS
 
 COMMAND_KINDS = ("SetReplicas", "Annotate", "CordonNode", "UncordonNode", "EvictPod", "DeletePod")
@@ -21,7 +21,7 @@ SENT_AND_REFUSED = (
 COMMAND_REASONS = ("Accepted", *SENT_AND_REFUSED, "Superseded", "Skipped", "Withheld")
 """As `core.events.CommandFinished.reason` has them."""
 
-NOTICE_SOURCES = (*dict.fromkeys(dialect.source for dialect in DIALECTS), LOST_SOURCE)
+NOTICE_SOURCES = (*dict.fromkeys(dialect.source for dialect in DIALECTS), NODE_STATUS)
 """`Interruption.source`."""
 
 REASONS = (

@@ -19,7 +19,7 @@ import msgspec
 from autoscaler import __version__
 from autoscaler.errors import AutoscalerError
 from autoscaler.kube.api.access import Access, load_access
-from autoscaler.kube.api.resources import NODES, Resource
+from autoscaler.kube.api.resources import NODES, ApiResource
 
 Json: TypeAlias = dict[str, Any]
 
@@ -94,7 +94,7 @@ class Client:
     async def call(
         self,
         verb: str,
-        resource: Resource,
+        resource: ApiResource,
         *,
         namespace: str = "",
         name: str = "",
@@ -124,7 +124,7 @@ class Client:
     @contextlib.asynccontextmanager
     async def stream(
         self,
-        resource: Resource,
+        resource: ApiResource,
         *,
         namespace: str = "",
         query: Mapping[str, str],
@@ -204,7 +204,7 @@ class Client:
         self,
         what: str,
         verb: str,
-        resource: Resource,
+        resource: ApiResource,
         subresource: str,
         response: aiohttp.ClientResponse,
         raw: bytes,
@@ -226,7 +226,7 @@ class Client:
             retry_after_s=_retry_after_s(response, details),
         )
 
-    def _remedy(self, status: int, verb: str, resource: Resource, subresource: str) -> str:
+    def _remedy(self, status: int, verb: str, resource: ApiResource, subresource: str) -> str:
         plural = "/".join(part for part in (resource.plural, subresource) if part)
         match status:
             case 401:
@@ -278,7 +278,7 @@ async def connect(kubeconfig: str | None = None, *, context: str | None = None) 
     return Client(api, access)
 
 
-def _what(verb: str, resource: Resource, namespace: str, name: str, subresource: str) -> str:
+def _what(verb: str, resource: ApiResource, namespace: str, name: str, subresource: str) -> str:
     plural = "/".join(part for part in (resource.plural, subresource) if part)
     where = "/".join(part for part in (namespace, name) if part)
     return f"{verb} {plural} {where}".rstrip()

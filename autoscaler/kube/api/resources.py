@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Resource:
+class ApiResource:
     """One resource of the API."""
 
     group: str
@@ -29,10 +29,10 @@ class Resource:
         return "/" + "/".join(quote(part, safe="") for part in parts)
 
 
-NODES = Resource(group="", version="v1", plural="nodes", namespaced=False)
-PODS = Resource(group="", version="v1", plural="pods", namespaced=True)
-DEPLOYMENTS = Resource(group="apps", version="v1", plural="deployments", namespaced=True)
-REPLICA_SETS = Resource(group="apps", version="v1", plural="replicasets", namespaced=True)
+NODES = ApiResource(group="", version="v1", plural="nodes", namespaced=False)
+PODS = ApiResource(group="", version="v1", plural="pods", namespaced=True)
+DEPLOYMENTS = ApiResource(group="apps", version="v1", plural="deployments", namespaced=True)
+REPLICA_SETS = ApiResource(group="apps", version="v1", plural="replicasets", namespaced=True)
 
 SCALE_TARGETS = {("apps/v1", "Deployment"): DEPLOYMENTS}
 """By apiVersion and kind: what may stand in a `scaleTargetRef`."""

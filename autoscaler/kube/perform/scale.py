@@ -6,7 +6,7 @@ from autoscaler.core.contract.commands import SetReplicas
 from autoscaler.core.contract.spec import ScaleTarget
 from autoscaler.errors import ActuationError
 from autoscaler.kube.api.client import Client
-from autoscaler.kube.api.resources import SCALE_TARGETS, Resource
+from autoscaler.kube.api.resources import SCALE_TARGETS, ApiResource
 
 
 async def set_replicas(client: Client, command: SetReplicas) -> None:
@@ -43,7 +43,7 @@ async def set_replicas(client: Client, command: SetReplicas) -> None:
     )
 
 
-def resource_of(target: ScaleTarget) -> Resource:
+def resource_of(target: ScaleTarget) -> ApiResource:
     """The API resource of a scale target; raises ActuationError for a kind we cannot scale."""
     resource = SCALE_TARGETS.get((target.api_version, target.kind))
     if resource is None:

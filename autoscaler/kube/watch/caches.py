@@ -14,23 +14,19 @@ from typing import Any, Never, TypeVar
 
 from autoscaler.core.contract.spec import FleetSpec
 from autoscaler.kube.api.client import Client, Json
-from autoscaler.kube.api.resources import DEPLOYMENTS, NODES, PODS, REPLICA_SETS, Resource
+from autoscaler.kube.api.resources import DEPLOYMENTS, NODES, PODS, REPLICA_SETS, ApiResource
 from autoscaler.kube.watch.slim import (
-    Deployment,
-    Node,
-    Pod,
-    ReplicaSet,
+    SlimDeployment,
+    SlimPod,
+    SlimReplicaSet,
     slim_deployment,
     slim_node,
     slim_pod,
     slim_replica_set,
 )
-from autoscaler.kube.watch.watch import Cache, Change, Timing
+from autoscaler.kube.watch.watch import ResourceCache, Timing
 
 T = TypeVar("T")
-
-NAMESPACE_AGE_S_MAX = 30.0
-"""As the engine's `cluster_age_s_max`: what is known of a namespace is used for so long."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,12 +43,12 @@ class PodSelector:
 class NamespaceCaches:
     """What is kept of one namespace."""
 
-    deployments: Cache[Deployment]
-    replica_sets: Cache[ReplicaSet]
-    pods: Cache[Pod]
+    deployments: ResourceCache[SlimDeployment]
+    replica_sets: ResourceCache[SlimReplicaSet]
+    pods: ResourceCache[SlimPod]
 
     @property
-    def all(self) -> tuple[Cache[Any], ...]:
+    def all(self) -> tuple[ResourceCache[Any], ...]:
         """The three of them."""
         return (self.deployments, self.replica_sets, self.pods)
 
@@ -75,18 +71,19 @@ class Caches:
         client: Client,
         *,
         now: Callable[[], float],
+        age_s_max: float,
         rng: random.Random,
         timing: Timing | None,
         exporters: Sequence[PodSelector],
-        on_nodes: Callable[[Sequence[Change[Node]]], None],
     ) -> None:
         self._client = client
         self._now = now
+        self._age_s_max = age_s_max
         self._rng = rng
         self._timing = timing
         self._group: asyncio.TaskGroup | None = None
-        self._tasks: dict[Cache[Any], asyncio.Task[Never]] = {}
-        self.nodes = self._cache(NODES, slim_node, on_change=on_nodes)
+        self._tasks: dict[ResourceCache[Any], asyncio.Task[Never]] = {}
+        self.nodes = self._cache(NODES, slim_node)
         self.exporters = tuple(
             self._cache(PODS, slim_pod, namespace=each.namespace, labels=each.labels)
             for each in exporters
@@ -122,10 +119,10 @@ class Caches:
     def refusals(self) -> dict[str, str]:
         """Namespaces that may not be read while others may: which right is lacking.
 
-        One that was read within NAMESPACE_AGE_S_MAX still counts: an API server that has just begun refuses,
-        for a moment, whom it will answer. Where all refuse none is left out: that is blindness.
+        One that was read within `age_s_max` is not among them: an API server that has just begun refuses,
+        for a moment, whom it will answer. Where all refuse, none is: then the whole cluster is unknown.
         """
-        oldest_at = self._now() - NAMESPACE_AGE_S_MAX
+        oldest_at = self._now() - self._age_s_max
         found = {
             name: caches.refusal
             for name, caches in self.namespaces.items()
@@ -144,21 +141,20 @@ class Caches:
         readable = (each for name, each in self.namespaces.items() if name not in refusals)
         return min([self.nodes.confirmed_at, *(each.confirmed_at for each in readable)])
 
-    def all(self) -> list[Cache[Any]]:
+    def all(self) -> list[ResourceCache[Any]]:
         """Every one."""
         namespaced = (cache for each in self.namespaces.values() for cache in each.all)
         return [self.nodes, *namespaced, *self.exporters]
 
     def _cache(
         self,
-        resource: Resource,
+        resource: ApiResource,
         slim: Callable[[Json], T],
         *,
         namespace: str = "",
         labels: str = "",
-        on_change: Callable[[Sequence[Change[T]]], None] | None = None,
-    ) -> Cache[T]:
-        return Cache(
+    ) -> ResourceCache[T]:
+        return ResourceCache(
             self._client,
             resource,
             slim,
@@ -166,11 +162,10 @@ class Caches:
             rng=self._rng,
             namespace=namespace,
             labels=labels,
-            on_change=on_change,
             timing=self._timing,
         )
 
-    def _start(self, caches: Iterable[Cache[Any]]) -> None:
+    def _start(self, caches: Iterable[ResourceCache[Any]]) -> None:
         if self._group is None:
             return
         for cache in caches:

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from autoscaler.core.contract.commands import CORDON_ANNOTATION, FALLBACK_ANNOTATION
+from autoscaler.core.contract.promise_text import from_text
 from autoscaler.core.contract.state import CapacityType, Promise
 from autoscaler.kube.api.client import Json
 from autoscaler.kube.api.timestamps import seconds
-from autoscaler.kube.promises import parse_promises
 from autoscaler.kube.watch.gpus import gpus_of
 
 OUR_PREFIX = "inference-autoscaler.dev/"
@@ -24,7 +24,7 @@ GRACE_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
-class Pod:
+class SlimPod:
     """One pod."""
 
     namespace: str
@@ -48,7 +48,7 @@ class Pod:
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
+class SlimNode:
     """One node."""
 
     name: str
@@ -65,7 +65,7 @@ class Node:
 
 
 @dataclass(frozen=True, slots=True)
-class Deployment:
+class SlimDeployment:
     """One Deployment."""
 
     namespace: str
@@ -80,14 +80,14 @@ class Deployment:
 
 
 @dataclass(frozen=True, slots=True)
-class ReplicaSet:
+class SlimReplicaSet:
     """One ReplicaSet: only whose it is."""
 
     uid: str
     owner_uid: str
 
 
-def slim_pod(item: Json) -> Pod:
+def slim_pod(item: Json) -> SlimPod:
     """Of a pod: who owns it, where it is, since when it is what."""
     metadata, spec, status = _parts(item)
     conditions = _conditions(status)
@@ -97,7 +97,7 @@ def slim_pod(item: Json) -> Pod:
     is_ready = ready.get("status") == "True"
     grace = spec.get("terminationGracePeriodSeconds")
     no_node = scheduled.get("status") == "False" and scheduled.get("reason") == "Unschedulable"
-    return Pod(
+    return SlimPod(
         namespace=str(metadata.get("namespace") or ""),
         name=str(metadata.get("name") or ""),
         uid=str(metadata.get("uid") or ""),
@@ -116,7 +116,7 @@ def slim_pod(item: Json) -> Pod:
     )
 
 
-def slim_node(item: Json) -> Node:
+def slim_node(item: Json) -> SlimNode:
     """Of a node: capacity type, readiness, cordon, and the parts that notices are read from."""
     metadata, spec, status = _parts(item)
     labels = metadata.get("labels") or {}
@@ -127,7 +127,7 @@ def slim_node(item: Json) -> Node:
     since = seconds(ready.get("lastTransitionTime"))
     taints = [taint for taint in spec.get("taints") or () if isinstance(taint, Mapping)]
     kept = ("type", "status", "reason", "message", "lastTransitionTime")
-    return Node(
+    return SlimNode(
         name=str(metadata.get("name") or ""),
         capacity_type=capacity_type(labels, taints),
         ready=is_ready,
@@ -153,26 +153,26 @@ def slim_node(item: Json) -> Node:
     )
 
 
-def slim_deployment(item: Json) -> Deployment:
+def slim_deployment(item: Json) -> SlimDeployment:
     """Of a Deployment: its scale, whether it rolls out, its GPUs and our promises."""
     metadata, spec, status = _parts(item)
     replicas = spec.get("replicas")
     pod_spec = ((spec.get("template") or {}).get("spec")) or {}
-    return Deployment(
+    return SlimDeployment(
         namespace=str(metadata.get("namespace") or ""),
         name=str(metadata.get("name") or ""),
         uid=str(metadata.get("uid") or ""),
         replicas=int(replicas) if isinstance(replicas, int) else 1,
         rolling_out=_rolls_out(metadata, spec, status),
         gpus=gpus_of(pod_spec),
-        promises=parse_promises((metadata.get("annotations") or {}).get(FALLBACK_ANNOTATION)),
+        promises=from_text((metadata.get("annotations") or {}).get(FALLBACK_ANNOTATION)),
     )
 
 
-def slim_replica_set(item: Json) -> ReplicaSet:
+def slim_replica_set(item: Json) -> SlimReplicaSet:
     """Of a ReplicaSet: which Deployment controls it."""
     metadata, _, _ = _parts(item)
-    return ReplicaSet(uid=str(metadata.get("uid") or ""), owner_uid=_controller(metadata))
+    return SlimReplicaSet(uid=str(metadata.get("uid") or ""), owner_uid=_controller(metadata))
 
 
 _CAPACITY_LABELS: tuple[tuple[str, dict[str, CapacityType]], ...] = (

@@ -23,7 +23,7 @@ from typing import Generic, Never, TypeAlias, TypeVar
 import msgspec
 
 from autoscaler.kube.api.client import ApiError, Client, Json
-from autoscaler.kube.api.resources import Resource
+from autoscaler.kube.api.resources import ApiResource
 
 T = TypeVar("T")
 Key: TypeAlias = tuple[str, str]
@@ -62,7 +62,7 @@ class Timing:
 
 
 @dataclass(frozen=True, slots=True)
-class Change(Generic[T]):
+class ObjectChange(Generic[T]):
     """One object that is not what it was: None before is new, None after is gone."""
 
     key: Key
@@ -74,20 +74,19 @@ class _GoneError(Exception):
     """The version that is held is too old: list again."""
 
 
-class Cache(Generic[T]):
+class ResourceCache(Generic[T]):
     """What the API server has of one resource, slimmed to what is needed."""
 
     def __init__(
         self,
         client: Client,
-        resource: Resource,
+        resource: ApiResource,
         slim: Callable[[Json], T],
         *,
         now: Callable[[], float],
         rng: random.Random,
         namespace: str = "",
         labels: str = "",
-        on_change: Callable[[Sequence[Change[T]]], None] | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         timing: Timing | None = None,
     ) -> None:
@@ -101,7 +100,6 @@ class Cache(Generic[T]):
             rng: For jitter.
             namespace: Empty: all of them.
             labels: A label selector; empty: all of them.
-            on_change: Called with what changed, after `objects` was replaced.
             sleep: For back-off; tests give their own.
             timing: How long things last.
         """
@@ -122,17 +120,20 @@ class Cache(Generic[T]):
         self.failures = 0
         """On end, until a watch lasts."""
         self.failures_total = 0
-        self.lists_total = 0
         self._client = client
         self._slim = slim
         self._labels = labels
         self._now = now
         self._rng = rng
-        self._on_change = on_change
+        self._subscribers: list[Callable[[Sequence[ObjectChange[T]]], None]] = []
         self._sleep = sleep
         self._timing = timing or Timing()
         self._silent = 0
         self._first = asyncio.Event()
+
+    def subscribe(self, changed: Callable[[Sequence[ObjectChange[T]]], None]) -> None:
+        """Call this with what changed, each time `objects` was replaced."""
+        self._subscribers.append(changed)
 
     async def wait_synced(self) -> None:
         """Until the first list is in."""
@@ -176,7 +177,6 @@ class Cache(Generic[T]):
 
     async def _list(self) -> None:
         """Read all pages, and only then replace what is held."""
-        self.lists_total += 1
         asked_at = self._now()
         found: dict[Key, T] = {}
         query = {**self._selection(), "limit": str(self._timing.page)}
@@ -236,7 +236,7 @@ class Cache(Generic[T]):
     def _take(self, lines: Sequence[bytes]) -> None:
         """Apply the events of one chunk as one replacement."""
         objects: dict[Key, T] | None = None
-        changes: list[Change[T]] = []
+        changes: list[ObjectChange[T]] = []
         try:
             for line in lines:
                 kind, body = self._event(line)
@@ -254,7 +254,7 @@ class Cache(Generic[T]):
                 else:
                     after = objects[key] = self._slim(body)
                 if before != after:
-                    changes.append(Change(key, before, after))
+                    changes.append(ObjectChange(key, before, after))
         finally:
             # what came before a broken line holds: the version moved with it
             if objects is not None:
@@ -294,9 +294,10 @@ class Cache(Generic[T]):
     def _say(self, problem: str, *, forbidden: bool = False) -> None:
         self.problem, self.forbidden = problem, forbidden
 
-    def _tell(self, changes: Sequence[Change[T]]) -> None:
-        if changes and self._on_change is not None:
-            self._on_change(changes)
+    def _tell(self, changes: Sequence[ObjectChange[T]]) -> None:
+        if changes:
+            for changed in self._subscribers:
+                changed(changes)
 
 
 def _key(item: Json) -> Key:
@@ -304,12 +305,12 @@ def _key(item: Json) -> Key:
     return str(metadata.get("namespace") or ""), str(metadata.get("name") or "")
 
 
-def _differences(before: Mapping[Key, T], after: Mapping[Key, T]) -> list[Change[T]]:
-    changes = [Change(key, old, None) for key, old in before.items() if key not in after]
+def _differences(before: Mapping[Key, T], after: Mapping[Key, T]) -> list[ObjectChange[T]]:
+    changes = [ObjectChange(key, old, None) for key, old in before.items() if key not in after]
     for key, new in after.items():
         old = before.get(key)
         if old != new:
-            changes.append(Change(key, old, new))
+            changes.append(ObjectChange(key, old, new))
     return changes
 
 

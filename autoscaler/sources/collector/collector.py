@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 import aiohttp
 
 from autoscaler.kube.samples import FramebufferSample, NodeGpuSample, PodKey, PodSample
+from autoscaler.kube.targets import ExporterTarget, ScrapeTarget
 from autoscaler.settings import MetricsSettings, MetricsSource, PrometheusSettings
 from autoscaler.sources.collector.feeds import (
     DCGM,
@@ -23,11 +24,10 @@ from autoscaler.sources.collector.feeds import (
     PodFeed,
     PrometheusFeed,
 )
-from autoscaler.sources.collector.readings import Exporter, Readings, Target
+from autoscaler.sources.collector.last_values import LastValues
 from autoscaler.sources.collector.rounds import FeedReport, Rounds
-from autoscaler.sources.dcgm import GpuReading
 from autoscaler.sources.engines import SOURCES
-from autoscaler.sources.pages.outcome import Outcome
+from autoscaler.sources.pages.outcome import ReadOutcome
 from autoscaler.sources.prometheus import PrometheusClient
 
 SOURCE_LABELS: tuple[str, ...] = (*SOURCES, DCGM, PROMETHEUS)
@@ -46,7 +46,6 @@ class Collector:
         deadline_s: float = DEADLINE_S,
         session: aiohttp.ClientSession | None = None,
         dcgm_port: int = DCGM_PORT,
-        on_round: Callable[[FeedReport], None] | None = None,
     ) -> None:
         """Make a collector that reads nothing yet.
 
@@ -55,56 +54,51 @@ class Collector:
             deadline_s: Of one read.
             session: One that the caller closes; None: `run` makes one and closes it.
             dcgm_port: Of the dcgm-exporters' pages.
-            on_round: Called after each round of each feed.
         """
         self._now = now
         self._session = session
         self._dcgm_port = dcgm_port
-        self._readings = Readings()
-        self._rounds = Rounds(deadline_s=deadline_s, on_round=on_round)
+        self._last_values = LastValues()
+        self._rounds = Rounds(deadline_s=deadline_s)
         self._settings: tuple[MetricsSettings, ...] = ()
-        self._exporters: tuple[Exporter, ...] = ()
+        self._exporters: tuple[ExporterTarget, ...] = ()
 
     def set_models(self, models: Iterable[MetricsSettings]) -> None:
         """Replace how models are read; a model that stays keeps its grid of periods."""
         self._settings = tuple(models)
         self._rounds.set_feeds(self._feeds())
 
-    def set_exporters(self, exporters: Iterable[Exporter]) -> None:
+    def set_exporters(self, exporters: Iterable[ExporterTarget]) -> None:
         """Replace the dcgm-exporters that are scraped; what one that is gone said is forgotten."""
         exporters = tuple(exporters)
         if exporters != self._exporters:
             self._exporters = exporters
             self._rounds.set_feeds(self._feeds())
 
-    def set_targets(self, targets: Iterable[Target]) -> None:
+    def set_targets(self, targets: Iterable[ScrapeTarget]) -> None:
         """Replace the pods; what was read of a pod that is gone goes with it."""
-        self._readings.set_targets(targets)
+        self._last_values.set_targets(targets)
 
     def samples(self) -> dict[PodKey, PodSample]:
         """Return the last sample of each pod that ever had one, with its own time."""
-        return self._readings.samples()
+        return self._last_values.samples()
 
     def framebuffers(self) -> dict[PodKey, FramebufferSample]:
         """Return the last framebuffer of each pod for which it is known."""
-        return self._readings.framebuffers()
+        return self._last_values.framebuffers()
 
     def gpus(self) -> dict[str, NodeGpuSample]:
         """Return the free GPUs of each node for which they are known."""
-        return self._readings.nodes()
-
-    def devices(self) -> list[GpuReading]:
-        """Return every GPU with its memory, for `/debug/models`."""
-        return self._readings.gpus()
+        return self._last_values.nodes()
 
     @property
-    def outcomes(self) -> Mapping[tuple[str, Outcome], int]:
+    def outcomes(self) -> Mapping[tuple[str, ReadOutcome], int]:
         """Reads so far by source and outcome: a count for every pair, from the start."""
         counts = self._rounds.outcomes
         return {
             (source, outcome): counts[source, outcome]
             for source in SOURCE_LABELS
-            for outcome in Outcome
+            for outcome in ReadOutcome
         }
 
     def reports(self) -> list[FeedReport]:
@@ -114,14 +108,14 @@ class Collector:
     def ages(self, *, at: float) -> dict[str, float]:
         """Return the age of the oldest last value of each source that has any, in seconds."""
         oldest_at: dict[str, float] = {}
-        samples = self._readings.samples()
+        samples = self._last_values.samples()
         for settings in self._settings:
             source = source_label(settings)
-            for target in self._readings.targets(settings.model):
+            for target in self._last_values.targets(settings.model):
                 if target.key in samples:
                     sampled_at = samples[target.key].sampled_at
                     oldest_at[source] = min(sampled_at, oldest_at.get(source, sampled_at))
-        nodes = [sample.sampled_at for sample in self._readings.nodes().values()]
+        nodes = [sample.sampled_at for sample in self._last_values.nodes().values()]
         if nodes:
             oldest_at[DCGM] = min(nodes)
         return {source: max(0.0, at - moment) for source, moment in oldest_at.items()}
@@ -148,30 +142,35 @@ class Collector:
 
     def _feeds(self) -> list[Feed]:
         """Make a feed for each model, for the exporters and for DCGM at each Prometheus."""
-        readings, now = self._readings, self._now
+        last_values, now = self._last_values, self._now
         feeds: list[Feed] = []
         clients: dict[PrometheusSettings, PrometheusClient] = {}
         for settings in self._settings:
             if settings.prometheus is None:
-                feeds.append(PodFeed(settings=settings, readings=readings, now=now))
+                feeds.append(PodFeed(settings=settings, last_values=last_values, now=now))
                 continue
             client = clients.get(settings.prometheus)
             if client is None:
                 client = clients[settings.prometheus] = PrometheusClient(settings.prometheus)
                 # One of each server, called after the first model that asks it.
                 name = f"DCGM through the Prometheus of {settings.model}"
-                feeds.append(DcgmQueryFeed(name=name, client=client, readings=readings, now=now))
+                feeds.append(
+                    DcgmQueryFeed(name=name, client=client, last_values=last_values, now=now)
+                )
             feeds.append(
-                PrometheusFeed(settings=settings, client=client, readings=readings, now=now)
+                PrometheusFeed(settings=settings, client=client, last_values=last_values, now=now)
             )
         if self._exporters:
             feeds.append(
                 ExporterFeed(
-                    exporters=self._exporters, readings=readings, now=now, port=self._dcgm_port
+                    exporters=self._exporters,
+                    last_values=last_values,
+                    now=now,
+                    port=self._dcgm_port,
                 )
             )
         pods = ("/".join(exporter.key) for exporter in self._exporters)
-        readings.set_exporters([*pods, *(feed.name for feed in feeds)])
+        last_values.set_exporters([*pods, *(feed.name for feed in feeds)])
         return feeds
 
 

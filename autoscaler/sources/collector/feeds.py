@@ -15,13 +15,14 @@ import aiohttp
 from yarl import URL
 
 from autoscaler.errors import SourceError
+from autoscaler.kube.targets import ExporterTarget, ScrapeTarget
 from autoscaler.settings import MetricsSettings
 from autoscaler.sources import dcgm, prometheus
-from autoscaler.sources.collector.readings import Exporter, Readings, Target
+from autoscaler.sources.collector.last_values import LastValues
 from autoscaler.sources.engines import SOURCES
 from autoscaler.sources.pages.exposition import read_page
 from autoscaler.sources.pages.fetch import fetch_page
-from autoscaler.sources.pages.outcome import Outcome
+from autoscaler.sources.pages.outcome import ReadOutcome
 from autoscaler.sources.prometheus import PODS_PER_QUERY, Answer, PrometheusClient
 
 IN_FLIGHT_MAX = 256
@@ -43,7 +44,7 @@ class Ended:
 
     target: str
     """For people: a pod's `namespace/name`, an address."""
-    outcome: Outcome
+    outcome: ReadOutcome
     message: str = ""
     warnings: tuple[str, ...] = ()
     """What a source that answered said beside it."""
@@ -77,7 +78,7 @@ class PodFeed:
     """The pods of one model, each by its own page."""
 
     settings: MetricsSettings
-    readings: Readings
+    last_values: LastValues
     now: Callable[[], float]
 
     @property
@@ -103,7 +104,7 @@ class PodFeed:
     async def read(self, session: aiohttp.ClientSession, *, deadline_s: float) -> list[Ended]:
         """Scrape every pod that has an address."""
 
-        async def scrape(target: Target) -> Ended:
+        async def scrape(target: ScrapeTarget) -> Ended:
             key = "/".join(target.key)
             # The start of the read: the page is at least as new as that.
             at = self.now()
@@ -116,10 +117,10 @@ class PodFeed:
                 sample = engine.sample(page, model_names=self.settings.model_names, at=at)
             except SourceError as error:
                 return _failed(key, error, ready=target.ready)
-            self.readings.put_sample(target, sample)
-            return Ended(target=key, outcome=Outcome.READ)
+            self.last_values.put_sample(target, sample)
+            return Ended(target=key, outcome=ReadOutcome.READ)
 
-        targets = [target for target in self.readings.targets(self.model) if target.ip]
+        targets = [target for target in self.last_values.targets(self.model) if target.ip]
         return await _all_at_once(scrape, targets)
 
 
@@ -129,7 +130,7 @@ class PrometheusFeed:
 
     settings: MetricsSettings
     client: PrometheusClient
-    readings: Readings
+    last_values: LastValues
     now: Callable[[], float]
 
     @property
@@ -159,7 +160,7 @@ class PrometheusFeed:
         window_s = max(LOOKBACK_S_MIN, 4 * self.period_s)
         at = self.now()
 
-        async def ask(targets: Sequence[Target]) -> list[Ended]:
+        async def ask(targets: Sequence[ScrapeTarget]) -> list[Ended]:
             matchers = prometheus.pod_matchers(
                 self.settings.namespace, sorted(target.key[1] for target in targets)
             )
@@ -170,21 +171,24 @@ class PrometheusFeed:
                 return [_failed(address, error)]
             parts = prometheus.by_pod([answer])
             ended = [self._take(target, parts.get(target.key), at=at) for target in targets]
-            return [Ended(target=address, outcome=Outcome.READ, warnings=answer.warnings), *ended]
+            return [
+                Ended(target=address, outcome=ReadOutcome.READ, warnings=answer.warnings),
+                *ended,
+            ]
 
-        targets = self.readings.targets(self.model)
+        targets = self.last_values.targets(self.model)
         chunks = [
             targets[start : start + PODS_PER_QUERY]
             for start in range(0, len(targets), PODS_PER_QUERY)
         ]
         return [ended for chunk in await _all_at_once(ask, chunks) for ended in chunk]
 
-    def _take(self, target: Target, part: Answer | None, *, at: float) -> Ended:
+    def _take(self, target: ScrapeTarget, part: Answer | None, *, at: float) -> Ended:
         """Take one pod's part of an answer."""
         key = "/".join(target.key)
         if part is None:
             message = "Prometheus has no recent sample of this pod's series"
-            error = SourceError(message, outcome=Outcome.NO_SIGNAL)
+            error = SourceError(message, outcome=ReadOutcome.NO_SIGNAL)
             return _failed(key, error, ready=target.ready)
         try:
             sample = SOURCES[self.settings.engine].sample(
@@ -192,16 +196,16 @@ class PrometheusFeed:
             )
         except SourceError as error:
             return _failed(key, error, ready=target.ready)
-        self.readings.put_sample(target, sample)
-        return Ended(target=key, outcome=Outcome.READ)
+        self.last_values.put_sample(target, sample)
+        return Ended(target=key, outcome=ReadOutcome.READ)
 
 
 @dataclass(slots=True, kw_only=True)
 class ExporterFeed:
     """Every dcgm-exporter, each by its own page."""
 
-    exporters: Sequence[Exporter]
-    readings: Readings
+    exporters: Sequence[ExporterTarget]
+    last_values: LastValues
     now: Callable[[], float]
     port: int
     name: str = "dcgm-exporters"
@@ -212,7 +216,7 @@ class ExporterFeed:
     async def read(self, session: aiohttp.ClientSession, *, deadline_s: float) -> list[Ended]:
         """Scrape every exporter."""
 
-        async def scrape(exporter: Exporter) -> Ended:
+        async def scrape(exporter: ExporterTarget) -> Ended:
             key = "/".join(exporter.key)
             at = self.now()
             try:
@@ -222,8 +226,8 @@ class ExporterFeed:
                 reading = dcgm.read(page, at=at, node=exporter.node)
             except SourceError as error:
                 return _failed(key, error)
-            self.readings.put_dcgm(key, reading)
-            return Ended(target=key, outcome=Outcome.READ)
+            self.last_values.put_dcgm(key, reading)
+            return Ended(target=key, outcome=ReadOutcome.READ)
 
         return await _all_at_once(scrape, self.exporters)
 
@@ -234,7 +238,7 @@ class DcgmQueryFeed:
 
     name: str
     client: PrometheusClient
-    readings: Readings
+    last_values: LastValues
     now: Callable[[], float]
     source: str = DCGM
     model: str = ""
@@ -248,10 +252,10 @@ class DcgmQueryFeed:
         try:
             answer = await self.client.query(session, expression, deadline_s=deadline_s)
             if answer.by_name:
-                self.readings.put_dcgm(self.name, dcgm.read(answer, at=at))
+                self.last_values.put_dcgm(self.name, dcgm.read(answer, at=at))
         except SourceError as error:
             return [_failed(address, error)]
-        return [Ended(target=address, outcome=Outcome.READ, warnings=answer.warnings)]
+        return [Ended(target=address, outcome=ReadOutcome.READ, warnings=answer.warnings)]
 
 
 T = TypeVar("T")
@@ -273,5 +277,5 @@ async def _all_at_once(read: Callable[[T], Awaitable[R]], targets: Iterable[T]) 
 
 def _failed(target: str, error: SourceError, *, ready: bool = True) -> Ended:
     """Describe a read that failed; a pod that is not Ready owes us nothing."""
-    outcome = Outcome(error.outcome) if ready else Outcome.NOT_READY
+    outcome = ReadOutcome(error.outcome) if ready else ReadOutcome.NOT_READY
     return Ended(target=target, outcome=outcome, message=str(error))

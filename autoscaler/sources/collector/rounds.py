@@ -9,14 +9,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import aiohttp
 import structlog
 
 from autoscaler.sources.collector.feeds import Ended, Feed
-from autoscaler.sources.pages.outcome import ERRORS, Outcome
+from autoscaler.sources.pages.outcome import ERRORS, ReadOutcome
 
 _log = structlog.get_logger(__name__)
 
@@ -33,7 +33,7 @@ class FeedReport:
     """Read in the last round."""
     failing: tuple[str, ...]
     """Those of them that ended with an error."""
-    outcome: Outcome
+    outcome: ReadOutcome
     """Of the first of these; Read: there is none."""
     message: str
     """What it said; empty: there is none."""
@@ -56,20 +56,16 @@ class _Running:
 class Rounds:
     """Runs feeds until cancelled."""
 
-    def __init__(
-        self, *, deadline_s: float, on_round: Callable[[FeedReport], None] | None = None
-    ) -> None:
+    def __init__(self, *, deadline_s: float) -> None:
         """Make rounds of no feed yet.
 
         Args:
             deadline_s: Of one read; a feed with a shorter period gets that.
-            on_round: Called after each round.
         """
         self._deadline_s = deadline_s
-        self._on_round = on_round
         self._running: dict[str, _Running] = {}
         self._changed = asyncio.Event()
-        self.outcomes: Counter[tuple[str, Outcome]] = Counter()
+        self.outcomes: Counter[tuple[str, ReadOutcome]] = Counter()
         """Reads so far, by source and outcome."""
 
     def set_feeds(self, feeds: Iterable[Feed]) -> None:
@@ -123,10 +119,7 @@ class Rounds:
         for each in ended:
             self.outcomes[feed.source, each.outcome] += 1
         before, running.ended = _report(running), ended
-        after = _report(running)
-        _tell(before, after)
-        if self._on_round is not None:
-            self._on_round(after)
+        _log_changes(before, _report(running))
 
 
 def _report(running: _Running) -> FeedReport:
@@ -138,13 +131,13 @@ def _report(running: _Running) -> FeedReport:
         model=running.feed.model,
         targets=len(running.ended),
         failing=tuple(each.target for each in errors),
-        outcome=errors[0].outcome if errors else Outcome.READ,
+        outcome=errors[0].outcome if errors else ReadOutcome.READ,
         message=errors[0].message if errors else "",
         warnings=tuple(dict.fromkeys(text for each in running.ended for text in each.warnings)),
     )
 
 
-def _tell(before: FeedReport, after: FeedReport) -> None:
+def _log_changes(before: FeedReport, after: FeedReport) -> None:
     """Log what a round changed: targets that began to fail, a feed that is whole again."""
     log = _log.bind(source=after.source, model=after.model or None)
     if set(after.failing) - set(before.failing):

@@ -16,12 +16,13 @@ Choices, with their reasons:
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from dataclasses import replace
 
+from autoscaler.kube.samples import PodSample
 from autoscaler.sources.engines.vllm import read_spelled, spelled
-from autoscaler.sources.pages.exposition import Row, Rows
+from autoscaler.sources.pages.exposition import Rows, SeriesRow
 from autoscaler.sources.pages.signals import (
     EngineSource,
-    Signals,
     added,
     expect_demand,
     of_models,
@@ -36,7 +37,7 @@ _SERVED = "ray_serve_deployment_request_counter_total"
 _FAILED = "ray_serve_deployment_error_counter_total"
 
 
-def read(rows: Rows, model_names: frozenset[str]) -> Signals:
+def read(rows: Rows, model_names: frozenset[str]) -> PodSample:
     """Read one Ray pod, with all the Serve replicas on it."""
     engines = read_spelled(rows, model_names, prefix=_VLLM)
     found = rows.rows(_ENGINES)
@@ -49,30 +50,26 @@ def read(rows: Rows, model_names: frozenset[str]) -> Signals:
         plain = [row for row in plain if row.labels.get("deployment") in deployments]
         queued = [row for row in queued if row.labels.get("deployment") in deployments]
     if found:
-        signals = Signals(
+        sample = replace(
+            engines,
             waiting_requests=added(engines.waiting_requests, total(queued) if queued else 0.0),
             running_requests=added(engines.running_requests, total(plain) if plain else 0.0),
-            kv_usage_ratio=engines.kv_usage_ratio,
-            finished_requests_total=engines.finished_requests_total,
-            prompt_tokens_total=engines.prompt_tokens_total,
-            generation_tokens_total=engines.generation_tokens_total,
-            preemptions_total=engines.preemptions_total,
         )
     else:
-        signals = Signals(
+        sample = PodSample(
             waiting_requests=total(queued) if queued or not plain else 0.0,
             running_requests=total(plain),
             finished_requests_total=total(rows.rows(_SERVED) + rows.rows(_FAILED)),
         )
-    return expect_demand(signals, engine="Ray Serve", found=found, model_names=model_names)
+    return expect_demand(sample, engine="Ray Serve", found=found, model_names=model_names)
 
 
-def _replicas(engines: Iterable[Row]) -> set[str]:
+def _replicas(engines: Iterable[SeriesRow]) -> set[str]:
     """Return the Serve replicas that these engines are in."""
     return {row.labels.get("ReplicaId", "") for row in engines}
 
 
-def _deployments(processing: Iterable[Row], *, replicas: Collection[str]) -> set[str]:
+def _deployments(processing: Iterable[SeriesRow], *, replicas: Collection[str]) -> set[str]:
     """Return the deployments that these replicas belong to."""
     return {
         row.labels.get("deployment", "")

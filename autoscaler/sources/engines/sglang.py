@@ -19,10 +19,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from autoscaler.sources.pages.exposition import Row, Rows
+from autoscaler.kube.samples import PodSample
+from autoscaler.sources.pages.exposition import Rows, SeriesRow
 from autoscaler.sources.pages.signals import (
     EngineSource,
-    Signals,
     added,
     expect_demand,
     first_of,
@@ -54,15 +54,15 @@ _COUNTERS = (
 )
 
 
-def read(rows: Rows, model_names: frozenset[str]) -> Signals:
+def read(rows: Rows, model_names: frozenset[str]) -> PodSample:
     """Read one SGLang pod, of one or several data-parallel ranks."""
 
-    def of(*names: str) -> list[Row]:
+    def of(*names: str) -> list[SeriesRow]:
         return _one_per_schedule(of_models(first_of(rows, *names), model_names))
 
     usage = of(_USAGE)
     queues = [of(name) for name in _SIDE_QUEUES]
-    signals = Signals(
+    sample = PodSample(
         waiting_requests=added(total(of(_QUEUE)), *(total(rows) for rows in queues if rows)),
         running_requests=total(of(_RUNNING)),
         kv_usage_ratio=mean_ratio(usage, [1.0] * len(usage)),
@@ -72,13 +72,13 @@ def read(rows: Rows, model_names: frozenset[str]) -> Signals:
         preemptions_total=total(of("sglang:num_retracted_requests_total")),
     )
     return expect_demand(
-        signals, engine="SGLang", found=first_of(rows, _RUNNING, _QUEUE), model_names=model_names
+        sample, engine="SGLang", found=first_of(rows, _RUNNING, _QUEUE), model_names=model_names
     )
 
 
-def _one_per_schedule(rows: Iterable[Row]) -> list[Row]:
+def _one_per_schedule(rows: Iterable[SeriesRow]) -> list[SeriesRow]:
     """Return one row for each data-parallel rank of each model and kind of engine: its maximum."""
-    schedules: dict[tuple[str, ...], Row] = {}
+    schedules: dict[tuple[str, ...], SeriesRow] = {}
     for row in rows:
         if row.labels.get("priority"):
             continue

@@ -13,9 +13,10 @@ Choices, with their reasons:
 from __future__ import annotations
 
 from autoscaler.errors import SourceError
-from autoscaler.sources.pages.exposition import Row, Rows
-from autoscaler.sources.pages.outcome import Outcome
-from autoscaler.sources.pages.signals import EngineSource, Signals, total
+from autoscaler.kube.samples import PodSample
+from autoscaler.sources.pages.exposition import Rows, SeriesRow
+from autoscaler.sources.pages.outcome import ReadOutcome
+from autoscaler.sources.pages.signals import EngineSource, total
 
 _GAUGES = ("tgi_queue_size", "tgi_batch_current_size")
 _BUDGET = ("tgi_batch_current_max_tokens", "tgi_batch_max_total_tokens")
@@ -29,18 +30,18 @@ _COUNTERS = (
 _REFUSED_AT_THE_DOOR = frozenset({"overloaded", "validation", "template"})
 
 
-def read(rows: Rows, _model_names: frozenset[str]) -> Signals:
+def read(rows: Rows, _model_names: frozenset[str]) -> PodSample:
     """Read one TGI pod."""
     found = {name: rows.rows(name) for name in SOURCE.names}
     if not any(found.values()):
         message = "the page has no series of TGI"
-        raise SourceError(message, outcome=Outcome.NO_SIGNAL)
+        raise SourceError(message, outcome=ReadOutcome.NO_SIGNAL)
     failed = [
         row
         for row in found["tgi_request_failure"]
         if row.labels.get("err") not in _REFUSED_AT_THE_DOOR
     ]
-    return Signals(
+    return PodSample(
         waiting_requests=_untouched_is_zero(found["tgi_queue_size"]),
         running_requests=_untouched_is_zero(found["tgi_batch_current_size"]),
         kv_usage_ratio=_reserved_ratio(*(found[name] for name in _BUDGET)),
@@ -50,12 +51,12 @@ def read(rows: Rows, _model_names: frozenset[str]) -> Signals:
     )
 
 
-def _untouched_is_zero(rows: list[Row]) -> float | None:
+def _untouched_is_zero(rows: list[SeriesRow]) -> float | None:
     """Read a gauge that is absent until it was first set."""
     return total(rows) if rows else 0.0
 
 
-def _reserved_ratio(reserved: list[Row], budget: list[Row]) -> float | None:
+def _reserved_ratio(reserved: list[SeriesRow], budget: list[SeriesRow]) -> float | None:
     """Return the share of the token budget that the batch has reserved; an untouched batch has none."""
     of, out_of = _untouched_is_zero(reserved), total(budget)
     if of is None or not out_of or of > out_of:

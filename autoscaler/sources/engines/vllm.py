@@ -22,11 +22,11 @@ import math
 from collections.abc import Iterable, Sequence
 
 from autoscaler.errors import SourceError
-from autoscaler.sources.pages.exposition import Row, Rows
-from autoscaler.sources.pages.outcome import Outcome
+from autoscaler.kube.samples import PodSample
+from autoscaler.sources.pages.exposition import Rows, SeriesRow
+from autoscaler.sources.pages.outcome import ReadOutcome
 from autoscaler.sources.pages.signals import (
     EngineSource,
-    Signals,
     expect_demand,
     first_of,
     mean_ratio,
@@ -54,21 +54,21 @@ def spelled(*prefixes: str) -> tuple[str, ...]:
     return tuple(prefix + series for prefix in prefixes for series in _SERIES)
 
 
-def read(rows: Rows, model_names: frozenset[str]) -> Signals:
+def read(rows: Rows, model_names: frozenset[str]) -> PodSample:
     """Read one vLLM pod, of one or several engines, serving one or several names."""
     prefix = next(
         (prefix for prefix in ("vllm:", "vllm_") if rows.rows(f"{prefix}num_requests_running")),
         "vllm:",
     )
-    signals = read_spelled(rows, model_names, prefix=prefix)
+    sample = read_spelled(rows, model_names, prefix=prefix)
     found = first_of(rows, f"{prefix}num_requests_running", f"{prefix}num_requests_waiting")
-    return expect_demand(signals, engine="vLLM", found=found, model_names=model_names)
+    return expect_demand(sample, engine="vLLM", found=found, model_names=model_names)
 
 
-def read_spelled(rows: Rows, model_names: frozenset[str], *, prefix: str) -> Signals:
+def read_spelled(rows: Rows, model_names: frozenset[str], *, prefix: str) -> PodSample:
     """Read the signals under one spelling of their names; unknown where they are absent."""
 
-    def of(*series: str) -> list[Row]:
+    def of(*series: str) -> list[SeriesRow]:
         return of_models(first_of(rows, *(prefix + one for one in series)), model_names)
 
     _expect_awake(of("engine_sleep_state"))
@@ -77,7 +77,7 @@ def read_spelled(rows: Rows, model_names: frozenset[str], *, prefix: str) -> Sig
     if len(usage) > 1:
         # Only then: parsing this line of forty labels costs as much as all the others.
         weights = _blocks(usage, rows.rows(f"{prefix}cache_config_info"))
-    return Signals(
+    return PodSample(
         waiting_requests=total(of("num_requests_waiting", "num_requests_waiting_by_reason")),
         running_requests=total(of("num_requests_running")),
         kv_usage_ratio=mean_ratio(usage, weights),
@@ -88,16 +88,16 @@ def read_spelled(rows: Rows, model_names: frozenset[str], *, prefix: str) -> Sig
     )
 
 
-def _expect_awake(states: Iterable[Row]) -> None:
+def _expect_awake(states: Iterable[SeriesRow]) -> None:
     """Refuse the gauges of an engine that sleeps; releases before 0.11.1 do not say, nor sleep."""
     for row in states:
         if row.labels.get("sleep_state") == "awake" and row.value == 0:
             engine = row.labels.get("engine", "0")
             message = f"engine {engine} sleeps; its gauges read 0 whatever waits in front of it"
-            raise SourceError(message, outcome=Outcome.NO_SIGNAL)
+            raise SourceError(message, outcome=ReadOutcome.NO_SIGNAL)
 
 
-def _blocks(usage: Sequence[Row], configurations: Iterable[Row]) -> list[float]:
+def _blocks(usage: Sequence[SeriesRow], configurations: Iterable[SeriesRow]) -> list[float]:
     """Return each engine's KV blocks; equal weights where not all of them are told."""
     blocks: dict[str, float] = {}
     for row in configurations:

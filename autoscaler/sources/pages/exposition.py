@@ -20,14 +20,14 @@ from typing import Protocol
 from prometheus_client.parser import text_string_to_metric_families
 
 from autoscaler.errors import SourceError
-from autoscaler.sources.pages.outcome import Outcome
+from autoscaler.sources.pages.outcome import ReadOutcome
 
 _SHOWN_CHARACTERS = 80
 """Of a foreign body, in an error's message."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class SeriesRow:
     """One line of a page, or one series of a query's answer."""
 
     labels: Mapping[str, str]
@@ -40,23 +40,23 @@ class Row:
 class Rows(Protocol):
     """Rows by the name of their series: a page, or what Prometheus answered for one pod."""
 
-    def rows(self, name: str) -> list[Row]:
+    def rows(self, name: str) -> list[SeriesRow]:
         """Return the rows of exactly this name, in their order; none is an empty list."""
         ...
 
 
-class Page:
+class MetricsPage:
     """One metrics page, parsed only where it is asked."""
 
     def __init__(self, lines: Mapping[str, list[str]]) -> None:
         self._lines = lines
 
-    def rows(self, name: str) -> list[Row]:
+    def rows(self, name: str) -> list[SeriesRow]:
         """Return the rows of `name`, which must be one of those that the page was read for."""
         return [_parse(line) for line in self._lines.get(name, ())]
 
 
-def read_page(body: bytes, names: Collection[str]) -> Page:
+def read_page(body: bytes, names: Collection[str]) -> MetricsPage:
     """Pick the lines of the wanted series out of a page.
 
     Args:
@@ -83,9 +83,9 @@ def read_page(body: bytes, names: Collection[str]) -> Page:
             _expect_metrics(body)
     except UnicodeDecodeError as error:
         message = f"the page is not UTF-8: {_shown(body)}"
-        raise SourceError(message, outcome=Outcome.NOT_METRICS) from error
+        raise SourceError(message, outcome=ReadOutcome.NOT_METRICS) from error
     _expect_whole_line(body, lines)
-    return Page(lines)
+    return MetricsPage(lines)
 
 
 @lru_cache(maxsize=64)
@@ -94,7 +94,7 @@ def _wanted(names: frozenset[str]) -> Mapping[bytes, str]:
     return {name.encode(): name for name in names}
 
 
-def _parse(line: str) -> Row:
+def _parse(line: str) -> SeriesRow:
     """Parse one line; without a TYPE line before it, its name stays as it is.
 
     Series change their values and keep their labels, and the pods of a Deployment share them: what
@@ -111,8 +111,8 @@ def _parse(line: str) -> Row:
             _, value, timestamp = _parse_sample("x " + line[end:])
     except ValueError as error:
         message = f"a line does not parse: {line[:_SHOWN_CHARACTERS]!r}"
-        raise SourceError(message, outcome=Outcome.NOT_METRICS) from error
-    return Row(labels=labels, value=value, at=timestamp)
+        raise SourceError(message, outcome=ReadOutcome.NOT_METRICS) from error
+    return SeriesRow(labels=labels, value=value, at=timestamp)
 
 
 @lru_cache(maxsize=4096)
@@ -144,25 +144,25 @@ def _expect_whole_line(body: bytes, lines: Mapping[str, list[str]]) -> None:
                 _parse(last)
             except SourceError as error:
                 message = f"the page stops in the middle of a line: {last[-_SHOWN_CHARACTERS:]!r}"
-                raise SourceError(message, outcome=Outcome.TRUNCATED) from error
+                raise SourceError(message, outcome=ReadOutcome.TRUNCATED) from error
 
 
 def _expect_metrics(body: bytes) -> None:
     """Refuse a body without a wanted line that is no metrics page at all."""
     text = body.decode()
     if not text.strip():
-        raise SourceError("the page is empty", outcome=Outcome.NO_SIGNAL)
+        raise SourceError("the page is empty", outcome=ReadOutcome.NO_SIGNAL)
     if text.lstrip().startswith("<"):
         title = re.search(r"<title[^>]*>(.*?)</title>", text, re.IGNORECASE | re.DOTALL)
         told = f" titled {title[1].strip()!r}" if title else ""
         message = f"HTML{told} came instead of metrics: {_shown(body)}"
-        raise SourceError(message, outcome=Outcome.NOT_METRICS)
+        raise SourceError(message, outcome=ReadOutcome.NOT_METRICS)
     try:
         for _family in text_string_to_metric_families(text):
             pass
     except ValueError as error:
         message = f"no metrics page came: {_shown(body)}"
-        raise SourceError(message, outcome=Outcome.NOT_METRICS) from error
+        raise SourceError(message, outcome=ReadOutcome.NOT_METRICS) from error
 
 
 def _shown(body: bytes) -> str:

@@ -14,7 +14,7 @@ import aiohttp
 from yarl import URL
 
 from autoscaler.errors import SourceError
-from autoscaler.sources.pages.outcome import Outcome
+from autoscaler.sources.pages.outcome import ReadOutcome
 
 BODY_BYTES_MAX = 16 * 2**20
 """Of one answer, decompressed. A vLLM page has 50 kB; a Ray node of fifty engines some 3 MB."""
@@ -91,17 +91,17 @@ async def _read(
             body = await _body(response)
     except TimeoutError as error:
         message = f"{url} did not answer within {deadline_s:g} s"
-        raise SourceError(message, outcome=Outcome.TIMED_OUT) from error
+        raise SourceError(message, outcome=ReadOutcome.TIMED_OUT) from error
     except aiohttp.ClientPayloadError as error:
         message = f"{url} stopped in the middle of its answer: {error}"
-        raise SourceError(message, outcome=Outcome.TRUNCATED) from error
+        raise SourceError(message, outcome=ReadOutcome.TRUNCATED) from error
     except (aiohttp.ClientError, OSError) as error:
         message = f"{url} could not be read: {str(error) or type(error).__name__}"
-        raise SourceError(message, outcome=Outcome.REFUSED) from error
+        raise SourceError(message, outcome=ReadOutcome.REFUSED) from error
     if response.status != 200 and response.status not in told_in_body:
         shown = " ".join(body.decode(errors="replace").split())[:_SHOWN_CHARACTERS]
         message = f"{url} answered {response.status} {response.reason}: {shown!r}"
-        raise SourceError(message, outcome=Outcome.STATUS)
+        raise SourceError(message, outcome=ReadOutcome.STATUS)
     return body
 
 
@@ -116,11 +116,11 @@ async def _body(response: aiohttp.ClientResponse) -> bytes:
         body += chunk
         if len(body) > BODY_BYTES_MAX:
             message = f"{response.url} sends more than {BODY_BYTES_MAX} bytes"
-            raise SourceError(message, outcome=Outcome.TOO_LARGE)
+            raise SourceError(message, outcome=ReadOutcome.TOO_LARGE)
     if response.status != 200:
         return bytes(body)
     framed = response.content_length is not None or "Transfer-Encoding" in response.headers
     if not framed and response.method == "GET" and not body.endswith(b"\n"):
         message = f"{response.url} closed in the middle of a line, after {len(body)} bytes"
-        raise SourceError(message, outcome=Outcome.TRUNCATED)
+        raise SourceError(message, outcome=ReadOutcome.TRUNCATED)
     return bytes(body)

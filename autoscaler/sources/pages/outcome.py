@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 
-class Outcome(StrEnum):
+class ReadOutcome(StrEnum):
     """A closed set, so that every series exists from the start."""
 
     READ = "Read"
@@ -24,5 +24,5 @@ class Outcome(StrEnum):
     """A sound answer that has none of the series asked for."""
 
 
-ERRORS: frozenset[Outcome] = frozenset(Outcome) - {Outcome.READ, Outcome.NOT_READY}
+ERRORS: frozenset[ReadOutcome] = frozenset(ReadOutcome) - {ReadOutcome.READ, ReadOutcome.NOT_READY}
 """What counts as an error of a source."""

@@ -1,4 +1,4 @@
-"""From rows to signals: what the engines' sources share.
+"""From rows to a sample: what the engines' sources share.
 
 The rules every engine's source keeps: a series that is absent, NaN, infinite or negative is unknown
 and never zero; a sum with an unknown part is unknown; what reads as "no demand" has been said by the
@@ -9,28 +9,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from autoscaler.errors import SourceError
 from autoscaler.kube.samples import PodSample
-from autoscaler.sources.pages.exposition import Row, Rows
-from autoscaler.sources.pages.outcome import Outcome
+from autoscaler.sources.pages.exposition import Rows, SeriesRow
+from autoscaler.sources.pages.outcome import ReadOutcome
 
-Read = Callable[[Rows, frozenset[str]], "Signals"]
-"""Read one pod's rows, restricted to these model names (empty: all). Raises SourceError."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Signals:
-    """What one pod's engine says; None is unknown. Names and units as in `PodSample`."""
-
-    waiting_requests: float | None
-    running_requests: float | None
-    kv_usage_ratio: float | None = None
-    finished_requests_total: float | None = None
-    prompt_tokens_total: float | None = None
-    generation_tokens_total: float | None = None
-    preemptions_total: float | None = None
+Read = Callable[[Rows, frozenset[str]], PodSample]
+"""Read one pod's rows, restricted to these model names (empty: all); the sample is not dated yet.
+Raises SourceError."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,37 +43,26 @@ class EngineSource:
         Raises:
             SourceError: Nothing there says how much is waiting or running.
         """
-        dated = _Dated(rows)
-        signals = self.read(dated, model_names)
-        return PodSample(
-            sampled_at=min(at, dated.oldest_at),
-            waiting_requests=signals.waiting_requests,
-            running_requests=signals.running_requests,
-            kv_usage_ratio=signals.kv_usage_ratio,
-            finished_requests_total=signals.finished_requests_total,
-            prompt_tokens_total=signals.prompt_tokens_total,
-            generation_tokens_total=signals.generation_tokens_total,
-            preemptions_total=signals.preemptions_total,
-        )
+        remembered = _RememberedRows(rows)
+        sample = self.read(remembered, model_names)
+        return replace(sample, sampled_at=min([at, *remembered.times]))
 
 
-class _Dated:
-    """Rows that remember the oldest time among those handed out."""
+class _RememberedRows:
+    """Rows that keep the times of those that were asked for."""
 
     def __init__(self, rows: Rows) -> None:
         self._rows = rows
-        self.oldest_at = math.inf
+        self.times: list[float] = []
 
-    def rows(self, name: str) -> list[Row]:
+    def rows(self, name: str) -> list[SeriesRow]:
         """Return the rows of `name`."""
         found = self._rows.rows(name)
-        for row in found:
-            if row.at is not None:
-                self.oldest_at = min(self.oldest_at, row.at)
+        self.times += [row.at for row in found if row.at is not None]
         return found
 
 
-def first_of(rows: Rows, *names: str) -> list[Row]:
+def first_of(rows: Rows, *names: str) -> list[SeriesRow]:
     """Return the rows of the first name that has any: names that followed each other."""
     for name in names:
         found = rows.rows(name)
@@ -94,12 +71,12 @@ def first_of(rows: Rows, *names: str) -> list[Row]:
     return []
 
 
-def of_models(rows: Iterable[Row], model_names: frozenset[str]) -> list[Row]:
+def of_models(rows: Iterable[SeriesRow], model_names: frozenset[str]) -> list[SeriesRow]:
     """Keep the rows of these models; an empty set keeps all."""
     return [row for row in rows if not model_names or row.labels.get("model_name") in model_names]
 
 
-def total(rows: Iterable[Row]) -> float | None:
+def total(rows: Iterable[SeriesRow]) -> float | None:
     """Add up counts; None where there are none or one of them is no count."""
     values = [row.value for row in rows]
     if not values or not all(math.isfinite(value) and value >= 0 for value in values):
@@ -113,7 +90,7 @@ def added(*parts: float | None) -> float | None:
     return math.fsum(known) if len(known) == len(parts) else None
 
 
-def mean_ratio(rows: Sequence[Row], weights: Sequence[float]) -> float | None:
+def mean_ratio(rows: Sequence[SeriesRow], weights: Sequence[float]) -> float | None:
     """Return the weighted mean of ratios; None where there are none or one is not from 0 to 1."""
     if not rows or not all(0.0 <= row.value <= 1.0 for row in rows):
         return None
@@ -122,11 +99,11 @@ def mean_ratio(rows: Sequence[Row], weights: Sequence[float]) -> float | None:
 
 
 def expect_demand(
-    signals: Signals, *, engine: str, found: Iterable[Row], model_names: frozenset[str]
-) -> Signals:
+    sample: PodSample, *, engine: str, found: Iterable[SeriesRow], model_names: frozenset[str]
+) -> PodSample:
     """Refuse a page from which no demand can be told, and say what would mend it."""
-    if signals.waiting_requests is not None or signals.running_requests is not None:
-        return signals
+    if sample.waiting_requests is not None or sample.running_requests is not None:
+        return sample
     present = sorted({row.labels["model_name"] for row in found if "model_name" in row.labels})
     if model_names and present and not model_names.intersection(present):
         message = (
@@ -135,4 +112,4 @@ def expect_demand(
         )
     else:
         message = f"the page has no series of {engine} for waiting and running requests"
-    raise SourceError(message, outcome=Outcome.NO_SIGNAL)
+    raise SourceError(message, outcome=ReadOutcome.NO_SIGNAL)

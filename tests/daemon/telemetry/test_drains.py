@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from autoscaler.core.contract.commands import EvictPod
-from autoscaler.daemon.telemetry.drains import DrainOutcome, Drains
+from autoscaler.daemon.telemetry.listeners.drains import DrainOutcome, Drains
 from tests.builders import group, model, notice, observed, on_demand, seen, spot
 
 SPEC = model(pools=[on_demand(), spot()])

@@ -6,13 +6,12 @@ import aiohttp
 import pytest
 from prometheus_client import CollectorRegistry
 
-from autoscaler.daemon.telemetry.http import Server, parse_listen
+from autoscaler.daemon.telemetry.http import HttpServer, parse_listen
 from autoscaler.errors import SettingsError
 
 
-class FakePages:
+class FakeStatus:
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
         self.sick = ""
         self.reasons: tuple[str, ...] = ()
 
@@ -22,17 +21,17 @@ class FakePages:
     def unready(self) -> tuple[str, ...]:
         return self.reasons
 
-    def models(self):
+    def page(self):
         return {"models": [{"model": "serving/llama"}]}
 
 
 @pytest.fixture
 async def pages_at():
-    pages = FakePages()
-    server = Server(pages, host="127.0.0.1", port=0)
+    status = FakeStatus()
+    server = HttpServer(status, CollectorRegistry(), host="127.0.0.1", port=0)
     address = await server.start()
     async with aiohttp.ClientSession(address) as session:
-        yield pages, session
+        yield status, session
     await server.close()
 
 
@@ -42,11 +41,11 @@ async def get(session, path: str, **options) -> tuple[int, str]:
 
 
 async def test_health_and_readiness_say_why(pages_at):
-    pages, session = pages_at
+    status, session = pages_at
     assert await get(session, "/healthz") == (200, "ok\n")
     assert await get(session, "/readyz") == (200, "ok\n")
-    pages.sick = "the loop has not come round for 40 s"
-    pages.reasons = ("no list yet", "no decision yet")
+    status.sick = "the loop has not come round for 40 s"
+    status.reasons = ("no list yet", "no decision yet")
     assert await get(session, "/healthz") == (503, "the loop has not come round for 40 s\n")
     assert await get(session, "/readyz") == (503, "no list yet\nno decision yet\n")
 
@@ -83,7 +82,9 @@ async def test_an_address_that_is_taken_is_said():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        server = Server(FakePages(), host="127.0.0.1", port=taken.getsockname()[1])
+        server = HttpServer(
+            FakeStatus(), CollectorRegistry(), host="127.0.0.1", port=taken.getsockname()[1]
+        )
         with pytest.raises(
             SettingsError, match=r"listening on 127\.0\.0\.1:.*give another --listen"
         ):

@@ -7,15 +7,12 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.openmetrics.exposition import generate_latest as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
-from autoscaler.daemon.telemetry.metrics import PREFIX, TABLE, Levels, Metrics, Value
+from autoscaler.daemon.telemetry.metrics import PREFIX, TABLE, Metrics, Value
 
 
-class NoLevels(Levels):
-    def __init__(self, *values: Value) -> None:
-        self.given = values
-
-    def values(self):
-        return self.given
+def exported(*values: Value) -> Metrics:
+    """Metrics whose gauges are these."""
+    return Metrics(lambda: values)
 
 
 def page(metrics: Metrics) -> str:
@@ -50,7 +47,7 @@ def test_names_are_unique():
 
 
 def test_every_metric_of_the_table_is_on_the_page_with_its_type_and_help():
-    text = page(Metrics(NoLevels()))
+    text = page(exported())
     for row in TABLE:
         name = PREFIX + row.name
         assert f"# TYPE {name} {row.kind}\n" in text
@@ -59,7 +56,7 @@ def test_every_metric_of_the_table_is_on_the_page_with_its_type_and_help():
 
 
 def test_counters_count_and_are_created_at_zero():
-    metrics = Metrics(NoLevels())
+    metrics = exported()
     metrics.count("drains_total", "Finished", by=0)
     metrics.count("drains_total", "Overran")
     metrics.count("drains_total", "Overran", by=2)
@@ -71,11 +68,11 @@ def test_counters_count_and_are_created_at_zero():
 
 
 def test_a_counter_without_labels_is_there_from_the_start():
-    assert samples(Metrics(NoLevels()))[f"{PREFIX}engine_errors_total"] == 0
+    assert samples(exported())[f"{PREFIX}engine_errors_total"] == 0
 
 
 def test_the_series_of_a_model_can_be_dropped():
-    metrics = Metrics(NoLevels())
+    metrics = exported()
     for model in ("a", "b"):
         metrics.count("decisions_total", "serving", model, "Hold", "AtFloor")
     metrics.forget("decisions_total", "serving", "a")
@@ -84,7 +81,7 @@ def test_the_series_of_a_model_can_be_dropped():
 
 
 def test_histograms_are_cumulative():
-    metrics = Metrics(NoLevels())
+    metrics = exported()
     for value in (0.0004, 0.0005, 0.02, 7.0):
         metrics.measure("decision_duration_seconds", value)
     found = samples(metrics)
@@ -98,10 +95,10 @@ def test_histograms_are_cumulative():
     assert found[f"{name}_sum"] == pytest.approx(7.0209)
 
 
-def test_a_level_that_is_unknown_has_no_series():
+def test_a_gauge_that_is_unknown_has_no_series():
     labels = ("serving", "llama")
-    metrics = Metrics(
-        NoLevels(Value("demand_replicas", labels, None), Value("waiting_requests", labels, 0.0))
+    metrics = exported(
+        Value("demand_replicas", labels, None), Value("waiting_requests", labels, 0.0)
     )
     found = samples(metrics)
     assert not [key for key in found if "demand_replicas" in key]
@@ -110,8 +107,8 @@ def test_a_level_that_is_unknown_has_no_series():
 
 
 def test_no_series_says_when_it_was_created():
-    assert "_created" not in page(Metrics(NoLevels()))
+    assert "_created" not in page(exported())
 
 
 def test_it_is_openmetrics_too():
-    assert openmetrics(Metrics(NoLevels()).registry).decode().endswith("# EOF\n")
+    assert openmetrics(exported().registry).decode().endswith("# EOF\n")

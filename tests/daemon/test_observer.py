@@ -3,7 +3,13 @@ from __future__ import annotations
 import structlog
 
 from autoscaler.core.contract.spec import FleetSpec
-from autoscaler.daemon.world import FIRST_READ_S, World
+from autoscaler.core.contract.state import Interruption, InterruptionKind
+from autoscaler.daemon.observer import FIRST_READ_S, FleetObserver
+from autoscaler.daemon.telemetry.outages import OutageLog
+from autoscaler.kube.watch.slim import SlimNode, slim_node
+from autoscaler.kube.watch.watch import ObjectChange
+from autoscaler.notices.interruptions import Interruptions
+from tests.kube.scene import node
 
 FLEET = FleetSpec(models=())
 
@@ -23,6 +29,12 @@ class FakeCluster:
 
     def follow(self, fleet: FleetSpec) -> None:
         self.followed.append(fleet)
+
+    def subscribe_to_nodes(self, changed) -> None:
+        self.changed = changed
+
+    def has_replicas_on(self, node: str) -> bool:
+        return node == "n1"
 
     def scrape_targets(self, _: FleetSpec) -> list:
         return ["target"]
@@ -48,25 +60,30 @@ class FakeCollector:
 class Stage:
     def __init__(self) -> None:
         self.at = 1000.0
+        self.told: list[Interruption] = []
         self.cluster, self.collector = FakeCluster(), FakeCollector()
-        self.world = World(
+        self.observer = FleetObserver(
             cluster=self.cluster,
             collector=self.collector,
             fleet=FLEET,
             resources=[],
             now=lambda: self.at,
+            interruptions=Interruptions(lambda _node, _at: ()),
+            age_s_max=30.0,
+            on_interruption=self.told.append,
         )
+        self.outages = OutageLog(self.observer)
 
 
 def test_there_is_nothing_to_observe_before_the_lists_and_the_first_reads():
     stage = Stage()
-    assert not stage.world.synced
+    assert not stage.observer.synced
     stage.cluster.cluster_at = stage.at
-    assert not stage.world.synced
+    assert not stage.observer.synced
     stage.at += FIRST_READ_S
-    assert stage.world.synced
+    assert stage.observer.synced
     stage.cluster.cluster_at = 0.0  # a namespace that was added and is not listed yet
-    assert stage.world.synced
+    assert stage.observer.synced
 
 
 def test_sources_learn_of_the_pods_before_they_are_read_for_the_first_time():
@@ -74,31 +91,31 @@ def test_sources_learn_of_the_pods_before_they_are_read_for_the_first_time():
     stage = Stage()
     assert stage.collector.calls == []
     stage.cluster.cluster_at = stage.at
-    assert not stage.world.synced
+    assert not stage.observer.synced
     assert stage.collector.calls == ["targets", "exporters", "models"]
 
 
 def test_a_change_of_the_fleet_before_the_first_lists_reads_nobody():
     stage = Stage()
-    stage.world.follow(FLEET, [])
+    stage.observer.follow(FLEET, [])
     assert stage.cluster.followed == [FLEET]
     assert stage.collector.calls == []
 
 
 def test_what_is_wrong_with_the_cluster():
     stage = Stage()
-    assert stage.world.problem() == "the first lists are not in yet"
+    assert stage.observer.outage() == "the first lists are not in yet"
     stage.cluster.troubles = ("list pods: refused",)
-    assert stage.world.problem() == "list pods: refused"
+    assert stage.observer.outage() == "list pods: refused"
     stage.cluster.cluster_at = stage.at
-    assert stage.world.problem() == "", "a watch that is being opened anew is no trouble yet"
+    assert stage.observer.outage() == "", "a watch that is being opened anew is no trouble yet"
     stage.at += 31
-    assert stage.world.problem() == "the cluster was last in step 31 s ago: list pods: refused"
+    assert stage.observer.outage() == "the cluster was last in step 31 s ago: list pods: refused"
 
 
 def events(stage: Stage) -> list[str]:
     with structlog.testing.capture_logs() as logs:
-        stage.world.watch_over()
+        stage.outages.look()
     return [line["event"] for line in logs]
 
 
@@ -122,7 +139,18 @@ def test_a_namespace_that_refuses_is_said_once_and_so_is_its_return():
     stage.cluster.refused = {"b": "list pods b: 403; grant it"}
     assert events(stage) == ["namespace.refused"]
     assert events(stage) == []
-    assert stage.world.problem() == "", "the others are decided as ever"
+    assert stage.observer.outage() == "", "the others are decided as ever"
     stage.cluster.refused = {}
     assert events(stage) == ["namespace.readable"]
     assert events(stage) == []
+
+
+def loss_of(name: str) -> ObjectChange[SlimNode]:
+    return ObjectChange(("", name), slim_node(node(name)), None)
+
+
+def test_a_node_with_replicas_that_is_gone_is_told_at_once():
+    stage = Stage()
+    stage.cluster.changed([loss_of("n1"), loss_of("n2")])
+    (told,) = stage.told
+    assert (told.node, told.kind, told.noticed_at) == ("n1", InterruptionKind.LOST, stage.at)

@@ -1,6 +1,7 @@
-"""How drains go, told from what was observed.
+"""Drains, counted and logged: how the emptying of each doomed node went, as far as it was observed.
 
-One begins with the first eviction on a doomed node and ends when its last replica is gone, in time or not.
+A drain begins with the first eviction on a doomed node and ends when its last replica is gone, in time or
+not.
 """
 
 from __future__ import annotations
@@ -9,10 +10,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
+import structlog
 
 from autoscaler.core.contract.commands import Command, DeletePod, EvictPod
 from autoscaler.core.contract.events import Observed
 from autoscaler.core.contract.state import InterruptionKind
+from autoscaler.daemon.loop import Handled, Listener
+from autoscaler.daemon.telemetry.metrics import Metrics
+
+_log = structlog.get_logger(__name__)
 
 
 class DrainOutcome(StrEnum):
@@ -28,13 +34,14 @@ class DrainOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drain:
-    """One node's, ended."""
+    """The drain of one node, ended."""
 
     node: str
     outcome: DrainOutcome
     replicas: int
     """On the node when it began."""
     duration_s: float
+    """From the first eviction until the end was observed."""
 
 
 @dataclass(slots=True)
@@ -88,6 +95,39 @@ class Drains:
                     )
                 )
         return began, ended
+
+
+class DrainListener(Listener):
+    """Takes note of each drain."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._drains = Drains()
+        for outcome in DrainOutcome:
+            metrics.count("drains_total", str(outcome), by=0)
+
+    def handled(self, handled: Handled) -> None:
+        """Count and log the drains that began or ended with this observation."""
+        if not isinstance(handled.event, Observed):
+            return
+        began, ended = self._drains.follow(handled.event, handled.outcome.commands)
+        for node in began:
+            _log.info("drain.started", node=node)
+        for drain in ended:
+            self._take_note(drain)
+
+    def _take_note(self, drain: Drain) -> None:
+        self._metrics.count("drains_total", str(drain.outcome))
+        if drain.outcome is DrainOutcome.FINISHED:
+            self._metrics.measure("drain_duration_seconds", drain.duration_s)
+        late = drain.outcome is DrainOutcome.OVERRAN
+        (_log.warning if late else _log.info)(
+            "drain.overran" if late else "drain.finished",
+            node=drain.node,
+            outcome=str(drain.outcome),
+            replicas=drain.replicas,
+            duration_s=round(drain.duration_s, 3),
+        )
 
 
 def _outcome(drain: _Open, *, at: float, left: int, doomed: bool) -> DrainOutcome | None:

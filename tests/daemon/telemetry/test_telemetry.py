@@ -15,12 +15,14 @@ from autoscaler.core.contract.decision import Outcome
 from autoscaler.core.contract.events import NoticeReceived
 from autoscaler.core.contract.spec import ScaleTarget
 from autoscaler.core.engine import build_engine
-from autoscaler.daemon.actuator import Ending
+from autoscaler.daemon.actuator import CommandEnding
 from autoscaler.daemon.clock import Clock
+from autoscaler.daemon.loop import Handled
 from autoscaler.daemon.telemetry.metrics import PREFIX
-from autoscaler.daemon.telemetry.report import Report
+from autoscaler.daemon.telemetry.status import Status
+from autoscaler.daemon.telemetry.telemetry import Telemetry
 from autoscaler.sources.collector.collector import SOURCE_LABELS
-from autoscaler.sources.pages.outcome import Outcome as ReadOutcome
+from autoscaler.sources.pages.outcome import ReadOutcome
 from tests.builders import (
     ON_DEMAND,
     group,
@@ -47,6 +49,9 @@ class FakeCollector:
     def ages(self, *, at: float) -> dict[str, float]:
         return {"VLLM": at - 990.0}
 
+    def reports(self) -> list:
+        return []
+
 
 class FakeCluster:
     failures_total = 3
@@ -58,20 +63,17 @@ class FakeCluster:
         return self.refused
 
 
-class FakeWorld:
+class FakeObserver:
     def __init__(self) -> None:
         self.collector = FakeCollector()
         self.cluster = FakeCluster()
         self.trouble = ""
 
-    def problem(self) -> str:
+    def outage(self) -> str:
         return self.trouble
 
     def age_s(self) -> float | None:
         return 2.5
-
-    def sources(self) -> list:
-        return []
 
 
 class Stage:
@@ -79,10 +81,10 @@ class Stage:
 
     def __init__(self) -> None:
         self.at = 1000.0
-        self.world = FakeWorld()
+        self.observer = FakeObserver()
         clock = Clock(wall=lambda: 0.0, monotonic=lambda: 0.0)
         clock.now = lambda: self.at
-        self.report = Report(clock=clock, tick_s=5.0, world=self.world, recorder=None)
+        self.telemetry = Telemetry(clock=clock, tick_s=5.0, observer=self.observer, recorder=None)
         self.engine = build_engine()
         self.number = 0
 
@@ -90,8 +92,21 @@ class Stage:
         self.number += 1
         event = dataclasses.replace(event, id=self.number, at=self.at)
         outcome = self.engine.handle(event)
-        self.report.handled(event, outcome, observe_s=0.001, decide_s=0.002)
+        self.hear(event, outcome)
         return outcome
+
+    def hear(self, event, outcome: Outcome) -> None:
+        handled = Handled(event=event, outcome=outcome, observe_s=0.001, decide_s=0.002)
+        for listener in self.telemetry.listeners:
+            listener.handled(handled)
+
+    def end(self, command, ending: CommandEnding) -> None:
+        for listener in self.telemetry.listeners:
+            listener.command_ended(command, ending)
+
+    @property
+    def status(self) -> Status:
+        return self.telemetry.status
 
     def specify(self, *models) -> None:
         self.feed(specified(*(models or (SPEC,))))
@@ -100,7 +115,7 @@ class Stage:
         return self.feed(observed(seen(spec, *groups), at=self.at, interruptions=interruptions))
 
     def samples(self) -> dict[tuple[str, ...], float]:
-        text = generate_latest(self.report.registry).decode()
+        text = generate_latest(self.telemetry.registry).decode()
         return {
             (sample.name.removeprefix(PREFIX), *sample.labels.values()): sample.value
             for family in text_string_to_metric_families(text)
@@ -117,40 +132,40 @@ READY = (group("on-demand", ready=1), group("spot", ready=1))
 
 
 def test_it_is_not_ready_before_the_first_decision(stage):
-    assert stage.report.unready() == ("no decision was made yet",)
+    assert stage.status.unready() == ("no decision was made yet",)
     stage.specify()
-    assert stage.report.unready() == ("no decision was made yet",)
+    assert stage.status.unready() == ("no decision was made yet",)
     stage.observe(*READY)
-    assert stage.report.unready() == ()
+    assert stage.status.unready() == ()
 
 
 def test_it_is_not_ready_while_the_cluster_is_out_of_sight(stage):
     stage.specify()
     stage.observe(*READY)
-    stage.world.trouble = "the cluster was last in step 44 s ago: refused"
-    assert stage.report.unready() == ("the cluster was last in step 44 s ago: refused",)
+    stage.observer.trouble = "the cluster was last in step 44 s ago: refused"
+    assert stage.status.unready() == ("the cluster was last in step 44 s ago: refused",)
 
 
 def test_it_is_not_ready_when_decisions_cease(stage):
     stage.specify()
     stage.observe(*READY)
     stage.at += 31.0
-    assert stage.report.unready() == ("the last decision was made 31 s ago",)
+    assert stage.status.unready() == ("the last decision was made 31 s ago",)
 
 
 def test_it_is_unhealthy_when_the_loop_no_longer_comes_round(stage):
-    assert stage.report.unhealthy() == ""
+    assert stage.status.unhealthy() == ""
     stage.at += 31.0
-    assert stage.report.unhealthy() == "the loop has not come round for 31 s"
-    stage.report.alive()
-    assert stage.report.unhealthy() == ""
+    assert stage.status.unhealthy() == "the loop has not come round for 31 s"
+    stage.status.alive()
+    assert stage.status.unhealthy() == ""
 
 
 def test_pages_show_the_last_decision_of_each_model_with_its_trail(stage):
     stage.specify()
-    assert stage.report.models()["models"] == []
+    assert stage.status.page()["models"] == []
     stage.observe(*READY)
-    (shown,) = stage.report.models()["models"]
+    (shown,) = stage.status.page()["models"]
     assert shown["model"] == "serving/llama"
     assert shown["desired_replicas"] == 2
     assert shown["trail"]
@@ -198,7 +213,7 @@ def test_the_page_pleases_promtool(stage):
     require("prometheus", promtool, "promtool is not installed")
     stage.specify()
     stage.observe(*READY)
-    page = generate_latest(stage.report.registry)
+    page = generate_latest(stage.telemetry.registry)
     said = subprocess.run(
         [promtool, "check", "metrics"], input=page, capture_output=True, check=False
     )
@@ -222,11 +237,11 @@ def test_a_model_that_is_gone_leaves_no_series(stage):
     stage.observe(*READY)
     stage.specify(other)
     assert [labels for labels in stage.samples() if "llama" in labels] == []
-    assert [m["model"] for m in stage.report.models()["models"]] == ["serving/other"]
+    assert [m["model"] for m in stage.status.page()["models"]] == ["serving/other"]
 
 
 def test_reads_that_failed_are_errors_and_those_of_a_loading_pod_are_not(stage):
-    outcomes = stage.world.collector.outcomes
+    outcomes = stage.observer.collector.outcomes
     outcomes["VLLM", ReadOutcome.READ] += 5
     outcomes["VLLM", ReadOutcome.NOT_READY] += 4
     outcomes["VLLM", ReadOutcome.TIMED_OUT] += 3
@@ -263,10 +278,10 @@ def test_a_drain_is_followed_to_its_end(stage):
             pod="spot-r0000",
             grace_s=30,
         )
-        stage.report.handled(event, Outcome(commands=(evict,)), observe_s=0, decide_s=0)
+        stage.hear(event, Outcome(commands=(evict,)))
         stage.at += 12
         event = observed(seen(SPEC, group("on-demand", ready=1)), at=stage.at, interruptions=doomed)
-        stage.report.handled(event, Outcome(), observe_s=0, decide_s=0)
+        stage.hear(event, Outcome())
     assert [each["event"] for each in logs] == ["drain.started", "drain.finished"]
     found = stage.samples()
     assert found["drains_total", "Finished"] == 1
@@ -282,14 +297,14 @@ def scale(number: int, replicas: int) -> SetReplicas:
     )
 
 
-REFUSED = Ending(accepted=False, reason="Forbidden", message="no verb", sent_s=0.1)
-ACCEPTED = Ending(accepted=True, reason="Accepted", sent_s=0.1)
-WITHHELD = Ending(accepted=False, reason="Withheld", message="dry run")
+REFUSED = CommandEnding(accepted=False, reason="Forbidden", message="no verb", sent_s=0.1)
+ACCEPTED = CommandEnding(accepted=True, reason="Accepted", sent_s=0.1)
+WITHHELD = CommandEnding(accepted=False, reason="Withheld", message="dry run")
 
 
-def said(stage: Stage, command, ending: Ending) -> tuple[str, str]:
+def said(stage: Stage, command, ending: CommandEnding) -> tuple[str, str]:
     with structlog.testing.capture_logs() as logs:
-        stage.report.command_ended(command, ending)
+        stage.end(command, ending)
     (line,) = logs
     return line["event"], line["log_level"]
 
@@ -334,7 +349,7 @@ def test_a_scale_that_is_decided_with_every_tick_is_said_once(stage):
         with structlog.testing.capture_logs() as logs:
             replicas = 3 if number < 3 else 4
             outcome = Outcome(commands=(scale(number, replicas),))
-            stage.report.handled(event, outcome, observe_s=0, decide_s=0)
+            stage.hear(event, outcome)
         levels += [line["log_level"] for line in logs if line["event"] == "scale.decided"]
     assert levels == ["info", "debug", "info"]
 
@@ -373,21 +388,22 @@ def test_conditions_are_said_when_they_change(stage):
 
 
 def test_a_bug_held_over_by_the_whole_engine_is_counted(stage):
-    stage.report.engine_broke()
+    for listener in stage.telemetry.listeners:
+        listener.engine_broke()
     assert stage.samples()["engine_errors_total",] == 1
 
 
 def test_problems_of_the_configuration_are_a_gauge(stage):
-    stage.report.spec_problems(("spec.pools: found nothing", "another"))
+    stage.status.set_spec_problems(("spec.pools: found nothing", "another"))
     assert stage.samples()["spec_problems",] == 2
-    assert stage.report.models()["spec_problems"][0] == "spec.pools: found nothing"
+    assert stage.status.page()["spec_problems"][0] == "spec.pools: found nothing"
 
 
 def test_namespaces_that_refuse_are_a_gauge_and_told_with_the_right_that_lacks(stage):
     assert stage.samples()["refused_namespaces",] == 0
-    stage.world.cluster.refused = {"b": "list pods b: 403; grant it"}
+    stage.observer.cluster.refused = {"b": "list pods b: 403; grant it"}
     assert stage.samples()["refused_namespaces",] == 1
-    assert stage.report.models()["refused_namespaces"] == stage.world.cluster.refused
+    assert stage.status.page()["refused_namespaces"] == stage.observer.cluster.refused
 
 
 def test_an_engine_that_decides_nothing_is_not_ready_for_long(stage):
@@ -395,5 +411,5 @@ def test_an_engine_that_decides_nothing_is_not_ready_for_long(stage):
     stage.observe(*READY)
     stage.at += 31.0
     event = observed(seen(SPEC, *READY), at=stage.at)
-    stage.report.handled(event, Outcome(), observe_s=0, decide_s=0)
-    assert stage.report.unready() == ("the last decision was made 31 s ago",)
+    stage.hear(event, Outcome())
+    assert stage.status.unready() == ("the last decision was made 31 s ago",)

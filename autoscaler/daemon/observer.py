@@ -1,57 +1,82 @@
-"""What the loop observes: the watch caches and the sources' last values, cut together.
+"""What the loop observes: the watch caches, the sources' last values and the interruptions, put together.
 
-Nothing is asked of anybody when an observation is cut: it takes what is there, with its age.
+Nothing is asked of anybody when an observation is made: it takes what is there, with its age.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
 
 import structlog
 
 from autoscaler.core.contract.events import Observed
 from autoscaler.core.contract.spec import FleetSpec
+from autoscaler.core.contract.state import Interruption
 from autoscaler.kube.observe import Cluster
+from autoscaler.kube.watch.slim import SlimNode
+from autoscaler.kube.watch.watch import ObjectChange
+from autoscaler.notices.interruptions import Interruptions
 from autoscaler.settings import InferenceAutoscaler, metrics_settings
 from autoscaler.sources.collector.collector import DEADLINE_S, Collector
 
-LOST_AGE_S = 30.0
-"""As the engine's `cluster_age_s_max`: older knowledge of the cluster is blind."""
 FIRST_READ_S = DEADLINE_S + 0.2
 """From the first lists to the first decision: a read's deadline, and a little."""
 
 _log = structlog.get_logger(__name__)
 
 
-class World:
-    """The cluster and the sources of a fleet."""
+class FleetObserver:
+    """Observes a fleet through its cluster, its sources and the notices on its nodes."""
 
     def __init__(
         self,
         *,
         cluster: Cluster,
         collector: Collector,
+        interruptions: Interruptions,
         fleet: FleetSpec,
         resources: Iterable[InferenceAutoscaler],
         now: Callable[[], float],
+        age_s_max: float,
+        on_interruption: Callable[[Interruption], None],
     ) -> None:
+        """Prepare; changes of nodes are followed from now on.
+
+        Args:
+            cluster: Its `run` is the caller's business.
+            collector: Likewise.
+            interruptions: Nobody else may tell it of nodes.
+            fleet: What to observe; `follow` changes it.
+            resources: The same as users wrote it.
+            now: Seconds since the epoch, never decreasing: the clock of the events.
+            age_s_max: The cluster counts as lost beyond this age, in seconds: the engine's
+                `cluster_age_s_max`.
+            on_interruption: Called as soon as an interruption is seen that is new, or whose deadline came
+                nearer; must not wait.
+        """
         self.cluster = cluster
         self.collector = collector
+        self._interruptions = interruptions
         self._fleet = fleet
-        self._now = now
         self._resources = tuple(resources)
+        self._now = now
+        self._age_s_max = age_s_max
+        self._on_interruption = on_interruption
         self._synced_at: float | None = None
-        self._lost = ""
-        self._refusals: dict[str, str] = {}
+        cluster.subscribe_to_nodes(self._nodes_changed)
 
     def follow(self, fleet: FleetSpec, resources: Iterable[InferenceAutoscaler]) -> None:
         """Observe this fleet from now on."""
         self._fleet = fleet
         self._resources = tuple(resources)
         self.cluster.follow(fleet)
-        if self._synced_at is not None:
+        if self.listed:
             self._read_sources()
+
+    @property
+    def listed(self) -> bool:
+        """Whether all that decisions rest on was listed once, as `synced` saw it."""
+        return self._synced_at is not None
 
     @property
     def synced(self) -> bool:
@@ -68,26 +93,20 @@ class World:
             _log.info("cluster.synced")
         return self._synced_at is not None and now - self._synced_at >= FIRST_READ_S
 
-    def _read_sources(self) -> None:
-        self.collector.set_models([metrics_settings(resource) for resource in self._resources])
-
     def observe(self, *, number: int, at: float) -> Observed:
-        """Cut the level of now."""
+        """Make the observation of this moment, as the event of this id; does not wait."""
+        objects = self.cluster.objects(self._fleet, at=at)
         collector = self.collector
-        seen = self.cluster.observe(
+        return self.cluster.observe(
+            objects,
+            number=number,
             at=at,
-            fleet=self._fleet,
+            interruptions=self._interruptions.current(
+                gone_since=objects.gone_since, not_ready_since=objects.not_ready_since
+            ),
             samples=collector.samples(),
             framebuffers=collector.framebuffers(),
             gpus=collector.gpus(),
-        )
-        return Observed(
-            id=number,
-            at=at,
-            nodes=seen.nodes,
-            interruptions=seen.interruptions,
-            models=seen.models,
-            cluster_at=seen.cluster_at,
         )
 
     def refresh(self) -> None:
@@ -100,51 +119,25 @@ class World:
         cluster_at = self.cluster.cluster_at
         return max(0.0, self._now() - cluster_at) if cluster_at > 0 else None
 
-    def problem(self) -> str:
+    def problems(self) -> tuple[str, ...]:
+        """What is wrong with the caches and with the marks on nodes, for people; empty: nothing."""
+        return self.cluster.problems() + self._interruptions.problems
+
+    def outage(self) -> str:
         """Why the cluster is not in step with us; empty: it is."""
-        problems = self.cluster.problems()
+        problems = self.problems()
         age_s = self.age_s()
         if age_s is None:
             return "; ".join(problems) or "the first lists are not in yet"
-        if age_s > LOST_AGE_S:
+        if age_s > self._age_s_max:
             return f"the cluster was last in step {age_s:.0f} s ago: {'; '.join(problems) or 'silence'}"
         return ""
 
-    def watch_over(self) -> None:
-        """Say once what is lost, the API server or a namespace, and once that it is back.
+    def _read_sources(self) -> None:
+        self.collector.set_models([metrics_settings(resource) for resource in self._resources])
 
-        Called now and then.
-        """
-        self._watch_namespaces()
-        problem = self.problem()
-        told = self._synced_at is not None or self.cluster.problems()
-        if problem and not self._lost and told:
-            _log.warning("cluster.lost", message=problem)
-            self._lost = problem
-        elif self._lost and not problem:
-            _log.info("cluster.recovered")
-            self._lost = ""
-
-    def _watch_namespaces(self) -> None:
-        before, self._refusals = self._refusals, self.cluster.refusals()
-        for namespace, message in self._refusals.items():
-            if namespace not in before:
-                _log.warning("namespace.refused", namespace=namespace, message=message)
-        for namespace in before.keys() - self._refusals.keys():
-            _log.info("namespace.readable", namespace=namespace)
-
-    def sources(self) -> list[dict[str, Any]]:
-        """How each source fares, for /debug/models."""
-        return [
-            {
-                "name": report.name,
-                "source": report.source,
-                "model": report.model,
-                "targets": report.targets,
-                "failing": list(report.failing),
-                "outcome": str(report.outcome),
-                "message": report.message,
-                "warnings": list(report.warnings),
-            }
-            for report in self.collector.reports()
-        ]
+    def _nodes_changed(self, changes: Sequence[ObjectChange[SlimNode]]) -> None:
+        for interruption in self._interruptions.nodes_changed(
+            changes, at=self._now(), has_replicas_on=self.cluster.has_replicas_on
+        ):
+            self._on_interruption(interruption)

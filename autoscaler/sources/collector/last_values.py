@@ -7,62 +7,22 @@ the core's judgement, which sees its time.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Protocol
 
 from autoscaler.kube.samples import FramebufferSample, NodeGpuSample, PodKey, PodSample
-from autoscaler.sources.dcgm import DcgmReading, GpuReading
+from autoscaler.kube.targets import ScrapeTarget
+from autoscaler.sources.dcgm import DcgmReading
 
 
-class Target(Protocol):
-    """One pod to read; `kube.observe.ScrapeTarget` is one."""
-
-    @property
-    def key(self) -> PodKey:
-        """Namespace and name."""
-
-    @property
-    def uid(self) -> str:
-        """Tells a pod from a later one of the same name."""
-
-    @property
-    def ip(self) -> str:
-        """Empty until it has one."""
-
-    @property
-    def model(self) -> str:
-        """`ModelSpec.key` of its model."""
-
-    @property
-    def ready(self) -> bool:
-        """Whether its Ready condition holds: only then must its port be open."""
-
-
-class Exporter(Protocol):
-    """One dcgm-exporter pod; `kube.observe.ExporterTarget` is one."""
-
-    @property
-    def key(self) -> PodKey:
-        """Namespace and name."""
-
-    @property
-    def ip(self) -> str:
-        """Its address."""
-
-    @property
-    def node(self) -> str:
-        """Whose GPUs it reports."""
-
-
-class Readings:
+class LastValues:
     """Last values by pod and by node. Only pods that are targets have any."""
 
     def __init__(self) -> None:
-        self._targets: dict[PodKey, Target] = {}
+        self._targets: dict[PodKey, ScrapeTarget] = {}
         self._samples: dict[PodKey, PodSample] = {}
         self._exporters: frozenset[str] = frozenset()
         self._dcgm: dict[str, DcgmReading] = {}
 
-    def set_targets(self, targets: Iterable[Target]) -> None:
+    def set_targets(self, targets: Iterable[ScrapeTarget]) -> None:
         """Replace the targets; what was read of a pod that is gone, or replaced, goes with it."""
         before, self._targets = self._targets, {target.key: target for target in targets}
         self._samples = {
@@ -71,11 +31,11 @@ class Readings:
             if key in self._targets and self._targets[key].uid == before[key].uid
         }
 
-    def targets(self, model: str) -> list[Target]:
+    def targets(self, model: str) -> list[ScrapeTarget]:
         """Return the targets of one model."""
         return [target for target in self._targets.values() if target.model == model]
 
-    def put_sample(self, target: Target, sample: PodSample) -> None:
+    def put_sample(self, target: ScrapeTarget, sample: PodSample) -> None:
         """Keep a sample, unless its pod has gone meanwhile or a newer one is here."""
         current = self._targets.get(target.key)
         if current is None or current.uid != target.uid:
@@ -115,10 +75,6 @@ class Readings:
                 if _newer(sample, newest.get(node)):
                     newest[node] = sample
         return newest
-
-    def gpus(self) -> list[GpuReading]:
-        """Return every GPU that was read."""
-        return [gpu for said in self._dcgm.values() for gpu in said.gpus]
 
 
 def _newer(

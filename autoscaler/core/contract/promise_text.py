@@ -1,0 +1,74 @@
+"""Promises as text: the value of the fallback annotation on a scale target.
+
+Written by the tick, read back from what is observed; whoever runs a different release may have written
+it, so nothing in it is guessed.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+
+from autoscaler.core.contract.state import Promise
+
+
+def to_text(promises: Iterable[Promise]) -> str | None:
+    """Write promises as a JSON list; None (no annotation) where nothing is promised."""
+    entries = [
+        {
+            "node": promise.node,
+            "replicas": promise.replicas,
+            "since": datetime.fromtimestamp(promise.since, tz=UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        }
+        for promise in promises
+    ]
+    return json.dumps(entries, separators=(",", ":")) if entries else None
+
+
+def from_text(text: str | None) -> tuple[Promise, ...] | None:
+    """Read promises, ordered by node; None: the text is not a list of promises.
+
+    No annotation and an empty list both mean that nothing is promised. `since` is an RFC 3339 time or
+    seconds since the epoch. Fields that are not known here are ignored.
+    """
+    if text is None:
+        return ()
+    try:
+        entries = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(entries, list):
+        return None
+    promises: dict[str, Promise] = {}
+    for entry in entries:
+        promise = _promise(entry)
+        if promise is None or promise.node in promises:
+            return None
+        promises[promise.node] = promise
+    return tuple(promises[node] for node in sorted(promises))
+
+
+def _promise(entry: object) -> Promise | None:
+    if not isinstance(entry, Mapping):
+        return None
+    node, replicas, since = entry.get("node"), entry.get("replicas"), _seconds(entry.get("since"))
+    if not isinstance(node, str) or not node or not math.isfinite(since):
+        return None
+    if not isinstance(replicas, int) or isinstance(replicas, bool) or replicas < 0:
+        return None
+    return Promise(node=node, replicas=replicas, since=since)
+
+
+def _seconds(since: object) -> float:
+    """Return seconds since the epoch; NaN for what is no moment, or names no time zone."""
+    try:
+        if isinstance(since, int | float) and not isinstance(since, bool):
+            return float(since)
+        if isinstance(since, str):
+            moment = datetime.fromisoformat(since)
+            return moment.timestamp() if moment.tzinfo is not None else math.nan
+    except (ValueError, OverflowError):
+        pass
+    return math.nan

@@ -223,6 +223,29 @@ def test_errors_become_messages_and_codes(capsys, monkeypatch, error, code, said
         cli.cli.commands.pop("fail-for-a-test", None)
 
 
+@pytest.mark.slow  # the commands import what they need, for the first time here
+@pytest.mark.parametrize("library", ["prometheus_api_client", "requests"])
+@pytest.mark.parametrize(
+    "arguments",
+    [("advise",), ("capture",), ("calibrate", "--profile", "llama-3.1-8b/1xH100")],
+    ids=lambda arguments: arguments[0],
+)
+def test_what_reads_a_prometheus_says_which_extra_it_needs(
+    capsys, monkeypatch, tmp_path, arguments, library
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, library, None)  # as if it was not installed
+    code, out, err = call(capsys, *arguments, "--prometheus", "http://127.0.0.1:9")
+    assert (code, out, err) == (2, "", MISSING.format(library=library, extra="advise"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["advise", "capture", "calibrate"])
+def test_help_needs_no_extra(capsys, monkeypatch, command):
+    monkeypatch.setitem(sys.modules, "prometheus_api_client", None)
+    assert call(capsys, command, "--help")[0] == 0
+
+
 def test_a_bug_is_not_hidden(monkeypatch):
     @click.command("fail-for-a-test")
     def fail() -> None:

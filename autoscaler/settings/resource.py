@@ -143,7 +143,7 @@ class ObjectiveSection(_Section):
 
 
 class TargetsSection(_Section):
-    """What one replica carries, until its capacity is learnt."""
+    """What one replica is taken to carry."""
 
     in_flight_requests_per_replica: Quantity = Field(default=32.0, ge=0.1, le=100_000)
     """Waiting and running requests together; below 1 where prompts are so long that one at a time is

@@ -54,7 +54,7 @@ class PoolDecision(NamedTuple):
 
 
 class Condition(NamedTuple):
-    """As in the Kubernetes API conventions; the shell adds times and observedGeneration."""
+    """As in the Kubernetes API conventions, without times."""
 
     type: str
     status: str

@@ -1,7 +1,7 @@
 """What is asked: one model's specification, after validation at the edge, and the engine's settings.
 
 The words are those of the custom resource; units are in the names. The
-edge (`autoscaler/settings.py`) validates once and converts; inside, values are trusted.
+edge (`autoscaler/settings`) validates once and converts; inside, values are trusted.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ class Objective:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Targets:
-    """What one replica carries, until capacity is learnt."""
+    """What one replica is taken to carry."""
 
     in_flight_requests: float = 32.0
     waiting_requests: float = 5.0

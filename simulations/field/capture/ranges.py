@@ -3,6 +3,9 @@
 prometheus-api-client's own chunked call sends instant queries at the ends of chunks, so what is used
 is its range query, on a grid of our own: chunks below the server's limit of points, each series
 merged over the chunks, a moment kept once.
+
+The client is the extra `advise`, and is imported only where a Prometheus is asked: a profile is fitted
+to a log of requests without it.
 """
 
 from __future__ import annotations
@@ -14,9 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import requests
-from prometheus_api_client import PrometheusConnect
-from prometheus_api_client.exceptions import PrometheusApiClientException
 
 from autoscaler.core.contract.state import FloatArray
 from autoscaler.errors import SettingsError, SourceError
@@ -89,6 +89,9 @@ class RangeReader:
         Raises:
             SourceError: The token file cannot be read.
         """
+        import requests  # noqa: PLC0415
+        from prometheus_api_client import PrometheusConnect  # noqa: PLC0415
+
         self._server = server
         headers = dict(server.headers or {})
         if server.bearer_token_file is not None:
@@ -133,6 +136,9 @@ class RangeReader:
         return [Series(labels=dict(key), values=row) for key, row in sorted(rows.items())]
 
     def _chunk(self, query: str, grid: Grid, *, first: int, count: int) -> list[dict[str, Any]]:
+        import requests  # noqa: PLC0415
+        from prometheus_api_client.exceptions import PrometheusApiClientException  # noqa: PLC0415
+
         start = grid.start + first * grid.step
         end = start + (count - 1) * grid.step
         doing = f"asking {self._server.url} for {query}"

@@ -42,7 +42,7 @@ from autoscaler.notices.interruptions import Interruptions
 from autoscaler.settings import Config, load_config, to_fleet
 from autoscaler.sources.collector.collector import Collector
 
-_WATCH_OVER_S = 5.0
+_OUTAGE_LOOK_S = 5.0
 _SHUTDOWN_S = COMMAND_TIMEOUT_S + 5.0
 
 _log = structlog.get_logger(__name__)
@@ -85,7 +85,7 @@ async def run(options: DaemonOptions) -> None:
     config = load_config(options.config)
     host, port = parse_listen(options.listen)
     if options.record is not None:
-        _prepare(options.record)
+        _check_recording_folder(options.record)
     stop = asyncio.Event()
     with _signals(stop):
         async with await connect(options.kubeconfig, context=options.context) as client:
@@ -182,7 +182,7 @@ class Daemon:
             changed=self._config_changed,
             problems=self.telemetry.status.set_spec_problems,
         )
-        self._announce(config, fleet)
+        self._put_fleet(config, fleet)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Run everything until `stop`, then end it in order."""
@@ -192,7 +192,7 @@ class Daemon:
                     group.create_task(self.cluster.run(), name="cluster"),
                     group.create_task(self.collector.run(), name="collector"),
                     group.create_task(self.config_watch.run(), name="config"),
-                    group.create_task(self._watch_over(), name="watch-over"),
+                    group.create_task(self._look_for_outages(), name="watch-over"),
                 ]
                 actuator = group.create_task(self.actuator.run(), name="actuator")
                 loop = group.create_task(self.loop.run(), name="loop")
@@ -209,15 +209,15 @@ class Daemon:
             if self.recorder is not None:
                 await asyncio.to_thread(self.recorder.close)
 
-    async def _watch_over(self) -> None:
+    async def _look_for_outages(self) -> None:
         while True:
-            await asyncio.sleep(_WATCH_OVER_S)
+            await asyncio.sleep(_OUTAGE_LOOK_S)
             self.telemetry.outages.look()
 
     def _fleet(self, config: Config) -> FleetSpec:
         return to_fleet(config.resources, gpu_budget=self._options.gpu_budget)
 
-    def _announce(self, config: Config, fleet: FleetSpec) -> None:
+    def _put_fleet(self, config: Config, fleet: FleetSpec) -> None:
         self.inbox.put_spec(fleet)
         _log.info(
             "settings.loaded",
@@ -229,14 +229,14 @@ class Daemon:
     def _config_changed(self, config: Config) -> None:
         fleet = self._fleet(config)
         self.observer.follow(fleet, config.resources)
-        self._announce(config, fleet)
+        self._put_fleet(config, fleet)
 
     def _command_ended(self, command: Command, ending: CommandEnding) -> None:
         # The loop is made after the actuator, which it needs.
         self.loop.command_ended(command, ending)
 
 
-def _prepare(folder: Path) -> None:
+def _check_recording_folder(folder: Path) -> None:
     """Refuse a folder for the recording that can never be written; a full disk may be mended."""
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -54,7 +54,7 @@ class SpecProblem:
     path: str
     """Where, as `file: document 2 (llama-70b): spec.pools[0].name`."""
     found: str
-    """What stands there."""
+    """What is written there."""
     remedy: str
     """What to write instead."""
 

@@ -66,6 +66,6 @@ def _exit_code(arguments: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return exits.BROKEN_PIPE
     except ModuleNotFoundError as error:
-        return exits.missing(error)
+        return exits.report_missing(error)
     except AutoscalerError as error:
-        return exits.told(error)
+        return exits.report_error(error)

@@ -1,4 +1,4 @@
-"""How a command ends: exit codes, and errors told as messages."""
+"""How a command ends: exit codes, and errors as messages."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def end_with(code: int) -> None:
         raise click.exceptions.Exit(code)
 
 
-def missing(error: ModuleNotFoundError) -> int:
-    """Tell which extra brings a library; raises the error again where none does: that is a bug."""
+def report_missing(error: ModuleNotFoundError) -> int:
+    """Write which extra brings the library; raises the error again where none does: that is a bug."""
     extra = _EXTRAS.get((error.name or "").partition(".")[0])
     if extra is None:
         raise error
@@ -40,8 +40,8 @@ def missing(error: ModuleNotFoundError) -> int:
     return BAD_INPUT
 
 
-def told(error: AutoscalerError) -> int:
-    """Tell an error, line by line: a configuration has as many as it has problems."""
+def report_error(error: AutoscalerError) -> int:
+    """Write an error, line by line: a configuration has a line for each of its problems."""
     for line in str(error).splitlines():
         click.echo(f"autoscaler: {line}", err=True)
     return BAD_INPUT if isinstance(error, _BAD_INPUTS) else FAILED

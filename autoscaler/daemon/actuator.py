@@ -114,11 +114,6 @@ class Actuator:
             lane.waiting.append(command)
         self._forget()
 
-    @property
-    def waiting(self) -> int:
-        """Commands that are not begun."""
-        return sum(len(lane.waiting) for lane in self._lanes.values())
-
     def _supersede(self, lane: _Lane, newer: SetReplicas) -> None:
         older = [command for command in lane.waiting if isinstance(command, SetReplicas)]
         for command in older:
@@ -129,7 +124,7 @@ class Actuator:
             self._end(command, CommandEnding(accepted=False, reason="Superseded", message=message))
 
     async def _work(self, target: str, lane: _Lane) -> None:
-        """One target's worker: as long as something waits, then it is gone."""
+        """Perform the commands of one target until none waits."""
         try:
             while lane.waiting:
                 command = lane.waiting.popleft()
@@ -156,7 +151,7 @@ class Actuator:
         """Wait for the command that this one follows; its ending if it is not to be performed."""
         end = self._ends.get(followed)
         if end is None:
-            return _skipped(f"{followed}, which it follows, is not known here")
+            return _skipped_ending(f"{followed}, which it follows, is not known here")
         left_s = max(0.0, command.expires_at - self._clock.now())
         try:
             async with asyncio.timeout(left_s):
@@ -166,7 +161,7 @@ class Actuator:
             return CommandEnding(accepted=False, reason="Expired", message=message)
         if ending.lets_follow:
             return None
-        return _skipped(f"{followed}, which it follows, ended as {ending.reason}")
+        return _skipped_ending(f"{followed}, which it follows, ended as {ending.reason}")
 
     async def _write(self, command: Command) -> CommandEnding:
         loop = asyncio.get_running_loop()
@@ -199,8 +194,8 @@ class Actuator:
                 del self._ends[key]
 
 
-def _skipped(message: str) -> CommandEnding:
+def _skipped_ending(message: str) -> CommandEnding:
     return CommandEnding(accepted=False, reason="Skipped", message=message)
 
 
-_SHUTTING_DOWN = _skipped("the daemon is shutting down")
+_SHUTTING_DOWN = _skipped_ending("the daemon is shutting down")

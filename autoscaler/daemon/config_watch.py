@@ -1,8 +1,8 @@
-"""Looks whether the configuration on disk has changed, and reads it anew when it has.
+"""Watches the configuration on disk, and reads it again when it has changed.
 
 Polled, because that works for every file system and for a ConfigMap, whose files are links that are
-turned to a new folder. A configuration with a problem is not used: the one before stays, and that is said
-once, with every problem.
+turned to a new folder. A configuration with a problem is not used: the one before stays, and every
+problem is logged once.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ POLL_S = 3.0
 
 _log = structlog.get_logger(__name__)
 
-_Print = tuple[tuple[str, int, int, int], ...]
+_Fingerprint = tuple[tuple[str, int, int, int], ...]
 
 
 class ConfigWatch:
@@ -50,39 +50,39 @@ class ConfigWatch:
         self._changed = changed
         self._problems = problems
         self._poll_s = poll_s
-        self._print = _print_of(path)
-        self._said: tuple[str, ...] = ()
+        self._fingerprint = _fingerprint_of(path)
+        self._logged: tuple[str, ...] = ()
 
     async def run(self) -> None:
-        """Look for ever; cancel it to end it."""
+        """Look again and again until cancelled."""
         while True:
             await asyncio.sleep(self._poll_s)
             await self.look()
 
     async def look(self) -> None:
         """Look once. Reading happens in a thread: a disk that hangs must not hold up the loop."""
-        found = await asyncio.to_thread(_print_of, self._path)
-        if found == self._print:
+        found = await asyncio.to_thread(_fingerprint_of, self._path)
+        if found == self._fingerprint:
             return
-        self._print = found
+        self._fingerprint = found
         try:
             config = await asyncio.to_thread(load_config, self._path)
         except SpecError as error:
             lines = tuple(line_of(each) for each in error.problems)
             self._problems(lines)
-            if lines != self._said:
-                self._said = lines
+            if lines != self._logged:
+                self._logged = lines
                 _log.error("spec.rejected", problems=lines)
             return
-        self._said = ()
+        self._logged = ()
         self._problems(())
         if config.resources != self._config.resources:
             self._config = config
             self._changed(config)
 
 
-def _print_of(path: Path) -> _Print:
-    """What tells one state of the files from another; what is missing is one too."""
+def _fingerprint_of(path: Path) -> _Fingerprint:
+    """What tells one state of the files from another; a file that is missing is a state too."""
     prints = []
     try:
         for file in files_of(path):

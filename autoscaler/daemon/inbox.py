@@ -1,7 +1,7 @@
 """What waits to be handled, in the order in which the engine is to see it.
 
 Every event is stamped as it is put in. They come out ordered by time; at equal times first what our own
-commands led to, then notices, then a new specification. An observation is not kept here: the loop cuts
+commands led to, then notices, then a new specification. An observation is not kept here: the loop makes
 it when nothing else is left, so it can never be older than what came before it.
 """
 

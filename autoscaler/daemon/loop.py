@@ -5,7 +5,7 @@
     recorder.append(event, outcome)
     actuator.submit(outcome.commands)      # only enqueues
 
-A notice overtakes the tick: it is handled when it comes and an observation that has it is cut at once.
+A notice overtakes the tick: it is handled when it comes and an observation with it is made at once.
 """
 
 from __future__ import annotations
@@ -151,7 +151,7 @@ class Loop:
             await asyncio.sleep(0)
 
     def _observe(self) -> Observed | None:
-        """Cut an observation; None: it cannot be cut, and nothing is decided on this tick."""
+        """Make an observation; None: that failed, and nothing is decided on this tick."""
         gained_s = self._clock.re_anchor()
         if gained_s:
             _log.warning("clock.jumped", gained_s=round(gained_s, 3))
@@ -161,11 +161,11 @@ class Loop:
         except Exception:  # noqa: BLE001  a bug of ours: logged and counted; everything holds
             _log.exception("observation.broke")
             self._engine_broke()
-            self._schedule.cut(at=at, interruptions=())
+            self._schedule.note_observation(at=at, interruptions=())
             return None
         self._inbox.take_id()
         self._interruptions = event.interruptions
-        self._schedule.cut(at=at, interruptions=event.interruptions)
+        self._schedule.note_observation(at=at, interruptions=event.interruptions)
         return event
 
     def _handle(self, event: Event, *, observe_s: float) -> None:

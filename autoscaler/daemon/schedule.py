@@ -1,4 +1,4 @@
-"""When to cut the next observation: a fixed grid, and sooner when an interruption asks for it.
+"""When to make the next observation: a fixed grid, and sooner when an interruption asks for it.
 
 Arithmetic on the clock's seconds only; the loop does the waiting.
 """
@@ -10,9 +10,9 @@ import math
 from autoscaler.core.contract.state import Interruption, InterruptionKind
 
 NOTICE_GAP_S = 0.1
-"""Between two cuts that notices ask for: a whole zone is taken back node by node, within seconds."""
+"""Between two observations that notices ask for: a whole zone is taken back node by node, within seconds."""
 STEP_GAP_S = 0.5
-"""Between two cuts that the steps of an interruption ask for."""
+"""Between two observations that the steps of a drain ask for."""
 URGENT_TICK_S = 1.0
 """The grid while an interruption runs: cordon, seen unschedulable, evict must not cost a tick each."""
 URGENT_LOST_S = 60.0
@@ -28,7 +28,7 @@ class Schedule:
         self._tick_s = tick_s
         self._grid_at = at
         self._early_at = math.inf
-        self._cut_at = -math.inf
+        self._observed_at = -math.inf
 
     @property
     def due_at(self) -> float:
@@ -36,12 +36,12 @@ class Schedule:
         return min(self._grid_at, self._early_at)
 
     def hasten(self, *, at: float, gap_s: float) -> None:
-        """Ask for a cut now, but not sooner than `gap_s` after the last one."""
-        self._early_at = min(self._early_at, max(at, self._cut_at + gap_s))
+        """Ask for an observation now, but not sooner than `gap_s` after the last one."""
+        self._early_at = min(self._early_at, max(at, self._observed_at + gap_s))
 
-    def cut(self, *, at: float, interruptions: tuple[Interruption, ...]) -> None:
-        """One was cut: the next of the grid, past those that were missed, or sooner if urgent."""
-        self._cut_at = at
+    def note_observation(self, *, at: float, interruptions: tuple[Interruption, ...]) -> None:
+        """One was made at `at`: the next is on the grid, past those that were missed, or sooner if urgent."""
+        self._observed_at = at
         if at >= self._grid_at:
             missed = math.floor((at - self._grid_at) / self._tick_s)
             self._grid_at += (missed + 1) * self._tick_s

@@ -1,1 +1,1 @@
-"""The only room that imports kubernetes_asyncio: reads the cluster into levels, writes commands."""
+"""The only room that imports kubernetes_asyncio: keeps caches of the cluster, builds observations, performs commands."""

@@ -1,4 +1,4 @@
-"""Columns of one observation, built in one pass over slimmed objects.
+"""The columns of one observation, built in one pass over what the caches keep of each object.
 
 At 5,000 replicas this runs on the event loop: fields are read by comprehensions and become arrays at
 once; nothing is parsed here.

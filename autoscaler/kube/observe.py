@@ -108,18 +108,8 @@ class Cluster:
         self._caches.follow(fleet)
 
     @property
-    def synced(self) -> bool:
-        """Whether everything was listed once."""
-        return all(cache.synced for cache in self._caches.all())
-
-    async def wait_synced(self) -> None:
-        """Until everything was listed once."""
-        for cache in self._caches.all():
-            await cache.wait_synced()
-
-    @property
     def cluster_at(self) -> float:
-        """When the whole was last known to be in step; 0: part of it was never listed.
+        """When all of it was last known to be in step, in seconds; 0: part of it was never listed.
 
         The exporters' pods are left out: without them GPUs are unknown, nothing more. So are the
         namespaces of `refusals`, whose models are in no observation.
@@ -127,7 +117,7 @@ class Cluster:
         return self._caches.confirmed_at
 
     def refusals(self) -> dict[str, str]:
-        """Namespaces that may not be read while others may, and which right is lacking."""
+        """Namespaces that may not be read while others may, and which right is missing."""
         return self._caches.refusals()
 
     def problems(self) -> tuple[str, ...]:
@@ -141,7 +131,7 @@ class Cluster:
         return sum(cache.failures_total for cache in self._caches.all())
 
     def objects(self, fleet: FleetSpec, *, at: float) -> FleetObjects:
-        """Take what the caches hold of a fleet now; its namespaces are those given to `follow`."""
+        """What the caches hold of a fleet now; its namespaces are those given to `follow`."""
         fleet = self._readable(fleet)
         replicas = tuple(self._replicas(fleet))
         nodes = self._caches.nodes.objects
@@ -276,7 +266,7 @@ class Cluster:
         return rows
 
     def _places(self, fleet: FleetSpec) -> dict[str, _Place]:
-        """By uid of the Deployment."""
+        """The pool of each Deployment, by its uid."""
         places: dict[str, _Place] = {}
         for i, model in enumerate(fleet.models):
             for j, pool in enumerate(model.pools):

@@ -2,8 +2,8 @@
 
 A mark that carries no time of its own is dated when it was first seen, and keeps that date while it
 stays on the node: a deadline that moved with every tick would never come. What a mark looks like is not
-known here: a function reads it (`NOTICE_SOURCES`). Of the cluster only changed nodes are told, and which
-nodes with replicas are gone or not ready.
+known here: a function reads it (`NOTICE_SOURCES`). The cluster is not asked: changed nodes, and the nodes with
+replicas that are gone or not ready, are handed in.
 """
 
 from __future__ import annotations
@@ -58,12 +58,12 @@ class Interruptions:
         found = []
         for change in changes:
             name = change.key[1]
-            noticed = self._noticed(change, at=at)
+            noticed = self._take_in_marks(change, at=at)
             if noticed is not None:
                 found.append(noticed)
             elif _is_loss(change) and has_replicas_on(name):
                 since = change.after.not_ready_since if change.after else at
-                found.append(lost(name, at=since))
+                found.append(lost_node(name, at=since))
         return found
 
     def current(
@@ -78,9 +78,9 @@ class Interruptions:
             gone_since: Nodes with replicas whose Node object is gone, and since when, in seconds.
             not_ready_since: Nodes with replicas that are not Ready, and since when, in seconds.
         """
-        found = {name: lost(name, at=since) for name, since in not_ready_since.items()}
+        found = {name: lost_node(name, at=since) for name, since in not_ready_since.items()}
         found |= {name: _soonest(marks) for name, marks in self._marks.items()}
-        found |= {name: lost(name, at=since) for name, since in gone_since.items()}
+        found |= {name: lost_node(name, at=since) for name, since in gone_since.items()}
         return tuple(found[name] for name in sorted(found))
 
     @property
@@ -93,7 +93,7 @@ class Interruptions:
             if mark.problem
         )
 
-    def _noticed(self, change: ObjectChange[SlimNode], *, at: float) -> Interruption | None:
+    def _take_in_marks(self, change: ObjectChange[SlimNode], *, at: float) -> Interruption | None:
         """Take in the marks of one node; its interruption, if it is new or its deadline came nearer."""
         name = change.key[1]
         before = self._marks.pop(name, {})
@@ -123,7 +123,7 @@ class Interruptions:
         return mark
 
 
-def lost(node: str, *, at: float) -> Interruption:
+def lost_node(node: str, *, at: float) -> Interruption:
     """The interruption of a node that is gone or not ready since `at`, in seconds."""
     return Interruption(
         node=node,

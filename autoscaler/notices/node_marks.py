@@ -2,7 +2,7 @@
 
 Only what has a hard deadline is a notice: the machine will be gone, and what runs on it with it. A row
 gives the customary lead for a mark that carries no deadline, with its source; a deadline that is there
-but cannot be read is replaced by the customary lead, and that is said.
+but cannot be read is replaced by the customary lead, with a warning.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ UNDATED = math.nan
 
 
 class NotANoticeError(Exception):
-    """A text that says, on reading, that nothing will be taken away."""
+    """A mark whose text says that the node will not be taken away."""
 
 
 DeadlineReader: TypeAlias = Callable[[str], float | None]
@@ -44,13 +44,13 @@ def _azure_deadline(text: str) -> float | None:
         raise NotANoticeError
     if re.match(r"Preempt Started[:.]", words):
         return None
-    told = re.match(
+    found = re.match(
         r"Preempt Scheduled: (\w{3}, \d{1,2} \w{3} \d{4} [\d:]{8}) (?:GMT|UTC)\b", words
     )
-    if told is None:
+    if found is None:
         return UNDATED
     try:
-        moment = datetime.strptime(told[1], "%a, %d %b %Y %H:%M:%S").replace(tzinfo=UTC)
+        moment = datetime.strptime(found[1], "%a, %d %b %Y %H:%M:%S").replace(tzinfo=UTC)
     except ValueError:
         return UNDATED
     return moment.timestamp()
@@ -184,10 +184,10 @@ NOT_NOTICES: tuple[tuple[str, str], ...] = (
 
 
 def read_marks(node: Mapping[str, Any], at: float) -> tuple[Mark, ...]:
-    """The notices that stand on a Node object, at most one of each source.
+    """Read the notices on a Node object, at most one of each source.
 
     Args:
-        node: The Node object, or the parts of it that `kube.slim.Node.marks` keeps.
+        node: The Node object, or the parts of it that `kube.watch.slim.SlimNode.marks` keeps.
         at: When a mark that carries no time was first seen, seconds.
     """
     metadata, spec, status = (node.get(part) or {} for part in ("metadata", "spec", "status"))
@@ -250,18 +250,18 @@ def _mark(
     deadline_at = noticed_at + lead_s
     if dialect.deadline is not None:
         try:
-            told = dialect.deadline(sign.text)
+            read_at = dialect.deadline(sign.text)
         except NotANoticeError:
             return None
-        if told is None:
+        if read_at is None:
             deadline_at = noticed_at
-        elif math.isnan(told):
+        elif math.isnan(read_at):
             problem = (
                 f"node {name}: the deadline of {dialect.source} cannot be read in "
                 f"{sign.text[:120]!r}; its customary {lead_s:g} s are taken"
             )
         else:
-            deadline_at = told
+            deadline_at = read_at
     return Mark(
         interruption=Interruption(
             node=name,

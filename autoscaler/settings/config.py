@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from autoscaler.errors import SettingsError, SpecProblem
 from autoscaler.settings.documents import Document, files_of, read_documents
-from autoscaler.settings.problems import problems_of, shown
+from autoscaler.settings.problems import problems_of, value_text
 from autoscaler.settings.resource import API_VERSION, KIND, InferenceAutoscaler
 from autoscaler.settings.rules import problems_between, problems_within
 
@@ -73,7 +73,7 @@ def _resource(document: Document, problems: list[SpecProblem]) -> InferenceAutos
         problems.append(
             SpecProblem(
                 path=document.place,
-                found=shown(content),
+                found=value_text(content),
                 remedy=f"write a document of kind {KIND}: apiVersion, kind, metadata, spec",
             )
         )
@@ -82,7 +82,7 @@ def _resource(document: Document, problems: list[SpecProblem]) -> InferenceAutos
         problems.append(
             SpecProblem(
                 path=f"{document.place}: kind",
-                found=f"{shown(content['kind'])}",
+                found=f"{value_text(content['kind'])}",
                 remedy=f"write {KIND} ({API_VERSION}); other objects belong in another file",
             )
         )

@@ -1,4 +1,4 @@
-"""YAML files into documents: which file, which document, and what stands there.
+"""YAML files into documents: which file, which document, and its content.
 
 Read as YAML 1.2 reads it, as far as users notice: `Off` is a word and not a boolean, `010` is not
 eight, a date is text. A key given twice is refused: YAML would take the last one in silence.
@@ -23,7 +23,7 @@ _BYTES_MAX = 4 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Document:
-    """One YAML document and where it stands."""
+    """One YAML document, and the file it is from."""
 
     file: Path
     ordinal: int

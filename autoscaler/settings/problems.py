@@ -1,4 +1,4 @@
-"""What pydantic found, said for the person who wrote the document: where, what stands there, what to write."""
+"""What pydantic found, for the person who wrote the document: where, what is there, what to write."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def problems_of(place: str, error: ValidationError) -> list[SpecProblem]:
     return [
         _problem_of(place, detail)
         for detail in error.errors(include_url=False)
-        # a list whose entries are all wrong counts as empty; its entries are told themselves
+        # a list whose entries are all wrong counts as empty; its entries are reported themselves
         if not (detail["type"] == "too_short" and detail["input"])
     ]
 
@@ -36,7 +36,7 @@ def _problem_of(place: str, error: ErrorDetails) -> SpecProblem:
     elif kind == "extra_forbidden":
         found = "a field that is not known"
     else:
-        found = shown(error["input"])
+        found = value_text(error["input"])
     return SpecProblem(
         path=f"{place}: {path_of(location)}" if location else place,
         found=found,
@@ -55,8 +55,8 @@ def path_of(location: Sequence[int | str]) -> str:
     return text
 
 
-def shown(value: Any) -> str:
-    """Show a value as it would stand in JSON, cut to a readable length."""
+def value_text(value: Any) -> str:
+    """Return a value as JSON, shortened to a readable length."""
     if isinstance(value, dict):
         return "a mapping" if value else "an empty mapping"
     if isinstance(value, list):
@@ -87,7 +87,7 @@ def _remedy(kind: str, error: ErrorDetails) -> str:
     if kind == "missing":
         return _write(error["loc"], "write it")
     if kind == "extra_forbidden":
-        return _known(error["loc"])
+        return _known_fields_text(error["loc"])
     if kind in ("enum", "literal_error"):
         expected = str(context["expected"]).replace(" or ", ", ").replace("'", "")
         return f"write {'one of ' if ',' in expected else ''}{expected}"
@@ -115,7 +115,7 @@ def _write(location: _Location, fallback: str) -> str:
     return examples.get(str(location[-1]), fallback)
 
 
-def _known(location: _Location) -> str:
+def _known_fields_text(location: _Location) -> str:
     """Name the field that was meant, or all that there are."""
     fields = _fields_at(location[:-1])
     close = difflib.get_close_matches(str(location[-1]), fields, n=1, cutoff=0.6)

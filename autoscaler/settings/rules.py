@@ -13,7 +13,7 @@ from autoscaler.core.contract.commands import PAUSED_ANNOTATION
 from autoscaler.core.contract.state import CapacityType
 from autoscaler.errors import SpecProblem
 from autoscaler.settings.documents import Document
-from autoscaler.settings.problems import shown
+from autoscaler.settings.problems import value_text
 
 PAUSED_VALUES = ("true", "scale-down", "false")
 _MAX_REPLICAS = 10
@@ -88,14 +88,14 @@ def _at_most(
 def _floor_has_a_pool(
     document: Document, spec: dict[str, Any], floor: dict[str, Any]
 ) -> Iterator[SpecProblem]:
-    wanted = floor.get("capacityType")
+    of_floor = floor.get("capacityType")
     types = [pool.get("capacityType", "OnDemand") for _, pool in _pools(spec)]
-    if not types or not all(found in _CAPACITY_TYPES for found in [wanted, *types]):
-        return  # said elsewhere, or nothing asked
-    if wanted not in types:
+    if not types or not all(found in _CAPACITY_TYPES for found in [of_floor, *types]):
+        return  # reported elsewhere, or no floor is asked for
+    if of_floor not in types:
         yield SpecProblem(
             path=f"{document.place}: spec.warmFloor.capacityType",
-            found=f"{shown(wanted)}, which no pool has",
+            found=f"{value_text(of_floor)}, which no pool has",
             remedy=f"write one of {', '.join(sorted(set(types)))}, or add such a pool",
         )
 
@@ -107,8 +107,8 @@ def _pause_is_one(document: Document) -> Iterator[SpecProblem]:
     if isinstance(paused, str) and paused not in PAUSED_VALUES:
         yield SpecProblem(
             path=f"{document.place}: metadata.annotations[{PAUSED_ANNOTATION}]",
-            found=shown(paused),
-            remedy=f"write one of {', '.join(shown(value) for value in PAUSED_VALUES)}",
+            found=value_text(paused),
+            remedy=f"write one of {', '.join(value_text(value) for value in PAUSED_VALUES)}",
         )
 
 
@@ -119,7 +119,7 @@ def _unique_pool_names(document: Document, spec: dict[str, Any]) -> Iterator[Spe
         if isinstance(name, str) and name in seen:
             yield SpecProblem(
                 path=f"{document.place}: spec.pools[{index}].name",
-                found=f"{shown(name)}, which another pool has already",
+                found=f"{value_text(name)}, which another pool has already",
                 remedy="give each pool a name of its own",
             )
         elif isinstance(name, str):

@@ -5,16 +5,16 @@ tell a loading replica from a stuck one, and how many GPUs a start can still hav
 
 Choices, with their reasons:
 
-- Who holds a GPU stands in `exported_pod` where Prometheus renamed the exporter's labels (the chart's
+- Who holds a GPU is in `exported_pod` where Prometheus renamed the exporter's labels (the chart's
   default), else in `pod`; a `pod` that is the exporter itself, an empty one or none: nobody.
 - A MIG instance has its own framebuffer under its parent's UUID: the key is (UUID, GPU_I_ID). A node
   of MIG devices alone says nothing of free `nvidia.com/gpu` (with the strategy `single` an instance
   is one, with `mixed` none is): its free GPUs are unknown. Beside whole GPUs only the whole ones count.
 - On a time-sliced device each sharing pod has a copy of the device's row, so that nothing is ever
   added up over pods. Only FB_USED is split by process, and only where the exporter can see processes:
-  then the device's own row stands first without a pod. Otherwise a pod's part is unknown; so it is
+  then the device's own row comes first, without a pod. Otherwise a pod's part is unknown; so it is
   when all parts read 0 beside a device in use, which is how an exporter without `hostPID` looks.
-  How many slices are free cannot be told: unknown.
+  How many slices are free is then unknown.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _EXPORTER = "dcgm-exporter"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DcgmReading:
-    """What exporters said of pods and of nodes."""
+    """What was read from exporters, by pod and by node."""
 
     framebuffers: Mapping[PodKey, FramebufferSample]
     """Pods whose memory is known on every GPU they hold."""
@@ -178,7 +178,7 @@ def _framebuffers(devices: Iterable[_Device]) -> dict[PodKey, FramebufferSample]
 
 
 def _used_by(device: _Device, pod: PodKey) -> float | None:
-    """Return one pod's part of a device's memory; None where it cannot be told."""
+    """Return one pod's part of a device's memory; None where it is unknown."""
     if len(device.pods) == 1 and None not in device.used_by:
         return device.used
     by_process = None in device.used_by and any(
@@ -188,7 +188,7 @@ def _used_by(device: _Device, pod: PodKey) -> float | None:
 
 
 def _free_gpus(devices: Iterable[_Device]) -> dict[str, NodeGpuSample]:
-    """Count the whole GPUs that no pod holds, on the nodes where that can be told."""
+    """Count the whole GPUs that no pod holds, on the nodes where that is known."""
     by_node: dict[str, list[_Device]] = {}
     for device in devices:
         by_node.setdefault(device.node, []).append(device)

@@ -40,7 +40,7 @@ class Answer:
 
     by_name: Mapping[str, list[SeriesRow]]
     warnings: tuple[str, ...] = ()
-    """What Prometheus said beside it: a partial answer is one, and shows."""
+    """Warnings of Prometheus, such as that the answer is partial."""
 
     def rows(self, name: str) -> list[SeriesRow]:
         """Return the rows of `name`."""
@@ -115,14 +115,14 @@ class PrometheusClient:
 def raw_samples(names: Iterable[str], *, window_s: float, matchers: Sequence[str] = ()) -> str:
     """Write the expression for the raw samples of several series in the last `window_s`."""
     alternatives = "|".join(re.escape(name) for name in names)
-    selectors = ",".join([f"__name__=~{_quoted(alternatives)}", *matchers])
+    selectors = ",".join([f"__name__=~{_quote(alternatives)}", *matchers])
     return f"{{{selectors}}}[{max(1, round(window_s * 1000))}ms]"
 
 
 def pod_matchers(namespace: str, pods: Iterable[str]) -> list[str]:
     """Write the matchers for these pods, by name: a ghost of a deleted pod never comes back."""
     alternatives = "|".join(re.escape(pod) for pod in pods)
-    return [f"namespace={_quoted(namespace)}", f"pod=~{_quoted(alternatives)}"]
+    return [f"namespace={_quote(namespace)}", f"pod=~{_quote(alternatives)}"]
 
 
 def by_pod(answers: Iterable[Answer]) -> dict[PodKey, Answer]:
@@ -165,6 +165,6 @@ def read_answer(body: bytes) -> Answer:
     return Answer(by_name=by_name, warnings=tuple(str(warning) for warning in warnings))
 
 
-def _quoted(text: str) -> str:
+def _quote(text: str) -> str:
     """Quote a string for PromQL, whose escapes are those of JSON."""
     return json.dumps(text, ensure_ascii=False)

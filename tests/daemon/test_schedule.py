@@ -23,38 +23,38 @@ def schedule(at: float = 100.0) -> Schedule:
 def test_the_first_tick_is_due_at_once_and_the_next_on_the_grid():
     made = schedule()
     assert made.due_at == 100.0
-    made.cut(at=100.3, interruptions=())
+    made.note_observation(at=100.3, interruptions=())
     assert made.due_at == 105.0
-    made.cut(at=105.2, interruptions=())
+    made.note_observation(at=105.2, interruptions=())
     assert made.due_at == 110.0
 
 
 def test_ticks_that_were_missed_are_skipped_not_made_up_for():
     made = schedule()
-    made.cut(at=100.0, interruptions=())
-    made.cut(at=123.0, interruptions=())
+    made.note_observation(at=100.0, interruptions=())
+    made.note_observation(at=123.0, interruptions=())
     assert made.due_at == 125.0
 
 
 def test_an_early_cut_leaves_the_grid_where_it_is():
     made = schedule()
-    made.cut(at=100.0, interruptions=())
+    made.note_observation(at=100.0, interruptions=())
     made.hasten(at=102.0, gap_s=0.1)
     assert made.due_at == 102.0
-    made.cut(at=102.0, interruptions=())
+    made.note_observation(at=102.0, interruptions=())
     assert made.due_at == 105.0
 
 
 def test_hastened_cuts_keep_their_distance():
     made = schedule()
-    made.cut(at=100.0, interruptions=())
+    made.note_observation(at=100.0, interruptions=())
     made.hasten(at=100.1, gap_s=0.5)
     assert made.due_at == 100.5
 
 
 def test_the_soonest_of_several_wishes_counts():
     made = schedule()
-    made.cut(at=100.0, interruptions=())
+    made.note_observation(at=100.0, interruptions=())
     made.hasten(at=103.0, gap_s=0.5)
     made.hasten(at=102.0, gap_s=0.1)
     made.hasten(at=104.0, gap_s=0.1)
@@ -64,7 +64,7 @@ def test_the_soonest_of_several_wishes_counts():
 def test_while_an_interruption_runs_the_grid_is_a_second():
     made = schedule()
     doomed = interruption(TERMINATION, noticed_at=99.0, deadline_at=130.0)
-    made.cut(at=100.0, interruptions=(doomed,))
+    made.note_observation(at=100.0, interruptions=(doomed,))
     assert made.due_at == 101.0
 
 

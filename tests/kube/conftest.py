@@ -44,8 +44,7 @@ async def begin(server: ScriptedServer, client: Client) -> AsyncIterator[Callabl
                     await running
 
             stack.push_async_callback(stop)
-            async with asyncio.timeout(60):
-                await scene.cluster.wait_synced()
+            await scene.until_listed()
             return scene
 
         yield start

@@ -45,6 +45,7 @@ from tests.kube.control_plane import (
     set_status,
 )
 from tests.kube.scene import fleet, model
+from tests.kube.watched import until_listed
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -232,7 +233,7 @@ def owned(owner: dict[str, Any]) -> dict[str, Any]:
 async def test_a_pod_with_the_rights_of_the_table_can_do_all_and_no_more(
     kube: Client, admin: Client, watching: Watching
 ):
-    await watching.until(lambda: watching.cluster.synced)
+    await until_listed(watching.cluster)
     assert watching.cluster.problems() == ()
     seen = watching.observe()
     (model,) = seen.models
@@ -349,7 +350,7 @@ async def test_an_api_server_that_dies_is_waited_for_and_nothing_is_forgotten(
     control_plane: ControlPlane, kube: Client
 ):
     async with Watching(kube, Timing(backoff_s_max=1.0)).running() as watching:
-        await watching.until(lambda: watching.cluster.synced)
+        await until_listed(watching.cluster)
         before = watching.observe()
         await control_plane.script("kill", "kube-apiserver")
         await watching.until(lambda: len(watching.cluster.problems()) == 4)

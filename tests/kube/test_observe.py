@@ -225,8 +225,7 @@ async def test_two_models_in_two_namespaces_and_a_change_of_them(begin: Begin):
     scene.spec = FleetSpec(models=(one, third))
     scene.cluster.follow(scene.spec)
     assert scene.observe().cluster_at == 0.0, "not listed yet: blind, not empty"
-    async with asyncio.timeout(60):
-        await scene.cluster.wait_synced()
+    await scene.until_listed()
     assert [m.pools[0].current_replicas for m in scene.observe().models] == [2, 4]
     assert set(scene.cluster._caches.namespaces) == {"serving", "third"}
     watched = len(scene.cluster._caches._tasks)
@@ -341,7 +340,6 @@ async def test_a_cache_that_may_not_be_read_is_blindness_with_a_reason(
     async with asyncio.timeout(60):
         while len(cluster.problems()) < 4:
             await asyncio.sleep(0.001)
-    assert not cluster.synced
     assert cluster.cluster_at == 0.0
     assert any("lacks the verb `list` on `nodes`" in problem for problem in cluster.problems())
     assert cluster.failures_total >= 4

@@ -14,6 +14,7 @@ from autoscaler.kube.perform.perform import perform
 from simulations.box.local_cluster import LocalCluster
 from tests.kube.scene import deployment, fleet, node, pod
 from tests.kube.test_perform import AT, COMMANDS
+from tests.kube.watched import until_listed
 
 RESOURCES = {each.plural: each for each in (DEPLOYMENTS, NODES, PODS, REPLICA_SETS)}
 
@@ -29,7 +30,7 @@ async def test_the_table_holds_each_call_and_nothing_more(tmp_path: Path):
         watching = Cluster(client, spec, now=lambda: AT, age_s_max=30.0)
         running = asyncio.create_task(watching.run())
         async with asyncio.timeout(60):
-            await watching.wait_synced()
+            await until_listed(watching)
             for command in COMMANDS:
                 cluster.apply(pod("p", owner="rs", node="n"))  # evicted by one, deleted by the next
                 await perform(client, command, now=lambda: AT)

@@ -123,7 +123,7 @@ async def test_it_lists_in_pages_then_watches_from_where_the_list_ended(
     ]
     server.watches.append(watching(end="hang"))
     async with watched(client, clock) as it:
-        await it.cache.wait_synced()
+        await clock.until(lambda: it.cache.synced)
         assert it.values == {"a": 1, "b": 2, "c": 3}
         await clock.until(lambda: server.count("watch") == 1)
         first, second, watch = server.requests
@@ -175,7 +175,7 @@ async def test_a_reader_keeps_the_state_that_it_took(
     server.lists.append(listing([thing("a", value=1)]))
     server.watches.append(later)
     async with watched(client, clock) as it:
-        await it.cache.wait_synced()
+        await clock.until(lambda: it.cache.synced)
         taken = it.cache.objects
         let_go.set()
         await clock.until(lambda: not it.cache.objects)
@@ -194,7 +194,7 @@ async def test_confirmed_is_the_time_of_the_question_not_of_the_answer(
     server.lists.append(slow)
     server.watches.append(watching(end="hang"))
     async with watched(client, clock) as it:
-        await it.cache.wait_synced()
+        await clock.until(lambda: it.cache.synced)
         assert it.cache.confirmed_at == asked_at
 
 
@@ -291,7 +291,7 @@ async def test_a_continue_token_that_is_too_old_starts_the_list_again(
     ]
     server.watches.append(watching(end="hang"))
     async with watched(client, clock) as it:
-        await it.cache.wait_synced()
+        await clock.until(lambda: it.cache.synced)
         assert it.values == {"b": 2}
 
 
@@ -432,7 +432,7 @@ async def test_retry_after_is_waited_for(server: ScriptedServer, client: Client,
     ]
     server.watches.append(watching(end="hang"))
     async with watched(client, clock) as it:
-        await it.cache.wait_synced()
+        await clock.until(lambda: it.cache.synced)
         assert clock.pauses == [17.0]
 
 
@@ -451,7 +451,7 @@ async def test_a_list_that_fails_shrinks_nothing_and_its_age_shows(
     server.watches.append(watching(event("ERROR", status(410, "Expired", GONE))))
     asked_at = clock.at
     async with watched(client, clock, Timing(list_timeout_s=0.5)) as it:
-        await it.cache.wait_synced()
+        await clock.until(lambda: it.cache.synced)
         await clock.paused(5)
         assert it.values == {"a": 1, "b": 2}
         assert it.cache.synced

@@ -25,6 +25,13 @@ AGE_S_MAX = EngineSettings().cluster_age_s_max
 SPOT = {"karpenter.sh/capacity-type": "spot"}
 
 
+async def until_listed(cluster: Cluster) -> None:
+    """Until each of its caches was listed once."""
+    async with asyncio.timeout(60):
+        while not all(cache.synced for cache in cluster._caches.all()):
+            await asyncio.sleep(0.001)
+
+
 class Scene:
     """A cluster that is watched, with a clock that the test moves."""
 
@@ -68,6 +75,9 @@ class Scene:
     @property
     def model(self) -> ModelObservation:
         return self.observe().models[0]
+
+    async def until_listed(self) -> None:
+        await until_listed(self.cluster)
 
     async def until(self, holds: Callable[[], bool]) -> None:
         async with asyncio.timeout(60):

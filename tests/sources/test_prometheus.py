@@ -22,7 +22,7 @@ from autoscaler.kube.targets import ScrapeTarget
 from autoscaler.settings import EngineType, MetricsSettings, MetricsSource, PrometheusSettings
 from autoscaler.sources import prometheus
 from autoscaler.sources.collector.collector import Collector
-from autoscaler.sources.collector.feeds import DcgmQueryFeed, Ended, PrometheusFeed
+from autoscaler.sources.collector.feeds import DcgmQueryFeed, PrometheusFeed, ReadResult
 from autoscaler.sources.collector.last_values import LastValues
 from autoscaler.sources.engines import SOURCES
 from autoscaler.sources.pages.outcome import ReadOutcome
@@ -281,7 +281,7 @@ def metrics(port: int, *, engine: EngineType = EngineType.VLLM, **changes: Any) 
 
 async def read_feed(
     result: Callable[[str], bytes], pods: list[ScrapeTarget], **changes: Any
-) -> tuple[list[Ended], LastValues, list[str]]:
+) -> tuple[list[ReadResult], LastValues, list[str]]:
     asked: list[str] = []
 
     async def answers(request: web.Request) -> web.StreamResponse:
@@ -387,7 +387,7 @@ async def test_without_targets_nothing_is_asked():
     assert (ended, asked) == ([], [])
 
 
-async def read_dcgm(body: bytes) -> tuple[list[Ended], LastValues]:
+async def read_dcgm(body: bytes) -> tuple[list[ReadResult], LastValues]:
     last_values = LastValues()
     last_values.set_targets([target("a")])
     last_values.set_exporters(["DCGM"])

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 import pytest
 import structlog
 
-from autoscaler.sources.collector.feeds import Ended
+from autoscaler.sources.collector.feeds import ReadResult
 from autoscaler.sources.collector.rounds import Rounds
 from autoscaler.sources.pages.outcome import ReadOutcome
-from tests.sources.virtual import run
+from tests.daemon.virtual_time import run_virtual
 
 
 @dataclass
@@ -24,12 +24,12 @@ class FakeFeed:
     takes_s: float = 0.0
     source: str = "VLLM"
     model: str = "ns/m"
-    ends: list[list[Ended]] = field(default_factory=list)
+    ends: list[list[ReadResult]] = field(default_factory=list)
     begun_at: list[float] = field(default_factory=list)
     deadlines_s: list[float] = field(default_factory=list)
     cancelled: int = 0
 
-    async def read(self, session: object, *, deadline_s: float) -> list[Ended]:
+    async def read(self, session: object, *, deadline_s: float) -> list[ReadResult]:
         assert session is None
         self.begun_at.append(asyncio.get_running_loop().time())
         self.deadlines_s.append(deadline_s)
@@ -62,7 +62,7 @@ def test_each_feed_has_its_own_grid_and_a_slow_one_delays_nobody():
         assert rare.begun_at == [0, 15, 30]
         assert slow.cancelled == 1  # the round that was under way
 
-    run(story())
+    run_virtual(story())
 
 
 def test_the_deadline_is_never_longer_than_the_period():
@@ -73,7 +73,7 @@ def test_the_deadline_is_never_longer_than_the_period():
         await run_for(rounds, 0.1)
         assert feed.deadlines_s == [0.5]
 
-    run(story())
+    run_virtual(story())
 
 
 def test_feeds_come_and_go_while_it_runs_and_the_others_keep_their_grid():
@@ -90,7 +90,7 @@ def test_feeds_come_and_go_while_it_runs_and_the_others_keep_their_grid():
         assert new.begun_at == [6, 11]
         assert [report.name for report in rounds.reports()] == ["kept", "new"]
 
-    run(story())
+    run_virtual(story())
 
 
 def test_without_feeds_it_waits_for_some():
@@ -102,7 +102,7 @@ def test_without_feeds_it_waits_for_some():
             rounds.set_feeds([feed])
         assert feed.begun_at == [13, 18]
 
-    run(story())
+    run_virtual(story())
 
 
 def test_a_stalled_loop_is_not_caught_up():
@@ -119,16 +119,16 @@ def test_a_stalled_loop_is_not_caught_up():
         await run_for(rounds, 30.0)
         assert feed.begun_at == [0, 5, 19, 20, 25]
 
-    run(story())
+    run_virtual(story())
 
 
-def ended(*failing: str, ok: int = 1, warnings: tuple[str, ...] = ()) -> list[Ended]:
+def ended(*failing: str, ok: int = 1, warnings: tuple[str, ...] = ()) -> list[ReadResult]:
     fine = [
-        Ended(target=f"ns/ok-{index}", outcome=ReadOutcome.READ, warnings=warnings)
+        ReadResult(target=f"ns/ok-{index}", outcome=ReadOutcome.READ, warnings=warnings)
         for index in range(ok)
     ]
     broken = [
-        Ended(target=target, outcome=ReadOutcome.TIMED_OUT, message=f"{target} is slow")
+        ReadResult(target=target, outcome=ReadOutcome.TIMED_OUT, message=f"{target} is slow")
         for target in failing
     ]
     return fine + broken
@@ -136,7 +136,7 @@ def ended(*failing: str, ok: int = 1, warnings: tuple[str, ...] = ()) -> list[En
 
 def test_changes_are_told_once_and_counted_always():
     async def story() -> None:
-        loading = [Ended(target="ns/new", outcome=ReadOutcome.NOT_READY, message="refused")]
+        loading = [ReadResult(target="ns/new", outcome=ReadOutcome.NOT_READY, message="refused")]
         feed = FakeFeed(
             "pods",
             ends=[
@@ -172,13 +172,13 @@ def test_changes_are_told_once_and_counted_always():
         (report,) = rounds.reports()
         assert (report.targets, report.failing, report.warnings) == (1, (), ("partial",))
 
-    run(story())
+    run_virtual(story())
 
 
 def test_a_bug_in_a_feed_is_not_swallowed():
     async def story() -> None:
         class Broken(FakeFeed):
-            async def read(self, session: object, *, deadline_s: float) -> list[Ended]:
+            async def read(self, session: object, *, deadline_s: float) -> list[ReadResult]:
                 raise ZeroDivisionError(session, deadline_s)
 
         rounds = Rounds(deadline_s=1.0)
@@ -187,4 +187,4 @@ def test_a_bug_in_a_feed_is_not_swallowed():
             await rounds.run(None)  # type: ignore[arg-type]  # as above
         assert caught.group_contains(ZeroDivisionError)
 
-    run(story())
+    run_virtual(story())

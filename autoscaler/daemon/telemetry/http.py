@@ -12,7 +12,7 @@ from autoscaler.errors import SettingsError
 
 
 def parse_listen(listen: str) -> tuple[str, int]:
-    """Read `HOST:PORT`; an empty host is all addresses, and IPv6 stands in brackets."""
+    """Read `HOST:PORT`; an empty host is all addresses, and IPv6 is written in brackets."""
     host, separator, port = listen.rpartition(":")
     if not separator or not port.isdigit() or int(port) > 65_535:
         raise SettingsError(

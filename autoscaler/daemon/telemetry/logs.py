@@ -1,6 +1,6 @@
-"""What the daemon says, and how: structlog, JSON unless on a terminal.
+"""Every log event of the daemon, and how it is written: structlog, JSON unless on a terminal.
 
-Event names are constant strings, `noun.past_verb`, and all of them stand here: whoever searches or
+Event names are constant strings, `noun.past_verb`, and all of them are listed here: whoever searches or
 alerts on one finds it, and a test compares this list with the code of every room. One canonical line a
 model and tick (`tick.finished`) says what was decided; it is `info` when something changed, `debug` when
 not.

@@ -58,7 +58,7 @@ class ApiError(AutoscalerError):
         self.reason = reason
         """Of the Status object, e.g. `Conflict`; empty where the answer was none."""
         self.found = found
-        """What the server said, without our frame."""
+        """What the server answered, without the text that we put around it."""
         self.causes = causes
         """Messages of the Status's causes, e.g. which disruption budget."""
         self.retry_after_s = retry_after_s
@@ -105,7 +105,7 @@ class Client:
         timeout_s: float = CALL_TIMEOUT_S,
     ) -> Json:
         """One call with one JSON object as its answer; raises ApiError for anything else."""
-        what = _what(verb, resource, namespace, name, subresource)
+        what = _call_text(verb, resource, namespace, name, subresource)
         path = resource.path(namespace=namespace, name=name, subresource=subresource)
         timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=CONNECT_TIMEOUT_S)
         try:
@@ -113,12 +113,12 @@ class Client:
             async with response:
                 raw = await response.read()
         except TimeoutError as error:
-            raise self._silent(what, f"no answer within {timeout_s:g} s") from error
+            raise self._no_answer_error(what, f"no answer within {timeout_s:g} s") from error
         except (aiohttp.ClientError, OSError) as error:
-            raise self._silent(what, _told(error)) from error
+            raise self._no_answer_error(what, _error_text(error)) from error
         answer = _json(raw)
-        if not response.ok or answer is None or not _answers(verb, answer):
-            raise self._refused(what, verb, resource, subresource, response, raw)
+        if not response.ok or answer is None or not _is_answer(verb, answer):
+            raise self._refusal_error(what, verb, resource, subresource, response, raw)
         return answer
 
     @contextlib.asynccontextmanager
@@ -138,7 +138,7 @@ class Client:
             query: With `watch`, `resourceVersion` and `timeoutSeconds`.
             silence_s: Longest time without a byte; beyond it the connection is taken for dead.
         """
-        what = _what("watch", resource, namespace, "", "")
+        what = _call_text("watch", resource, namespace, "", "")
         path = resource.path(namespace=namespace)
         timeout = aiohttp.ClientTimeout(
             total=None, sock_connect=CONNECT_TIMEOUT_S, sock_read=silence_s
@@ -148,12 +148,12 @@ class Client:
             async with response:
                 if not response.ok:
                     raw = await response.read()
-                    raise self._refused(what, "watch", resource, "", response, raw)
+                    raise self._refusal_error(what, "watch", resource, "", response, raw)
                 yield response.content.iter_any()
         except TimeoutError as error:
-            raise self._silent(what, f"nothing was said for {silence_s:g} s") from error
+            raise self._no_answer_error(what, f"nothing was said for {silence_s:g} s") from error
         except (aiohttp.ClientError, OSError) as error:
-            raise self._silent(what, _told(error)) from error
+            raise self._no_answer_error(what, _error_text(error)) from error
 
     async def _send(
         self,
@@ -193,14 +193,14 @@ class Client:
         )
         return response
 
-    def _silent(self, what: str, found: str) -> ApiError:
+    def _no_answer_error(self, what: str, found: str) -> ApiError:
         return ApiError(
             f"{what} at {self.server}: {found}; check that the API server runs and can be reached "
             f"from here ({self._access.origin} says where it is)",
             found=found,
         )
 
-    def _refused(
+    def _refusal_error(
         self,
         what: str,
         verb: str,
@@ -211,7 +211,7 @@ class Client:
     ) -> ApiError:
         answer = _json(raw) or {}
         details = answer.get("details") or {}
-        found = answer.get("message") or _page(response, raw)
+        found = answer.get("message") or _foreign_body(response, raw)
         remedy = self._remedy(response.status, verb, resource, subresource)
         return ApiError(
             f"{what} at {self.server}: {response.status} {found}; {remedy}",
@@ -278,7 +278,9 @@ async def connect(kubeconfig: str | None = None, *, context: str | None = None) 
     return Client(api, access)
 
 
-def _what(verb: str, resource: ApiResource, namespace: str, name: str, subresource: str) -> str:
+def _call_text(
+    verb: str, resource: ApiResource, namespace: str, name: str, subresource: str
+) -> str:
     plural = "/".join(part for part in (resource.plural, subresource) if part)
     where = "/".join(part for part in (namespace, name) if part)
     return f"{verb} {plural} {where}".rstrip()
@@ -292,7 +294,7 @@ def _json(raw: bytes) -> Json | None:
     return answer if isinstance(answer, dict) else None
 
 
-def _answers(verb: str, answer: Json) -> bool:
+def _is_answer(verb: str, answer: Json) -> bool:
     """Whether a JSON object is what was read: some proxies answer 200 with one of their own.
 
     Taken for an empty list it would be a cluster without pods.
@@ -303,12 +305,12 @@ def _answers(verb: str, answer: Json) -> bool:
     return versioned and (verb == "get" or "items" in answer)
 
 
-def _told(error: BaseException) -> str:
+def _error_text(error: BaseException) -> str:
     return str(error) or type(error).__name__
 
 
-def _page(response: aiohttp.ClientResponse, raw: bytes) -> str:
-    """A body that is not what was asked for, for people: an HTML page without its tags, cut short."""
+def _foreign_body(response: aiohttp.ClientResponse, raw: bytes) -> str:
+    """The beginning of a body that is not what was asked for, as text: of an HTML page without its tags."""
     text = re.sub(r"<[^>]*>", " ", raw[:2000].decode("utf-8", "replace"))
     text = " ".join(text.split())[:120]
     kind = response.content_type or "no content type"
@@ -316,10 +318,10 @@ def _page(response: aiohttp.ClientResponse, raw: bytes) -> str:
 
 
 def _retry_after_s(response: aiohttp.ClientResponse, details: Mapping[str, Any]) -> float | None:
-    for told in (response.headers.get("Retry-After"), details.get("retryAfterSeconds")):
+    for value in (response.headers.get("Retry-After"), details.get("retryAfterSeconds")):
         try:
-            if told is not None:
-                return max(0.0, float(told))
+            if value is not None:
+                return max(0.0, float(value))
         except ValueError:
             continue  # a date: no server of Kubernetes sends one
     return None

@@ -35,4 +35,4 @@ DEPLOYMENTS = ApiResource(group="apps", version="v1", plural="deployments", name
 REPLICA_SETS = ApiResource(group="apps", version="v1", plural="replicasets", namespaced=True)
 
 SCALE_TARGETS = {("apps/v1", "Deployment"): DEPLOYMENTS}
-"""By apiVersion and kind: what may stand in a `scaleTargetRef`."""
+"""By apiVersion and kind: what a `scaleTargetRef` may name."""

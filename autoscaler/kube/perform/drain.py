@@ -1,7 +1,7 @@
 """Cordon, uncordon, evict, delete: what empties a node before it is taken away.
 
 A node that somebody else has cordoned is left as it is, and only a cordon of ours is undone. A pod that
-is gone already is what was wanted.
+is gone already counts as evicted.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ async def evict(
         "apiVersion": "policy/v1",
         "kind": "Eviction",
         "metadata": {"namespace": command.namespace, "name": command.pod},
-        "deleteOptions": _options(command.grace_s, uid),
+        "deleteOptions": _delete_options(command.grace_s, uid),
     }
     for pause_s in (*EVICT_PAUSES_S, None):
         try:
@@ -108,7 +108,7 @@ async def evict(
             if not _is_budget(error):
                 raise
             if pause_s is None or error.status != HTTPStatus.TOO_MANY_REQUESTS:
-                raise _refused_by_budget(command, error) from error
+                raise _budget_error(command, error) from error
         else:
             return
         await sleep(pause_s * rng.uniform(0.75, 1.25))
@@ -122,14 +122,18 @@ async def delete(client: Client, command: DeletePod, *, uid: str | None) -> None
             PODS,
             namespace=command.namespace,
             name=command.pod,
-            body={"apiVersion": "v1", "kind": "DeleteOptions", **_options(command.grace_s, uid)},
+            body={
+                "apiVersion": "v1",
+                "kind": "DeleteOptions",
+                **_delete_options(command.grace_s, uid),
+            },
         )
     except ApiError as error:
         if not _is_gone(error, uid):
             raise
 
 
-def _options(grace_s: int, uid: str | None) -> Json:
+def _delete_options(grace_s: int, uid: str | None) -> Json:
     options: Json = {"gracePeriodSeconds": max(1, grace_s)}  # 0 would be without any grace
     if uid:
         options["preconditions"] = {"uid": uid}
@@ -137,26 +141,30 @@ def _options(grace_s: int, uid: str | None) -> Json:
 
 
 def _is_gone(error: ApiError, uid: str | None) -> bool:
-    """Not there, or another pod of that name is."""
+    """Whether the pod is not there, or another one of that name is."""
     return error.status == HTTPStatus.NOT_FOUND or (
         error.status == HTTPStatus.CONFLICT and bool(uid) and "uid" in error.found.lower()
     )
 
 
 def _is_budget(error: ApiError) -> bool:
-    """429 with a cause is a budget's (without one, the server itself is busy); 500 says several."""
+    """Whether a disruption budget refuses.
+
+    It says so by 429 with a cause (without one, the server is busy), or by 500 where several budgets select
+    the pod.
+    """
     if error.status == HTTPStatus.TOO_MANY_REQUESTS:
         return bool(error.causes) or "disruption budget" in error.found
     several = "more than one PodDisruptionBudget"
     return error.status == HTTPStatus.INTERNAL_SERVER_ERROR and several in error.found
 
 
-def _refused_by_budget(command: EvictPod, error: ApiError) -> ActuationError:
-    said = " ".join((error.found, *error.causes))
+def _budget_error(command: EvictPod, error: ApiError) -> ActuationError:
+    text = " ".join((error.found, *error.causes))
     named = _BUDGET.search(" ".join(error.causes))
     budget = f"the disruption budget {named[1]}" if named else "a disruption budget"
     return ActuationError(
-        f"evict pod {command.namespace}/{command.pod}: {budget} refuses ({said}); "
+        f"evict pod {command.namespace}/{command.pod}: {budget} refuses ({text}); "
         "let it allow one disruption, or set unhealthyPodEvictionPolicy: AlwaysAllow",
         reason="DisruptionBudget",
     )

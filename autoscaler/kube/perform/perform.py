@@ -42,7 +42,7 @@ async def perform(
     rng: random.Random | None = None,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> None:
-    """Do what the command says; raises ActuationError, whose `reason` is of the closed list.
+    """Perform a command; raises ActuationError, whose `reason` is of the closed list.
 
     Args:
         client: The shared client.
@@ -56,7 +56,7 @@ async def perform(
     left_s = command.expires_at - now()
     if left_s <= 0:
         raise ActuationError(
-            f"{_named(command)}: its time was up {-left_s:.1f} s ago and it was not begun; what it was "
+            f"{_command_text(command)}: its time was up {-left_s:.1f} s ago and it was not begun; what it was "
             "decided on is decided anew each tick",
             reason="Expired",
         )
@@ -73,7 +73,7 @@ async def perform(
             )
     except TimeoutError as error:
         raise ActuationError(
-            f"{_named(command)} at {client.server}: not done within {limit_s:.1f} s; whether it was "
+            f"{_command_text(command)} at {client.server}: not done within {limit_s:.1f} s; whether it was "
             "will be seen in what is observed next",
             reason="Unavailable",
         ) from error
@@ -117,5 +117,5 @@ def reason_of(error: ApiError) -> str:
     return _REASONS.get(HTTPStatus(error.status), "Failed")
 
 
-def _named(command: Command) -> str:
+def _command_text(command: Command) -> str:
     return f"{type(command).__name__} {command.target}"

@@ -59,7 +59,7 @@ class NamespaceCaches:
 
     @property
     def refusal(self) -> str:
-        """Which right is lacking, for people; empty: none, as far as is known."""
+        """Which right is missing, as a sentence; empty: none, as far as is known."""
         return next((cache.problem for cache in self.all if cache.forbidden), "")
 
 
@@ -102,13 +102,13 @@ class Caches:
 
     def follow(self, fleet: FleetSpec) -> None:
         """Watch the namespaces of this fleet from now on, and no others."""
-        wanted = {pool.target.namespace for model in fleet.models for pool in model.pools}
-        for name in self.namespaces.keys() - wanted:
+        followed = {pool.target.namespace for model in fleet.models for pool in model.pools}
+        for name in self.namespaces.keys() - followed:
             for cache in self.namespaces.pop(name).all:
                 task = self._tasks.pop(cache, None)
                 if task is not None:
                     task.cancel()
-        for name in sorted(wanted - self.namespaces.keys()):
+        for name in sorted(followed - self.namespaces.keys()):
             self.namespaces[name] = NamespaceCaches(
                 deployments=self._cache(DEPLOYMENTS, slim_deployment, namespace=name),
                 replica_sets=self._cache(REPLICA_SETS, slim_replica_set, namespace=name),
@@ -135,14 +135,14 @@ class Caches:
         """When what decisions rest on was last known to be in step; 0: part of it was never listed.
 
         That is all but the exporters' pods and the namespaces that refuse: one team's missing RoleBinding
-        must not make the whole fleet blind.
+        must not leave the whole fleet without observations.
         """
         refusals = self.refusals()
         readable = (each for name, each in self.namespaces.items() if name not in refusals)
         return min([self.nodes.confirmed_at, *(each.confirmed_at for each in readable)])
 
     def all(self) -> list[ResourceCache[Any]]:
-        """Every one."""
+        """Every cache."""
         namespaced = (cache for each in self.namespaces.values() for cache in each.all)
         return [self.nodes, *namespaced, *self.exporters]
 

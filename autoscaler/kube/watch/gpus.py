@@ -29,20 +29,20 @@ def gpus_of(pod_spec: Mapping[str, Any]) -> int | None:
     """
     if pod_spec.get("resourceClaims"):
         return None
-    running = sum(_requested(container) for container in pod_spec.get("containers") or ())
+    running = sum(_gpus_requested(container) for container in pod_spec.get("containers") or ())
     largest = 0
     for container in pod_spec.get("initContainers") or ():
         if container.get("restartPolicy") == "Always":
-            running += _requested(container)
+            running += _gpus_requested(container)
         else:
-            largest = max(largest, _requested(container))
+            largest = max(largest, _gpus_requested(container))
     return max(running, largest)
 
 
-def _requested(container: Mapping[str, Any]) -> int:
+def _gpus_requested(container: Mapping[str, Any]) -> int:
     resources = container.get("resources") or {}
     amounts = {**(resources.get("requests") or {}), **(resources.get("limits") or {})}
-    return sum(_whole(amounts[name]) for name in gpu_names(amounts))
+    return sum(_whole_number(amounts[name]) for name in gpu_names(amounts))
 
 
 def gpu_names(names: Iterable[str]) -> list[str]:
@@ -50,7 +50,7 @@ def gpu_names(names: Iterable[str]) -> list[str]:
     return [name for name in names if _GPU.match(name) and not _NOT_GPUS.search(name)]
 
 
-def _whole(amount: object) -> int:
-    """An extended resource is a whole number, plain; `2k` is legal and nobody has two thousand."""
+def _whole_number(amount: object) -> int:
+    """An amount of an extended resource, which is a whole number; `2k`, though legal, is taken as 0."""
     text = str(amount)
     return int(text) if text.isdigit() else 0

@@ -1,4 +1,4 @@
-"""What is kept of each object: a few fields, read once when the object changes, not once a tick.
+"""What is kept of each object: a few fields, read once when the object changes and not in every tick.
 
 A slim function takes whatever a server may send: a field that is absent or null is unknown or the
 API's default, never an error.
@@ -54,8 +54,8 @@ class SlimNode:
     name: str
     capacity_type: CapacityType | None
     ready: bool
-    """False: its Ready condition is False or Unknown. One that has not said yet is taken for ready: no
-    pod runs there, and nothing is lost with it."""
+    """False: its Ready condition is False or Unknown. Where there is no such condition yet, it
+    counts as ready: no pod runs there, so nothing is lost with it."""
     not_ready_since: float
     """When Ready became False or Unknown; NaN: it is ready."""
     unschedulable: bool
@@ -81,14 +81,14 @@ class SlimDeployment:
 
 @dataclass(frozen=True, slots=True)
 class SlimReplicaSet:
-    """One ReplicaSet: only whose it is."""
+    """One ReplicaSet: only which Deployment owns it."""
 
     uid: str
     owner_uid: str
 
 
 def slim_pod(item: Json) -> SlimPod:
-    """Of a pod: who owns it, where it is, since when it is what."""
+    """Read a pod: its owner, its node and address, and since when it is scheduled and ready."""
     metadata, spec, status = _parts(item)
     conditions = _conditions(status)
     created_at = seconds(metadata.get("creationTimestamp"))
@@ -117,7 +117,7 @@ def slim_pod(item: Json) -> SlimPod:
 
 
 def slim_node(item: Json) -> SlimNode:
-    """Of a node: capacity type, readiness, cordon, and the parts that notices are read from."""
+    """Read a node: capacity type, readiness, cordon, and the parts that notices are read from."""
     metadata, spec, status = _parts(item)
     labels = metadata.get("labels") or {}
     annotations = metadata.get("annotations") or {}
@@ -154,7 +154,7 @@ def slim_node(item: Json) -> SlimNode:
 
 
 def slim_deployment(item: Json) -> SlimDeployment:
-    """Of a Deployment: its scale, whether it rolls out, its GPUs and our promises."""
+    """Read a Deployment: its replicas, whether it rolls out, its GPUs and our promises."""
     metadata, spec, status = _parts(item)
     replicas = spec.get("replicas")
     pod_spec = ((spec.get("template") or {}).get("spec")) or {}
@@ -170,7 +170,7 @@ def slim_deployment(item: Json) -> SlimDeployment:
 
 
 def slim_replica_set(item: Json) -> SlimReplicaSet:
-    """Of a ReplicaSet: which Deployment controls it."""
+    """Read a ReplicaSet: which Deployment controls it."""
     metadata, _, _ = _parts(item)
     return SlimReplicaSet(uid=str(metadata.get("uid") or ""), owner_uid=_controller(metadata))
 
@@ -236,7 +236,7 @@ _CAPACITY_TAINTS = {"kubernetes.azure.com/scalesetpriority": {"spot": CapacityTy
 def capacity_type(
     labels: Mapping[str, str], taints: list[Mapping[str, Any]]
 ) -> CapacityType | None:
-    """How the provider sells a node; None: no label that we know."""
+    """How the provider sells a node; None: it has no label or taint that we know."""
     for label, meanings in _CAPACITY_LABELS:
         meaning = meanings.get(labels.get(label, ""))
         if meaning is not None:
@@ -285,7 +285,7 @@ def _controller(metadata: Json) -> str:
 
 
 def _scheduled_at(scheduled: Json, created_at: float) -> float:
-    """The scheduler's time; a pod that was bound without it, by name, from its creation."""
+    """When the scheduler bound the pod; one that was bound by name, without it: when it was created."""
     at = seconds(scheduled.get("lastTransitionTime")) if scheduled.get("status") == "True" else None
     return created_at if at is None or math.isnan(at) else at
 

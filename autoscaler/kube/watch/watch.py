@@ -34,11 +34,11 @@ _GONE = 410
 _LINE_BYTES_MAX = 2**25
 """Far above the 3 MiB that etcd lets an object have; a longer line is no event."""
 RELIST_AFTER_FAILURES = 3
-"""So many failures on end, and the version that is held is given up: it may be one that this server
+"""After so many failures in a row the version that is held is given up: it may be one that this server
 cannot serve (a restored etcd is behind it)."""
 
 SILENT_WATCHES_MAX = 6
-"""After so many watches on end that said nothing, neither an event nor a bookmark, it is listed anew. In
+"""After so many watches in a row that said nothing, neither an event nor a bookmark, it is listed anew. In
 a quiet cluster there is nothing to say; but a server whose etcd was restored from a backup is silent
 too, until it has reached the version that is held (both seen on 1.36)."""
 
@@ -63,7 +63,7 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class ObjectChange(Generic[T]):
-    """One object that is not what it was: None before is new, None after is gone."""
+    """One object that changed. `before` is None: it is new; `after` is None: it is gone."""
 
     key: Key
     before: T | None
@@ -75,7 +75,7 @@ class _GoneError(Exception):
 
 
 class ResourceCache(Generic[T]):
-    """What the API server has of one resource, slimmed to what is needed."""
+    """The objects of one resource, each reduced to the fields that are needed."""
 
     def __init__(
         self,
@@ -118,7 +118,7 @@ class ResourceCache(Generic[T]):
         self.forbidden = False
         """Whether that is for want of a right: waiting does not help."""
         self.failures = 0
-        """On end, until a watch lasts."""
+        """In a row; 0 once a watch lasts."""
         self.failures_total = 0
         self._client = client
         self._slim = slim
@@ -129,21 +129,16 @@ class ResourceCache(Generic[T]):
         self._sleep = sleep
         self._timing = timing or Timing()
         self._silent = 0
-        self._first = asyncio.Event()
 
     def subscribe(self, changed: Callable[[Sequence[ObjectChange[T]]], None]) -> None:
         """Call this with what changed, each time `objects` was replaced."""
         self._subscribers.append(changed)
 
-    async def wait_synced(self) -> None:
-        """Until the first list is in."""
-        await self._first.wait()
-
     async def run(self) -> Never:
         """List, then watch, for ever; cancel it to end it."""
         stale = True
         while True:
-            began, told_s = math.inf, None
+            began, retry_after_s = math.inf, None
             try:
                 if stale:
                     await self._list()
@@ -151,11 +146,11 @@ class ResourceCache(Generic[T]):
                 began = self._now()
                 await self._watch()
             except _GoneError as gone:
-                self._say(str(gone))
+                self._set_problem(str(gone))
                 stale = True
             except ApiError as error:
-                self._say(str(error), forbidden=error.status == _FORBIDDEN)
-                told_s = error.retry_after_s
+                self._set_problem(str(error), forbidden=error.status == _FORBIDDEN)
+                retry_after_s = error.retry_after_s
                 stale = stale or error.status == _GONE
             if self._now() - began >= self._timing.calm_s:
                 self.failures = 0
@@ -163,14 +158,14 @@ class ResourceCache(Generic[T]):
             self.failures += 1
             self.failures_total += 1
             stale = stale or self.failures % RELIST_AFTER_FAILURES == 0
-            await self._sleep(self._pause_s(told_s))
+            await self._sleep(self._pause_s(retry_after_s))
 
-    def _pause_s(self, told_s: float | None) -> float:
-        """Doubled with each failure up to the maximum, and a random half of it taken off."""
+    def _pause_s(self, retry_after_s: float | None) -> float:
+        """How long to wait after a failure: doubled with each one up to the maximum, less up to a half."""
         timing = self._timing
         doubled = timing.backoff_s_min * 2.0 ** min(self.failures - 1, 16)
         pause_s = min(doubled, timing.backoff_s_max) * self._rng.uniform(0.5, 1.0)
-        return max(pause_s, min(told_s or 0.0, 60.0))
+        return max(pause_s, min(retry_after_s or 0.0, 60.0))
 
     def _selection(self) -> dict[str, str]:
         return {"labelSelector": self._labels} if self._labels else {}
@@ -199,8 +194,7 @@ class ResourceCache(Generic[T]):
         self._silent = 0
         self._confirm(asked_at)
         self.synced = True
-        self._first.set()
-        self._tell(_differences(before, found))
+        self._notify(_differences(before, found))
 
     async def _watch(self) -> None:
         """Take events until the server ends the watch; raises when it breaks or is refused."""
@@ -220,20 +214,20 @@ class ResourceCache(Generic[T]):
             query=query,
             silence_s=lasts_s + timing.silence_s,
         ) as chunks:
-            self._say("")
+            self._set_problem("")
             async for lines in _lines(chunks):
-                self._take(lines)
+                self._apply_lines(lines)
                 silent = False
         if self._now() - opened_at >= min(timing.calm_s, lasts_s):
             # The server closed it in its own time, so that nothing was held back.
             self._silent = self._silent + 1 if silent else 0
             if self._silent >= SILENT_WATCHES_MAX:
                 raise _GoneError(
-                    f"watch {self._named()}: nothing is said any more; it is listed anew"
+                    f"watch {self._watched_text()}: nothing is said any more; it is listed anew"
                 )
             self._confirm(self._now())
 
-    def _take(self, lines: Sequence[bytes]) -> None:
+    def _apply_lines(self, lines: Sequence[bytes]) -> None:
         """Apply the events of one chunk as one replacement."""
         objects: dict[Key, T] | None = None
         changes: list[ObjectChange[T]] = []
@@ -259,7 +253,7 @@ class ResourceCache(Generic[T]):
             # what came before a broken line holds: the version moved with it
             if objects is not None:
                 self.objects = objects
-            self._tell(changes)
+            self._notify(changes)
         if lines:
             self._confirm(self._now())
 
@@ -271,30 +265,30 @@ class ResourceCache(Generic[T]):
         body = event.get("object") if isinstance(event, dict) else None
         if not isinstance(body, dict):
             raise ApiError(
-                f"watch {self._named()}: a line that is no event: "
+                f"watch {self._watched_text()}: a line that is no event: "
                 f"{line[:80].decode('utf-8', 'replace')!r}; it is opened anew"
             )
         kind = event.get("type")
         if kind == "ERROR":
-            message = f"watch {self._named()}: {body.get('message') or body.get('reason')}"
+            message = f"watch {self._watched_text()}: {body.get('message') or body.get('reason')}"
             if body.get("code") == _GONE or body.get("reason") in {"Expired", "Gone"}:
                 raise _GoneError(f"{message}; it is listed anew")
             raise ApiError(f"{message}; it is opened anew", status=int(body.get("code") or 0))
         if kind not in {"ADDED", "MODIFIED", "DELETED", "BOOKMARK"}:
-            raise ApiError(f"watch {self._named()}: an event of unknown type {kind!r}")
+            raise ApiError(f"watch {self._watched_text()}: an event of unknown type {kind!r}")
         return kind, body
 
-    def _named(self) -> str:
+    def _watched_text(self) -> str:
         return f"{self.resource.plural} {self.namespace}".rstrip()
 
     def _confirm(self, at: float) -> None:
         self.confirmed_at = max(self.confirmed_at, at)
-        self._say("")
+        self._set_problem("")
 
-    def _say(self, problem: str, *, forbidden: bool = False) -> None:
+    def _set_problem(self, problem: str, *, forbidden: bool = False) -> None:
         self.problem, self.forbidden = problem, forbidden
 
-    def _tell(self, changes: Sequence[ObjectChange[T]]) -> None:
+    def _notify(self, changes: Sequence[ObjectChange[T]]) -> None:
         if changes:
             for changed in self._subscribers:
                 changed(changes)

@@ -69,7 +69,7 @@ class Collector:
         self._rounds.set_feeds(self._feeds())
 
     def set_exporters(self, exporters: Iterable[ExporterTarget]) -> None:
-        """Replace the dcgm-exporters that are scraped; what one that is gone said is forgotten."""
+        """Replace the dcgm-exporters that are scraped; readings of one that is gone are forgotten."""
         exporters = tuple(exporters)
         if exporters != self._exporters:
             self._exporters = exporters

@@ -39,7 +39,7 @@ LOOKBACK_S_MIN = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ended:
+class ReadResult:
     """How one read ended."""
 
     target: str
@@ -47,7 +47,7 @@ class Ended:
     outcome: ReadOutcome
     message: str = ""
     warnings: tuple[str, ...] = ()
-    """What a source that answered said beside it."""
+    """Warnings that came with an answer."""
 
 
 class Feed(Protocol):
@@ -69,7 +69,7 @@ class Feed(Protocol):
     def period_s(self) -> float:
         """Between the starts of two rounds."""
 
-    async def read(self, session: aiohttp.ClientSession, *, deadline_s: float) -> list[Ended]:
+    async def read(self, session: aiohttp.ClientSession, *, deadline_s: float) -> list[ReadResult]:
         """Read everything once."""
 
 
@@ -101,10 +101,10 @@ class PodFeed:
         """As the resource asks."""
         return self.settings.period_s
 
-    async def read(self, session: aiohttp.ClientSession, *, deadline_s: float) -> list[Ended]:
+    async def read(self, session: aiohttp.ClientSession, *, deadline_s: float) -> list[ReadResult]:
         """Scrape every pod that has an address."""
 
-        async def scrape(target: ScrapeTarget) -> Ended:
+        async def scrape(target: ScrapeTarget) -> ReadResult:
             key = "/".join(target.key)
             # The start of the read: the page is at least as new as that.
             at = self.now()
@@ -116,9 +116,9 @@ class PodFeed:
                 page = read_page(body, engine.names)
                 sample = engine.sample(page, model_names=self.settings.model_names, at=at)
             except SourceError as error:
-                return _failed(key, error, ready=target.ready)
+                return _failed_read(key, error, ready=target.ready)
             self.last_values.put_sample(target, sample)
-            return Ended(target=key, outcome=ReadOutcome.READ)
+            return ReadResult(target=key, outcome=ReadOutcome.READ)
 
         targets = [target for target in self.last_values.targets(self.model) if target.ip]
         return await _all_at_once(scrape, targets)
@@ -153,14 +153,14 @@ class PrometheusFeed:
         """As the resource asks."""
         return self.settings.period_s
 
-    async def read(self, session: aiohttp.ClientSession, *, deadline_s: float) -> list[Ended]:
+    async def read(self, session: aiohttp.ClientSession, *, deadline_s: float) -> list[ReadResult]:
         """Ask for all pods of the model, some hundreds in a query."""
         address = self.client.server.server_address
         engine = SOURCES[self.settings.engine]
         window_s = max(LOOKBACK_S_MIN, 4 * self.period_s)
         at = self.now()
 
-        async def ask(targets: Sequence[ScrapeTarget]) -> list[Ended]:
+        async def ask(targets: Sequence[ScrapeTarget]) -> list[ReadResult]:
             matchers = prometheus.pod_matchers(
                 self.settings.namespace, sorted(target.key[1] for target in targets)
             )
@@ -168,11 +168,11 @@ class PrometheusFeed:
             try:
                 answer = await self.client.query(session, expression, deadline_s=deadline_s)
             except SourceError as error:
-                return [_failed(address, error)]
+                return [_failed_read(address, error)]
             parts = prometheus.by_pod([answer])
             ended = [self._take(target, parts.get(target.key), at=at) for target in targets]
             return [
-                Ended(target=address, outcome=ReadOutcome.READ, warnings=answer.warnings),
+                ReadResult(target=address, outcome=ReadOutcome.READ, warnings=answer.warnings),
                 *ended,
             ]
 
@@ -183,21 +183,21 @@ class PrometheusFeed:
         ]
         return [ended for chunk in await _all_at_once(ask, chunks) for ended in chunk]
 
-    def _take(self, target: ScrapeTarget, part: Answer | None, *, at: float) -> Ended:
+    def _take(self, target: ScrapeTarget, part: Answer | None, *, at: float) -> ReadResult:
         """Take one pod's part of an answer."""
         key = "/".join(target.key)
         if part is None:
             message = "Prometheus has no recent sample of this pod's series"
             error = SourceError(message, outcome=ReadOutcome.NO_SIGNAL)
-            return _failed(key, error, ready=target.ready)
+            return _failed_read(key, error, ready=target.ready)
         try:
             sample = SOURCES[self.settings.engine].sample(
                 part, model_names=self.settings.model_names, at=at
             )
         except SourceError as error:
-            return _failed(key, error, ready=target.ready)
+            return _failed_read(key, error, ready=target.ready)
         self.last_values.put_sample(target, sample)
-        return Ended(target=key, outcome=ReadOutcome.READ)
+        return ReadResult(target=key, outcome=ReadOutcome.READ)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -213,10 +213,10 @@ class ExporterFeed:
     model: str = ""
     period_s: float = DCGM_PERIOD_S
 
-    async def read(self, session: aiohttp.ClientSession, *, deadline_s: float) -> list[Ended]:
+    async def read(self, session: aiohttp.ClientSession, *, deadline_s: float) -> list[ReadResult]:
         """Scrape every exporter."""
 
-        async def scrape(exporter: ExporterTarget) -> Ended:
+        async def scrape(exporter: ExporterTarget) -> ReadResult:
             key = "/".join(exporter.key)
             at = self.now()
             try:
@@ -225,9 +225,9 @@ class ExporterFeed:
                 page = read_page(body, dcgm.NAMES)
                 reading = dcgm.read(page, at=at, node=exporter.node)
             except SourceError as error:
-                return _failed(key, error)
+                return _failed_read(key, error)
             self.last_values.put_dcgm(key, reading)
-            return Ended(target=key, outcome=ReadOutcome.READ)
+            return ReadResult(target=key, outcome=ReadOutcome.READ)
 
         return await _all_at_once(scrape, self.exporters)
 
@@ -244,7 +244,7 @@ class DcgmQueryFeed:
     model: str = ""
     period_s: float = DCGM_PERIOD_S
 
-    async def read(self, session: aiohttp.ClientSession, *, deadline_s: float) -> list[Ended]:
+    async def read(self, session: aiohttp.ClientSession, *, deadline_s: float) -> list[ReadResult]:
         """Ask for every GPU. A cluster without an exporter is no error: nothing is known then."""
         address = self.client.server.server_address
         at = self.now()
@@ -254,8 +254,8 @@ class DcgmQueryFeed:
             if answer.by_name:
                 self.last_values.put_dcgm(self.name, dcgm.read(answer, at=at))
         except SourceError as error:
-            return [_failed(address, error)]
-        return [Ended(target=address, outcome=ReadOutcome.READ, warnings=answer.warnings)]
+            return [_failed_read(address, error)]
+        return [ReadResult(target=address, outcome=ReadOutcome.READ, warnings=answer.warnings)]
 
 
 T = TypeVar("T")
@@ -275,7 +275,7 @@ async def _all_at_once(read: Callable[[T], Awaitable[R]], targets: Iterable[T]) 
     return [task.result() for task in tasks]
 
 
-def _failed(target: str, error: SourceError, *, ready: bool = True) -> Ended:
-    """Describe a read that failed; a pod that is not Ready owes us nothing."""
+def _failed_read(target: str, error: SourceError, *, ready: bool = True) -> ReadResult:
+    """Describe a read that failed; a pod that is not Ready need not answer."""
     outcome = ReadOutcome(error.outcome) if ready else ReadOutcome.NOT_READY
-    return Ended(target=target, outcome=outcome, message=str(error))
+    return ReadResult(target=target, outcome=outcome, message=str(error))

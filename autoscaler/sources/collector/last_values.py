@@ -45,12 +45,14 @@ class LastValues:
             self._samples[target.key] = sample
 
     def set_exporters(self, exporters: Iterable[str]) -> None:
-        """Replace who may speak of GPUs, by name; what others said is forgotten."""
+        """Replace the exporters, by name; readings of any other are forgotten."""
         self._exporters = frozenset(exporters)
-        self._dcgm = {name: said for name, said in self._dcgm.items() if name in self._exporters}
+        self._dcgm = {
+            name: reading for name, reading in self._dcgm.items() if name in self._exporters
+        }
 
     def put_dcgm(self, exporter: str, reading: DcgmReading) -> None:
-        """Replace what one exporter, or one Prometheus, said last; unless it has gone meanwhile."""
+        """Keep the last reading of an exporter, or of a Prometheus, unless it has gone meanwhile."""
         if exporter in self._exporters:
             self._dcgm[exporter] = reading
 
@@ -61,8 +63,8 @@ class LastValues:
     def framebuffers(self) -> dict[PodKey, FramebufferSample]:
         """Return the last framebuffer of each target; of several sources, the newest."""
         newest: dict[PodKey, FramebufferSample] = {}
-        for said in self._dcgm.values():
-            for key, sample in said.framebuffers.items():
+        for reading in self._dcgm.values():
+            for key, sample in reading.framebuffers.items():
                 if key in self._targets and _newer(sample, newest.get(key)):
                     newest[key] = sample
         return newest
@@ -70,8 +72,8 @@ class LastValues:
     def nodes(self) -> dict[str, NodeGpuSample]:
         """Return the last count of free GPUs of each node; of several sources, the newest."""
         newest: dict[str, NodeGpuSample] = {}
-        for said in self._dcgm.values():
-            for node, sample in said.nodes.items():
+        for reading in self._dcgm.values():
+            for node, sample in reading.nodes.items():
                 if _newer(sample, newest.get(node)):
                     newest[node] = sample
         return newest

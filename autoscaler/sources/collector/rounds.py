@@ -1,4 +1,4 @@
-"""Rounds of feeds: each in its own grid of periods, told when something changes for the worse or better.
+"""Rounds of reads: each feed in its own grid of periods; what gets worse or better is logged.
 
 A round starts on time whatever the other feeds do. One that is still under way when the next is due is
 left to end, as its reads have deadlines, rather than doubled; what was missed is not caught up.
@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import aiohttp
 import structlog
 
-from autoscaler.sources.collector.feeds import Ended, Feed
+from autoscaler.sources.collector.feeds import Feed, ReadResult
 from autoscaler.sources.pages.outcome import ERRORS, ReadOutcome
 
 _log = structlog.get_logger(__name__)
@@ -36,9 +36,9 @@ class FeedReport:
     outcome: ReadOutcome
     """Of the first of these; Read: there is none."""
     message: str
-    """What it said; empty: there is none."""
+    """Of the first of these; empty: there is none."""
     warnings: tuple[str, ...]
-    """What Prometheus said beside its answers."""
+    """Warnings that came with Prometheus's answers."""
 
 
 @dataclass(slots=True)
@@ -49,7 +49,7 @@ class _Running:
     due_at: float | None = None
     """Loop time of the next round; None: at once."""
     round: asyncio.Task[None] | None = None
-    ended: Sequence[Ended] = field(default_factory=list)
+    ended: Sequence[ReadResult] = field(default_factory=list)
     """How the reads of the last round ended."""
 
 
@@ -70,10 +70,10 @@ class Rounds:
 
     def set_feeds(self, feeds: Iterable[Feed]) -> None:
         """Replace the feeds; one of the same name keeps its grid, a new one starts at once."""
-        wanted = {feed.name: feed for feed in feeds}
-        for name in self._running.keys() - wanted.keys():
+        by_name = {feed.name: feed for feed in feeds}
+        for name in self._running.keys() - by_name.keys():
             del self._running[name]  # a round of it under way ends by its deadlines
-        for name, feed in wanted.items():
+        for name, feed in by_name.items():
             running = self._running.setdefault(name, _Running(feed=feed))
             running.feed = feed
         self._changed.set()
@@ -113,7 +113,7 @@ class Rounds:
             running.round = rounds.create_task(self._round(running, session))
 
     async def _round(self, running: _Running, session: aiohttp.ClientSession) -> None:
-        """Read one feed once, count how its reads ended, and tell what changed."""
+        """Read one feed once, count how its reads ended, and log what changed."""
         feed = running.feed
         ended = await feed.read(session, deadline_s=min(self._deadline_s, feed.period_s))
         for each in ended:

@@ -19,13 +19,13 @@ from collections.abc import Collection, Iterable
 from dataclasses import replace
 
 from autoscaler.kube.samples import PodSample
-from autoscaler.sources.engines.vllm import read_spelled, spelled
+from autoscaler.sources.engines.vllm import read_series, series_names
 from autoscaler.sources.pages.exposition import Rows, SeriesRow
 from autoscaler.sources.pages.signals import (
     EngineSource,
-    added,
     expect_demand,
-    of_models,
+    rows_of_models,
+    sum_of_parts,
     total,
 )
 
@@ -39,11 +39,11 @@ _FAILED = "ray_serve_deployment_error_counter_total"
 
 def read(rows: Rows, model_names: frozenset[str]) -> PodSample:
     """Read one Ray pod, with all the Serve replicas on it."""
-    engines = read_spelled(rows, model_names, prefix=_VLLM)
+    engines = read_series(rows, model_names, prefix=_VLLM)
     found = rows.rows(_ENGINES)
     processing = rows.rows(_PROCESSING)
     of_engines = _replicas(found)
-    deployments = _deployments(processing, replicas=_replicas(of_models(found, model_names)))
+    deployments = _deployments(processing, replicas=_replicas(rows_of_models(found, model_names)))
     plain = [row for row in processing if row.labels.get("replica") not in of_engines]
     queued = rows.rows(_QUEUED)
     if deployments:
@@ -52,8 +52,10 @@ def read(rows: Rows, model_names: frozenset[str]) -> PodSample:
     if found:
         sample = replace(
             engines,
-            waiting_requests=added(engines.waiting_requests, total(queued) if queued else 0.0),
-            running_requests=added(engines.running_requests, total(plain) if plain else 0.0),
+            waiting_requests=sum_of_parts(
+                engines.waiting_requests, total(queued) if queued else 0.0
+            ),
+            running_requests=sum_of_parts(engines.running_requests, total(plain) if plain else 0.0),
         )
     else:
         sample = PodSample(
@@ -79,5 +81,7 @@ def _deployments(processing: Iterable[SeriesRow], *, replicas: Collection[str]) 
 
 
 SOURCE = EngineSource(
-    engine="RayServe", names=(*spelled(_VLLM), _QUEUED, _PROCESSING, _SERVED, _FAILED), read=read
+    engine="RayServe",
+    names=(*series_names(_VLLM), _QUEUED, _PROCESSING, _SERVED, _FAILED),
+    read=read,
 )

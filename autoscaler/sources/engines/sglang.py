@@ -23,11 +23,11 @@ from autoscaler.kube.samples import PodSample
 from autoscaler.sources.pages.exposition import Rows, SeriesRow
 from autoscaler.sources.pages.signals import (
     EngineSource,
-    added,
     expect_demand,
     first_of,
     mean_ratio,
-    of_models,
+    rows_of_models,
+    sum_of_parts,
     total,
 )
 
@@ -58,12 +58,12 @@ def read(rows: Rows, model_names: frozenset[str]) -> PodSample:
     """Read one SGLang pod, of one or several data-parallel ranks."""
 
     def of(*names: str) -> list[SeriesRow]:
-        return _one_per_schedule(of_models(first_of(rows, *names), model_names))
+        return _one_per_schedule(rows_of_models(first_of(rows, *names), model_names))
 
     usage = of(_USAGE)
     queues = [of(name) for name in _SIDE_QUEUES]
     sample = PodSample(
-        waiting_requests=added(total(of(_QUEUE)), *(total(rows) for rows in queues if rows)),
+        waiting_requests=sum_of_parts(total(of(_QUEUE)), *(total(rows) for rows in queues if rows)),
         running_requests=total(of(_RUNNING)),
         kv_usage_ratio=mean_ratio(usage, [1.0] * len(usage)),
         finished_requests_total=total(of(*_FINISHED)),

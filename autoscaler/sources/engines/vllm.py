@@ -30,7 +30,7 @@ from autoscaler.sources.pages.signals import (
     expect_demand,
     first_of,
     mean_ratio,
-    of_models,
+    rows_of_models,
     total,
 )
 
@@ -49,7 +49,7 @@ _SERIES = (
 )
 
 
-def spelled(*prefixes: str) -> tuple[str, ...]:
+def series_names(*prefixes: str) -> tuple[str, ...]:
     """Return the names of all series that vLLM's signals are read from, under these prefixes."""
     return tuple(prefix + series for prefix in prefixes for series in _SERIES)
 
@@ -60,16 +60,16 @@ def read(rows: Rows, model_names: frozenset[str]) -> PodSample:
         (prefix for prefix in ("vllm:", "vllm_") if rows.rows(f"{prefix}num_requests_running")),
         "vllm:",
     )
-    sample = read_spelled(rows, model_names, prefix=prefix)
+    sample = read_series(rows, model_names, prefix=prefix)
     found = first_of(rows, f"{prefix}num_requests_running", f"{prefix}num_requests_waiting")
     return expect_demand(sample, engine="vLLM", found=found, model_names=model_names)
 
 
-def read_spelled(rows: Rows, model_names: frozenset[str], *, prefix: str) -> PodSample:
-    """Read the signals under one spelling of their names; unknown where they are absent."""
+def read_series(rows: Rows, model_names: frozenset[str], *, prefix: str) -> PodSample:
+    """Read the series whose names begin with this prefix; unknown where they are absent."""
 
     def of(*series: str) -> list[SeriesRow]:
-        return of_models(first_of(rows, *(prefix + one for one in series)), model_names)
+        return rows_of_models(first_of(rows, *(prefix + one for one in series)), model_names)
 
     _expect_awake(of("engine_sleep_state"))
     usage = of("kv_cache_usage_perc", "gpu_cache_usage_perc")
@@ -98,12 +98,12 @@ def _expect_awake(states: Iterable[SeriesRow]) -> None:
 
 
 def _blocks(usage: Sequence[SeriesRow], configurations: Iterable[SeriesRow]) -> list[float]:
-    """Return each engine's KV blocks; equal weights where not all of them are told."""
+    """Return each engine's KV blocks; equal weights where not all of them are known."""
     blocks: dict[str, float] = {}
     for row in configurations:
         try:
             count = float(row.labels.get("num_gpu_blocks", ""))
-        except ValueError:  # the string "None" stands there before the cache is sized
+        except ValueError:  # it is the string "None" before the cache is sized
             continue
         if math.isfinite(count) and count > 0:
             blocks[row.labels.get("engine", "")] = count
@@ -113,4 +113,4 @@ def _blocks(usage: Sequence[SeriesRow], configurations: Iterable[SeriesRow]) -> 
     return [blocks[engine] for engine in engines]
 
 
-SOURCE = EngineSource(engine="VLLM", names=spelled("vllm:", "vllm_"), read=read)
+SOURCE = EngineSource(engine="VLLM", names=series_names("vllm:", "vllm_"), read=read)

@@ -1,6 +1,6 @@
-"""A metrics page in the Prometheus text format, of which a few families are wanted.
+"""A metrics page in the Prometheus text format, of which a few series are needed.
 
-A vLLM page has 600 lines and we want a dozen: the wanted lines are picked out first and only those
+A vLLM page has 600 lines and a dozen are needed: those are picked out first and only they
 go through prometheus_client's parser (0.2 ms instead of 9 ms a page). Its judgement of escapes,
 exponents, NaN and timestamps is kept, and a test compares the two on every captured page.
 
@@ -32,7 +32,7 @@ class SeriesRow:
 
     labels: Mapping[str, str]
     value: float
-    """As it stands there: NaN and infinities too."""
+    """As it is written: NaN and infinities too."""
     at: float | None = None
     """The row's own time in seconds; None: none was given, the time of the read holds."""
 
@@ -57,40 +57,40 @@ class MetricsPage:
 
 
 def read_page(body: bytes, names: Collection[str]) -> MetricsPage:
-    """Pick the lines of the wanted series out of a page.
+    """Pick the lines of the named series out of a page.
 
     Args:
         body: The page as it came.
-        names: Names of series as they stand on the page (`..._total`, `..._sum`): exact, and case
+        names: Names of series as they are written on the page (`..._total`, `..._sum`): exact, and case
             matters.
 
     Raises:
         SourceError: The body is empty, HTML, JSON or otherwise no metrics page.
     """
-    wanted = _wanted(frozenset(names))
+    series = _names_as_bytes(frozenset(names))
     lines: dict[str, list[str]] = {}
     try:
         for line in body.split(b"\n"):
             head, brace, _ = line.partition(b"{")
-            if head not in wanted:
+            if head not in series:
                 head = (
                     head.strip() if brace else head.strip().partition(b" ")[0].partition(b"\t")[0]
                 )
-                if head not in wanted:
+                if head not in series:
                     continue
-            lines.setdefault(wanted[head], []).append(line.decode())
+            lines.setdefault(series[head], []).append(line.decode())
         if not lines:
             _expect_metrics(body)
     except UnicodeDecodeError as error:
-        message = f"the page is not UTF-8: {_shown(body)}"
+        message = f"the page is not UTF-8: {_beginning_of(body)}"
         raise SourceError(message, outcome=ReadOutcome.NOT_METRICS) from error
     _expect_whole_line(body, lines)
     return MetricsPage(lines)
 
 
 @lru_cache(maxsize=64)
-def _wanted(names: frozenset[str]) -> Mapping[bytes, str]:
-    """Turn the wanted names into what stands on a page; kept, as each page of an engine asks it."""
+def _names_as_bytes(names: frozenset[str]) -> Mapping[bytes, str]:
+    """The names as bytes, to be found on a page; cached, as all pages of an engine ask for the same."""
     return {name.encode(): name for name in names}
 
 
@@ -117,7 +117,7 @@ def _parse(line: str) -> SeriesRow:
 
 @lru_cache(maxsize=4096)
 def _parse_labels(name_and_labels: str) -> Mapping[str, str]:
-    """Parse what stands before a value."""
+    """Parse the name and the labels before a value."""
     return MappingProxyType(_parse_sample(name_and_labels + " 0")[0])
 
 
@@ -130,7 +130,7 @@ def _parse_sample(line: str) -> tuple[dict[str, str], float, float | None]:
 
 
 def _expect_whole_line(body: bytes, lines: Mapping[str, list[str]]) -> None:
-    """Refuse a wanted last line that stops in the middle.
+    """Refuse a page whose last line is needed and stops in the middle.
 
     A page may lack its last newline, but then the line before it must be whole: what remains of
     `...{engine="0",mod` is a page that was cut, not a page without the signal.
@@ -148,24 +148,24 @@ def _expect_whole_line(body: bytes, lines: Mapping[str, list[str]]) -> None:
 
 
 def _expect_metrics(body: bytes) -> None:
-    """Refuse a body without a wanted line that is no metrics page at all."""
+    """Refuse a body without a needed line that is no metrics page at all."""
     text = body.decode()
     if not text.strip():
         raise SourceError("the page is empty", outcome=ReadOutcome.NO_SIGNAL)
     if text.lstrip().startswith("<"):
         title = re.search(r"<title[^>]*>(.*?)</title>", text, re.IGNORECASE | re.DOTALL)
-        told = f" titled {title[1].strip()!r}" if title else ""
-        message = f"HTML{told} came instead of metrics: {_shown(body)}"
+        titled = f" titled {title[1].strip()!r}" if title else ""
+        message = f"HTML{titled} came instead of metrics: {_beginning_of(body)}"
         raise SourceError(message, outcome=ReadOutcome.NOT_METRICS)
     try:
         for _family in text_string_to_metric_families(text):
             pass
     except ValueError as error:
-        message = f"no metrics page came: {_shown(body)}"
+        message = f"no metrics page came: {_beginning_of(body)}"
         raise SourceError(message, outcome=ReadOutcome.NOT_METRICS) from error
 
 
-def _shown(body: bytes) -> str:
+def _beginning_of(body: bytes) -> str:
     """Quote the beginning of a body."""
     return repr(
         " ".join(body[: 4 * _SHOWN_CHARACTERS].decode(errors="replace").split())[:_SHOWN_CHARACTERS]

@@ -1,8 +1,8 @@
 """From rows to a sample: what the engines' sources share.
 
 The rules every engine's source keeps: a series that is absent, NaN, infinite or negative is unknown
-and never zero; a sum with an unknown part is unknown; what reads as "no demand" has been said by the
-engine, not inferred from silence.
+and never zero; a sum with an unknown part is unknown; "no demand" is what an engine reports, never
+inferred from a series that is missing.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class _RememberedRows:
 
 
 def first_of(rows: Rows, *names: str) -> list[SeriesRow]:
-    """Return the rows of the first name that has any: names that followed each other."""
+    """Return the rows of the first name that has any: a series that was renamed has several names."""
     for name in names:
         found = rows.rows(name)
         if found:
@@ -71,7 +71,7 @@ def first_of(rows: Rows, *names: str) -> list[SeriesRow]:
     return []
 
 
-def of_models(rows: Iterable[SeriesRow], model_names: frozenset[str]) -> list[SeriesRow]:
+def rows_of_models(rows: Iterable[SeriesRow], model_names: frozenset[str]) -> list[SeriesRow]:
     """Keep the rows of these models; an empty set keeps all."""
     return [row for row in rows if not model_names or row.labels.get("model_name") in model_names]
 
@@ -84,7 +84,7 @@ def total(rows: Iterable[SeriesRow]) -> float | None:
     return math.fsum(values)
 
 
-def added(*parts: float | None) -> float | None:
+def sum_of_parts(*parts: float | None) -> float | None:
     """Add up parts of one figure; None where one is unknown."""
     known = [part for part in parts if part is not None]
     return math.fsum(known) if len(known) == len(parts) else None
@@ -101,7 +101,7 @@ def mean_ratio(rows: Sequence[SeriesRow], weights: Sequence[float]) -> float | N
 def expect_demand(
     sample: PodSample, *, engine: str, found: Iterable[SeriesRow], model_names: frozenset[str]
 ) -> PodSample:
-    """Refuse a page from which no demand can be told, and say what would mend it."""
+    """Refuse a page that does not show how much is waiting or running, and say what would mend it."""
     if sample.waiting_requests is not None or sample.running_requests is not None:
         return sample
     present = sorted({row.labels["model_name"] for row in found if "model_name" in row.labels})

@@ -1,7 +1,7 @@
 """A fleet of replicas behind one router: the door of the serving model.
 
-Behind it stands the compiled kernel where numba is installed, else the Python model: the same results,
-to the nanosecond, a hundred times slower.
+Behind it stands the compiled kernel where numba is installed, else the reference: the same results, to
+the nanosecond, several hundred times slower.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from autoscaler.errors import SettingsError
 from simulations.serving.columns import Gauges, RequestColumns, RequestResults
 from simulations.serving.profiles.profiles import Profile
-from simulations.serving.python_fleet import PythonFleet
+from simulations.serving.reference.fleet import ReferenceFleet
 from simulations.serving.workload import Workload
 
 ROUTINGS = ("least-outstanding", "round-robin", "prefix")
 TIMEOUT_NS = 120_000_000_000
 """A client's patience where nothing else is said (the glossary's 120 s)."""
-Engine = Literal["auto", "python", "numba"]
+EngineChoice = Literal["auto", "reference", "numba"]
 INSTALL_NUMBA = (
     "the compiled serving kernel needs numba, which is not installed: "
     "pip install 'inference-autoscaler[simulate]'"
@@ -81,7 +81,7 @@ class ServingFleet:
         routing: str = "least-outstanding",
         timeout_ns: int = TIMEOUT_NS,
         retries: int = 0,
-        engine: Engine = "auto",
+        engine: EngineChoice = "auto",
     ) -> None:
         """Prepare to serve these requests.
 
@@ -91,7 +91,8 @@ class ServingFleet:
             routing: One of ROUTINGS.
             timeout_ns: A client gives up so long after its first arrival.
             retries: How often a client sends again what a killed replica lost.
-            engine: `numba` compiles, `python` does not, `auto` compiles where it can.
+            engine: `numba` is the compiled kernel, `reference` needs no compiler and is slow, `auto`
+                takes the kernel where numba is installed.
 
         Raises:
             SettingsError: No such routing, the trace's prefix blocks do not fit the profile's, or
@@ -103,7 +104,7 @@ class ServingFleet:
         self.requests = requests
         self.timeout_ns = timeout_ns
         self.engine = _engine(engine)
-        build = PythonFleet if self.engine == "python" else _kernel_fleet
+        build = ReferenceFleet if self.engine == "reference" else _kernel_fleet
         self._model: FleetModel = build(
             profile, requests, routing=routing, timeout_ns=timeout_ns, retries=retries
         )
@@ -158,7 +159,7 @@ class ServingFleet:
         """What a user should hear about the engine that `auto` chose; None: nothing."""
         if self.engine == "numba":
             return None
-        return f"{INSTALL_NUMBA} makes this a hundred times faster"
+        return f"{INSTALL_NUMBA} makes this several hundred times faster"
 
     @property
     def now_ns(self) -> int:
@@ -171,19 +172,19 @@ class ServingFleet:
         return self._model.work.cut_requests
 
 
-def _engine(asked: Engine) -> Literal["python", "numba"]:
+def _engine(asked: EngineChoice) -> Literal["reference", "numba"]:
     """Which model to use.
 
     Raises:
         SettingsError: numba is asked for and not installed.
     """
-    if asked == "python":
-        return "python"
+    if asked == "reference":
+        return "reference"
     if _numba_is_there():
         return "numba"
     if asked == "numba":
         raise SettingsError(INSTALL_NUMBA)
-    return "python"
+    return "reference"
 
 
 def _numba_is_there() -> bool:

@@ -50,7 +50,7 @@ def served_by(
 ) -> StaticFleet:
     """Replay the requests on a fleet that is there from the beginning."""
     # a few hundred requests are not worth half a minute of compiling
-    fleet = ServingFleet(profile, requests, engine="python")
+    fleet = ServingFleet(profile, requests, engine="reference")
     for replica in range(replicas):
         fleet.add_replica(0, replica)
     # with the last arrival's patience over, every request has an outcome

@@ -7,13 +7,13 @@ written to in turn. What the steps take is the model's; what this process adds i
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
-from simulations.serving.gauges import NEVER, Gauges
+from simulations.serving.gauges import FOREVER, Gauges
 from simulations.serving.profiles.profiles import Profile
-from simulations.serving.replica import FOREVER, Replica
-from simulations.serving.slot import Slot
+from simulations.serving.reference.engine import Sequence, StepResult
+from simulations.serving.reference.replica import Replica
 
 SECOND_NS = 1_000_000_000
 EARLY_S = 1e-6
@@ -23,21 +23,12 @@ EARLY_S = 1e-6
 class Watcher(Protocol):
     """Who keeps the metrics; times are seconds of the wall."""
 
-    def step_made(
-        self,
-        *,
-        gap_s: float,
-        decodes: int,
-        prefilled: Sequence[Slot],
-        resumed_gaps_s: Sequence[float],
-    ) -> None:
+    def step_made(self, *, first: Iterable[Sequence], gaps_s: Iterable[float]) -> None:
         """A step ended.
 
         Args:
-            gap_s: Since the step before.
-            decodes: Requests that got a token in both.
-            prefilled: Requests that got their first token.
-            resumed_gaps_s: For each that got its first token since a preemption, since the last.
+            first: Requests that got their first token.
+            gaps_s: Of each that got a further token: since its last one.
         """
 
     def first_token(self, *, latency_s: float) -> None:
@@ -45,7 +36,7 @@ class Watcher(Protocol):
 
     def request_finished(
         self,
-        slot: Slot,
+        sequence: Sequence,
         *,
         reason: str,
         tokens_max: int,
@@ -63,13 +54,21 @@ class Watcher(Protocol):
 class Live:
     """One request in the engine, and who hears of its tokens."""
 
-    __slots__ = ("arrived_ns", "delivered", "ended", "first_ns", "on_tokens", "slot", "tokens_max")
+    __slots__ = (
+        "arrived_ns",
+        "delivered",
+        "ended",
+        "first_ns",
+        "on_tokens",
+        "sequence",
+        "tokens_max",
+    )
 
-    def __init__(self, slot: Slot, *, arrived_ns: int, tokens_max: int) -> None:
-        self.slot = slot
+    def __init__(self, sequence: Sequence, *, arrived_ns: int, tokens_max: int) -> None:
+        self.sequence = sequence
         self.arrived_ns = arrived_ns
         self.tokens_max = tokens_max
-        """As the client asked; the slot's output may end before."""
+        """As the client asked; its output may end before."""
         self.first_ns = 0
         """End of the step of its first token."""
         self.delivered = 0
@@ -82,7 +81,7 @@ class Live:
     @property
     def finish_reason(self) -> str:
         """Why it ends where it does."""
-        return "length" if self.slot.output == self.tokens_max else "stop"
+        return "length" if self.sequence.output == self.tokens_max else "stop"
 
 
 class LiveEngine:
@@ -106,12 +105,11 @@ class LiveEngine:
         self._started_s = self._loop.time()
         self._timer: asyncio.TimerHandle | None = None
         self._requests = 0
-        self._last_end_ns = 0
         self._flushed_s = 0.0
 
     def gauges(self) -> Gauges:
         """As of the end of the last step."""
-        return self._replica.gauges()
+        return self._replica.engine.gauges
 
     @property
     def in_flight(self) -> int:
@@ -122,22 +120,21 @@ class LiveEngine:
         """What a span of the model takes on the wall."""
         return model_ns / SECOND_NS / self._speed
 
-    def submit(self, tokens: Sequence[int], *, output: int, tokens_max: int) -> Live:
+    def submit(self, tokens: list[int], *, output: int, tokens_max: int) -> Live:
         """Take in a request with this prompt that will produce `output` tokens."""
         now = self._now_ns()
-        slot = Slot(
+        sequence = Sequence(
             request=self._requests,
             prompt=len(tokens),
             output=output,
             prefix=self._identities(tokens),
             inbox_ns=now + self.profile.before_ns,
-            deadline_ns=FOREVER,
         )
         self._requests += 1
-        live = Live(slot, arrived_ns=now, tokens_max=tokens_max)
-        self._live[slot.request] = live
+        live = Live(sequence, arrived_ns=now, tokens_max=tokens_max)
+        self._live[sequence.request] = live
         self.idle.clear()
-        self._replica.put(slot)
+        self._replica.put(sequence)
         self._plan(self._replica.wake_ns())
         return live
 
@@ -146,7 +143,7 @@ class LiveEngine:
         if not live.ended:
             self._end(live)
             self._watcher.request_aborted()
-            self._replica.abort(live.slot, self._now_ns())
+            self._replica.abort(live.sequence, self._now_ns())
             self._plan(self._replica.wake_ns())
 
     def kill(self) -> list[Live]:
@@ -158,7 +155,7 @@ class LiveEngine:
         self._live.clear()
         return left
 
-    def _identities(self, tokens: Sequence[int]) -> tuple[int, ...]:
+    def _identities(self, tokens: list[int]) -> tuple[int, ...]:
         """Each full block of the prompt by its content and all before it."""
         if not self.profile.prefix_caching:
             return ()
@@ -189,65 +186,54 @@ class LiveEngine:
         self._timer = None
         limit = self._now_ns() - self.profile.after_ns
         replica = self._replica
-        while replica.advance(limit, 1):
-            self._note_step()
+        while (given := replica.advance(limit)) is not None:
+            self._note_step(given)
         self._deliver()
         self._plan(replica.wake_ns())
 
-    def _note_step(self) -> None:
+    def _note_step(self, given: StepResult) -> None:
         """Tell the watcher of the step that was just made."""
-        replica, watcher = self._replica, self._watcher
-        replica.gauges()  # notes who has been seen in the inbox by now
-        end_ns = replica.last_end_ns
-        first = [slot for slot in replica.last_prefilled if slot.last_token_ns == NEVER]
-        resumed = [slot for slot in replica.last_prefilled if slot.last_token_ns != NEVER]
-        watcher.step_made(
-            gap_s=self.seconds(end_ns - self._last_end_ns),
-            decodes=replica.last_decodes,
-            prefilled=first,
-            resumed_gaps_s=[self.seconds(end_ns - slot.last_token_ns) for slot in resumed],
+        self._watcher.step_made(
+            first=given.first, gaps_s=[self.seconds(gap_ns) for gap_ns in given.gaps_ns]
         )
-        self._last_end_ns = end_ns
-        for slot in first:
-            live = self._live.get(slot.request)
+        seen_ns = given.end_ns + self.profile.after_ns
+        for sequence in given.first:
+            live = self._live.get(sequence.request)
             if live is not None:
-                live.first_ns = end_ns
-                seen_ns = end_ns + self.profile.after_ns
-                watcher.first_token(latency_s=self.seconds(seen_ns - live.arrived_ns))
-        for _, slot in replica.ended:
-            live = self._live.get(slot.request)
+                live.first_ns = given.end_ns
+                self._watcher.first_token(latency_s=self.seconds(seen_ns - live.arrived_ns))
+        for sequence in given.finished:
+            live = self._live.get(sequence.request)
             if live is not None:
-                self._note_finished(live, end_ns)
-        replica.ended.clear()
+                self._note_finished(live, given.end_ns)
 
     def _note_finished(self, live: Live, end_ns: int) -> None:
-        slot = live.slot
+        sequence = live.sequence
         self._watcher.request_finished(
-            slot,
+            sequence,
             reason=live.finish_reason,
             tokens_max=live.tokens_max,
             e2e_s=self.seconds(end_ns + self.profile.after_ns - live.arrived_ns),
-            queue_s=self.seconds(slot.scheduled_ns - slot.queued_ns),
-            prefill_s=self.seconds(live.first_ns - slot.scheduled_ns),
+            queue_s=self.seconds(sequence.admitted_ns - sequence.queued_ns),
+            prefill_s=self.seconds(live.first_ns - sequence.admitted_ns),
             decode_s=self.seconds(end_ns - live.first_ns),
         )
 
     def _deliver(self) -> None:
         """Hand out the tokens that came since the last time."""
-        produced = self._replica.produced
         for live in [*self._live.values()]:
-            made = produced(live.slot)
+            made = live.sequence.produced
             fresh = made - live.delivered
             if fresh:
                 live.delivered = made
                 self._flushed_s = self._loop.time()
-                if made == live.slot.output:
+                if made == live.sequence.output:
                     self._end(live)
                 live.on_tokens(fresh)
 
     def _end(self, live: Live) -> None:
         live.ended = True
-        del self._live[live.slot.request]
+        del self._live[live.sequence.request]
         if not self._live:
             self.idle.set()
 

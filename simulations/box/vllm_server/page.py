@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 from prometheus_client import (
     CollectorRegistry,
@@ -25,7 +25,7 @@ from simulations.box.vllm_server.families import (
 )
 from simulations.box.vllm_server.options import Options
 from simulations.serving.gauges import Gauges
-from simulations.serving.slot import Slot
+from simulations.serving.reference.engine import Sequence
 
 CONTENT_TYPE = "text/plain; version=1.0.0; charset=utf-8"
 
@@ -66,29 +66,24 @@ class Page:
         self._preempted = now.preemptions_total
         return generate_latest(self._registry)
 
-    def step_made(
-        self,
-        *,
-        gap_s: float,
-        decodes: int,
-        prefilled: Sequence[Slot],
-        resumed_gaps_s: Sequence[float],
-    ) -> None:
+    def step_made(self, *, first: Iterable[Sequence], gaps_s: Iterable[float]) -> None:
         """A step ended; see `live_engine.Watcher`."""
-        generated = decodes + len(prefilled) + len(resumed_gaps_s)
-        computed = 0
-        for slot in prefilled:
-            computed += slot.prompt - slot.cached
-            self._add("prompt_tokens", slot.prompt)
-            self._add("prompt_tokens_by_source", slot.prompt - slot.cached, "local_compute")
-            self._add("prompt_tokens_by_source", slot.cached, "local_cache_hit")
-            self._add("prompt_tokens_cached", slot.cached)
-            self._add("prompt_tokens_cached_by_source", slot.cached, "device")
-        self._add("generation_tokens", generated)
-        self._observe("iteration_tokens_total", generated + computed)
-        for gap in (*(gap_s for _ in range(decodes)), *resumed_gaps_s):
+        computed = generated = 0
+        for sequence in first:
+            generated += 1
+            missed = sequence.prompt - sequence.cached
+            computed += missed
+            self._add("prompt_tokens", sequence.prompt)
+            self._add("prompt_tokens_by_source", missed, "local_compute")
+            self._add("prompt_tokens_by_source", sequence.cached, "local_cache_hit")
+            self._add("prompt_tokens_cached", sequence.cached)
+            self._add("prompt_tokens_cached_by_source", sequence.cached, "device")
+        for gap in gaps_s:
+            generated += 1
             self._observe("time_per_output_token_seconds", gap)
             self._observe("inter_token_latency_seconds", gap)
+        self._add("generation_tokens", generated)
+        self._observe("iteration_tokens_total", generated + computed)
 
     def first_token(self, *, latency_s: float) -> None:
         """A request got its first token so long after it came in."""
@@ -96,7 +91,7 @@ class Page:
 
     def request_finished(
         self,
-        slot: Slot,
+        sequence: Sequence,
         *,
         reason: str,
         tokens_max: int,
@@ -107,19 +102,21 @@ class Page:
     ) -> None:
         """A request has all its tokens."""
         self._add("request_success", 1, reason)
-        self._observe("request_prompt_tokens", slot.prompt)
-        self._observe("request_generation_tokens", slot.output)
-        self._observe("request_max_num_generation_tokens", slot.output)
+        self._observe("request_prompt_tokens", sequence.prompt)
+        self._observe("request_generation_tokens", sequence.output)
+        self._observe("request_max_num_generation_tokens", sequence.output)
         self._observe("request_params_n", 1)
         self._observe("request_params_max_tokens", tokens_max)
-        self._observe("request_num_preemptions", slot.preemptions)
-        self._observe("request_prefill_kv_computed_tokens", slot.prompt - slot.cached)
+        self._observe("request_num_preemptions", sequence.preemptions)
+        self._observe("request_prefill_kv_computed_tokens", sequence.prompt - sequence.cached)
         self._observe("e2e_request_latency_seconds", e2e_s)
         self._observe("request_queue_time_seconds", queue_s)
         self._observe("request_inference_time_seconds", prefill_s + decode_s)
         self._observe("request_prefill_time_seconds", prefill_s)
         self._observe("request_decode_time_seconds", decode_s)
-        self._observe("request_time_per_output_token_seconds", decode_s / max(1, slot.output - 1))
+        self._observe(
+            "request_time_per_output_token_seconds", decode_s / max(1, sequence.output - 1)
+        )
 
     def request_aborted(self) -> None:
         """A request ended without all its tokens."""

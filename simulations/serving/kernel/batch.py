@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from numpy import uintp
 
-from simulations.serving.kernel.compiled import merged
+from simulations.serving.gauges import NEVER
+from simulations.serving.kernel.compiled import inlined_function
 from simulations.serving.kernel.division import begun_blocks, beyond_blocks, whole_blocks
-from simulations.serving.kernel.layout import NEVER, Lane
+from simulations.serving.kernel.layout import Lane
 
 FEW_STEPS = 64
 """Up to here a span is longer than as many first steps by hardly more than one of them."""
@@ -20,26 +21,26 @@ ORDER_BITS = 31
 """Of a heap key, below the finish: 2e9 admissions to one replica."""
 
 
-@merged
+@inlined_function
 def decode_ns(p: Any, decodes: int, context: int) -> int:
     """A step of so many decodes alone, with so many tokens before it."""
     beyond = max(0, decodes - p.flat_tokens)
     return p.step_ns + p.token_ns * beyond + p.kv_token_ns * (context + decodes)
 
 
-@merged
+@inlined_function
 def pause_after_ns(p: Any, decodes: int) -> int:
     """From the end of a step with so many decodes to the next one's start."""
     return p.pause_ns + p.pause_decode_ns * decodes
 
 
-@merged
+@inlined_function
 def span_ns(first: int, growth: int, steps: int) -> int:
     """From the start of a step to the start of the one so many steps later."""
     return steps * first + growth * (steps * (steps - 1) // 2)
 
 
-@merged
+@inlined_function
 def steps_within(first: int, growth: int, span: int) -> int:
     """The most steps whose span is at most so long."""
     steps = span // first  # if none were longer than the first: of few steps hardly one too many
@@ -53,7 +54,7 @@ def steps_within(first: int, growth: int, span: int) -> int:
     return steps
 
 
-@merged
+@inlined_function
 def blocks_needed(lane: Lane, steps: int) -> int:
     """Blocks that so many steps of the decodes take."""
     r = lane.replica[0]
@@ -67,7 +68,7 @@ def blocks_needed(lane: Lane, steps: int) -> int:
     return needed
 
 
-@merged
+@inlined_function
 def steps_with_blocks(lane: Lane, steps: int) -> int:
     """How many of so many decode steps find all their blocks among the free ones."""
     p, r = lane.parameters[0], lane.replica[0]
@@ -87,7 +88,7 @@ def steps_with_blocks(lane: Lane, steps: int) -> int:
     return made
 
 
-@merged
+@inlined_function
 def pass_steps(p: Any, r: Any, steps: int) -> None:
     """So many steps were made with the present decodes."""
     r.generation_tokens += steps * r.decodes
@@ -97,7 +98,7 @@ def pass_steps(p: Any, r: Any, steps: int) -> None:
     r.phase = phase if phase >= 0 else phase + p.block_tokens
 
 
-@merged
+@inlined_function
 def join(lane: Lane, slot: int) -> None:
     """From the next step on the request decodes."""
     r = lane.replica[0]
@@ -109,7 +110,7 @@ def join(lane: Lane, slot: int) -> None:
     lane.phases[uintp(beyond_blocks(lane.parameters[0], request.computed + r.phase))] += 1
 
 
-@merged
+@inlined_function
 def leave(lane: Lane, slot: int) -> None:
     """The request decodes no more; its counts are brought up to date."""
     r = lane.replica[0]
@@ -127,20 +128,20 @@ def leave(lane: Lane, slot: int) -> None:
     lane.phases[uintp(beyond_blocks(lane.parameters[0], request.computed + r.phase))] -= 1
 
 
-@merged
+@inlined_function
 def steps_to_finish(lane: Lane) -> int:
     """Steps until the first of the decodes has all its tokens."""
     return (lane.keys[0] >> ORDER_BITS) - lane.replica[0].steps
 
 
-@merged
+@inlined_function
 def needs_block(p: Any, r: Any, request: Any) -> bool:
     """Whether the next token of a decode begins a block."""
     produced = request.output - (request.finish - r.steps)
     return beyond_blocks(p, request.prompt + produced - 1) == 0
 
 
-@merged
+@inlined_function
 def _push(keys: Any, holders: Any, size: int, key: int, slot: int) -> None:
     position = size
     while position:
@@ -154,7 +155,7 @@ def _push(keys: Any, holders: Any, size: int, key: int, slot: int) -> None:
     holders[uintp(position)] = slot
 
 
-@merged
+@inlined_function
 def _remove(keys: Any, holders: Any, size: int, position: int) -> None:
     """Fill the hole at `position` with the last one."""
     last = size - 1

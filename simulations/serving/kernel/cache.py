@@ -13,12 +13,12 @@ from typing import Any
 
 from numpy import uintp
 
-from simulations.serving.kernel.compiled import merged
+from simulations.serving.kernel.compiled import inlined_function
 from simulations.serving.kernel.division import begun_blocks, whole_blocks
 from simulations.serving.kernel.layout import NONE, OWN, Lane
 
 
-@merged
+@inlined_function
 def find(lane: Lane, identity: int) -> int:
     """The entry of a prefix block; NONE: it is not cached."""
     entries = lane.entries
@@ -28,7 +28,7 @@ def find(lane: Lane, identity: int) -> int:
     return entry
 
 
-@merged
+@inlined_function
 def take(lane: Lane, blocks: int) -> None:
     """Take free blocks for new content: plain ones, then those idle for longest."""
     r, entries = lane.replica[0], lane.entries
@@ -48,7 +48,7 @@ def take(lane: Lane, blocks: int) -> None:
         _forget(lane, oldest)
 
 
-@merged
+@inlined_function
 def leading(lane: Lane, start: int, count: int) -> tuple[int, int]:
     """How many of these prefix blocks are cached, from the first one on, and how many of those are idle."""
     idle = 0
@@ -61,7 +61,7 @@ def leading(lane: Lane, start: int, count: int) -> tuple[int, int]:
     return count, idle
 
 
-@merged
+@inlined_function
 def hold(lane: Lane, start: int, count: int) -> None:
     """One more holds these cached prefix blocks."""
     r, entries = lane.replica[0], lane.entries
@@ -73,7 +73,7 @@ def hold(lane: Lane, start: int, count: int) -> None:
         entries[entry].users += 1
 
 
-@merged
+@inlined_function
 def hold_own(lane: Lane, slot: int) -> None:
     """A request is back and holds its own blocks again."""
     r, entries = lane.replica[0], lane.entries
@@ -84,7 +84,7 @@ def hold_own(lane: Lane, slot: int) -> None:
     lane.slots[slot].own = NONE
 
 
-@merged
+@inlined_function
 def disown(lane: Lane, slot: int) -> None:
     """The request will not come back for its own idle blocks."""
     request = lane.slots[slot]
@@ -93,7 +93,7 @@ def disown(lane: Lane, slot: int) -> None:
         request.own = NONE
 
 
-@merged
+@inlined_function
 def identify(lane: Lane, start: int, count: int) -> int:
     """A request's next prefix blocks become the cached copies; returns how many do.
 
@@ -116,7 +116,7 @@ def identify(lane: Lane, start: int, count: int) -> int:
     return count
 
 
-@merged
+@inlined_function
 def release(lane: Lane, slot: int) -> None:
     """Take a request's blocks back; what has content stays idle, tail first."""
     p, r, entries = lane.parameters[0], lane.replica[0], lane.entries
@@ -147,13 +147,13 @@ def release(lane: Lane, slot: int) -> None:
     request.computed = 0
 
 
-@merged
+@inlined_function
 def _bucket(buckets: Any, identity: int) -> Any:
     """Where the chain of the entries with such identities begins."""
     return uintp(identity & (buckets.shape[0] - 1))
 
 
-@merged
+@inlined_function
 def _new_entry(lane: Lane) -> int:
     r = lane.replica[0]
     entry = r.entry_free
@@ -165,7 +165,7 @@ def _new_entry(lane: Lane) -> int:
     return entry
 
 
-@merged
+@inlined_function
 def _forget(lane: Lane, entry: int) -> None:
     """Take an entry out of its bucket, if it has one, and free it."""
     r, entries, buckets = lane.replica[0], lane.entries, lane.buckets
@@ -183,7 +183,7 @@ def _forget(lane: Lane, entry: int) -> None:
     r.entry_free = entry
 
 
-@merged
+@inlined_function
 def _append(entries: Any, r: Any, entry: int) -> None:
     """Make it the youngest of the idle ones."""
     entries[entry].previous = r.idle_tail
@@ -195,7 +195,7 @@ def _append(entries: Any, r: Any, entry: int) -> None:
     r.idle_tail = entry
 
 
-@merged
+@inlined_function
 def _unlink(entries: Any, r: Any, entry: int) -> None:
     before, behind = entries[entry].previous, entries[entry].next
     if before == NONE:

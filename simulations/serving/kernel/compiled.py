@@ -16,6 +16,8 @@ from typing import Any, TypeVar
 
 import numba
 
+from simulations.serving.gauges import FOREVER, NEVER
+
 KEPT = 3
 """Versions whose compiled code is kept."""
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -23,7 +25,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 def _folder() -> str:
     """Where compiled code of these very sources is kept."""
-    digest = hashlib.sha256(numba.__version__.encode())
+    digest = hashlib.sha256(f"{numba.__version__} {NEVER} {FOREVER}".encode())
     for source in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(source.read_bytes())
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
@@ -49,7 +51,7 @@ def _forget_old(folder: Path) -> None:
 _FOLDER = os.environ.get("NUMBA_CACHE_DIR") or _folder()
 
 
-def entry(function: Function) -> Function:
+def entry_point(function: Function) -> Function:
     """Compile what Python calls; kept on disk with all that it calls in turn."""
     # The folder is a setting of the whole process to numba, read while a function is wrapped.
     settings: Any = numba.config
@@ -60,13 +62,13 @@ def entry(function: Function) -> Function:
         settings.CACHE_DIR = before
 
 
-def apart(function: Function) -> Function:
+def compiled_function(function: Function) -> Function:
     """Compile what only compiled code calls."""
     return _compiled(function, **_INSIDE)
 
 
-def merged(function: Function) -> Function:
-    """The same, merged into its callers: passing all those arrays on costs more than most work."""
+def inlined_function(function: Function) -> Function:
+    """The same, inlined into its callers: passing all those arrays on costs more than most work."""
     return _compiled(function, forceinline=True, **_INSIDE)
 
 

@@ -11,17 +11,18 @@ long their steps last alone, and whoever joins them only makes them longer.
 
 from __future__ import annotations
 
+from simulations.serving.gauges import FOREVER, NEVER
 from simulations.serving.kernel.batch import decode_ns, pause_after_ns, span_ns, steps_to_finish
-from simulations.serving.kernel.compiled import merged
+from simulations.serving.kernel.compiled import inlined_function
 from simulations.serving.kernel.division import begun_blocks
 from simulations.serving.kernel.engine import next_start, plain_decoding
-from simulations.serving.kernel.layout import FOREVER, NEVER, NONE, Lane
+from simulations.serving.kernel.layout import NONE, Lane
 
 FEW = 1 << 20
 """Steps that a bound looks ahead at most."""
 
 
-@merged
+@inlined_function
 def completion_bound_ns(lane: Lane) -> int:
     """No request that is here finishes before this moment, whatever else arrives."""
     p, r, slots = lane.parameters[0], lane.replica[0], lane.slots
@@ -59,7 +60,7 @@ def completion_bound_ns(lane: Lane) -> int:
     return _steps_bound_ns(lane, start, r.context, steps)
 
 
-@merged
+@inlined_function
 def _steps_bound_ns(lane: Lane, start: int, context: int, steps: int) -> int:
     """So many steps, in which none of the present decodes finishes, do not end before this moment.
 
@@ -83,7 +84,7 @@ def _steps_bound_ns(lane: Lane, start: int, context: int, steps: int) -> int:
     return max(least, min(decoding, max(start, r.drop_ns) + p.step_ns))
 
 
-@merged
+@inlined_function
 def _together_ns(lane: Lane, start: int, steps: int) -> int:
     """No decode leaves before this moment, and who waits in vain goes on to, if none finishes earlier."""
     p, r = lane.parameters[0], lane.replica[0]
@@ -95,7 +96,7 @@ def _together_ns(lane: Lane, start: int, steps: int) -> int:
     return min(dropped, start + span_ns(first, p.kv_token_ns * r.decodes, kept))
 
 
-@merged
+@inlined_function
 def _steps_kept(lane: Lane, steps: int) -> int:
     """In how many of so many steps none of the decodes is preempted, whatever comes.
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from simulations.serving.kernel.compiled import merged
+from simulations.serving.kernel.compiled import inlined_function
 
 BITS = 31
 """Dividends are below two to this: tokens of a request, and steps within its life."""
@@ -29,25 +29,25 @@ def reciprocal(divisor: int) -> tuple[int, int]:
     return (1 << shift) // divisor + 1, shift
 
 
-@merged
+@inlined_function
 def whole_blocks(p: Any, tokens: int) -> int:
     """KV blocks that so many tokens fill."""
     return tokens * p.block_factor >> p.block_shift
 
 
-@merged
+@inlined_function
 def begun_blocks(p: Any, tokens: int) -> int:
     """KV blocks that so many tokens take, the last of them perhaps not full."""
     return whole_blocks(p, tokens + p.block_tokens - 1)
 
 
-@merged
+@inlined_function
 def beyond_blocks(p: Any, tokens: int) -> int:
     """Tokens beyond the KV blocks that so many fill."""
     return tokens - whole_blocks(p, tokens) * p.block_tokens
 
 
-@merged
+@inlined_function
 def whole_prefixes(p: Any, tokens: int) -> int:
     """Prefix blocks that so many tokens fill; only where prefixes are known."""
     return tokens * p.prefix_factor >> p.prefix_shift

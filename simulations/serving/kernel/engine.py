@@ -1,4 +1,10 @@
-"""One replica's engine, moved forward to a moment: `simulations.serving.replica`, compiled."""
+"""One replica's engine, moved forward to a moment: equal to the reference, without its every step.
+
+Between two events (a completion, an arrival that can be admitted, blocks that run out, a time-out) a
+batch of `B` decodes over `K` tokens of context makes steps that grow by `c * B` each, so `n` of them
+take `n * first + c * B * n * (n - 1) / 2`: one jump. Only steps with a prefill in them, or that must
+preempt, are made one by one. The rules are stated in `reference.fleet`.
+"""
 
 # Fields of records have no static type.
 # mypy: disable-error-code="no-any-return"
@@ -7,6 +13,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from simulations.serving.gauges import FOREVER, NEVER
 from simulations.serving.kernel.batch import (
     blocks_needed,
     decode_ns,
@@ -20,13 +27,13 @@ from simulations.serving.kernel.batch import (
     steps_within,
 )
 from simulations.serving.kernel.cache import disown, hold, hold_own, identify, leading, take
-from simulations.serving.kernel.compiled import apart, merged
+from simulations.serving.kernel.compiled import compiled_function, inlined_function
 from simulations.serving.kernel.division import begun_blocks, whole_prefixes
-from simulations.serving.kernel.layout import FOREVER, NEVER, NONE, Lane
+from simulations.serving.kernel.layout import NONE, Lane
 from simulations.serving.kernel.requests import drop_aborted, finish, preempt, read_inbox, run_next
 
 
-@apart
+@compiled_function
 def advance(lane: Lane, limit_ns: int) -> None:
     """Make the steps that end by `limit_ns`; all that was sent before it must be in the queue."""
     r = lane.replica[0]
@@ -47,7 +54,7 @@ def advance(lane: Lane, limit_ns: int) -> None:
         _start_step(lane, start)
 
 
-@merged
+@inlined_function
 def next_start(lane: Lane) -> int:
     """When the next step starts; FOREVER: there is nothing to do."""
     r = lane.replica[0]
@@ -58,7 +65,7 @@ def next_start(lane: Lane) -> int:
     return max(r.start_ns, lane.slots[r.queue_head].inbox_ns)
 
 
-@merged
+@inlined_function
 def plain_decoding(lane: Lane, start: int) -> bool:
     """Whether the step that starts then only decodes (or preempts)."""
     r = lane.replica[0]
@@ -69,7 +76,7 @@ def plain_decoding(lane: Lane, start: int) -> bool:
     return r.queue_head == NONE or (not r.waiting and lane.slots[r.queue_head].inbox_ns > start)
 
 
-@merged
+@inlined_function
 def _stretch(lane: Lane, start: int, limit_ns: int) -> int:
     """Make as many plain decode steps as can be told in one go; returns how many."""
     p, r = lane.parameters[0], lane.replica[0]
@@ -101,7 +108,7 @@ def _stretch(lane: Lane, start: int, limit_ns: int) -> int:
     return steps
 
 
-@merged
+@inlined_function
 def _start_step(lane: Lane, start: int) -> None:
     """Compose the step that starts then: decodes, the partial prefill, admissions."""
     p, r = lane.parameters[0], lane.replica[0]
@@ -158,7 +165,7 @@ def _start_step(lane: Lane, start: int) -> None:
     )
 
 
-@merged
+@inlined_function
 def _end_step(lane: Lane) -> None:
     """Take in the tokens of the step under way."""
     p, r, slots = lane.parameters[0], lane.replica[0], lane.slots
@@ -176,7 +183,7 @@ def _end_step(lane: Lane) -> None:
         slot = following
 
 
-@merged
+@inlined_function
 def _end_prefill(lane: Lane, slot: int, end: int) -> None:
     """A request that prefilled in the step that ends gets a token, if that was the last of it."""
     r = lane.replica[0]
@@ -197,14 +204,14 @@ def _end_prefill(lane: Lane, slot: int, end: int) -> None:
         join(lane, slot)
 
 
-@merged
+@inlined_function
 def _finish_decodes(lane: Lane, end: int) -> None:
     """Let those leave whose last token this step computed."""
     while lane.replica[0].decodes and steps_to_finish(lane) == 0:
         finish(lane, lane.holders[0], end)
 
 
-@apart
+@compiled_function
 def _take_decode_blocks(lane: Lane) -> bool:
     """Give each decode the block it may need, preempting the newest; True: one was."""
     p, r, slots = lane.parameters[0], lane.replica[0], lane.slots
@@ -228,13 +235,13 @@ def _take_decode_blocks(lane: Lane) -> bool:
     return True
 
 
-@merged
+@inlined_function
 def _missing(p: Any, request: Any, tokens: int) -> int:
     """Blocks that so many more tokens of a prefill take."""
     return begun_blocks(p, request.computed + tokens) - begun_blocks(p, request.computed)
 
 
-@merged
+@inlined_function
 def _prefill(lane: Lane, slot: int, tokens: int) -> int:
     """Schedule so many tokens of a prompt; returns the pairs of its attention."""
     p = lane.parameters[0]
@@ -251,7 +258,7 @@ def _prefill(lane: Lane, slot: int, tokens: int) -> int:
     return pairs
 
 
-@merged
+@inlined_function
 def _give_cached(lane: Lane, slot: int) -> bool:
     """Let the request hold what is cached of it, if blocks for all the rest are free."""
     p, r = lane.parameters[0], lane.replica[0]
@@ -283,7 +290,7 @@ def _give_cached(lane: Lane, slot: int) -> bool:
     return True
 
 
-@merged
+@inlined_function
 def _show(lane: Lane) -> None:
     """Keep the page of the end of the last step while the next one is under way."""
     r = lane.replica[0]

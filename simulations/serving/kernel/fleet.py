@@ -10,16 +10,14 @@ from numpy.typing import NDArray
 
 from autoscaler.errors import InvariantBroken
 from simulations.serving.columns import Gauges, RequestColumns, RequestResults
-from simulations.serving.gauges import gauges
+from simulations.serving.gauges import FOREVER, NEVER, gauges
 from simulations.serving.kernel import router
 from simulations.serving.kernel.layout import (
     CONTROL,
     DONE,
     ENTRY,
-    FOREVER,
     LEAST_OUTSTANDING,
     MORE_SLOTS,
-    NEVER,
     NONE,
     PREFIX,
     REPLICA,

@@ -1,7 +1,7 @@
 """The kernel's arrays: records of replicas, slots and cache entries, and what they are made from.
 
 A slot is one request inside a replica. Slots, entries and positions are numbers; NONE is none.
-Times are nanoseconds; NEVER and FOREVER are as in the Python model.
+Times are nanoseconds.
 """
 
 from __future__ import annotations
@@ -20,8 +20,6 @@ NONE: Any = np.uint32(0xFFFF_FFFF)
 """No slot, entry, position or row."""
 OWN = -1
 """Identity of a request's own blocks, which no other can hit."""
-NEVER = -1
-FOREVER = 1 << 62
 
 MOST_TOKENS = 1 << (BITS - 1)
 """Fewer fit a KV cache: one request's, and a block beyond, are counted in blocks."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from simulations.serving.gauges import FOREVER, NEVER
 from simulations.serving.kernel.batch import leave
 from simulations.serving.kernel.cache import disown, release
-from simulations.serving.kernel.compiled import apart, merged
-from simulations.serving.kernel.layout import FOREVER, NEVER, NONE, Lane
+from simulations.serving.kernel.compiled import compiled_function, inlined_function
+from simulations.serving.kernel.layout import NONE, Lane
 
 
-@merged
+@inlined_function
 def put(lane: Lane, slot: int) -> None:
     """A request is sent; calls come in order of `inbox_ns`."""
     r, slots = lane.replica[0], lane.slots
@@ -26,7 +27,7 @@ def put(lane: Lane, slot: int) -> None:
     r.drop_ns = min(r.drop_ns, max(request.deadline_ns, request.inbox_ns))
 
 
-@merged
+@inlined_function
 def read_inbox(lane: Lane, at_ns: int) -> None:
     """Let the engine see what is in the inbox by then."""
     r, slots = lane.replica[0], lane.slots
@@ -35,7 +36,7 @@ def read_inbox(lane: Lane, at_ns: int) -> None:
         r.waiting += 1
 
 
-@merged
+@inlined_function
 def run_next(lane: Lane, slot: int) -> None:
     """Take the head of the queue into the running ones, as the newest."""
     r, slots = lane.replica[0], lane.slots
@@ -56,7 +57,7 @@ def run_next(lane: Lane, slot: int) -> None:
     r.running_tail = slot
 
 
-@apart
+@compiled_function
 def preempt(lane: Lane, slot: int) -> None:
     """Send the newest back to the head of the queue."""
     r, slots = lane.replica[0], lane.slots
@@ -73,7 +74,7 @@ def preempt(lane: Lane, slot: int) -> None:
     r.waiting += 1
 
 
-@merged
+@inlined_function
 def finish(lane: Lane, slot: int, end: int) -> None:
     """A request has its last token; it stays until its client has seen it."""
     stop_running(lane, slot)
@@ -83,7 +84,7 @@ def finish(lane: Lane, slot: int, end: int) -> None:
     _append_ended(lane, slot)
 
 
-@apart
+@compiled_function
 def drop_aborted(lane: Lane, at_ns: int) -> None:
     """Forget requests whose clients have gone, and find the next deadline."""
     r, slots = lane.replica[0], lane.slots
@@ -120,7 +121,7 @@ def drop_aborted(lane: Lane, at_ns: int) -> None:
         slot = following
 
 
-@merged
+@inlined_function
 def stop_running(lane: Lane, slot: int) -> None:
     """Stop running, whatever the reason."""
     r, slots = lane.replica[0], lane.slots
@@ -142,7 +143,7 @@ def stop_running(lane: Lane, slot: int) -> None:
     r.blocked = 0
 
 
-@merged
+@inlined_function
 def _drop(lane: Lane, slot: int, at_ns: int) -> None:
     disown(lane, slot)
     lane.replica[0].finished += 1
@@ -151,7 +152,7 @@ def _drop(lane: Lane, slot: int, at_ns: int) -> None:
     _append_ended(lane, slot)
 
 
-@merged
+@inlined_function
 def _append_ended(lane: Lane, slot: int) -> None:
     r, slots = lane.replica[0], lane.slots
     slots[slot].next = NONE

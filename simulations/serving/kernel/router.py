@@ -9,15 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from simulations.serving.columns import Outcome
-from simulations.serving.kernel.compiled import apart, entry, merged
+from simulations.serving.gauges import FOREVER, NEVER
+from simulations.serving.kernel.compiled import compiled_function, entry_point, inlined_function
 from simulations.serving.kernel.completion import completion_bound_ns
 from simulations.serving.kernel.engine import advance
 from simulations.serving.kernel.layout import (
     DONE,
-    FOREVER,
     MORE_QUEUE,
     MORE_SLOTS,
-    NEVER,
     NONE,
     PREFIX,
     ROUND_ROBIN,
@@ -32,7 +31,7 @@ COMPLETED = int(Outcome.COMPLETED)
 LOST = int(Outcome.LOST)
 
 
-@entry
+@entry_point
 def run(s: State, until_ns: int) -> int:
     """Process all that happens up to and including `until_ns`; DONE, or what there is too little of."""
     c = s.control[0]
@@ -50,7 +49,7 @@ def run(s: State, until_ns: int) -> int:
         c.next_arrival += 1
 
 
-@entry
+@entry_point
 def drain_queue(s: State, at_ns: int) -> int:
     """Send what waits at the router; somebody is routable now."""
     c = s.control[0]
@@ -64,7 +63,7 @@ def drain_queue(s: State, at_ns: int) -> int:
     return DONE
 
 
-@entry
+@entry_point
 def forget(s: State, row: int, left: NDArray[np.int64]) -> int:
     """Empty a replica that is gone; `left` takes the requests that were in flight, unsorted."""
     r = s.replicas[row]
@@ -81,7 +80,7 @@ def forget(s: State, row: int, left: NDArray[np.int64]) -> int:
     return count
 
 
-@entry
+@entry_point
 def lose(s: State, at_ns: int, request: int) -> int:
     """A request's replica is gone: send it again while retries are left."""
     if len(s.tries) and s.tries[request] < s.parameters[0].retries:
@@ -93,7 +92,7 @@ def lose(s: State, at_ns: int, request: int) -> int:
     return DONE
 
 
-@entry
+@entry_point
 def read_pages(s: State, at_ns: int, at_s: float, out: NDArray[np.float64]) -> None:
     """Move every replica to this moment and write its page into the column of its number.
 
@@ -122,7 +121,7 @@ def read_pages(s: State, at_ns: int, at_s: float, out: NDArray[np.float64]) -> N
         out[9, column] = r.shown_hit if r.shown else r.hit
 
 
-@entry
+@entry_point
 def in_flight_now(s: State) -> int:
     """Requests at replicas whose clients have not seen the end."""
     total = 0
@@ -131,7 +130,7 @@ def in_flight_now(s: State) -> int:
     return total
 
 
-@merged
+@inlined_function
 def lane(s: State, row: int) -> Lane:
     """One replica's part of the arrays."""
     return Lane(
@@ -147,7 +146,7 @@ def lane(s: State, row: int) -> Lane:
     )
 
 
-@merged
+@inlined_function
 def send(s: State, at_ns: int, request: int) -> int:
     """Route a request, or let it wait at the router."""
     c, p = s.control[0], s.parameters[0]
@@ -199,7 +198,7 @@ def send(s: State, at_ns: int, request: int) -> int:
     return DONE
 
 
-@merged
+@inlined_function
 def _settle_due(s: State, at_ns: int) -> None:
     """Conclude all that clients see, or give up, by `at_ns`."""
     c = s.control[0]
@@ -216,7 +215,7 @@ def _settle_due(s: State, at_ns: int) -> None:
         c.queue_size -= 1
 
 
-@merged
+@inlined_function
 def _settle(s: State, position: int, at_ns: int) -> None:
     after = s.parameters[0].after_ns
     here = lane(s, s.members[position])
@@ -243,7 +242,7 @@ def _settle(s: State, position: int, at_ns: int) -> None:
     s.due_ns[position] = _due_ns(here)
 
 
-@apart
+@compiled_function
 def _time_out(s: State, position: int, at_ns: int) -> None:
     """Conclude those whose clients have given up, and find the next deadline."""
     r, slots = s.replicas[s.members[position]], s.slots
@@ -265,7 +264,7 @@ def _time_out(s: State, position: int, at_ns: int) -> None:
             slot = request.next
 
 
-@merged
+@inlined_function
 def _abort(s: State, slot: int) -> None:
     request = s.slots[slot]
     request.concluded = 1
@@ -273,7 +272,7 @@ def _abort(s: State, slot: int) -> None:
     _conclude(s, request.request, request.deadline_ns, ABORTED, first)
 
 
-@merged
+@inlined_function
 def _due_ns(here: Lane) -> int:
     """Before this moment the replica need not be looked at."""
     r = here.replica[0]
@@ -283,21 +282,21 @@ def _due_ns(here: Lane) -> int:
     return min(r.deadline_ns, bound + here.parameters[0].after_ns)
 
 
-@merged
+@inlined_function
 def _conclude(s: State, request: int, at_ns: int, outcome: int, first_ns: int) -> None:
     s.outcome[request] = outcome
     s.finished_ns[request] = at_ns
     s.first_token_ns[request] = first_ns
 
 
-@merged
+@inlined_function
 def _free_slot(s: State, slot: int) -> None:
     c = s.control[0]
     s.slots[slot].next = c.slot_free
     c.slot_free = slot
 
 
-@apart
+@compiled_function
 def _queue_up(s: State, request: int) -> int:
     """Let a request wait at the router, in order of rows."""
     c = s.control[0]
@@ -316,7 +315,7 @@ def _queue_up(s: State, request: int) -> int:
     return DONE
 
 
-@merged
+@inlined_function
 def _choose(s: State, request: int) -> int:
     """The position of whom to send it to; NONE: nobody is routable."""
     c, p = s.control[0], s.parameters[0]
@@ -334,7 +333,7 @@ def _choose(s: State, request: int) -> int:
     return _first_up_to(s, fewest)
 
 
-@merged
+@inlined_function
 def _first_up_to(s: State, most: int) -> int:
     """The next one after the one chosen last that has at most so many in flight; NONE: nobody."""
     c = s.control[0]
@@ -347,7 +346,7 @@ def _first_up_to(s: State, most: int) -> int:
     return NONE
 
 
-@apart
+@compiled_function
 def _owner(s: State, request: int) -> int:
     """Who was last sent the longest of the request's prefixes, of those that are routable."""
     for block in range(s.prefix_start[request + 1] - 1, s.prefix_start[request] - 1, -1):

@@ -1,14 +1,15 @@
 """One vLLM engine, step by step: the scheduler and the KV blocks of the reference.
 
 Naive on purpose: lists, dictionaries and one pass over the running requests in every step. It shares
-no code with the fast models; `reference` states the rules.
+no code with the kernel; `reference.fleet` states the rules. Without numpy, so that a server process that
+runs on it starts quickly.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from simulations.serving.columns import Gauges
+from simulations.serving.gauges import FOREVER, NEVER, Gauges
 from simulations.serving.profiles.profiles import Profile
 
 
@@ -23,7 +24,8 @@ class Sequence:
     """Identities of the prefix blocks that its prompt fills."""
     inbox_ns: int
     """When the engine can see it."""
-    deadline_ns: int
+    deadline_ns: int = FOREVER
+    """When its client gives up."""
     produced: int = 0
     """Output tokens so far."""
     computed: int = 0
@@ -35,6 +37,15 @@ class Sequence:
     """Prefix blocks it holds under their identity, in order."""
     own: object | None = None
     """Stands for its own full blocks where they are idle after a preemption."""
+    queued_ns: int = NEVER
+    """Start of the first step that saw it in the inbox."""
+    admitted_ns: int = NEVER
+    """Start of the first step that admitted it."""
+    cached: int = 0
+    """Tokens that were hit at its first admission."""
+    last_token_ns: int = NEVER
+    """End of the step of its newest token."""
+    preemptions: int = 0
 
     @property
     def known(self) -> int:
@@ -170,6 +181,19 @@ class Step:
         return profile.pause_ns + profile.pause_decode_ns * len(self.decodes)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepResult:
+    """What a step gave, at its end."""
+
+    end_ns: int
+    first: list[Sequence]
+    """They have their first token."""
+    gaps_ns: list[int]
+    """Of each that has a further token: since its last one."""
+    finished: list[Sequence]
+    """They have their last token."""
+
+
 class Engine:
     """Scheduler of one replica: `start` composes a step, `end` takes its tokens in."""
 
@@ -211,7 +235,7 @@ class Engine:
             if not self.blocks.admit(sequence):
                 break
             self.running.append(self.waiting.pop(0))
-            self._count_prefix(sequence)
+            self._note_admission(sequence, at_ns)
             tokens = min(budget, sequence.known - sequence.computed)
             assert self.blocks.extend(sequence, tokens)
             budget -= tokens
@@ -221,9 +245,10 @@ class Engine:
             return None
         return step
 
-    def end(self, step: Step) -> tuple[list[Sequence], list[Sequence]]:
-        """Take in the tokens of a step: who got its first one, and who is finished."""
+    def end(self, step: Step, at_ns: int) -> StepResult:
+        """Take in the tokens of a step that ends now."""
         first: list[Sequence] = []
+        gaps_ns: list[int] = []
         for sequence in [*step.decodes, *(sequence for sequence, _, _ in step.prefills)]:
             if sequence.computed < sequence.known:
                 continue
@@ -233,11 +258,14 @@ class Engine:
             if sequence.produced == 1:
                 self.prompt_tokens += sequence.prompt
                 first.append(sequence)
+            else:
+                gaps_ns.append(at_ns - sequence.last_token_ns)
+            sequence.last_token_ns = at_ns
         finished = [sequence for sequence in self.running if sequence.produced == sequence.output]
         for sequence in finished:
             self._leave(sequence)
         self.gauges = self._gauges()
-        return first, finished
+        return StepResult(end_ns=at_ns, first=first, gaps_ns=gaps_ns, finished=finished)
 
     def _compute(self, step: Step, sequence: Sequence, tokens: int) -> None:
         if sequence.prefilling:
@@ -247,6 +275,7 @@ class Engine:
 
     def _read_inbox(self, at_ns: int) -> None:
         while self.inbox and self.inbox[0].inbox_ns <= at_ns:
+            self.inbox[0].queued_ns = at_ns
             self.waiting.append(self.inbox.pop(0))
 
     def _drop_aborted(self, at_ns: int) -> None:
@@ -266,11 +295,15 @@ class Engine:
         newest = self.running.pop()
         self.blocks.release(newest)
         newest.prefilling = True
+        newest.preemptions += 1
         self.waiting.insert(0, newest)
         self.preemptions += 1
         return newest
 
-    def _count_prefix(self, sequence: Sequence) -> None:
+    def _note_admission(self, sequence: Sequence, at_ns: int) -> None:
+        if sequence.admitted_ns == NEVER:
+            sequence.admitted_ns = at_ns
+            sequence.cached = sequence.computed
         if self.blocks.caching:
             self.prefix_queried += sequence.known
             self.prefix_hit += sequence.computed

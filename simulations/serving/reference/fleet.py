@@ -1,7 +1,7 @@
 """The reference: every step of every replica, one by one. It is the definition of truth.
 
-It is slow and plain, shares no code with the fast models (only their input, `workload`), and they
-must give the same nanosecond for every request. The rules, measured on vLLM 0.32:
+It is slow and plain, shares no code with the kernel (only its input, `workload`), and the kernel must
+give the same nanosecond for every request. The rules, measured on vLLM 0.32:
 
 **Time** is a whole number of nanoseconds. A step of `d` decodes, whose contexts (the token being
 computed included) sum to `K` tokens, and `p` prefills of `n` tokens each behind `m` computed ones takes
@@ -52,9 +52,15 @@ import heapq
 from bisect import insort
 from enum import IntEnum
 
+import numpy as np
+from numpy.typing import NDArray
+
+from autoscaler.errors import InvariantBroken
 from simulations.serving.columns import NEVER, Gauges, Outcome, RequestColumns, RequestResults
+from simulations.serving.gauges import FOREVER
 from simulations.serving.profiles.profiles import Profile
-from simulations.serving.reference.engine import Engine, Sequence, Step
+from simulations.serving.reference.engine import Sequence
+from simulations.serving.reference.replica import Replica
 from simulations.serving.workload import workload
 
 
@@ -68,17 +74,15 @@ class _Rank(IntEnum):
     STEP_START = 4
 
 
-class _Replica:
-    """An engine with its clock, as the router knows it."""
+class _Replica(Replica):
+    """A replica as the router knows it."""
 
-    def __init__(self, number: int, order: int, engine: Engine) -> None:
+    def __init__(self, number: int, order: int, profile: Profile, prefix_tokens: int) -> None:
+        super().__init__(profile, prefix_tokens)
         self.number = number
         self.order = order
-        self.engine = engine
         self.routable = True
         self.in_flight: set[int] = set()
-        self.step: Step | None = None
-        self.ready_ns = 0
         self.start_planned = False
 
 
@@ -99,6 +103,7 @@ class ReferenceFleet:
         self.timeout_ns = timeout_ns
         self.work = workload(requests, profile)
         self.results = RequestResults.pending(len(requests))
+        self.now_ns = 0
         self._retries_left = [retries] * len(requests)
         self._replicas: dict[int, _Replica] = {}
         self._added = 0
@@ -112,8 +117,11 @@ class ReferenceFleet:
     def add_replica(self, at_ns: int, replica_id: int) -> None:
         """From `at_ns` on requests are routed to this new, empty replica."""
         self.run_until(at_ns)
-        engine = Engine(self.profile, self.work.prefix_tokens)
-        self._replicas[replica_id] = _Replica(replica_id, self._added, engine)
+        if replica_id in self._replicas:
+            raise InvariantBroken(f"replica {replica_id} was added twice")
+        self._replicas[replica_id] = _Replica(
+            replica_id, self._added, self.profile, self.work.prefix_tokens
+        )
         self._added += 1
         queued, self._router_queue = self._router_queue, []
         for request in queued:
@@ -138,6 +146,7 @@ class ReferenceFleet:
 
     def run_until(self, at_ns: int) -> None:
         """Process all that happens up to and including `at_ns`, but for starts of steps then."""
+        self.now_ns = max(self.now_ns, at_ns)
         last = (at_ns, _Rank.STEP_START)
         arrivals = self.work.arrival_ns
         while True:
@@ -171,6 +180,20 @@ class ReferenceFleet:
         """Requests for which there is no replica."""
         return len(self._router_queue)
 
+    def read_pages(self, table: NDArray[np.float64], at_s: float) -> None:
+        """Write every replica's page into its column of the table."""
+        for number in self._replicas:
+            table[:, number] = (at_s, *self.gauges(number))
+
+    def arrived(self) -> int:
+        """Requests that clients have sent."""
+        return self._next_arrival
+
+    def outstanding(self) -> int:
+        """Requests sent of which no client has seen the end."""
+        sent = sum(len(replica.in_flight) for replica in self._replicas.values())
+        return sent + len(self._router_queue)
+
     def _push(self, at: int, rank: _Rank, number: int, what: object) -> None:
         self._pushed += 1
         heapq.heappush(self._events, (at, rank, self._pushed, number, what))
@@ -203,15 +226,11 @@ class ReferenceFleet:
         self._conclude(request, at, Outcome.ABORTED)
 
     def _end_step(self, at: int, replica: _Replica) -> None:
-        step = replica.step
-        assert step is not None
-        replica.step = None
-        replica.ready_ns = at + step.pause_ns(self.profile)
-        first, finished = replica.engine.end(step)
+        given = replica.end()
         seen = at + self.profile.after_ns
-        for sequence in first:
+        for sequence in given.first:
             self._push(seen, _Rank.SEEN, replica.number, (sequence, Outcome.PENDING))
-        for sequence in finished:
+        for sequence in given.finished:
             self._push(seen, _Rank.SEEN, replica.number, (sequence, Outcome.COMPLETED))
         self._plan_start(replica)
 
@@ -227,26 +246,19 @@ class ReferenceFleet:
 
     def _start_step(self, at: int, replica: _Replica) -> None:
         replica.start_planned = False
-        step = replica.engine.start(at)
-        if step is None:
-            self._plan_start(replica)
-            return
-        replica.step = step
-        self._push(at + step.duration_ns(self.profile), _Rank.STEP_END, replica.number, None)
+        end = replica.start(at)
+        if end != FOREVER:
+            self._push(end, _Rank.STEP_END, replica.number, None)
+        self._plan_start(replica)
 
     def _plan_start(self, replica: _Replica) -> None:
         """Plan the next step, if there is anything to do and none is planned or under way."""
         if replica.start_planned or replica.step is not None:
             return
-        engine = replica.engine
-        if engine.running or engine.waiting:
-            start = replica.ready_ns
-        elif engine.inbox:
-            start = max(replica.ready_ns, engine.inbox[0].inbox_ns)
-        else:
-            return
-        replica.start_planned = True
-        self._push(start, _Rank.STEP_START, replica.number, None)
+        start = replica.next_start_ns()
+        if start != FOREVER:
+            replica.start_planned = True
+            self._push(start, _Rank.STEP_START, replica.number, None)
 
     def _conclude(self, request: int, at: int, outcome: Outcome) -> None:
         self.results.outcome[request] = outcome
@@ -263,7 +275,7 @@ class ReferenceFleet:
             self._owner[identity] = replica.number
         replica.in_flight.add(request)
         self.results.replica[request] = replica.number
-        replica.engine.inbox.append(
+        replica.put(
             Sequence(
                 request=request,
                 prompt=int(self.work.prompt[request]),

@@ -1,7 +1,8 @@
-"""The fast models give the same nanosecond as the reference for every request."""
+"""The compiled kernel gives the same nanosecond as the reference for every request."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -9,9 +10,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, find, given, settings
 
 from simulations.serving.columns import Gauges, Outcome
-from simulations.serving.fleet import Engine, ServingFleet
+from simulations.serving.fleet import EngineChoice, ServingFleet
 from simulations.serving.profiles.profiles import Profile
-from simulations.serving.reference.fleet import ReferenceFleet
 from tests.simulations.serving.hand import columns, profile
 from tests.simulations.serving.stories import (
     Fleet,
@@ -24,21 +24,19 @@ from tests.simulations.serving.stories import (
 )
 
 pytestmark = pytest.mark.slow
-EXAMPLES = 400
-SLOW_IS_FINE = [HealthCheck.too_slow, HealthCheck.data_too_large]
+SLOW_IS_FINE = settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 
 
 def reference(story: Story) -> Fleet:
-    return ReferenceFleet(
-        story.profile,
-        story.requests,
-        routing=story.routing,
-        timeout_ns=story.timeout_ns,
-        retries=story.retries,
-    )
+    return fleet(story, "reference")
 
 
-def fast(story: Story, engine: Engine, other: Profile | None = None) -> Fleet:
+def kernel(story: Story, other: Profile | None = None) -> Fleet:
+    pytest.importorskip("numba")
+    return fleet(story, "numba", other)
+
+
+def fleet(story: Story, engine: EngineChoice, other: Profile | None = None) -> Fleet:
     return ServingFleet(
         other or story.profile,
         story.requests,
@@ -49,35 +47,25 @@ def fast(story: Story, engine: Engine, other: Profile | None = None) -> Fleet:
     )
 
 
-@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=SLOW_IS_FINE)
-@given(stories())
-def test_skipping_ahead_equals_stepping(story: Story) -> None:
-    assert_equal(tell(story, fast(story, "python")), tell(story, reference(story)))
-
-
-@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=SLOW_IS_FINE)
+@SLOW_IS_FINE
 @given(stories())
 def test_the_kernel_equals_stepping(story: Story) -> None:
-    pytest.importorskip("numba")
-    assert_equal(tell(story, fast(story, "numba")), tell(story, reference(story)))
+    assert_equal(tell(story, kernel(story)), tell(story, reference(story)))
 
 
-@pytest.mark.parametrize("engine", ["python", "numba"])
-@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=SLOW_IS_FINE)
+@SLOW_IS_FINE
 @given(story=pressed_stories())
-def test_no_end_is_noticed_late_where_queues_give_up(engine: Engine, story: Story) -> None:
-    if engine == "numba":
-        pytest.importorskip("numba")
-    assert_equal(tell(story, fast(story, engine)), tell(story, reference(story)))
+def test_no_end_is_noticed_late_where_queues_give_up(story: Story) -> None:
+    assert_equal(tell(story, kernel(story)), tell(story, reference(story)))
 
 
-@pytest.mark.parametrize("engine", ["python", "numba"])
-@settings(max_examples=EXAMPLES // 4, deadline=None, suppress_health_check=SLOW_IS_FINE)
+@pytest.mark.parametrize("build", [reference, kernel])
+@SLOW_IS_FINE
 @given(story=stories())
-def test_what_is_read_of_all_at_once_is_what_each_says(engine: Engine, story: Story) -> None:
-    if engine == "numba":
-        pytest.importorskip("numba")
-    tell(story, Looking(fast(story, engine), story))
+def test_what_is_read_of_all_at_once_is_what_each_says(
+    build: Callable[[Story], Fleet], story: Story
+) -> None:
+    tell(story, Looking(build(story), story))
 
 
 class Looking:
@@ -123,10 +111,7 @@ class Looking:
         return self._fleet.waiting_at_router()
 
 
-@pytest.mark.parametrize("engine", ["python", "numba"])
-def test_a_full_replica_whose_client_gives_up_lets_the_next_one_finish_at_once(
-    engine: Engine,
-) -> None:
+def test_a_full_replica_whose_client_gives_up_lets_the_next_one_finish_at_once() -> None:
     """One seat, and a queue of short requests: the kernel once slept through what a drop set free."""
     asked = profile(
         step_ns=19, token_ns=5, kv_token_ns=1, kv_blocks=4, requests_max=1, step_tokens_max=8
@@ -143,7 +128,7 @@ def test_a_full_replica_whose_client_gives_up_lets_the_next_one_finish_at_once(
         retries=0,
         acts=((0, "add", 0), *((at, "look", 0) for at in looks)),
     )
-    assert_equal(tell(story, fast(story, engine)), tell(story, reference(story)))
+    assert_equal(tell(story, kernel(story)), tell(story, reference(story)))
 
 
 @pytest.mark.parametrize(
@@ -152,16 +137,14 @@ def test_a_full_replica_whose_client_gives_up_lets_the_next_one_finish_at_once(
 )
 def test_one_nanosecond_in_the_kernel_alone_is_noticed(change: str) -> None:
     """`c` and the others: with one more in the kernel, stories differ, and not one in a thousand."""
-    pytest.importorskip("numba")
 
     def differs(story: Story) -> bool:
         other = replace(story.profile, **{change: getattr(story.profile, change) + 1})
-        return not same(tell(story, fast(story, "numba", other)), tell(story, reference(story)))
+        return not same(tell(story, kernel(story, other)), tell(story, reference(story)))
 
     without_shrinking = settings(
         max_examples=100,
-        deadline=None,
-        suppress_health_check=SLOW_IS_FINE,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
         phases=[Phase.generate],
         database=None,
     )

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from autoscaler.errors import InvariantBroken, SettingsError
-from simulations.serving.fleet import Engine, ServingFleet
+from simulations.serving.fleet import EngineChoice, ServingFleet
 from tests.simulations.serving.hand import columns, profile
 
-ENGINES: tuple[Engine, ...] = ("python", "numba")
+ENGINES: tuple[EngineChoice, ...] = ("reference", "numba")
 
 
 def test_the_kernel_is_chosen_where_numba_is_installed() -> None:
@@ -22,12 +22,12 @@ def test_the_kernel_is_chosen_where_numba_is_installed() -> None:
     assert fleet.note is None
 
 
-def test_without_numba_the_python_model_serves_and_a_note_names_the_extra(
+def test_without_numba_the_reference_serves_and_a_note_names_the_extra(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "numba", None)
     fleet = ServingFleet(profile(), columns((0, 1, 1)))
-    assert fleet.engine == "python"
+    assert fleet.engine == "reference"
     assert fleet.note is not None
     assert "inference-autoscaler[simulate]" in fleet.note
     fleet.add_replica(0, 0)
@@ -47,7 +47,7 @@ def test_an_unknown_routing_is_refused() -> None:
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_a_replica_cannot_be_added_twice(engine: Engine) -> None:
+def test_a_replica_cannot_be_added_twice(engine: EngineChoice) -> None:
     fleet = ServingFleet(profile(), columns((0, 1, 1)), engine=engine)
     fleet.add_replica(0, 3)
     with pytest.raises(InvariantBroken, match="replica 3 was added twice"):
@@ -55,7 +55,7 @@ def test_a_replica_cannot_be_added_twice(engine: Engine) -> None:
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_cut_requests_are_counted(engine: Engine) -> None:
+def test_cut_requests_are_counted(engine: EngineChoice) -> None:
     fleet = ServingFleet(profile(kv_blocks=3), columns((0, 99, 1), (0, 1, 1)), engine=engine)
     assert fleet.cut_requests == 1
 
@@ -70,7 +70,7 @@ def test_more_tokens_than_the_kernel_counts_are_refused() -> None:
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_time_never_goes_back(engine: Engine) -> None:
+def test_time_never_goes_back(engine: EngineChoice) -> None:
     fleet = ServingFleet(profile(), columns((0, 1, 3)), engine=engine)
     fleet.add_replica(0, 0)
     fleet.run_until(250)
@@ -81,7 +81,9 @@ def test_time_never_goes_back(engine: Engine) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("engine", ENGINES)
-def test_more_replicas_requests_and_waiting_ones_than_there_was_room_for(engine: Engine) -> None:
+def test_more_replicas_requests_and_waiting_ones_than_there_was_room_for(
+    engine: EngineChoice,
+) -> None:
     """The arrays of the kernel grow: 40 replicas, 5,000 in flight, 5,000 at the router."""
     rows = tuple((0, 1, 50) for _ in range(5000))
     fleet = ServingFleet(profile(), columns(*rows), engine=engine, retries=1)

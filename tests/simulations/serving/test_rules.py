@@ -1,4 +1,4 @@
-"""The rules of the serving model, each worked out by hand, on the reference and on the fast models."""
+"""The rules of the serving model, each worked out by hand, on the reference and on the kernel."""
 
 from __future__ import annotations
 
@@ -22,18 +22,13 @@ def reference(asked: Profile, requests: RequestColumns, **more: object) -> Fleet
     return ReferenceFleet(asked, requests, **settings)  # type: ignore[arg-type]
 
 
-def skipping(asked: Profile, requests: RequestColumns, **more: object) -> Fleet:
-    settings = {"timeout_ns": FOREVER, "engine": "python"} | more
-    return ServingFleet(asked, requests, **settings)  # type: ignore[arg-type]
-
-
 def kernel(asked: Profile, requests: RequestColumns, **more: object) -> Fleet:
     pytest.importorskip("numba")
     settings = {"timeout_ns": FOREVER, "engine": "numba"} | more
     return ServingFleet(asked, requests, **settings)  # type: ignore[arg-type]
 
 
-@pytest.fixture(params=[reference, skipping, kernel], ids=lambda build: build.__name__)
+@pytest.fixture(params=[reference, kernel], ids=lambda build: build.__name__)
 def build(request: pytest.FixtureRequest) -> Build:
     return request.param  # type: ignore[no-any-return]
 

@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from simulations.box.vllm_server.options import parse
 from simulations.box.vllm_server.page import Page
 from simulations.serving.gauges import Gauges
-from simulations.serving.slot import Slot
+from simulations.serving.reference.engine import Sequence
 from tests.sources.bodies import page as captured
 
 CAPTURED = ["--served-model-name", "tiny-llama", "--max-model-len", "1024", "--max-num-seqs", "4"]
@@ -32,13 +32,13 @@ def page(*arguments: str) -> Page:
     return Page(parse([*CAPTURED, *arguments]))
 
 
-def slot(prompt: int, output: int) -> Slot:
-    return Slot(request=0, prompt=prompt, output=output, prefix=(), inbox_ns=0, deadline_ns=0)
+def sequence(prompt: int, output: int) -> Sequence:
+    return Sequence(request=0, prompt=prompt, output=output, prefix=(), inbox_ns=0)
 
 
 def finish(page: Page, *, reason: str = "length") -> None:
     page.request_finished(
-        slot(100, 50),
+        sequence(100, 50),
         reason=reason,
         tokens_max=50,
         e2e_s=3.0,
@@ -188,9 +188,9 @@ def test_counters_do_not_grow_by_being_looked_at() -> None:
 def test_a_step_counts_its_tokens_and_the_gaps_of_its_decodes() -> None:
     """3 decodes 20 ms after their last token, one first token of a prompt with a hit, one resumed."""
     shown = page()
-    first = slot(100, 50)
+    first = sequence(100, 50)
     first.cached = 64
-    shown.step_made(gap_s=0.02, decodes=3, prefilled=[first], resumed_gaps_s=[1.4])
+    shown.step_made(first=[first], gaps_s=[0.02, 0.02, 0.02, 1.4])
     body = shown.render(IDLE)
     assert value(body, "vllm:generation_tokens_total") == 5
     assert value(body, "vllm:prompt_tokens_total") == 100

@@ -15,8 +15,8 @@ from simulations.field.calibrate.windows import Windows, fit_windows
 from simulations.field.capture.ranges import Grid, RangeReader, Series
 from simulations.field.capture.signals import Subject
 from simulations.serving.profiles.profiles import Profile
-from simulations.serving.replica import FOREVER, Replica
-from simulations.serving.slot import Slot
+from simulations.serving.reference.engine import Sequence, StepResult
+from simulations.serving.reference.replica import Replica
 from simulations.studies.benchmark import conversations
 from tests.simulations.field.calibrate.engines import BASE, FLOORS, TRUTH
 
@@ -41,39 +41,37 @@ class Scraped:
         for number, (arrival, prompt, output) in enumerate(rows):
             arrivals[number] = int(arrival)
             replica.put(
-                Slot(
+                Sequence(
                     request=number,
                     prompt=int(prompt),
                     output=int(output),
                     prefix=(),
                     inbox_ns=int(arrival) + profile.before_ns,
-                    deadline_ns=FOREVER,
                 )
             )
         scrapes = int(made.arrival_ns[-1]) // (SCRAPE_S * 10**9)
         for scrape in range(scrapes):
             limit = (scrape + 1) * SCRAPE_S * 10**9
-            while replica.advance(limit, 1):
-                self._step(replica, arrivals)
+            while (given := replica.advance(limit)) is not None:
+                self._step(given, arrivals)
             self._scrape(replica)
 
-    def _step(self, replica: Replica, arrivals: Mapping[int, int]) -> None:
-        replica.gauges()
-        prompts = sum(slot.prompt for slot in replica.last_prefilled)
-        generated = replica.last_decodes + len(replica.last_prefilled)
+    def _step(self, given: StepResult, arrivals: Mapping[int, int]) -> None:
+        prompts = sum(sequence.prompt for sequence in given.first)
+        generated = len(given.gaps_ns) + len(given.first)
         tokens = prompts + generated
         self._buckets[next(i for i, bound in enumerate(BOUNDS) if tokens <= bound)] += 1
         self._now["sum"] += tokens
         self._now["generated"] += generated
         self._now["prompt"] += prompts
-        self._now["count"] += len(replica.last_prefilled)
-        for slot in replica.last_prefilled:
-            seen = replica.last_end_ns + self.profile.after_ns
-            self._now["ttft"] += (seen - arrivals[slot.request]) / 1e9
-            self._now["wait"] += (replica.last_end_ns - slot.queued_ns) / 1e9
+        self._now["count"] += len(given.first)
+        for sequence in given.first:
+            seen = given.end_ns + self.profile.after_ns
+            self._now["ttft"] += (seen - arrivals[sequence.request]) / 1e9
+            self._now["wait"] += (given.end_ns - sequence.queued_ns) / 1e9
 
     def _scrape(self, replica: Replica) -> None:
-        page = replica.gauges()
+        page = replica.engine.gauges
         sample = {f"le{i}": float(sum(self._buckets[: i + 1])) for i in range(len(BOUNDS))}
         sample |= self._now
         sample["running"] = page.running_requests

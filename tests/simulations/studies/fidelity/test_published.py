@@ -26,7 +26,7 @@ def together(profile: Profile, concurrency: int, *, prompt: int, output: int) ->
         prompt_tokens=np.full(concurrency, prompt),
         output_tokens=np.full(concurrency, output),
     )
-    fleet = ServingFleet(profile, columns, timeout_ns=LONG_NS, engine="python")
+    fleet = ServingFleet(profile, columns, timeout_ns=LONG_NS, engine="reference")
     fleet.add_replica(0, 0)
     fleet.run_until(LONG_NS)
     first, last = fleet.results.first_token_ns, fleet.results.finished_ns

@@ -23,7 +23,7 @@ from autoscaler.daemon.recording.reproduce import replay
 from autoscaler.daemon.telemetry.metrics import PREFIX
 from autoscaler.kube.api.client import connect
 from autoscaler.notices.rehearse import cancel, rehearse
-from simulations.box.local_cluster.faults import Fault, FaultKind
+from simulations.box.local_cluster.faults import ApiFault, ApiFaultKind
 from tests.daemon.live import Live, live, until
 
 ROOT = Path(__file__).parents[2]
@@ -145,7 +145,7 @@ async def test_an_api_server_that_goes_away_holds_everything_and_it_recovers(sce
 
 
 async def test_a_write_that_is_refused_is_a_condition_and_is_tried_again(scene):
-    fault = Fault(kind=FaultKind.FORBIDDEN, resource="deployments/scale")
+    fault = ApiFault(kind=ApiFaultKind.FORBIDDEN, resource="deployments/scale")
     async with scene.daemon() as daemon:
         await until(lambda: ready(daemon))
         with scene.cluster.faults.during(fault):
@@ -161,7 +161,7 @@ async def test_a_write_that_is_refused_is_a_condition_and_is_tried_again(scene):
 
 
 async def test_a_write_under_way_is_finished_at_shutdown(scene):
-    fault = Fault(kind=FaultKind.SLOW, resource="deployments/scale", verbs=frozenset({"update"}),
+    fault = ApiFault(kind=ApiFaultKind.SLOW, resource="deployments/scale", verbs=frozenset({"update"}),
                   delay_s=1.0)  # fmt: skip
     async with scene.daemon() as daemon:
         await until(lambda: ready(daemon))

@@ -25,7 +25,7 @@ from autoscaler.core.contract.spec import ScaleTarget
 from autoscaler.errors import ActuationError
 from autoscaler.kube.api.client import Client, connect
 from autoscaler.kube.perform.perform import perform
-from simulations.box.local_cluster import Fault, FaultKind, LocalCluster
+from simulations.box.local_cluster import ApiFault, ApiFaultKind, LocalCluster
 from tests.kube.api_server import ScriptedServer, answer, hang, page, refuse
 from tests.kube.scene import CREATED_AT, deployment, node, pod
 
@@ -189,7 +189,9 @@ async def test_the_cordon_of_somebody_else_is_neither_taken_over_nor_undone(
 
 
 async def test_a_node_written_in_between_is_read_again(cluster: LocalCluster, kube: Client):
-    fault = Fault(kind=FaultKind.CONFLICT, verbs=frozenset({"patch"}), resource="nodes", times=2)
+    fault = ApiFault(
+        kind=ApiFaultKind.CONFLICT, verbs=frozenset({"patch"}), resource="nodes", times=2
+    )
     with cluster.faults.during(fault):
         await run(kube, cordon())
     assert cluster.store.get("nodes", "", "n")["spec"]["unschedulable"] is True
@@ -198,7 +200,7 @@ async def test_a_node_written_in_between_is_read_again(cluster: LocalCluster, ku
 
 
 async def test_a_node_always_written_in_between_is_a_conflict(cluster: LocalCluster, kube: Client):
-    fault = Fault(kind=FaultKind.CONFLICT, verbs=frozenset({"patch"}), resource="nodes")
+    fault = ApiFault(kind=ApiFaultKind.CONFLICT, verbs=frozenset({"patch"}), resource="nodes")
     with cluster.faults.during(fault):
         assert (await refused(kube, cordon())).reason == "Conflict"
     assert len(writes(cluster)) == 3

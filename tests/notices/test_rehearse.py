@@ -11,7 +11,7 @@ from autoscaler.errors import ActuationError, SettingsError
 from autoscaler.kube.api.client import Client, connect
 from autoscaler.notices.node_marks import read_marks
 from autoscaler.notices.rehearse import cancel, rehearse
-from simulations.box.local_cluster import Fault, FaultKind, LocalCluster
+from simulations.box.local_cluster import ApiFault, ApiFaultKind, LocalCluster
 from tests.kube.scene import CREATED_AT, node
 
 AT = CREATED_AT + 0.25
@@ -50,7 +50,7 @@ async def test_a_node_that_is_not_there_is_answered_with_those_that_are(client: 
 
 async def test_a_right_that_is_missing_is_named(cluster: LocalCluster, client: Client):
     with (
-        cluster.faults.during(Fault(kind=FaultKind.FORBIDDEN, resource="nodes")),
+        cluster.faults.during(ApiFault(kind=ApiFaultKind.FORBIDDEN, resource="nodes")),
         pytest.raises(ActuationError, match="lacks the verb `patch` on `nodes`") as it,
     ):
         await cancel(client, "spot-1")

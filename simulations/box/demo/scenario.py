@@ -12,7 +12,7 @@ from typing import Any
 
 import simulations
 from autoscaler.errors import SettingsError
-from simulations.box.local_cluster.nodes import CAPACITY_TYPE_LABEL, Delays, Machine
+from simulations.box.local_cluster.nodes import CAPACITY_TYPE_LABEL, ClusterDelays, Machine
 from simulations.serving.profiles.profiles import PROFILES, Profile
 
 NAMESPACE = "serving"
@@ -26,9 +26,7 @@ MACHINES = (
     Machine(name="spot-1", spot=True, gpus=2),
     Machine(name="spot-2", spot=True, gpus=2),
 )
-DELAYS = Delays(
-    not_ready_after_s=5.0,
-    unreachable_evicted_after_s=5.0,
+DELAYS = ClusterDelays(
     orphans_gone_after_s=1.0,
     endpoints_after_s=0.5,
     restart_after_s=1.0,

@@ -13,10 +13,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from simulations.box.local_cluster.faults import Faults
+from simulations.box.local_cluster.faults import ApiFaults
 from simulations.box.local_cluster.kubeconfig import write_kubeconfig
 from simulations.box.local_cluster.kubelet import Kubelets
-from simulations.box.local_cluster.nodes import Delays, Nodes
+from simulations.box.local_cluster.nodes import ClusterDelays, Nodes
 from simulations.box.local_cluster.objects import BY_KIND, Object
 from simulations.box.local_cluster.pod_runner import Ending
 from simulations.box.local_cluster.scheduler import Scheduler
@@ -40,7 +40,7 @@ class LocalCluster:
         seed: int = 0,
         port: int = 0,
         controllers: bool = True,
-        delays: Delays | None = None,
+        delays: ClusterDelays | None = None,
         bookmark_every_s: float = 60.0,
         window: int = WINDOW_CHANGES,
         folder: Path | None = None,
@@ -53,14 +53,14 @@ class LocalCluster:
             controllers: False leaves the objects to the test: nothing but the API server acts.
             delays: Of what nobody does; Kubernetes' own unless given.
             bookmark_every_s: How often a watch that asked for them gets a bookmark.
-            window: Changes kept for watches; an older resourceVersion gets 410.
+            window: Changes kept for watches; a watch from an older resourceVersion gets 410.
             folder: For the kubeconfig and the pods' logs; a temporary one unless given.
         """
         rng = random.Random(seed)
         self.store = Store(rng=rng, window=window)
         self.api = ApiServer(self.store, bookmark_every_s=bookmark_every_s)
         self.folder = folder or Path(tempfile.gettempdir(), f"local-cluster-{uuid.uuid4().hex}")
-        self.delays = delays or Delays()
+        self.delays = delays or ClusterDelays()
         self.nodes = Nodes(self.store, delays=self.delays, spawn=self._spawn, kill=self._kill)
         self.kubelets = Kubelets(
             self.store,
@@ -77,7 +77,7 @@ class LocalCluster:
         self._services: list[Service] = []
 
     @property
-    def faults(self) -> Faults:
+    def faults(self) -> ApiFaults:
         """What goes wrong at the API server."""
         return self.api.faults
 

@@ -1,4 +1,4 @@
-"""Machines: how they come, are marked, lose their power and go.
+"""Machines: how they come, are marked and go.
 
 A machine's life is played on the Node object with the delays of a real cluster, which a demo
 shortens. The marks are those that providers and their agents set, as `interruptions` reads them.
@@ -15,7 +15,6 @@ from email.utils import format_datetime
 from enum import StrEnum
 from typing import Any
 
-from simulations.box.local_cluster import pods as pod_api
 from simulations.box.local_cluster.objects import Object, set_condition
 from simulations.box.local_cluster.store import Store
 
@@ -38,13 +37,9 @@ class Dialect(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Delays:
+class ClusterDelays:
     """How long things take that nobody does; the defaults are Kubernetes' own."""
 
-    not_ready_after_s: float = 50.0
-    """From a machine's silence to its Node being NotReady."""
-    unreachable_evicted_after_s: float = 300.0
-    """From NotReady to the deletion of its pods (their toleration of the taint)."""
     orphans_gone_after_s: float = 60.0
     """From a Node's removal to that of the pods that were bound to it."""
     endpoints_after_s: float = 0.5
@@ -92,7 +87,7 @@ class Nodes:
         self,
         store: Store,
         *,
-        delays: Delays,
+        delays: ClusterDelays,
         spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
         kill: Callable[[str], None],
     ) -> None:
@@ -102,7 +97,6 @@ class Nodes:
         self._delays = delays
         self._spawn = spawn
         self._kill = kill
-        self._reclaims: dict[str, asyncio.Task[None]] = {}
 
     def add(self, machine: Machine) -> Object:
         """A machine joins, ready."""
@@ -110,13 +104,6 @@ class Nodes:
         self.powered.add(machine.name)
         self._store.wake()
         return node
-
-    def power_off(self, name: str) -> None:
-        """Everything on it stops at once; its Node is NotReady, and its pods go, later."""
-        if name in self.powered:
-            self.powered.discard(name)
-            self._kill(name)
-            self._spawn(self._fall_silent(name))
 
     def remove(self, name: str) -> None:
         """The machine is gone and so is its Node; the pods' objects follow later."""
@@ -130,59 +117,18 @@ class Nodes:
         """The provider takes a spot machine back; returns the deadline, seconds since the epoch."""
         deadline_at = self._store.clock() + lead_s
         self._store.modify("nodes", "", name, lambda node: mark(node, dialect, deadline_at))
-        self._reclaims[name] = self._spawn(self._take_away(name, lead_s))
+        self._spawn(self._take_away(name, lead_s))
         return deadline_at
-
-    def withdraw(self, name: str) -> None:
-        """The provider leaves it after all: the marks go."""
-        reclaim = self._reclaims.pop(name, None)
-        if reclaim is not None:
-            reclaim.cancel()
-        self._store.modify("nodes", "", name, unmark)
 
     async def _take_away(self, name: str, lead_s: float) -> None:
         await asyncio.sleep(lead_s)
-        self._reclaims.pop(name, None)
         self.remove(name)
-
-    async def _fall_silent(self, name: str) -> None:
-        await asyncio.sleep(self._delays.not_ready_after_s)
-        if name in self.powered:
-            return
-
-        def unknown(node: Object) -> None:
-            set_condition(
-                node,
-                "Ready",
-                status="Unknown",
-                at=self._store.clock(),
-                reason="NodeStatusUnknown",
-                message="Kubelet stopped posting node status.",
-            )
-            for effect in ("NoSchedule", "NoExecute"):
-                _taint(node, "node.kubernetes.io/unreachable", effect=effect)
-
-        if self._store.modify("nodes", "", name, unknown) is None:
-            return
-        for pod in self._pods_on(name):
-            self._pod_not_ready(pod)
-        await asyncio.sleep(self._delays.unreachable_evicted_after_s)
-        for pod in self._pods_on(name) if name not in self.powered else ():
-            pod_api.delete(self._store, pod["metadata"]["namespace"], pod["metadata"]["name"])
-
-    def _pod_not_ready(self, pod: Object) -> None:
-        def not_ready(obj: Object) -> None:
-            set_condition(obj, "Ready", status="False", at=self._store.clock())
-
-        self._store.modify("pods", pod["metadata"]["namespace"], pod["metadata"]["name"], not_ready)
 
     async def _forget_orphans(self, name: str) -> None:
         await asyncio.sleep(self._delays.orphans_gone_after_s)
-        for pod in self._pods_on(name):
+        orphans = [p for p in self._store.all("pods") if p["spec"].get("nodeName") == name]
+        for pod in orphans:
             self._store.remove("pods", pod["metadata"]["namespace"], pod["metadata"]["name"])
-
-    def _pods_on(self, name: str) -> list[Object]:
-        return [pod for pod in self._store.all("pods") if pod["spec"].get("nodeName") == name]
 
 
 def mark(node: Object, dialect: Dialect, deadline_at: float) -> None:
@@ -216,20 +162,6 @@ def mark(node: Object, dialect: Dialect, deadline_at: float) -> None:
                 reason="KubeletNotReady",
                 message="node is shutting down",
             )
-
-
-def unmark(node: Object) -> None:
-    """Take every dialect's marks away."""
-    node["metadata"].get("annotations", {}).pop("inference-autoscaler.dev/interruption", None)
-    marks = {
-        "aws-node-termination-handler/spot-itn",
-        "cloud.google.com/impending-node-termination",
-    }
-    taints = [taint for taint in node["spec"].get("taints", ()) if taint["key"] not in marks]
-    if "taints" in node["spec"]:
-        node["spec"]["taints"] = taints
-    conditions = node["status"]["conditions"]
-    node["status"]["conditions"] = [c for c in conditions if c["type"] != "PreemptionScheduled"]
 
 
 def _taint(node: Object, key: str, *, effect: str, value: str = "") -> None:

@@ -30,8 +30,6 @@ class Resource:
     """What kubectl's users type."""
     namespaced: bool = True
     subresources: frozenset[str] = field(default=frozenset())
-    kept: bool = True
-    """False: a write is answered and forgotten (events)."""
 
     @property
     def api_version(self) -> str:
@@ -39,41 +37,25 @@ class Resource:
         return f"{self.group}/{self.version}" if self.group else self.version
 
 
-_STATUS = frozenset({"status"})
+_SCALE = frozenset({"scale"})
 RESOURCES: tuple[Resource, ...] = (
-    Resource(
-        plural="namespaces", kind="Namespace", short="ns", namespaced=False, subresources=_STATUS
-    ),
-    Resource(plural="nodes", kind="Node", short="no", namespaced=False, subresources=_STATUS),
-    Resource(plural="pods", kind="Pod", short="po", subresources=_STATUS | {"eviction"}),
-    Resource(plural="services", kind="Service", short="svc", subresources=_STATUS),
+    Resource(plural="namespaces", kind="Namespace", short="ns", namespaced=False),
+    Resource(plural="nodes", kind="Node", short="no", namespaced=False),
+    Resource(plural="pods", kind="Pod", short="po", subresources=frozenset({"eviction", "status"})),
+    Resource(plural="services", kind="Service", short="svc"),
     Resource(plural="configmaps", kind="ConfigMap", short="cm"),
-    Resource(plural="events", kind="Event", kept=False),
-    Resource(group="events.k8s.io", plural="events", kind="Event", kept=False),
+    Resource(plural="events", kind="Event"),
     Resource(
-        group="apps",
-        plural="deployments",
-        kind="Deployment",
-        short="deploy",
-        subresources=_STATUS | {"scale"},
+        group="apps", plural="deployments", kind="Deployment", short="deploy", subresources=_SCALE
     ),
     Resource(
-        group="apps",
-        plural="replicasets",
-        kind="ReplicaSet",
-        short="rs",
-        subresources=_STATUS | {"scale"},
+        group="apps", plural="replicasets", kind="ReplicaSet", short="rs", subresources=_SCALE
     ),
     Resource(
-        group="policy",
-        plural="poddisruptionbudgets",
-        kind="PodDisruptionBudget",
-        short="pdb",
-        subresources=_STATUS,
+        group="policy", plural="poddisruptionbudgets", kind="PodDisruptionBudget", short="pdb"
     ),
-    Resource(group="coordination.k8s.io", plural="leases", kind="Lease"),
 )
-"""One row a kind. Kinds are found by plural; only events stand in two groups."""
+"""One row a kind. Nothing writes events; kubectl asks for them."""
 
 BY_PLURAL: Mapping[str, Resource] = {resource.plural: resource for resource in RESOURCES}
 BY_KIND: Mapping[str, Resource] = {resource.kind: resource for resource in RESOURCES}
@@ -89,14 +71,12 @@ class StatusError(Exception):
         message: str,
         *,
         details: Object | None = None,
-        retry_after_s: int | None = None,
     ) -> None:
         super().__init__(message)
         self.code = code
         self.reason = reason
         self.message = message
         self.details = details
-        self.retry_after_s = retry_after_s
 
     def body(self) -> Object:
         """The `Status` object."""
@@ -136,8 +116,15 @@ def conflict(resource: str, name: str) -> StatusError:
     )
 
 
+def check_preconditions(plural: str, obj: Object, options: Object) -> None:
+    """Raise 409 unless the uid and resourceVersion asked for are the object's."""
+    for field_name, asked in (options.get("preconditions") or {}).items():
+        if asked and asked != obj["metadata"].get(field_name):
+            raise conflict(plural, obj["metadata"]["name"])
+
+
 def expired(message: str) -> StatusError:
-    """A resourceVersion or continue token from before the window that is kept."""
+    """A resourceVersion from before the window that is kept."""
     return StatusError(HTTPStatus.GONE, "Expired", message)
 
 
@@ -155,6 +142,11 @@ def invalid(resource: str, name: str, message: str) -> StatusError:
 def bad_request(message: str) -> StatusError:
     """A request that cannot be understood."""
     return StatusError(HTTPStatus.BAD_REQUEST, "BadRequest", message)
+
+
+def success(**more: object) -> Object:
+    """The `Status` of what went well and has no object to show."""
+    return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", **more}
 
 
 def timestamp(at: float) -> str:

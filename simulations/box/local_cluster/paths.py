@@ -43,7 +43,7 @@ def parse(method: str, path: str, *, watch: bool) -> Target:
     else:
         raise _unknown_path()
     namespace = ""
-    if rest[0] == "namespaces" and len(rest) > 2 and rest[2] != "status":
+    if rest[0] == "namespaces" and len(rest) > 2:
         namespace, rest = rest[1], rest[2:]
     plural, name, subresource = (*rest, "", "")[:3]
     resource = next(
@@ -69,7 +69,14 @@ def _verb(method: str, *, named: bool, watch: bool, subresource: str) -> str:
         return "get" if named else "list"
     verb = _VERBS.get(method)
     creates_wrongly = verb == "create" and named and subresource != "eviction"
-    if verb is None or creates_wrongly or (verb != "create" and not named):
+    updates_wrongly = verb == "update" and subresource != "scale"
+    if (
+        verb is None
+        or creates_wrongly
+        or updates_wrongly
+        or (verb != "create" and not named)
+        or (subresource == "eviction" and verb != "create")
+    ):
         raise StatusError(
             HTTPStatus.METHOD_NOT_ALLOWED,
             "MethodNotAllowed",
@@ -123,6 +130,7 @@ def _group(group: str) -> dict[str, object]:
 _SUBRESOURCE_KINDS = {
     "scale": ("autoscaling", "v1", "Scale", ["get", "patch", "update"]),
     "eviction": ("policy", "v1", "Eviction", ["create"]),
+    "status": ("", "v1", "Pod", ["get", "patch"]),
 }
 
 
@@ -132,19 +140,16 @@ def _resource_list(group_version: str) -> dict[str, object]:
         if r.api_version != group_version:
             continue
         shared = {"singularName": r.kind.lower(), "namespaced": r.namespaced}
-        verbs = ["create", "delete", "get", "list", "patch", "update", "watch"]
+        verbs = ["create", "delete", "get", "list", "patch", "watch"]
         short_names = [r.short] if r.short else []
         rows.append(
             {"name": r.plural, "kind": r.kind, "verbs": verbs, "shortNames": short_names, **shared}
         )
         for subresource in sorted(r.subresources):
             name = f"{r.plural}/{subresource}"
-            row: dict[str, object] = {"name": name, "kind": r.kind, **shared}
-            row["verbs"] = ["get", "patch", "update"]
-            if subresource in _SUBRESOURCE_KINDS:
-                group, version, kind, verbs = _SUBRESOURCE_KINDS[subresource]
-                row |= {"group": group, "version": version, "kind": kind, "verbs": verbs}
-            rows.append(row)
+            group, version, kind, verbs = _SUBRESOURCE_KINDS[subresource]
+            about = {"group": group, "version": version, "kind": kind, "verbs": verbs}
+            rows.append({"name": name, **shared, **about})
     return {
         "kind": "APIResourceList",
         "apiVersion": "v1",

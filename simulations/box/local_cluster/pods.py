@@ -8,9 +8,10 @@ from http import HTTPStatus
 from simulations.box.local_cluster.objects import (
     Object,
     StatusError,
+    check_preconditions,
     condition_is_true,
-    conflict,
     set_condition,
+    success,
     timestamp,
 )
 from simulations.box.local_cluster.selectors import from_spec, matches_labels
@@ -40,42 +41,31 @@ def delete(store: Store, namespace: str, name: str, *, grace_s: int | None = Non
     return marked if grace > 0 else store.remove("pods", namespace, name)
 
 
-def evict(
-    store: Store, namespace: str, name: str, eviction: Object, *, dry_run: bool = False
-) -> Object:
+def evict(store: Store, namespace: str, name: str, eviction: Object) -> Object:
     """The eviction subresource: ask the budgets, then delete with the grace period asked for.
 
     Raises 429 when the budget is used up and 500 when two budgets select the pod.
     """
     pod = store.get("pods", namespace, name)
     options = eviction.get("deleteOptions") or {}
-    for field, wanted in (options.get("preconditions") or {}).items():
-        if wanted and wanted != pod["metadata"].get(field):
-            raise conflict("pods", name)
+    check_preconditions("pods", pod, options)
     if "deletionTimestamp" not in pod["metadata"] and _is_running(pod):
         _ask_budgets(store, pod)
-    if not dry_run:
 
-        def mark(obj: Object) -> None:
-            set_condition(
-                obj,
-                "DisruptionTarget",
-                status="True",
-                at=store.clock(),
-                reason="EvictionByEvictionAPI",
-                message="Eviction API: evicting",
-            )
+    def mark(obj: Object) -> None:
+        set_condition(
+            obj,
+            "DisruptionTarget",
+            status="True",
+            at=store.clock(),
+            reason="EvictionByEvictionAPI",
+            message="Eviction API: evicting",
+        )
 
-        store.modify("pods", namespace, name, mark)
-        grace = options.get("gracePeriodSeconds")
-        delete(store, namespace, name, grace_s=None if grace is None else int(grace))
-    return {
-        "kind": "Status",
-        "apiVersion": "v1",
-        "metadata": {},
-        "status": "Success",
-        "code": int(HTTPStatus.CREATED),
-    }
+    store.modify("pods", namespace, name, mark)
+    grace = options.get("gracePeriodSeconds")
+    delete(store, namespace, name, grace_s=None if grace is None else int(grace))
+    return success(code=int(HTTPStatus.CREATED))
 
 
 def _is_running(pod: Object) -> bool:

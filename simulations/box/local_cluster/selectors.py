@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from simulations.box.local_cluster.objects import Object, bad_request
@@ -12,6 +12,9 @@ _SET = re.compile(r"^\s*([\w./-]+)\s+(in|notin)\s+\(([^)]*)\)\s*$")
 _EQUAL = re.compile(r"^\s*([\w./-]+)\s*(==|!=|=)\s*([\w./:-]*)\s*$")
 _EXISTS = re.compile(r"^\s*(!?)\s*([\w./-]+)\s*$")
 _COMMA = re.compile(r",(?![^(]*\))")  # not inside `in (a,b)`
+
+
+_FIELDS = frozenset({"metadata.name", "spec.nodeName", "status.phase"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +56,28 @@ def _requirement(clause: str) -> Requirement:
     raise bad_request(f"unable to parse requirement: {clause!r}")
 
 
-def matches_labels(requirements: tuple[Requirement, ...], obj: Object) -> bool:
+def matches_labels(requirements: Iterable[Requirement], obj: Object) -> bool:
     """Whether an object's labels satisfy every clause."""
     labels = obj["metadata"].get("labels") or {}
     return all(requirement.matches(labels) for requirement in requirements)
+
+
+def parse_fields(text: str) -> tuple[Requirement, ...]:
+    """A `fieldSelector` query parameter, of the fields that kubectl's commands ask for."""
+    requirements = parse_labels(text)
+    for requirement in requirements:
+        if requirement.key not in _FIELDS:
+            raise bad_request(f"field label not supported: {requirement.key!r}")
+    return requirements
+
+
+def matches_fields(requirements: Iterable[Requirement], obj: Object) -> bool:
+    """Whether an object's fields satisfy every clause; an absent field is the empty text."""
+    for requirement in requirements:
+        part, _, name = requirement.key.partition(".")
+        if not requirement.matches({requirement.key: obj.get(part, {}).get(name, "")}):
+            return False
+    return True
 
 
 def from_spec(selector: Object) -> tuple[Requirement, ...]:
@@ -68,58 +89,9 @@ def from_spec(selector: Object) -> tuple[Requirement, ...]:
     return (*equal, *expressions(selector.get("matchExpressions") or ()))
 
 
-def expressions(clauses: list[Object] | tuple[Object, ...]) -> tuple[Requirement, ...]:
+def expressions(clauses: Iterable[Object]) -> tuple[Requirement, ...]:
     """The clauses of matchExpressions (of labels, and of a node affinity)."""
     return tuple(
         Requirement(clause["key"], clause["operator"], frozenset(clause.get("values") or ()))
         for clause in clauses
     )
-
-
-def to_text(selector: Object) -> str:
-    """As `status.selector` of a Scale writes it."""
-    parts = [f"{key}={value}" for key, value in sorted((selector.get("matchLabels") or {}).items())]
-    for clause in selector.get("matchExpressions") or ():
-        values = ",".join(sorted(clause.get("values") or ()))
-        match clause["operator"]:
-            case "In":
-                parts.append(f"{clause['key']} in ({values})")
-            case "NotIn":
-                parts.append(f"{clause['key']} notin ({values})")
-            case "Exists":
-                parts.append(clause["key"])
-            case _:
-                parts.append(f"!{clause['key']}")
-    return ",".join(parts)
-
-
-_FIELDS = frozenset(
-    {"metadata.name", "metadata.namespace", "spec.nodeName", "status.phase", "spec.unschedulable"}
-)
-
-
-def parse_fields(text: str) -> tuple[Requirement, ...]:
-    """A `fieldSelector` query parameter: equality only."""
-    requirements = []
-    for clause in text.split(",") if text else ():
-        found = _EQUAL.match(clause)
-        if found is None or found[1] not in _FIELDS:
-            raise bad_request(f"field label not supported: {clause!r}")
-        operator = "NotIn" if found[2] == "!=" else "In"
-        requirements.append(Requirement(found[1], operator, frozenset({found[3]})))
-    return tuple(requirements)
-
-
-def matches_fields(requirements: tuple[Requirement, ...], obj: Object) -> bool:
-    """Whether an object's fields satisfy every clause; an absent field is the empty text."""
-    return all(
-        requirement.matches({requirement.key: _field(obj, requirement.key)})
-        for requirement in requirements
-    )
-
-
-def _field(obj: Object, path: str) -> str:
-    value: object = obj
-    for part in path.split("."):
-        value = value.get(part, "") if isinstance(value, dict) else ""
-    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -13,24 +13,19 @@ from typing import Any
 
 from aiohttp import web
 
-from simulations.box.local_cluster.faults import WATCH_KINDS, Fault, FaultKind, Faults
+from simulations.box.local_cluster.faults import WATCH_KINDS, ApiFault, ApiFaultKind, ApiFaults
 from simulations.box.local_cluster.objects import Object, StatusError, bad_request, expired
 from simulations.box.local_cluster.paths import Target, discovery, is_true, parse
-from simulations.box.local_cluster.reads import Lists, Watches
+from simulations.box.local_cluster.reads import Watches, list_answer
 from simulations.box.local_cluster.store import Store
 from simulations.box.local_cluster.writes import Writes
 
-_UNARY_KINDS = frozenset(FaultKind) - (WATCH_KINDS - {FaultKind.RESET, FaultKind.GONE}) | {
-    FaultKind.TRUNCATED
-}
-"""Faults that strike a request with one answer."""
-_STREAM_OPEN_KINDS = frozenset(FaultKind) - WATCH_KINDS
-"""Faults that strike a watch before it is a stream."""
 _PROXY_PAGE = (
     "<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<body>\r\n"
     "<center><h1>502 Bad Gateway</h1></center>\r\n<hr><center>nginx</center>\r\n"
     "</body>\r\n</html>\r\n"
 )
+_OF_ANSWERS = frozenset(ApiFaultKind) - WATCH_KINDS
 REQUESTS_KEPT = 20_000
 
 
@@ -68,13 +63,12 @@ class ApiServer:
     """Serves a store; may be stopped and started again on the same port."""
 
     def __init__(self, store: Store, *, bookmark_every_s: float = 60.0) -> None:
-        self.faults = Faults(wake=store.wake)
+        self.faults = ApiFaults(wake=store.wake)
         self.requests: deque[Request] = deque(maxlen=REQUESTS_KEPT)
         self.port = 0
         """Chosen at the first start."""
         self._store = store
         self._writes = Writes(store)
-        self._lists = Lists(store)
         self._watches = Watches(store, self.faults, bookmark_every_s=bookmark_every_s)
         self._runner: web.ServerRunner | None = None
 
@@ -115,8 +109,9 @@ class ApiServer:
             target = parse(request.method, path, watch=watch)
             body = await _body(request)
             self._note(target, request, body)
-            kinds = _STREAM_OPEN_KINDS if watch else _UNARY_KINDS
-            fault = self.faults.strike(target.verb, target.full_resource, target.name, kinds)
+            # a watch is hurt as a stream, once it is one
+            kinds = _OF_ANSWERS if watch else frozenset(ApiFaultKind)
+            fault = self.faults.strike(target.verb, target.full_resource, kinds)
             if fault is not None:
                 struck = await self._suffer(fault, request)
                 if struck is not None:
@@ -124,8 +119,6 @@ class ApiServer:
             if watch:
                 return await self._watch(target, request, query)
             code, answer = self._perform(target, body, request.content_type, query)
-            if fault is not None and fault.kind is FaultKind.TRUNCATED:
-                return await _half(request, answer)
             return web.json_response(answer, status=code)
         except StatusError as problem:
             return _answer(problem)
@@ -147,17 +140,19 @@ class ApiServer:
     def _perform(
         self, target: Target, body: Any, content_type: str, query: dict[str, str]
     ) -> tuple[int, Object]:
+        if query.get("dryRun"):
+            raise bad_request("a dry run is not understood here; leave dryRun out")
         match target.verb:
             case "get":
                 return HTTPStatus.OK, self._writes.read(target)
             case "list":
-                return HTTPStatus.OK, self._lists.answer(target, query)
+                return HTTPStatus.OK, list_answer(self._store, target, query)
             case "create":
-                return HTTPStatus.CREATED, self._writes.create(target, _object(body), query)
+                return HTTPStatus.CREATED, self._writes.create(target, _object(body))
             case "update":
-                return HTTPStatus.OK, self._writes.update(target, _object(body), query)
+                return HTTPStatus.OK, self._writes.update_scale(target, _object(body))
             case "patch":
-                return HTTPStatus.OK, self._writes.patch(target, body, content_type, query)
+                return HTTPStatus.OK, self._writes.patch(target, body, content_type)
             case _:
                 return HTTPStatus.OK, self._writes.delete(target, body or {}, query)
 
@@ -174,88 +169,49 @@ class ApiServer:
             await response.write_eof()
         return response
 
-    async def _suffer(self, fault: Fault, request: web.BaseRequest) -> web.StreamResponse | None:
+    async def _suffer(self, fault: ApiFault, request: web.BaseRequest) -> web.StreamResponse | None:
         """The answer a fault gives; None: the request goes on."""
         match fault.kind:
-            case FaultKind.HANG:
+            case ApiFaultKind.HANG:
                 while self.faults.stands(fault):
                     await self._store.changed(self._store.version)
-                return None
-            case FaultKind.SLOW:
+            case ApiFaultKind.SLOW:
                 await asyncio.sleep(fault.delay_s)
-                return None
-            case FaultKind.RESET:
+            case ApiFaultKind.RESET:
                 reset(request)
                 return web.Response()
-            case FaultKind.BAD_GATEWAY:
+            case ApiFaultKind.BAD_GATEWAY:
                 return web.Response(
                     status=HTTPStatus.BAD_GATEWAY, text=_PROXY_PAGE, content_type="text/html"
                 )
-            case FaultKind.TRUNCATED:
-                return None
+            case ApiFaultKind.GONE:
+                raise expired("The resourceVersion for the provided list is too old.")
             case _:
-                problem = _PROBLEMS[fault.kind]
-                raise problem()
+                raise StatusError(*_REFUSALS[fault.kind])
+        return None
 
 
-def _too_many_requests() -> StatusError:
-    return StatusError(
-        HTTPStatus.TOO_MANY_REQUESTS,
-        "TooManyRequests",
-        "too many requests, please try again later",
-        retry_after_s=1,
-    )
-
-
-def _unavailable() -> StatusError:
-    return StatusError(
-        HTTPStatus.SERVICE_UNAVAILABLE, "ServiceUnavailable", "apiserver is shutting down"
-    )
-
-
-def _forbidden() -> StatusError:
-    return StatusError(
-        HTTPStatus.FORBIDDEN, "Forbidden", "forbidden: no rule allows this, on demand"
-    )
-
-
-def _conflict() -> StatusError:
-    return StatusError(
+_REFUSALS = {
+    ApiFaultKind.UNAVAILABLE: (
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "ServiceUnavailable",
+        "apiserver is shutting down",
+    ),
+    ApiFaultKind.FORBIDDEN: (
+        HTTPStatus.FORBIDDEN,
+        "Forbidden",
+        "forbidden: no rule allows this, on demand",
+    ),
+    ApiFaultKind.CONFLICT: (
         HTTPStatus.CONFLICT,
         "Conflict",
         "Operation cannot be fulfilled: the object has been modified, on demand",
-    )
-
-
-def _gone() -> StatusError:
-    return expired("The resourceVersion for the provided list is too old.")
-
-
-_PROBLEMS = {
-    FaultKind.TOO_MANY_REQUESTS: _too_many_requests,
-    FaultKind.UNAVAILABLE: _unavailable,
-    FaultKind.FORBIDDEN: _forbidden,
-    FaultKind.CONFLICT: _conflict,
-    FaultKind.GONE: _gone,
+    ),
 }
 
 
 def _answer(problem: StatusError) -> web.Response:
-    headers = {}
-    if problem.retry_after_s is not None:
-        headers["Retry-After"] = str(problem.retry_after_s)
-    return web.json_response(problem.body(), status=problem.code, headers=headers)
-
-
-async def _half(request: web.BaseRequest, answer: Object) -> web.StreamResponse:
-    body = json.dumps(answer).encode()
-    response = web.StreamResponse(headers={"Content-Type": "application/json"})
-    response.content_length = len(body)
-    await response.prepare(request)
-    await response.write(body[: len(body) // 2])
-    if request.transport is not None:
-        request.transport.close()
-    return response
+    return web.json_response(problem.body(), status=problem.code)
 
 
 async def _body(request: web.BaseRequest) -> Any:

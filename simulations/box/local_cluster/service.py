@@ -10,12 +10,13 @@ from __future__ import annotations
 import asyncio
 import random
 from dataclasses import dataclass, field
-from typing import cast
 
 from simulations.box.local_cluster.objects import Object, condition_is_true
 from simulations.box.local_cluster.probes import container_port
 from simulations.box.local_cluster.selectors import from_spec, matches_labels
 from simulations.box.local_cluster.store import Store
+
+_BYTES_AT_A_TIME = 1 << 16
 
 
 @dataclass(slots=True)
@@ -60,8 +61,8 @@ class Service:
         self._delay_s = delay_s
         self._rng = rng
         self._server: asyncio.Server | None = None
-        self.clients: set[_Client] = set()
-        """Open connections."""
+        self._open: set[asyncio.WriteTransport] = set()
+        """Both ends of every connection."""
 
     @property
     def url(self) -> str:
@@ -70,9 +71,7 @@ class Service:
 
     async def start(self) -> None:
         """Listen on a free port."""
-        self._server = await asyncio.get_running_loop().create_server(
-            lambda: _Client(self), "127.0.0.1", 0, backlog=1024
-        )
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, backlog=1024)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
@@ -81,8 +80,8 @@ class Service:
         if server is None:
             return
         server.close()
-        for client in tuple(self.clients):
-            client.cut()
+        for transport in tuple(self._open):
+            transport.abort()
         await server.wait_closed()
 
     async def run(self) -> None:
@@ -128,112 +127,53 @@ class Service:
         fewest = min(endpoint.connections for endpoint in endpoints)
         return self._rng.choice([e for e in endpoints if e.connections == fewest])
 
-
-class _Side(asyncio.Protocol):
-    """One end of a connection: what it reads, its peer writes."""
-
-    def __init__(self) -> None:
-        self.transport: asyncio.Transport | None = None
-        self.peer: _Side | None = None
-        self.has_ended = False
-        """It sends nothing more; when neither side does, the connection is over."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast("asyncio.Transport", transport)
-
-    def data_received(self, data: bytes) -> None:
-        if self.peer is not None and self.peer.transport is not None:
-            self.peer.transport.write(data)
-
-    def eof_received(self) -> bool:
-        self.has_ended = True
-        if self.peer is not None and self.peer.transport is not None:
-            if self.peer.has_ended:
-                self.peer.transport.close()
-                return False  # closes this side too
-            self.peer.transport.write_eof()
-        return True  # the other direction stays open
-
-    def connection_lost(self, error: Exception | None) -> None:
-        self.transport = None
-        if self.peer is not None and self.peer.transport is not None:
-            if error is None:
-                self.peer.transport.close()
-            else:
-                self.peer.transport.abort()
-
-    def pause_writing(self) -> None:
-        if self.peer is not None and self.peer.transport is not None:
-            self.peer.transport.pause_reading()
-
-    def resume_writing(self) -> None:
-        if self.peer is not None and self.peer.transport is not None:
-            self.peer.transport.resume_reading()
-
-
-class _Client(_Side):
-    """The client's end; finds the pod's end when it is made."""
-
-    def __init__(self, service: Service) -> None:
-        super().__init__()
-        self._service = service
-        self._endpoint: Endpoint | None = None
-        self._connecting: asyncio.Task[None] | None = None
-        self._early: list[bytes] = []
-        """What came before the pod's end was there: `pause_reading` in `connection_made` is not
-        heeded by every Python (3.11.2 reads on)."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(transport)
-        self._service.clients.add(self)
-        self._endpoint = self._service.choose()
-        if self._endpoint is None:
-            self._refuse()
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One connection of a client, from its beginning to its end."""
+        endpoint = self.choose()
+        if endpoint is None:
+            self._refuse(writer)
             return
-        self._endpoint.connections += 1
-        cast("asyncio.Transport", transport).pause_reading()
-        self._connecting = asyncio.get_running_loop().create_task(self._connect(self._endpoint))
-
-    def connection_lost(self, error: Exception | None) -> None:
-        super().connection_lost(error)
-        self._service.clients.discard(self)
-        if self._endpoint is not None:
-            self._endpoint.connections -= 1
-        if self._connecting is not None:
-            self._connecting.cancel()
-
-    def data_received(self, data: bytes) -> None:
-        if self.peer is None:
-            self._early.append(data)
-        else:
-            super().data_received(data)
-
-    def cut(self) -> None:
-        """End it now."""
-        if self.transport is not None:
-            self.transport.abort()
-
-    async def _connect(self, endpoint: Endpoint) -> None:
-        upstream = _Side()
+        endpoint.connections += 1
+        self._open.add(writer.transport)
         try:
-            await asyncio.get_running_loop().create_connection(
-                lambda: upstream, endpoint.host, endpoint.port
-            )
-        except OSError:
-            self._refuse()
-            return
-        upstream.peer, self.peer = self, upstream
-        if self.transport is None:
-            upstream.peer = None
-            if upstream.transport is not None:
-                upstream.transport.abort()
-            return
-        for data in self._early:
-            super().data_received(data)
-        if self.has_ended and upstream.transport is not None:
-            upstream.transport.write_eof()
-        self.transport.resume_reading()
+            try:
+                pod = await asyncio.open_connection(endpoint.host, endpoint.port)
+            except OSError:
+                self._refuse(writer)
+                return
+            self._open.add(pod[1].transport)
+            try:
+                await _join((reader, writer), pod)
+            finally:
+                self._open.discard(pod[1].transport)
+        finally:
+            self._open.discard(writer.transport)
+            endpoint.connections -= 1
 
-    def _refuse(self) -> None:
-        self._service.routes.refused += 1
-        self.cut()
+    def _refuse(self, writer: asyncio.StreamWriter) -> None:
+        self.routes.refused += 1
+        writer.transport.abort()
+
+
+_Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+async def _join(client: _Stream, pod: _Stream) -> None:
+    """Carry bytes both ways until neither side sends any more, or one is cut: then both are."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(_carry(client[0], pod[1]))
+            group.create_task(_carry(pod[0], client[1]))
+    except* OSError:
+        client[1].transport.abort()
+        pod[1].transport.abort()
+    finally:
+        client[1].close()
+        pod[1].close()
+
+
+async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while data := await reader.read(_BYTES_AT_A_TIME):
+        writer.write(data)
+        await writer.drain()
+    writer.write_eof()

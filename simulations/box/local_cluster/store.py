@@ -56,8 +56,7 @@ class Store:
         self.version = 1
         """resourceVersion of the newest write."""
         self.oldest = 1
-        """A watch may begin at this version or later; `compact` moves it."""
-        self.compactions = 0
+        """A watch may begin at this version or later."""
         self._objects: dict[str, dict[Key, Object]] = {plural: {} for plural in BY_PLURAL}
         self._changes: deque[Change] = deque()
         self._window = window
@@ -160,17 +159,6 @@ class Store:
     def suffix(self) -> str:
         """Five letters, as generated names end."""
         return "".join(self._rng.choices("bcdfghjklmnpqrstvwxz2456789", k=5))
-
-    def compact(self) -> None:
-        """Forget all changes: every older resourceVersion and continue token now gets 410.
-
-        It makes one version of its own, so that even a client that is in step has an old one.
-        """
-        self.version += 1
-        self._changes.clear()
-        self.oldest = self.version
-        self.compactions += 1
-        self.wake()
 
     def _commit(self, resource: str, before: Object | None, after: Object | None) -> Object:
         self.version += 1

@@ -1,8 +1,7 @@
 """Deployments and ReplicaSets keep their replicas; what lost its owner goes. No I/O.
 
-Synchronous and level-triggered: `reconcile` looks at all objects and may be called at any time.
-Rolling updates follow maxSurge and maxUnavailable; a change of scale in the middle of one is not
-spread over the old ReplicaSets in proportion, the new one takes it.
+Synchronous: `reconcile` looks at all objects and may be called at any time. A new pod template is not
+rolled out step by step: its ReplicaSet gets all replicas at once, the old ones none.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-import math
 from collections import Counter
 
 from simulations.box.local_cluster import pods as pod_api
@@ -25,6 +23,7 @@ from simulations.box.local_cluster.objects import (
     set_condition,
 )
 from simulations.box.local_cluster.store import Store
+from simulations.world.replica_set import DeletionRank, deletion_rank
 
 _COST = "controller.kubernetes.io/pod-deletion-cost"
 _HASH = "pod-template-hash"
@@ -51,39 +50,14 @@ class Workloads:
     def _reconcile_deployment(self, deployment: Object) -> None:
         spec = deployment["spec"]
         template = template_hash(spec["template"])
-        replica_sets = self._owned("replicasets", deployment)
-        new = next((r for r in replica_sets if r["metadata"]["labels"][_HASH] == template), None)
-        old = [r for r in replica_sets if r is not new and r["spec"]["replicas"] > 0]
-        if new is None:
-            new = self._create_replica_set(deployment, template)
-        replicas = int(spec["replicas"])
-        if not old:
-            self._resize(new, replicas)
-            return
-        surge, unavailable = _rolling_limits(spec, replicas)
-        total = new["spec"]["replicas"] + sum(r["spec"]["replicas"] for r in old)
-        room = replicas + surge - total
-        wanted = min(replicas, int(new["spec"]["replicas"]) + max(0, room))
-        self._resize(new, wanted)
-        self._shrink_old(new, old, replicas=replicas, unavailable=unavailable)
-
-    def _shrink_old(
-        self, new: Object, old: list[Object], *, replicas: int, unavailable: int
-    ) -> None:
-        """Take from the old ones what the availability that is owed allows."""
-        ready_new = self._ready(new)
-        ready_old = {r["metadata"]["name"]: self._ready(r) for r in old}
-        for replica_set in old:  # what is not ready serves nobody
-            ready = ready_old[replica_set["metadata"]["name"]]
-            if replica_set["spec"]["replicas"] > ready:
-                self._resize(replica_set, ready)
-        spare = ready_new + sum(ready_old.values()) - (replicas - unavailable)
-        for replica_set in old:
-            ready = ready_old[replica_set["metadata"]["name"]]
-            taken = max(0, min(spare, ready))
-            if taken:
-                self._resize(replica_set, ready - taken)
-                spare -= taken
+        replica_sets = {
+            replica_set["metadata"]["labels"][_HASH]: replica_set
+            for replica_set in self._owned("replicasets", deployment)
+        }
+        if template not in replica_sets:
+            replica_sets[template] = self._create_replica_set(deployment, template)
+        for made_from, replica_set in replica_sets.items():
+            self._resize(replica_set, int(spec["replicas"]) if made_from == template else 0)
 
     def _create_replica_set(self, deployment: Object, template: str) -> Object:
         metadata, spec = deployment["metadata"], deployment["spec"]
@@ -119,7 +93,7 @@ class Workloads:
         total = sum(s.get("replicas", 0) for s in counted.values())
         ready = sum(s.get("readyReplicas", 0) for s in counted.values())
         updated = counted.get(template, {}).get("replicas", 0)
-        wanted = int(deployment["spec"]["replicas"])
+        asked = int(deployment["spec"]["replicas"])
         at = self._store.clock()
 
         def write(obj: Object) -> None:
@@ -129,11 +103,10 @@ class Workloads:
                 "updatedReplicas": updated,
                 "readyReplicas": ready,
                 "availableReplicas": ready,
-                "unavailableReplicas": max(0, wanted - ready),
+                "unavailableReplicas": max(0, asked - ready),
                 "conditions": obj.get("status", {}).get("conditions", []),
             }
-            _, unavailable = _rolling_limits(obj["spec"], wanted)
-            enough = ready >= wanted - unavailable
+            enough = ready >= asked
             set_condition(
                 obj,
                 "Available",
@@ -141,7 +114,7 @@ class Workloads:
                 at=at,
                 reason="MinimumReplicasAvailable" if enough else "MinimumReplicasUnavailable",
             )
-            complete = updated == wanted == total == ready
+            complete = updated == asked == total == ready
             set_condition(
                 obj,
                 "Progressing",
@@ -198,29 +171,25 @@ class Workloads:
 
     def victims(self, active: list[Object]) -> list[Object]:
         """In the order in which a ReplicaSet deletes its pods on a scale-down."""
-        crowd = Counter(pod["spec"].get("nodeName") for pod in active)
+        on_node = Counter(pod["spec"].get("nodeName") for pod in active)
         now = self._store.clock()
 
-        def order(pod: Object) -> tuple[object, ...]:
+        def rank(pod: Object) -> DeletionRank:
             metadata, status = pod["metadata"], pod.get("status", {})
-            ready = condition(pod, "Ready")
-            is_ready = ready is not None and ready["status"] == "True"
-            since = now - moment(ready["lastTransitionTime"]) if ready and is_ready else 0.0
-            age = now - moment(metadata["creationTimestamp"])
-            restarts = sum(c.get("restartCount", 0) for c in status.get("containerStatuses", ()))
-            return (
-                "nodeName" in pod["spec"],  # unassigned first
-                {"Pending": 0, "Unknown": 1}.get(status.get("phase", ""), 2),
-                is_ready,
-                int(metadata.get("annotations", {}).get(_COST, 0)),
-                -crowd[pod["spec"].get("nodeName")],
-                _log_bucket(since),
-                -restarts,
-                _log_bucket(age),
-                metadata["uid"],
+            ready = condition(pod, "Ready") or {}
+            return deletion_rank(
+                bound="nodeName" in pod["spec"],
+                phase=status.get("phase", ""),
+                ready=ready.get("status") == "True",
+                cost=int(metadata.get("annotations", {}).get(_COST, 0)),
+                pods_on_node=on_node[pod["spec"].get("nodeName")],
+                ready_s=now - moment(ready["lastTransitionTime"]) if ready else 0.0,
+                restarts=sum(c.get("restartCount", 0) for c in status.get("containerStatuses", ())),
+                age_s=now - moment(metadata["creationTimestamp"]),
+                uid=metadata["uid"],
             )
 
-        return sorted(active, key=order)
+        return sorted(active, key=rank)
 
     # -- owners
 
@@ -242,28 +211,8 @@ class Workloads:
         namespace = owner["metadata"]["namespace"]
         return [obj for obj in self._store.all(resource, namespace) if owner_uid(obj) == uid]
 
-    def _ready(self, replica_set: Object) -> int:
-        return sum(
-            1
-            for pod in self._owned("pods", replica_set)
-            if is_active(pod) and condition_is_true(pod, "Ready")
-        )
-
 
 def template_hash(template: Object) -> str:
     """Names the ReplicaSet of a pod template."""
     text = json.dumps(template, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:9]
-
-
-def _rolling_limits(spec: Object, replicas: int) -> tuple[int, int]:
-    """(maxSurge, maxUnavailable) as counts; both 25 % unless given, never both zero."""
-    rolling = (spec.get("strategy") or {}).get("rollingUpdate") or {}
-    surge = pod_api.scaled_value(rolling.get("maxSurge", "25%"), replicas, up=True)
-    unavailable = pod_api.scaled_value(rolling.get("maxUnavailable", "25%"), replicas, up=False)
-    return (surge, unavailable) if surge or unavailable else (0, 1)
-
-
-def _log_bucket(seconds: float) -> int:
-    """Ages count by powers of two, so that a scale-down does not always hit the newest pod."""
-    return int(math.log2(seconds)) if seconds >= 1.0 else -1

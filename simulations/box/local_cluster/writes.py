@@ -1,4 +1,9 @@
-"""Creations, updates, patches and removals, with the rules of each kind."""
+"""Creations, patches and removals, with the rules of each kind.
+
+A patch is a merge patch. Of a strategic one, which kubectl sends, lists of containers and the like are
+merged by their key and its directives (`$...`) are left out. JSON patches and server-side applies are
+refused, and so is a dry run: nothing is written by mistake.
+"""
 
 from __future__ import annotations
 
@@ -12,17 +17,30 @@ from simulations.box.local_cluster.objects import (
     Object,
     StatusError,
     bad_request,
+    check_preconditions,
     conflict,
     invalid,
     not_found,
+    success,
 )
-from simulations.box.local_cluster.patches import APPLY, apply_patch
 from simulations.box.local_cluster.paths import Target
-from simulations.box.local_cluster.selectors import from_spec, matches_labels, to_text
+from simulations.box.local_cluster.selectors import from_spec, matches_labels
 from simulations.box.local_cluster.store import Store
 
 _GRACE_S = 30
 """Kubernetes' default of terminationGracePeriodSeconds."""
+_MERGE = "application/merge-patch+json"
+_STRATEGIC = "application/strategic-merge-patch+json"
+_MERGE_KEYS = {
+    "conditions": "type",
+    "containers": "name",
+    "env": "name",
+    "volumes": "name",
+    "volumeMounts": "mountPath",
+    "ports": "containerPort",
+}
+"""Lists that a strategic patch merges, by field. A Node's taints are not among them: they are replaced,
+which is how two writers lose each other's taints; a careful one sends the resourceVersion."""
 
 
 class Writes:
@@ -34,99 +52,72 @@ class Writes:
     def read(self, target: Target) -> Object:
         """The object, or its Scale."""
         obj = self._store.get(target.resource.plural, target.namespace, target.name)
-        return scale_of(obj) if target.subresource == "scale" else obj
+        return _scale_of(obj) if target.subresource == "scale" else obj
 
-    def create(self, target: Target, body: Object, query: Mapping[str, str]) -> Object:
+    def create(self, target: Target, body: Object) -> Object:
         """A new object, or an eviction."""
         if target.subresource == "eviction":
-            return pods.evict(
-                self._store, target.namespace, target.name, body, dry_run=_dry_run(query)
-            )
-        body = self._prepared(target, body)
-        if _dry_run(query) or not target.resource.kept:
-            return body
-        if target.namespace and not self._store.find("namespaces", "", target.namespace):
-            raise not_found("namespaces", target.namespace)
-        return self._store.create(target.resource.plural, body)
+            return pods.evict(self._store, target.namespace, target.name, body)
+        body = copy.deepcopy(body)
+        metadata = body.setdefault("metadata", {})
+        if "name" not in metadata and "generateName" not in metadata:
+            raise invalid(target.resource.plural, "", "metadata.name: Required value")
+        metadata.pop("resourceVersion", None)
+        if target.resource.namespaced:
+            metadata["namespace"] = target.namespace
+            if not self._store.find("namespaces", "", target.namespace):
+                raise not_found("namespaces", target.namespace)
+        return self._store.create(target.resource.plural, prepared(target.resource.plural, body))
 
-    def update(self, target: Target, body: Object, query: Mapping[str, str]) -> Object:
-        """Replace an object, its status or its Scale."""
-        name = body.get("metadata", {}).get("name", target.name)
-        if name != target.name:
-            raise bad_request(
-                f"the name of the object ({name}) does not match the name on the URL ({target.name})"
-            )
-        body.setdefault("metadata", {})["name"] = target.name
-        if target.namespace:
-            body["metadata"]["namespace"] = target.namespace
-        return self._write(target, lambda _before: body, query)
+    def update_scale(self, target: Target, scale: Object) -> Object:
+        """Replace a Scale."""
+        return self._write(target, lambda _before: scale)
 
-    def patch(
-        self, target: Target, patch: Any, content_type: str, query: Mapping[str, str]
-    ) -> Object:
-        """Patch an object, its status or its Scale; an apply creates what is not there."""
-        plural = target.resource.plural
-        applies = content_type.startswith(APPLY) and not target.subresource
-        if applies and self._store.find(plural, target.namespace, target.name) is None:
-            return self.create(target, patch, query)
-        return self._write(
-            target,
-            lambda before: apply_patch(before, patch, content_type, resource=plural),
-            query,
-        )
+    def patch(self, target: Target, patch: Any, content_type: str) -> Object:
+        """Patch an object or its Scale."""
+        kind = content_type.partition(";")[0].strip().lower()
+        if kind not in {_MERGE, _STRATEGIC}:
+            raise StatusError(
+                HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+                "UnsupportedMediaType",
+                f"patches of {kind!r} are not taken here; send {_MERGE} or {_STRATEGIC}",
+            )
+        if not isinstance(patch, dict):
+            raise bad_request("error decoding patch: it must be an object")
+        return self._write(target, lambda before: _merge(before, patch, by_key=kind == _STRATEGIC))
 
     def delete(self, target: Target, options: Object, query: Mapping[str, str]) -> Object:
         """Remove an object; a bound pod first gets its grace period."""
         plural = target.resource.plural
         obj = self._store.get(plural, target.namespace, target.name)
         check_preconditions(plural, obj, options)
-        if _dry_run(query):
-            return obj
         if plural == "pods":
             grace = options.get("gracePeriodSeconds", query.get("gracePeriodSeconds"))
             grace_s = None if grace is None else int(grace)
             return pods.delete(self._store, target.namespace, target.name, grace_s=grace_s)
         self._store.remove(plural, target.namespace, target.name)
-        return {
-            "kind": "Status",
-            "apiVersion": "v1",
-            "metadata": {},
-            "status": "Success",
-            "details": {
-                "name": target.name,
-                "kind": plural,
-                "uid": obj["metadata"]["uid"],
-            },
-        }
+        return success(details={"name": target.name, "kind": plural, "uid": obj["metadata"]["uid"]})
 
-    def _write(
-        self, target: Target, change: Callable[[Object], Object], query: Mapping[str, str]
-    ) -> Object:
+    def _write(self, target: Target, change: Callable[[Object], Object]) -> Object:
         plural = target.resource.plural
         before = self._store.get(plural, target.namespace, target.name)
         if target.subresource == "scale":
-            scale = change(scale_of(before))
-            obj = _scaled(before, scale, plural)
+            scale = change(_scale_of(before))
+            expected = scale.get("metadata", {}).get("resourceVersion")
+            if expected and expected != before["metadata"]["resourceVersion"]:
+                raise conflict(plural, target.name)
+            replicas = scale.get("spec", {}).get("replicas", 0)
+            obj = {**before, "spec": {**before["spec"], "replicas": replicas}}
         else:
             obj = change(copy.deepcopy(before))
-            if "status" in target.resource.subresources:
-                obj = _only(obj, before, status=target.subresource == "status")
-            _validate(plural, obj)
-        if not _dry_run(query):
-            obj = self._store.replace(plural, obj)
-        return scale_of(obj) if target.subresource == "scale" else obj
-
-    def _prepared(self, target: Target, body: Object) -> Object:
-        body = copy.deepcopy(body)
-        metadata = body.setdefault("metadata", {})
-        if target.name:
-            metadata["name"] = target.name
-        if "name" not in metadata and "generateName" not in metadata:
-            raise invalid(target.resource.plural, "", "metadata.name: Required value")
-        metadata.pop("resourceVersion", None)
-        if target.resource.namespaced:
-            metadata["namespace"] = target.namespace
-        return prepared(target.resource.plural, body)
+            if target.subresource == "status":
+                obj = {**before, "status": obj.get("status", {})}
+            else:
+                obj.pop("status", None)  # has a path of its own
+                obj |= {"status": before["status"]} if "status" in before else {}
+        _validate(plural, obj)
+        obj = self._store.replace(plural, obj)
+        return _scale_of(obj) if target.subresource == "scale" else obj
 
 
 def prepared(plural: str, body: Object) -> Object:
@@ -170,34 +161,37 @@ def _validate(plural: str, obj: Object) -> None:
         )
 
 
-def _only(obj: Object, before: Object, *, status: bool) -> Object:
-    """The main path leaves the status alone, the status path everything else but annotations."""
-    if not status:
-        obj.pop("status", None)
-        if "status" in before:
-            obj["status"] = before["status"]
-        return obj
-    kept = {**before, "status": obj.get("status", {})}
-    kept["metadata"] = {
-        **before["metadata"],
-        "resourceVersion": obj["metadata"].get("resourceVersion", ""),
-    }
-    if "annotations" in obj["metadata"]:
-        kept["metadata"]["annotations"] = obj["metadata"]["annotations"]
-    return kept
+def _merge(target: Any, patch: Any, *, by_key: bool) -> Any:
+    if not isinstance(patch, dict):
+        return copy.deepcopy(patch)
+    merged = dict(target) if isinstance(target, dict) else {}
+    for name, value in patch.items():
+        if by_key and name.startswith("$"):
+            continue
+        if value is None:
+            merged.pop(name, None)
+        elif by_key and name in _MERGE_KEYS and isinstance(value, list):
+            merged[name] = _merge_list(merged.get(name) or [], value, _MERGE_KEYS[name])
+        else:
+            merged[name] = _merge(merged.get(name), value, by_key=by_key)
+    return merged
 
 
-def check_preconditions(plural: str, obj: Object, options: Object) -> None:
-    """Raise 409 unless the uid and resourceVersion asked for are the object's."""
-    for field, wanted in (options.get("preconditions") or {}).items():
-        if wanted and wanted != obj["metadata"].get(field):
-            raise conflict(plural, obj["metadata"]["name"])
+def _merge_list(target: list[Object], patch: list[Object], key: str) -> list[Object]:
+    merged = {item.get(key): item for item in target}
+    for item in patch:
+        if item.get("$patch") == "delete":
+            merged.pop(item.get(key), None)
+        else:
+            merged[item.get(key)] = _merge(merged.get(item.get(key)), item, by_key=True)
+    return list(merged.values())
 
 
-def scale_of(obj: Object) -> Object:
+def _scale_of(obj: Object) -> Object:
     """The autoscaling/v1 Scale of a Deployment or ReplicaSet."""
     metadata, spec = obj["metadata"], obj["spec"]
     kept = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
+    labels = (spec.get("selector") or {}).get("matchLabels") or {}
     return {
         "kind": "Scale",
         "apiVersion": "autoscaling/v1",
@@ -205,27 +199,6 @@ def scale_of(obj: Object) -> Object:
         "spec": {"replicas": spec["replicas"]},
         "status": {
             "replicas": obj.get("status", {}).get("replicas", 0),
-            "selector": to_text(spec.get("selector") or {}),
+            "selector": ",".join(f"{key}={value}" for key, value in sorted(labels.items())),
         },
     }
-
-
-def _scaled(before: Object, scale: Object, plural: str) -> Object:
-    name = before["metadata"]["name"]
-    expected = scale.get("metadata", {}).get("resourceVersion")
-    if expected and expected != before["metadata"]["resourceVersion"]:
-        raise conflict(plural, name)
-    replicas = scale.get("spec", {}).get("replicas", 0)
-    obj = copy.deepcopy(before)
-    obj["spec"]["replicas"] = replicas
-    _validate(plural, obj)
-    return obj
-
-
-def _dry_run(query: Mapping[str, str]) -> bool:
-    wanted = query.get("dryRun", "")
-    if wanted not in {"", "All"}:
-        raise StatusError(
-            HTTPStatus.UNPROCESSABLE_ENTITY, "Invalid", f"dryRun: Unsupported value: {wanted!r}"
-        )
-    return bool(wanted)

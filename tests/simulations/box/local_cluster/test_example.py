@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 import yaml
 
-from simulations.box.local_cluster import Delays, LocalCluster, Machine
+from simulations.box.local_cluster import ClusterDelays, LocalCluster, Machine
 from simulations.box.local_cluster.objects import BY_KIND, condition_is_true
 from tests.require import ROOT, require
 
@@ -29,7 +29,7 @@ async def test_the_shipped_example_serves_and_drains():
     built, _ = await process.communicate()
     assert process.returncode == 0
     documents = [d for d in yaml.safe_load_all(built) if d["kind"] in BY_KIND]
-    async with LocalCluster(delays=Delays(endpoints_after_s=0.1)) as cluster:
+    async with LocalCluster(delays=ClusterDelays(endpoints_after_s=0.1)) as cluster:
         cluster.nodes.add(Machine(name="on-demand-1"))
         cluster.nodes.add(Machine(name="spot-1", spot=True))
         for document in documents:

@@ -12,13 +12,11 @@ from typing import Any
 import aiohttp
 import pytest
 
-from simulations.box.local_cluster import Delays, Dialect, LocalCluster, Machine
+from simulations.box.local_cluster import ClusterDelays, Dialect, LocalCluster, Machine
 
 pytestmark = pytest.mark.slow  # every pod is a process
 STAND_IN = Path(__file__).with_name("stand_in.py")
-DELAYS = Delays(
-    not_ready_after_s=0.2,
-    unreachable_evicted_after_s=0.2,
+DELAYS = ClusterDelays(
     orphans_gone_after_s=0.2,
     endpoints_after_s=0.05,
     restart_after_s=0.1,
@@ -297,25 +295,6 @@ async def test_a_liveness_probe_restarts(cluster: LocalCluster):
     )
 
 
-async def test_a_machine_without_power(cluster: LocalCluster):
-    """Its processes stop at once; the Node, then the pods, are told late; elsewhere they return."""
-    cluster.apply(deployment(replicas=2, spot=True))
-    await cluster.until(lambda: len(pods(cluster, ready=True)) == 2)
-    (dead,) = pods(cluster, node="spot-1")
-    pids = processes(cluster)
-    cluster.nodes.power_off("spot-1")
-    assert is_ready(pods(cluster, node="spot-1")[0])  # nobody knows yet
-    await cluster.until(
-        lambda: condition(cluster.store.get("nodes", "", "spot-1"), "Ready")["status"] == "Unknown"
-    )
-    assert sum(is_alive(pid) for pid in pids) == 1
-    assert not is_ready(cluster.store.get("pods", "serving", dead["metadata"]["name"]))
-    taints = cluster.store.get("nodes", "", "spot-1")["spec"]["taints"]
-    assert {taint["key"] for taint in taints} == {"node.kubernetes.io/unreachable"}
-    await cluster.until(lambda: len(pods(cluster, ready=True, node="spot-2")) == 2)
-    assert pods(cluster, node="spot-1", deleting=True)  # no kubelet there to confirm it
-
-
 async def test_a_removed_node_takes_its_pods_with_it(cluster: LocalCluster):
     cluster.apply(deployment(replicas=2, spot=True))
     await cluster.until(lambda: len(pods(cluster, ready=True)) == 2)
@@ -331,33 +310,24 @@ async def test_a_reclaim_is_marked_and_then_carried_out(cluster: LocalCluster, d
     cluster.nodes.reclaim("spot-1", lead_s=60, dialect=dialect)
     marked = cluster.store.get("nodes", "", "spot-1")
     assert marked != before
-    cluster.nodes.withdraw("spot-1")
-    kept = cluster.store.get("nodes", "", "spot-1")
-    assert "annotations" not in kept["metadata"]
-    assert kept["spec"].get("taints", []) == []
-    cluster.nodes.reclaim("spot-1", lead_s=0.1, dialect=dialect)
-    await cluster.until(lambda: cluster.store.find("nodes", "", "spot-1") is None)
+    cluster.nodes.reclaim("spot-2", lead_s=0.1, dialect=dialect)
+    await cluster.until(lambda: cluster.store.find("nodes", "", "spot-2") is None)
 
 
-async def test_a_new_template_is_rolled_out(cluster: LocalCluster):
-    cluster.apply(deployment(replicas=3))
-    await cluster.until(lambda: len(pods(cluster, ready=True)) == 3)
+async def test_a_new_template_replaces_all_pods(cluster: LocalCluster):
+    cluster.apply(deployment(replicas=2))
+    await cluster.until(lambda: len(pods(cluster, ready=True)) == 2)
     old = {pod["metadata"]["name"] for pod in pods(cluster)}
-    cluster.apply(deployment(replicas=3, arguments=["--cold-start=0.2"]))
-    fewest = 3
+    cluster.apply(deployment(replicas=2, arguments=["--cold-start=0.2"]))
 
-    def rolled_out() -> bool:
-        nonlocal fewest
-        serving = pods(cluster, ready=True, deleting=False)
-        fewest = min(fewest, len(serving))
+    def complete() -> bool:
         found = cluster.store.get("deployments", "serving", "llama")
         status, generation = found["status"], found["metadata"]["generation"]
-        complete = status["observedGeneration"] == generation and status["updatedReplicas"] == 3
-        return complete and len(pods(cluster)) == 3 == len(serving)
+        updated = status["observedGeneration"] == generation and status["updatedReplicas"] == 2
+        return updated and len(pods(cluster)) == 2 == len(pods(cluster, ready=True))
 
-    await cluster.until(rolled_out)
+    await cluster.until(complete)
     assert not old & {pod["metadata"]["name"] for pod in pods(cluster)}
-    assert fewest == 3  # 25 % of three replicas may be missing: none
 
 
 async def test_a_deleted_deployment_takes_all_it_made(cluster: LocalCluster):
@@ -408,9 +378,8 @@ async def test_a_service_spreads_over_the_ready_pods(cluster: LocalCluster):
     answered = await asyncio.gather(*(get(f"{service.url}/slow") for _ in range(4)))
     assert sorted(answered.count(address) for address in set(answered)) == [2, 2]
     async with asyncio.timeout(30):
-        while service.clients:
+        while any(endpoint.connections for endpoint in service.routes.endpoints.values()):
             await asyncio.sleep(0)
-    assert [endpoint.connections for endpoint in service.routes.endpoints.values()] == [0, 0]
 
 
 @pytest.mark.parametrize("who", ["client", "pod", "client first, then pod"])
@@ -434,7 +403,7 @@ async def test_a_connection_is_over_when_both_sides_have_ended(cluster: LocalClu
         assert (await reader.read()).startswith(b"HTTP/1.0 200")
     writer.close()
     async with asyncio.timeout(30):
-        while endpoint.connections or service.clients:
+        while endpoint.connections:
             await asyncio.sleep(0)
 
 
@@ -454,45 +423,3 @@ async def test_open_connections_outlive_the_route(cluster: LocalCluster):
     assert (await open_request).startswith("127.")
     await cluster.until(lambda: not pods(cluster))
     assert cluster.endings[0].hook_exit_code == 0
-
-
-class Transport(asyncio.Transport):
-    """A client's connection that reads on although it was told to pause, as Python 3.11.2's does."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.written = bytearray()
-        self.closed = asyncio.Event()
-
-    def pause_reading(self) -> None:
-        pass
-
-    def resume_reading(self) -> None:
-        pass
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        self.written += data
-
-    def close(self) -> None:
-        self.closed.set()
-
-    def abort(self) -> None:
-        self.closed.set()
-
-
-async def test_what_a_client_sends_early_is_not_lost(cluster: LocalCluster):
-    from simulations.box.local_cluster.service import _Client
-
-    service = await cluster.expose("serving", {"app": "llama"}, port=8000)
-    cluster.apply(deployment())
-    await cluster.until(lambda: len(service.routes.endpoints) == 1)
-    client, transport = _Client(service), Transport()
-    client.connection_made(transport)
-    client.data_received(b"GET / HTTP/1.0\r\n")
-    client.data_received(b"\r\n")
-    client.eof_received()
-    async with asyncio.timeout(30):
-        await transport.closed.wait()
-    assert transport.written.startswith(b"HTTP/1.0 200")
-    client.connection_lost(None)
-    assert all(endpoint.connections == 0 for endpoint in service.routes.endpoints.values())

@@ -9,6 +9,7 @@ import numpy as np
 
 from autoscaler.core.contract.state import FloatArray
 from autoscaler.errors import InvariantBroken
+from simulations.agenda import NS
 from simulations.bounds.bound import Bound, PoolTerms, make_bound
 from simulations.bounds.work import shareable_tokens
 from simulations.serving.columns import Int64Array, RequestColumns
@@ -17,7 +18,6 @@ from simulations.serving.profiles.profiles import Profile
 from simulations.world.market.prices import lowest_spot_usd_per_hour
 from simulations.world.market.spot import MachineLife
 
-NS = 1_000_000_000
 SOLVER_TOLERANCE = 1e-6
 ALREADY_THERE = 1_000_000
 """Replicas ready before the trace: policies begin with what they like, so the bound may as well."""

@@ -14,7 +14,7 @@ from typing import Protocol, TypeAlias, runtime_checkable
 from autoscaler.core.contract.spec import Objective
 from simulations.serving.columns import Gauges, RequestColumns
 from simulations.serving.profiles.profiles import Profile
-from simulations.world.objects import Pod
+from simulations.world.objects import SimulatedPod
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +52,7 @@ class TargetView:
     """Seconds; differences are what counts."""
     spec_replicas: int
     status_replicas: int
-    pods: Sequence[Pod]
+    pods: Sequence[SimulatedPod]
     """Those that exist, deleting ones included; their `sample` is what was scraped last."""
     scraped_ns: int
     """When the last scrape was."""
@@ -63,7 +63,7 @@ class TargetView:
     """Puts the pages of the last scrape onto the pods, where they are not there yet."""
 
     @property
-    def ready(self) -> list[Pod]:
+    def ready(self) -> list[SimulatedPod]:
         """Ready and not deleting."""
         return [pod for pod in self.pods if pod.ready and not pod.deleting]
 

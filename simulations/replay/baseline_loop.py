@@ -7,8 +7,8 @@ from functools import partial
 
 from simulations.agenda import NS, Agenda, Priority, seconds
 from simulations.peers.baseline import Baseline, RouterView, SpotAware, TargetView
-from simulations.world.objects import Deployment, Node
-from simulations.world.world import World
+from simulations.world.objects import SimulatedDeployment, SimulatedNode
+from simulations.world.world import SimulatedWorld
 
 SCRAPE_AGE_NS = 7 * NS + NS // 2
 """Age of what a sync reads: the mean of a 15 s scrape, at syncs every 15 s."""
@@ -20,7 +20,9 @@ DRAIN_NS = NS
 class BaselineLoop:
     """One baseline over the only Deployment of a world, or over spot and on demand, in this order."""
 
-    def __init__(self, baseline: Baseline, *, world: World, agenda: Agenda, end_ns: int) -> None:
+    def __init__(
+        self, baseline: Baseline, *, world: SimulatedWorld, agenda: Agenda, end_ns: int
+    ) -> None:
         """The last sync is not after `end_ns`."""
         self._baseline = baseline
         self._world = world
@@ -61,10 +63,10 @@ class BaselineLoop:
                 self._agenda.add(write_ns, partial(self._write, deployment, replicas))
         self._schedule(at_ns + self._sync_ns)
 
-    def _write(self, deployment: Deployment, replicas: int, at_ns: int) -> None:
+    def _write(self, deployment: SimulatedDeployment, replicas: int, at_ns: int) -> None:
         self._world.scale(deployment, replicas, at_ns=at_ns)
 
-    def _view(self, deployment: Deployment, at_ns: int) -> TargetView:
+    def _view(self, deployment: SimulatedDeployment, at_ns: int) -> TargetView:
         return TargetView(
             at=seconds(at_ns),
             spec_replicas=deployment.replicas,
@@ -96,10 +98,10 @@ class BaselineLoop:
             waiting_requests=fleet.waiting_at_router(),
         )
 
-    def _on_notice(self, node: Node, at_ns: int) -> None:
+    def _on_notice(self, node: SimulatedNode, at_ns: int) -> None:
         self._agenda.add(at_ns + DRAIN_NS, partial(self._drain, node))
 
-    def _drain(self, node: Node, at_ns: int) -> None:
+    def _drain(self, node: SimulatedNode, at_ns: int) -> None:
         """Cordon, and evict what is on it, each with its own grace: what Karpenter does."""
         if not node.exists:
             return

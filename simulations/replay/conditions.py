@@ -10,11 +10,11 @@ from types import MappingProxyType
 
 from autoscaler.errors import SettingsError
 from simulations.replay.replay import Conditions
-from simulations.serving.carrying import carrying, written_target
 from simulations.serving.fleet import ROUTINGS
 from simulations.serving.objective import parse_objective
-from simulations.serving.offered import peak_replicas
+from simulations.serving.offered_demand import peak_replicas
 from simulations.serving.profiles.profile_files import find_profile
+from simulations.serving.replica_capacity import replica_capacity, written_target
 from simulations.traces.overlay import scaled
 from simulations.traces.reading import Trace
 from simulations.world.cold_start import cold_start as parse_cold_start
@@ -86,7 +86,7 @@ def load_tested(conditions: Conditions, trace: Trace) -> Conditions:
     if not len(trace.requests):
         return conditions
     objective = conditions.objective
-    carried = carrying(
+    carried = replica_capacity(
         conditions.profile,
         trace.requests,
         ttft_s=objective.ttft_limits_s(trace.requests, conditions.profile),

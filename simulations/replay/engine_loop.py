@@ -27,8 +27,8 @@ from autoscaler.core.contract.spec import FleetSpec
 from autoscaler.core.engine import Engine, EngineSettings, build_engine
 from simulations.agenda import NS, Agenda, Priority, seconds
 from simulations.replay.observation import Observer
-from simulations.world.objects import Deployment, Node, Pod
-from simulations.world.world import World
+from simulations.world.objects import SimulatedDeployment, SimulatedNode, SimulatedPod
+from simulations.world.world import SimulatedWorld
 
 WRITE_NS = NS // 10
 """One write to the API server; those of one target come one after the other."""
@@ -54,7 +54,7 @@ class EngineLoop:
         self,
         setting: EngineLoopSetting,
         *,
-        world: World,
+        world: SimulatedWorld,
         observer: Observer,
         agenda: Agenda,
         listeners: Sequence[Listener] = (),
@@ -97,10 +97,10 @@ class EngineLoop:
     def _observe(self, at_ns: int) -> None:
         self._handle(self._observer.observed(at_ns, id_=self._id()), at_ns)
 
-    def _on_notice(self, node: Node, at_ns: int) -> None:
+    def _on_notice(self, node: SimulatedNode, at_ns: int) -> None:
         self._agenda.add(at_ns, partial(self._mark, node), priority=Priority.NOTICE_RECEIVED)
 
-    def _mark(self, node: Node, at_ns: int) -> None:
+    def _mark(self, node: SimulatedNode, at_ns: int) -> None:
         interruption = self._observer.interruption(node)
         if interruption is None or at_ns > self._setting.end_ns:
             return
@@ -179,12 +179,12 @@ class EngineLoop:
                 world.evict(pod, grace_s=command.grace_s, at_ns=at_ns)
         return "Accepted"
 
-    def _pod(self, name: str) -> Pod | None:
+    def _pod(self, name: str) -> SimulatedPod | None:
         pods = (pod for deployment in self._world.deployments for pod in deployment.pods)
         return next((pod for pod in pods if pod.name == name), None)
 
 
-def _annotate(deployment: Deployment, command: Annotate) -> None:
+def _annotate(deployment: SimulatedDeployment, command: Annotate) -> None:
     if command.value is None:
         deployment.annotations.pop(command.key, None)
     else:

@@ -25,8 +25,9 @@ from autoscaler.core.contract.state import (
     ReplicaColumns,
 )
 from simulations.agenda import EPOCH_S, NS, seconds
-from simulations.world.objects import NEVER, Node, Pod
-from simulations.world.world import World
+from simulations.serving.gauges import NEVER
+from simulations.world.objects import SimulatedNode, SimulatedPod
+from simulations.world.world import SimulatedWorld
 
 NOTICE_SOURCE = "replay"
 LOST_SOURCE = "node"
@@ -35,7 +36,7 @@ LOST_SOURCE = "node"
 class Observer:
     """Cuts observations of one model whose pools are the world's Deployments, in their order."""
 
-    def __init__(self, world: World, *, model: str, gpus_per_replica: int) -> None:
+    def __init__(self, world: SimulatedWorld, *, model: str, gpus_per_replica: int) -> None:
         """`model` is the `namespace/name` of its resource."""
         self._world = world
         self._model = model
@@ -67,7 +68,7 @@ class Observer:
             cluster_at=seconds(self._told_ns),
         )
 
-    def interruption(self, node: Node) -> Interruption | None:
+    def interruption(self, node: SimulatedNode) -> Interruption | None:
         """What the node's marks say; None: nothing."""
         if node.lost_ns != NEVER and not node.ready:
             return Interruption(
@@ -108,7 +109,7 @@ class Observer:
         self._numbers = np.array([pod.replica_id for pod in pods], dtype=np.int64)
         self._static = self._static_columns(pods, rows)
 
-    def _static_columns(self, pods: Sequence[Pod], rows: dict[str, int]) -> dict[str, Any]:
+    def _static_columns(self, pods: Sequence[SimulatedPod], rows: dict[str, int]) -> dict[str, Any]:
         index = {id(d): n for n, d in enumerate(self._world.deployments)}
         count = len(pods)
         return {
@@ -156,7 +157,7 @@ def _api_times(moments: Sequence[int]) -> FloatArray:
     )
 
 
-def _node_columns(nodes: Sequence[Node]) -> NodeColumns:
+def _node_columns(nodes: Sequence[SimulatedNode]) -> NodeColumns:
     return NodeColumns(
         name=tuple(node.name for node in nodes),
         capacity_type=tuple(node.capacity_type for node in nodes),

@@ -33,15 +33,15 @@ from simulations.rng import stream
 from simulations.serving.columns import RequestColumns
 from simulations.serving.fleet import TIMEOUT_NS, ServingFleet
 from simulations.serving.objective import RequestObjective
-from simulations.serving.offered import first_replicas
+from simulations.serving.offered_demand import first_replicas
 from simulations.serving.profiles.profiles import Profile
 from simulations.traces.overlay import scaled
 from simulations.traces.reading import Trace
 from simulations.world.cold_start import COLD_STARTS, ColdStart
 from simulations.world.faults import Fault
 from simulations.world.market.spot import MachineLife, SpotHistory
-from simulations.world.objects import Deployment
-from simulations.world.world import World, WorldSetting
+from simulations.world.objects import SimulatedDeployment
+from simulations.world.world import SimulatedWorld, WorldSetting
 
 NAMESPACE = "serving"
 MODEL = "replayed"
@@ -80,7 +80,7 @@ class Stage:
     on_demand_kept: int = 0
     """On-demand replicas that a fleet with spot keeps on purpose: more are a fallback."""
 
-    world: World
+    world: SimulatedWorld
     agenda: Agenda
     end_ns: int
 
@@ -221,8 +221,8 @@ def _first_replicas(trace: Trace, conditions: Conditions) -> int:
 
 
 def _world(
-    trace: Trace, seed: int, conditions: Conditions, deployments: Sequence[Deployment]
-) -> tuple[World, Agenda]:
+    trace: Trace, seed: int, conditions: Conditions, deployments: Sequence[SimulatedDeployment]
+) -> tuple[SimulatedWorld, Agenda]:
     agenda = Agenda()
     fleet = ServingFleet(
         conditions.profile, trace.requests, routing=conditions.routing, timeout_ns=TIMEOUT_NS
@@ -234,7 +234,7 @@ def _world(
         spot_lead_ns=int(conditions.spot_lead_s * NS),
         faults=conditions.faults,
     )
-    return World(setting, fleet=fleet, deployments=deployments, agenda=agenda), agenda
+    return SimulatedWorld(setting, fleet=fleet, deployments=deployments, agenda=agenda), agenda
 
 
 def spot_lives(history: SpotHistory | None, seed: int, end_ns: int) -> tuple[MachineLife, ...]:
@@ -245,8 +245,12 @@ def spot_lives(history: SpotHistory | None, seed: int, end_ns: int) -> tuple[Mac
     return tuple(history.unrolled(offset_ns=offset_ns, until_ns=end_ns))
 
 
-def _deployment(name: str, capacity_type: CapacityType, *, replicas: int = 0) -> Deployment:
-    return Deployment(name=name, capacity_type=capacity_type, grace_s=GRACE_S, replicas=replicas)
+def _deployment(
+    name: str, capacity_type: CapacityType, *, replicas: int = 0
+) -> SimulatedDeployment:
+    return SimulatedDeployment(
+        name=name, capacity_type=capacity_type, grace_s=GRACE_S, replicas=replicas
+    )
 
 
 def model_spec(conditions: Conditions, requests: RequestColumns) -> ModelSpec:

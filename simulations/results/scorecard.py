@@ -18,7 +18,7 @@ from simulations.agenda import NS
 from simulations.bounds.figures import BoundFigures, LookaheadFigures
 from simulations.replay.run import Run
 from simulations.results.report.line import Timeline
-from simulations.serving.columns import Outcome, RequestColumns, RequestResults
+from simulations.serving.columns import RequestColumns, RequestOutcome, RequestResults
 from simulations.serving.objective import CHUNK
 from simulations.serving.profiles.profiles import Profile
 from simulations.world.ledger import Payment
@@ -163,9 +163,13 @@ def score(run: Run) -> Row:
         InvariantBroken: A request was not decided, or not counted exactly once.
     """
     outcome = run.results.outcome
-    completed = outcome == Outcome.COMPLETED
-    counts = {kind: int(np.count_nonzero(outcome == kind)) for kind in Outcome}
-    decided = counts[Outcome.COMPLETED] + counts[Outcome.ABORTED] + counts[Outcome.LOST]
+    completed = outcome == RequestOutcome.COMPLETED
+    counts = {kind: int(np.count_nonzero(outcome == kind)) for kind in RequestOutcome}
+    decided = (
+        counts[RequestOutcome.COMPLETED]
+        + counts[RequestOutcome.ABORTED]
+        + counts[RequestOutcome.LOST]
+    )
     if decided != len(run.requests):
         raise InvariantBroken(
             f"{run.trace}, {run.policy}, seed {run.seed}: of {len(run.requests)} requests "
@@ -181,9 +185,9 @@ def score(run: Run) -> Row:
         policy=run.policy,
         seed=run.seed,
         requests=len(run.requests),
-        completed=counts[Outcome.COMPLETED],
-        aborted=counts[Outcome.ABORTED],
-        lost=counts[Outcome.LOST],
+        completed=counts[RequestOutcome.COMPLETED],
+        aborted=counts[RequestOutcome.ABORTED],
+        lost=counts[RequestOutcome.LOST],
         gpu_hours=gpu_hours,
         cost_usd=cost_usd(payments, run.profile),
         attainment=float(np.mean(met)) if len(met) else 1.0,
@@ -209,7 +213,7 @@ def spot_figures(run: Run, payments: list[Payment]) -> SpotFigures:
         p.to_ns - p.from_ns for p in payments if p.capacity_type is CapacityType.ON_DEMAND
     )
     kept_ns = (run.on_demand_kept or 0) * run.end_ns
-    lost = run.results.replica[run.results.outcome == Outcome.LOST]
+    lost = run.results.replica[run.results.outcome == RequestOutcome.LOST]
     return SpotFigures(
         interruptions=run.ledger.interruptions,
         lost_within_notice=int(np.isin(lost, list(run.ledger.ended_in_notice)).sum()),
@@ -245,7 +249,7 @@ def _met(run: Run) -> BoolArray:
         ttft_s, tpot_s = latencies(requests, results)
         limits_s = run.objective.ttft_limits_s(requests, run.profile)
         met[part] = (
-            (results.outcome == Outcome.COMPLETED)
+            (results.outcome == RequestOutcome.COMPLETED)
             & (ttft_s <= limits_s)
             & (tpot_s <= run.objective.tpot_s)
         )

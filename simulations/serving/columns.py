@@ -12,14 +12,14 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from simulations.serving.gauges import NEVER, Gauges, Outcome
+from simulations.serving.gauges import NEVER, Gauges, RequestOutcome
 
 __all__ = [
     "NEVER",
     "Gauges",
     "Int64Array",
-    "Outcome",
     "RequestColumns",
+    "RequestOutcome",
     "RequestResults",
     "WholeNumbers",
 ]
@@ -76,7 +76,7 @@ class RequestResults:
     finished_ns: Int64Array
     """When it was completed, aborted or lost; NEVER: pending."""
     outcome: NDArray[np.int8]
-    """Values of `Outcome`."""
+    """Values of `RequestOutcome`."""
     replica: NDArray[np.int32]
     """Where it was last sent: the number that `add_replica` was given; NEVER: nowhere."""
 
@@ -95,6 +95,6 @@ class RequestResults:
         return cls(
             first_token_ns=np.full(rows, NEVER, dtype=np.int64),
             finished_ns=np.full(rows, NEVER, dtype=np.int64),
-            outcome=np.full(rows, Outcome.PENDING, dtype=np.int8),
+            outcome=np.full(rows, RequestOutcome.PENDING, dtype=np.int8),
             replica=np.full(rows, NEVER, dtype=np.int32),
         )

@@ -1,7 +1,7 @@
 """A fleet of replicas behind one router: the door of the serving model.
 
 Behind it stands the compiled kernel where numba is installed, else the reference: the same results, to
-the nanosecond, several hundred times slower.
+the nanosecond, a thousand times slower.
 """
 
 from __future__ import annotations
@@ -159,7 +159,7 @@ class ServingFleet:
         """What a user should hear about the engine that `auto` chose; None: nothing."""
         if self.engine == "numba":
             return None
-        return f"{INSTALL_NUMBA} makes this several hundred times faster"
+        return f"{INSTALL_NUMBA} makes this a thousand times faster"
 
     @property
     def now_ns(self) -> int:

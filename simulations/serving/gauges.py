@@ -14,7 +14,7 @@ FOREVER = 1 << 62
 """A moment that does not come, in nanoseconds: later than all that are compared with it."""
 
 
-class Outcome(IntEnum):
+class RequestOutcome(IntEnum):
     """What became of a request; the values stand in `RequestResults.outcome`."""
 
     PENDING = 0

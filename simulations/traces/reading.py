@@ -17,6 +17,7 @@ import numpy as np
 
 from autoscaler.core.contract.state import IntArray
 from autoscaler.errors import TraceError
+from simulations.agenda import NS
 from simulations.rng import stream
 from simulations.serving.columns import RequestColumns, WholeNumbers
 from simulations.traces import generate
@@ -26,8 +27,6 @@ from simulations.traces.opening import opened
 from simulations.traces.overlay import taken
 from simulations.traces.rows import RequestRows, TraceLines
 from simulations.traces.spec import TraceSpec, trace_spec
-
-NS = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

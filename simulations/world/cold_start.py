@@ -22,6 +22,7 @@ from types import MappingProxyType
 import numpy as np
 
 from autoscaler.errors import SettingsError, TraceError
+from simulations.agenda import NS
 from simulations.traces.opening import opened
 from simulations.traces.rows import TraceLines, header_columns
 from simulations.traces.spec import split_spec
@@ -31,7 +32,6 @@ SPREAD = 0.25
 SHORTEST = 0.65
 LONGEST = 3.0
 """Of a phase's mean: what is drawn beyond is cut to it."""
-NS = 1_000_000_000
 PHASES = ("node_s", "pull_s", "load_s", "warm_up_s")
 LOAD_HEADER = "run,model,loader,access,replica,loading_time_s,first_inference_s"
 CHOICES = ("run", "model", "loader", "access")

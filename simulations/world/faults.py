@@ -21,12 +21,13 @@ from __future__ import annotations
 
 import math
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from autoscaler.core.contract.state import FloatArray
 from autoscaler.errors import SettingsError
 from simulations.agenda import NS
 from simulations.rng import stream
@@ -84,6 +85,23 @@ class Faults:
     def frozen(self, pod: int, *, at_ns: int) -> bool:
         """Whether this pod's page says what it said before."""
         return self._hit(FaultKind.STALE_PAGES, pod, at_ns) is not None
+
+    def take_back(
+        self, table: FloatArray, before: FloatArray, numbers: Iterable[int], *, at_ns: int
+    ) -> None:
+        """Undo in a table of pages what a fault keeps from being read.
+
+        Args:
+            table: As just read, see `pages`; written.
+            before: The same before that reading.
+            numbers: Of the pods that serve: their columns.
+            at_ns: The moment of the reading.
+        """
+        for number in numbers:
+            if not self.answers(number, at_ns=at_ns):
+                table[:, number] = before[:, number]
+            elif self.frozen(number, at_ns=at_ns) and not math.isnan(before[0, number]):
+                table[1:, number] = before[1:, number]
 
     def blind(self, at_ns: int) -> bool:
         """Whether nothing new is heard of pods and nodes."""

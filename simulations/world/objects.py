@@ -8,15 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from autoscaler.core.contract.state import CapacityType
-from simulations.serving.columns import Gauges
+from simulations.serving.gauges import NEVER, Gauges
 from simulations.world.cold_start import StartTimes
 from simulations.world.market.spot import MachineLife
 
-NEVER = -1
-
 
 @dataclass(slots=True, kw_only=True, eq=False)
-class Node:
+class SimulatedNode:
     """One node; it is given back as soon as the last pod has left it."""
 
     name: str
@@ -25,7 +23,7 @@ class Node:
     """Replicas that fit on it."""
     machine: MachineLife | None = None
     """Of the spot market; None on demand."""
-    pods: list[Pod] = field(default_factory=list)
+    pods: list[SimulatedPod] = field(default_factory=list)
     has_image: bool = False
     exists: bool = True
     ready: bool = True
@@ -44,20 +42,20 @@ class Node:
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
-class Pod:
+class SimulatedPod:
     """One replica."""
 
     name: str
     replica_id: int
     """Its number in the serving fleet, never used again."""
-    deployment: Deployment
+    deployment: SimulatedDeployment
     start_times: StartTimes
     tie_break: float
     """What its UID is to the ReplicaSet: decides where nothing else does."""
     created_ns: int
     stuck: bool = False
     """A fault keeps it from ever becoming ready."""
-    node: Node | None = None
+    node: SimulatedNode | None = None
     """Bound to it, or waiting for it to come up."""
     bound_ns: int = NEVER
     unschedulable_ns: int = NEVER
@@ -79,7 +77,7 @@ class Pod:
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
-class Deployment:
+class SimulatedDeployment:
     """One scale target with its one ReplicaSet."""
 
     name: str
@@ -89,11 +87,11 @@ class Deployment:
     """terminationGracePeriodSeconds."""
     replicas: int = 0
     """spec.replicas."""
-    pods: list[Pod] = field(default_factory=list)
+    pods: list[SimulatedPod] = field(default_factory=list)
     """All that exist, deleting ones included, in order of name."""
     annotations: dict[str, str] = field(default_factory=dict)
 
     @property
-    def active(self) -> list[Pod]:
+    def active(self) -> list[SimulatedPod]:
         """The pods that its ReplicaSet counts: those that are not being deleted."""
         return [pod for pod in self.pods if pod.deleting_ns == NEVER]

@@ -20,7 +20,7 @@ ROWS = 1 + len(Gauges._fields)
 FIRST_COLUMNS = 64
 
 
-class Pages:
+class ReplicaPages:
     """All that was read in a run; NaN: never."""
 
     def __init__(self) -> None:

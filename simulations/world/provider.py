@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from autoscaler.core.contract.state import CapacityType
 from simulations.world.market.spot import SpotMarket
-from simulations.world.objects import Node
+from simulations.world.objects import SimulatedNode
 
 
 class Provider:
@@ -19,24 +19,26 @@ class Provider:
 
         Spot where `market` has a machine (None: never), on demand `on_demand_max` at once at most.
         """
-        self.nodes: dict[str, Node] = {}
+        self.nodes: dict[str, SimulatedNode] = {}
         self._slots = slots
         self._market = market
         self._on_demand_max = on_demand_max
         self._named = {CapacityType.ON_DEMAND: 0, CapacityType.SPOT: 0}
 
-    def place(self, capacity_type: CapacityType, *, at_ns: int) -> tuple[Node, bool] | None:
+    def place(
+        self, capacity_type: CapacityType, *, at_ns: int
+    ) -> tuple[SimulatedNode, bool] | None:
         """A node with room, and whether it has to be started; None: none can be had."""
-        for wanted in _preference(capacity_type):
+        for preferred in _preference(capacity_type):
             for node in self.nodes.values():
-                if node.capacity_type is wanted and node.schedulable:
+                if node.capacity_type is preferred and node.schedulable:
                     return node, False
-            started = self._started(wanted, at_ns)
+            started = self._started(preferred, at_ns)
             if started is not None:
                 return started, True
         return None
 
-    def release(self, node: Node) -> None:
+    def release(self, node: SimulatedNode) -> None:
         """The last pod has left it: it is given back."""
         self.nodes.pop(node.name, None)
         node.exists = False
@@ -47,7 +49,7 @@ class Provider:
         """When something can be had that cannot be had now; None: nobody knows."""
         return self._market.next_change_ns() if self._market is not None else None
 
-    def _started(self, capacity_type: CapacityType, at_ns: int) -> Node | None:
+    def _started(self, capacity_type: CapacityType, at_ns: int) -> SimulatedNode | None:
         machine = None
         if capacity_type is CapacityType.SPOT:
             machine = self._market.take(at_ns) if self._market is not None else None
@@ -59,7 +61,7 @@ class Provider:
                 return None
         self._named[capacity_type] += 1
         prefix = "spot" if capacity_type is CapacityType.SPOT else "on-demand"
-        node = Node(
+        node = SimulatedNode(
             name=f"{prefix}-{self._named[capacity_type]:05d}",
             capacity_type=capacity_type,
             slots=self._slots,

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from simulations.agenda import NS
-from simulations.world.objects import NEVER, Pod
+from simulations.serving.gauges import NEVER
+from simulations.world.objects import SimulatedPod
 
 
 class DeletionRank(NamedTuple):
@@ -60,11 +61,11 @@ def deletion_rank(
     )
 
 
-def victims(pods: Sequence[Pod], *, count: int, at_ns: int) -> list[Pod]:
+def victims(pods: Sequence[SimulatedPod], *, count: int, at_ns: int) -> list[SimulatedPod]:
     """The `count` pods to delete."""
     on_node = Counter(pod.node.name for pod in pods if pod.node is not None)
 
-    def rank(pod: Pod) -> DeletionRank:
+    def rank(pod: SimulatedPod) -> DeletionRank:
         return deletion_rank(
             bound=pod.bound_ns != NEVER,
             ready=pod.ready,

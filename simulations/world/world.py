@@ -9,18 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-
-from autoscaler.core.contract.state import FloatArray
 from simulations.agenda import NS, Agenda, seconds
 from simulations.rng import stream
 from simulations.serving.fleet import ServingFleet
+from simulations.serving.gauges import NEVER
 from simulations.world.cold_start import ColdStart
 from simulations.world.faults import Fault, Faults
 from simulations.world.ledger import Ledger
 from simulations.world.market.spot import MachineLife, SpotMarket
-from simulations.world.objects import NEVER, Deployment, Node, Pod
-from simulations.world.pages import Pages
+from simulations.world.objects import SimulatedDeployment, SimulatedNode, SimulatedPod
+from simulations.world.pages import ReplicaPages
 from simulations.world.provider import Provider
 from simulations.world.replica_set import victims
 
@@ -64,7 +62,7 @@ class WorldSetting:
     delays: Delays = field(default_factory=Delays)
 
 
-class World:
+class SimulatedWorld:
     """One fleet, its Deployments and its nodes, on one clock."""
 
     def __init__(
@@ -72,7 +70,7 @@ class World:
         setting: WorldSetting,
         *,
         fleet: ServingFleet,
-        deployments: Sequence[Deployment],
+        deployments: Sequence[SimulatedDeployment],
         agenda: Agenda,
     ) -> None:
         """Empty Deployments get the `replicas` that they ask for, ready, at the first moment."""
@@ -80,12 +78,12 @@ class World:
         self.fleet = fleet
         self.agenda = agenda
         self.ledger = Ledger()
-        self.pages = Pages()
+        self.pages = ReplicaPages()
         self.faults = Faults(setting.faults, seed=setting.seed)
         self.deployments = tuple(deployments)
         self.version = 0
         """Changes whenever anything but samples does that an observer could see."""
-        self.notice_listeners: list[Callable[[Node, int], None]] = []
+        self.notice_listeners: list[Callable[[SimulatedNode, int], None]] = []
         """Called with a node and the moment at which its notice can be seen."""
         market = SpotMarket(setting.spot, stream(setting.seed, "spot/choice"))
         self.provider = Provider(
@@ -93,7 +91,7 @@ class World:
         )
         self._starts = stream(setting.seed, "cold-start")
         self._names = stream(setting.seed, "pod-names")
-        self._waiting: list[Pod] = []
+        self._waiting: list[SimulatedPod] = []
         self._retry_ns = NEVER
         self._next_id = 0
         for deployment in self.deployments:
@@ -107,13 +105,13 @@ class World:
         return sum(deployment.replicas for deployment in self.deployments)
 
     @property
-    def nodes(self) -> dict[str, Node]:
+    def nodes(self) -> dict[str, SimulatedNode]:
         """Nodes that exist, by name."""
         return self.provider.nodes
 
     # What an autoscaler may do.
 
-    def scale(self, deployment: Deployment, replicas: int, *, at_ns: int) -> None:
+    def scale(self, deployment: SimulatedDeployment, replicas: int, *, at_ns: int) -> None:
         """Set spec.replicas; the ReplicaSet follows."""
         if replicas == deployment.replicas:
             return
@@ -122,18 +120,18 @@ class World:
         self.ledger.resized(self.replicas, at_ns=at_ns)
         self._reconcile_soon(deployment, at_ns)
 
-    def evict(self, pod: Pod, *, grace_s: float, at_ns: int) -> None:
+    def evict(self, pod: SimulatedPod, *, grace_s: float, at_ns: int) -> None:
         """Delete a pod with a grace period; its ReplicaSet makes another."""
         self._delete(pod, grace_ns=int(grace_s * NS), at_ns=at_ns)
         self._reconcile_soon(pod.deployment, at_ns)
 
-    def cordon(self, node: Node, *, by_us: bool) -> None:
+    def cordon(self, node: SimulatedNode, *, by_us: bool) -> None:
         """Nothing more is bound to it."""
         node.unschedulable = True
         node.cordoned_by_us = node.cordoned_by_us or by_us
         self.version += 1
 
-    def uncordon(self, node: Node, *, at_ns: int) -> None:
+    def uncordon(self, node: SimulatedNode, *, at_ns: int) -> None:
         """Pods may be bound to it again."""
         node.unschedulable = node.cordoned_by_us = False
         self.version += 1
@@ -147,26 +145,14 @@ class World:
         before = table.copy() if hidden else table
         self.fleet.read_pages(table, seconds(at_ns))
         if hidden:
-            self._hide(before, at_ns)
-
-    def _hide(self, before: FloatArray, at_ns: int) -> None:
-        """Take back what a fault kept from being read."""
-        table, faults = self.pages.table, self.faults
-        for deployment in self.deployments:
-            for pod in deployment.pods:
-                number = pod.replica_id
-                if not pod.serving:
-                    continue
-                if not faults.answers(number, at_ns=at_ns):
-                    table[:, number] = before[:, number]
-                elif faults.frozen(number, at_ns=at_ns) and not np.isnan(before[0, number]):
-                    table[1:, number] = before[1:, number]
+            numbers = [p.replica_id for d in self.deployments for p in d.pods if p.serving]
+            self.faults.take_back(table, before, numbers, at_ns=at_ns)
 
     # Pods.
 
-    def _create(self, deployment: Deployment, at_ns: int) -> Pod:
+    def _create(self, deployment: SimulatedDeployment, at_ns: int) -> SimulatedPod:
         suffix = "".join(ALPHABET[i] for i in self._names.integers(len(ALPHABET), size=5))
-        pod = Pod(
+        pod = SimulatedPod(
             # the number keeps names apart and in order of creation inside equal seconds
             name=f"{deployment.name}-{self._next_id:06d}-{suffix}",
             replica_id=self._next_id,
@@ -183,7 +169,7 @@ class World:
         self.version += 1
         return pod
 
-    def _ready_at_once(self, deployment: Deployment) -> None:
+    def _ready_at_once(self, deployment: SimulatedDeployment) -> None:
         pod = self._create(deployment, 0)
         placed = self.provider.place(deployment.capacity_type, at_ns=0)
         if placed is None:
@@ -194,12 +180,12 @@ class World:
         pod.bound_ns = 0
         self._become_ready(pod, 0)
 
-    def _reconcile_soon(self, deployment: Deployment, at_ns: int) -> None:
+    def _reconcile_soon(self, deployment: SimulatedDeployment, at_ns: int) -> None:
         self.agenda.add(
             at_ns + self.setting.delays.controller_ns, lambda at: self._reconcile(deployment, at)
         )
 
-    def _reconcile(self, deployment: Deployment, at_ns: int) -> None:
+    def _reconcile(self, deployment: SimulatedDeployment, at_ns: int) -> None:
         active = deployment.active
         surplus = len(active) - deployment.replicas
         for pod in victims(active, count=max(0, surplus), at_ns=at_ns):
@@ -208,7 +194,7 @@ class World:
             self.ledger.starts += 1
             self._place(self._create(deployment, at_ns), at_ns)
 
-    def _place(self, pod: Pod, at_ns: int) -> None:
+    def _place(self, pod: SimulatedPod, at_ns: int) -> None:
         placed = self.provider.place(pod.deployment.capacity_type, at_ns=at_ns)
         if placed is None:
             self._wait(pod, at_ns)
@@ -222,7 +208,9 @@ class World:
         else:
             self.agenda.add(up_ns, lambda at: self._bind(pod, node, at))
 
-    def _take(self, pod: Pod, placed: tuple[Node, bool], at_ns: int) -> Node:
+    def _take(
+        self, pod: SimulatedPod, placed: tuple[SimulatedNode, bool], at_ns: int
+    ) -> SimulatedNode:
         """Give the pod its slot on the node; from here on it is paid."""
         node, started = placed
         node.pods.append(pod)
@@ -233,7 +221,7 @@ class World:
         self.version += 1
         return node
 
-    def _wait(self, pod: Pod, at_ns: int) -> None:
+    def _wait(self, pod: SimulatedPod, at_ns: int) -> None:
         if pod.unschedulable_ns == NEVER:
             pod.unschedulable_ns = at_ns
             self._waiting.append(pod)
@@ -247,7 +235,7 @@ class World:
         for pod in tuple(self._waiting):
             self._place(pod, at_ns)
 
-    def _bind(self, pod: Pod, node: Node, at_ns: int) -> None:
+    def _bind(self, pod: SimulatedPod, node: SimulatedNode, at_ns: int) -> None:
         if pod.deleting or pod.node is not node or node.lost_ns != NEVER:
             return
         pod.bound_ns = at_ns
@@ -261,7 +249,7 @@ class World:
                 pulled_ns + times.load_ns + times.warm_up_ns, lambda at: self._become_ready(pod, at)
             )
 
-    def _become_ready(self, pod: Pod, at_ns: int) -> None:
+    def _become_ready(self, pod: SimulatedPod, at_ns: int) -> None:
         if pod.deleting or pod.node is None or pod.node.lost_ns != NEVER:
             return
         pod.ready = pod.serving = True
@@ -269,7 +257,7 @@ class World:
         self.version += 1
         self.fleet.add_replica(at_ns, pod.replica_id)
 
-    def _delete(self, pod: Pod, *, grace_ns: int, at_ns: int) -> None:
+    def _delete(self, pod: SimulatedPod, *, grace_ns: int, at_ns: int) -> None:
         by_ns = at_ns + grace_ns
         if pod.deleting:
             # a second deletion may only shorten what is left
@@ -289,12 +277,12 @@ class World:
         elif pod.node.lost_ns == NEVER:
             self.agenda.add(at_ns + delays.exit_ns, lambda at: self._gone(pod, at))
 
-    def _stop_routing(self, pod: Pod, at_ns: int) -> None:
+    def _stop_routing(self, pod: SimulatedPod, at_ns: int) -> None:
         if pod.serving:
             self.fleet.stop_routing(at_ns, pod.replica_id)
             self._drain(pod, at_ns)
 
-    def _drain(self, pod: Pod, at_ns: int) -> None:
+    def _drain(self, pod: SimulatedPod, at_ns: int) -> None:
         if not pod.serving:
             return
         delays = self.setting.delays
@@ -304,7 +292,7 @@ class World:
         else:
             self.agenda.add(at_ns + delays.exit_ns, lambda at: self._gone(pod, at))
 
-    def _gone(self, pod: Pod, at_ns: int) -> None:
+    def _gone(self, pod: SimulatedPod, at_ns: int) -> None:
         node = pod.node
         if pod not in pod.deployment.pods:
             return
@@ -324,7 +312,7 @@ class World:
                 self.provider.release(node)
                 self._place_waiting(at_ns)
 
-    def _stop_serving(self, pod: Pod, at_ns: int) -> None:
+    def _stop_serving(self, pod: SimulatedPod, at_ns: int) -> None:
         if pod.serving:
             pod.serving = False
             self.fleet.kill(at_ns, pod.replica_id)
@@ -333,7 +321,7 @@ class World:
 
     # Nodes.
 
-    def _foresee_loss(self, node: Node, machine: MachineLife, at_ns: int) -> None:
+    def _foresee_loss(self, node: SimulatedNode, machine: MachineLife, at_ns: int) -> None:
         lead_ns = self.setting.spot_lead_ns
         if lead_ns > 0:
             notice_ns = max(at_ns, machine.down_ns - lead_ns)
@@ -342,7 +330,7 @@ class World:
             )
         self.agenda.add(machine.down_ns, lambda at: self._lose(node, at))
 
-    def _notice(self, node: Node, machine: MachineLife, at_ns: int) -> None:
+    def _notice(self, node: SimulatedNode, machine: MachineLife, at_ns: int) -> None:
         if not node.exists or node.lost_ns != NEVER:
             return
         node.noticed_ns, node.deadline_ns = at_ns, machine.down_ns
@@ -352,7 +340,7 @@ class World:
         for listener in self.notice_listeners:
             listener(node, at_ns)
 
-    def _lose(self, node: Node, at_ns: int) -> None:
+    def _lose(self, node: SimulatedNode, at_ns: int) -> None:
         """The machine is gone, with all that was in flight; the API server learns of it later."""
         if not node.exists:
             return
@@ -366,7 +354,7 @@ class World:
             at_ns + self.setting.delays.node_monitor_ns, lambda at: self._not_ready(node, at)
         )
 
-    def _not_ready(self, node: Node, at_ns: int) -> None:
+    def _not_ready(self, node: SimulatedNode, at_ns: int) -> None:
         node.ready = False
         for pod in node.pods:
             pod.ready = False
@@ -375,7 +363,7 @@ class World:
             at_ns + self.setting.delays.node_deleted_ns, lambda at: self._node_deleted(node, at)
         )
 
-    def _node_deleted(self, node: Node, at_ns: int) -> None:
+    def _node_deleted(self, node: SimulatedNode, at_ns: int) -> None:
         node.exists = False
         self.provider.nodes.pop(node.name, None)
         self.version += 1

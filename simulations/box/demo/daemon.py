@@ -25,7 +25,7 @@ class DaemonFailed(AutoscalerError):  # noqa: N818  what happened, not a kind of
     """The daemon ended, or never became ready; the text has the end of its log."""
 
 
-class Daemon:
+class DemoDaemon:
     """`autoscaler run` against a cluster; an asynchronous context manager."""
 
     def __init__(

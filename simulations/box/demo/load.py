@@ -75,7 +75,7 @@ def columns(arrivals: Sequence[Arrival]) -> RequestColumns:
 
 
 @dataclass(slots=True, kw_only=True)
-class Request:
+class SentRequest:
     """One request's story; moments are of the event loop's clock."""
 
     arrival: Arrival
@@ -116,7 +116,7 @@ class Load:
     url: str
     model: str
     arrivals: Sequence[Arrival]
-    requests: list[Request] = field(default_factory=list)
+    requests: list[SentRequest] = field(default_factory=list)
 
     @property
     def in_flight(self) -> int:
@@ -129,7 +129,7 @@ class Load:
         return sum(1 for request in self.requests if request.is_completed)
 
     @property
-    def lost(self) -> list[Request]:
+    def lost(self) -> list[SentRequest]:
         """Ended otherwise."""
         return [r for r in self.requests if r.ended_at is not None and not r.is_completed]
 
@@ -146,11 +146,11 @@ class Load:
         ):
             for arrival in self.arrivals:
                 await asyncio.sleep(max(0.0, began + arrival.at_s - loop.time()))
-                request = Request(arrival=arrival, sent_at=loop.time())
+                request = SentRequest(arrival=arrival, sent_at=loop.time())
                 self.requests.append(request)
                 group.create_task(self._perform(http, request))
 
-    async def _perform(self, http: aiohttp.ClientSession, request: Request) -> None:
+    async def _perform(self, http: aiohttp.ClientSession, request: SentRequest) -> None:
         body = {
             "model": self.model,
             "prompt": [1] * request.arrival.prompt_tokens,
@@ -172,7 +172,7 @@ class Load:
             request.ended_at = loop.time()
 
 
-def _read(request: Request, line: bytes, *, at: float) -> None:
+def _read(request: SentRequest, line: bytes, *, at: float) -> None:
     """Take in one line of a stream of server-sent events."""
     if not line.startswith(b"data: "):
         return

@@ -16,7 +16,7 @@ NEWS_KEPT = 200
 
 
 @dataclass(slots=True)
-class Replicas:
+class ReplicaCounts:
     """Pods of one capacity type, by what can be expected of them."""
 
     desired: int = 0
@@ -60,8 +60,8 @@ class Picture:
     completed: int = 0
     lost: int = 0
     in_flight: int = 0
-    replicas: dict[str, Replicas] = field(
-        default_factory=lambda: {kind: Replicas() for kind in CAPACITY_TYPES}
+    replicas: dict[str, ReplicaCounts] = field(
+        default_factory=lambda: {kind: ReplicaCounts() for kind in CAPACITY_TYPES}
     )
     decision: Mapping[str, Any] = field(default_factory=dict)
     """The last one, as `/debug/models` has it; empty: none yet."""
@@ -82,7 +82,7 @@ class Picture:
 
     def count(self, store: Store, doomed_nodes: frozenset[str]) -> None:
         """Take the replicas from the cluster's own objects."""
-        found = {kind: Replicas() for kind in CAPACITY_TYPES}
+        found = {kind: ReplicaCounts() for kind in CAPACITY_TYPES}
         for pod in store.all("pods"):
             node = store.find("nodes", "", pod["spec"].get("nodeName", "")) or {}
             labels = {**pod["metadata"].get("labels", {}), **_labels(node)}

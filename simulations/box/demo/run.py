@@ -15,7 +15,7 @@ from rich.console import Console
 from autoscaler.errors import AutoscalerError
 from simulations.box.demo import scenario as stage
 from simulations.box.demo.bill import Bill
-from simulations.box.demo.daemon import Daemon, replay, segments
+from simulations.box.demo.daemon import DemoDaemon, replay, segments
 from simulations.box.demo.load import Load, columns, schedule
 from simulations.box.demo.picture import Picture
 from simulations.box.demo.reclaim import Reclaim
@@ -143,7 +143,7 @@ class Demo:
         return _Played(seconds=ended_at - began_at, paid=paid, reclaim=reclaim)
 
     @asynccontextmanager
-    async def _stage(self) -> AsyncIterator[tuple[LocalCluster, Service, Daemon]]:
+    async def _stage(self) -> AsyncIterator[tuple[LocalCluster, Service, DemoDaemon]]:
         """The cluster, its Service and the daemon, from their start to their end."""
         async with LocalCluster(
             seed=self.seed, delays=stage.DELAYS, folder=self.folder / "cluster"
@@ -154,7 +154,7 @@ class Demo:
                 cluster.apply(manifest)
             selector = {"app": stage.MODEL}
             service = await cluster.expose(stage.NAMESPACE, selector, port=stage.PORT)
-            async with Daemon(
+            async with DemoDaemon(
                 resource=stage.resource(self.scenario),
                 kubeconfig=cluster.kubeconfig,
                 folder=self.folder,
@@ -166,7 +166,7 @@ class Demo:
     async def _look(
         self,
         cluster: LocalCluster,
-        daemon: Daemon,
+        daemon: DemoDaemon,
         load: Load,
         reclaim: Reclaim,
         picture: Picture,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from simulations.serving.columns import NEVER, Outcome, RequestColumns
+from simulations.serving.columns import NEVER, RequestColumns, RequestOutcome
 from simulations.serving.fleet import ServingFleet
 from simulations.serving.profiles.profiles import Profile
 
@@ -56,7 +56,7 @@ def served_by(
     # with the last arrival's patience over, every request has an outcome
     fleet.run_until(int(requests.arrival_ns[-1]) + 121_000_000_000)
     results = fleet.results
-    completed = results.outcome == Outcome.COMPLETED
+    completed = results.outcome == RequestOutcome.COMPLETED
     started = results.first_token_ns != NEVER
     ttft = np.where(started, (results.first_token_ns - requests.arrival_ns) / 1e9, np.inf)
     further = np.maximum(requests.output_tokens - 1, 1)

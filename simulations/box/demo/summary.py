@@ -10,7 +10,7 @@ import numpy as np
 from rich.console import RenderableType
 from rich.table import Table
 
-from simulations.box.demo.load import Request
+from simulations.box.demo.load import SentRequest
 from simulations.box.demo.static_fleet import StaticFleet
 
 
@@ -30,7 +30,9 @@ class Served:
     tpot_s_p95: float
 
 
-def served(requests: Sequence[Request], *, ttft_s: float, tpot_s: float, ramp_s: float) -> Served:
+def served(
+    requests: Sequence[SentRequest], *, ttft_s: float, tpot_s: float, ramp_s: float
+) -> Served:
     """Sum up the clients' requests; NaN where none was completed.
 
     Args:

@@ -14,6 +14,6 @@ are the only workloads, and a new template replaces all pods at once.
 
 from simulations.box.local_cluster.cluster import LocalCluster
 from simulations.box.local_cluster.faults import ApiFault, ApiFaultKind
-from simulations.box.local_cluster.nodes import ClusterDelays, Dialect, Machine
+from simulations.box.local_cluster.nodes import ClusterDelays, Machine, ReclaimDialect
 
-__all__ = ["ApiFault", "ApiFaultKind", "ClusterDelays", "Dialect", "LocalCluster", "Machine"]
+__all__ = ["ApiFault", "ApiFaultKind", "ClusterDelays", "LocalCluster", "Machine", "ReclaimDialect"]

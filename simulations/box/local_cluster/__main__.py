@@ -10,7 +10,7 @@ import click
 import yaml
 
 from simulations.box.local_cluster.cluster import LocalCluster
-from simulations.box.local_cluster.nodes import Dialect, Machine
+from simulations.box.local_cluster.nodes import Machine, ReclaimDialect
 from simulations.box.local_cluster.objects import BY_KIND, Object
 
 
@@ -29,7 +29,7 @@ from simulations.box.local_cluster.objects import BY_KIND, Object
     metavar="NODE:AFTER:LEAD[:DIALECT]",
     multiple=True,
     help="After so many seconds, mark a spot node that will be gone LEAD seconds later "
-    f"(dialects: {', '.join(Dialect)}).",
+    f"(dialects: {', '.join(ReclaimDialect)}).",
 )
 @click.argument("manifests", nargs=-1, type=click.Path(path_type=Path, exists=True))
 def main(
@@ -57,7 +57,7 @@ async def _serve(
     cluster: LocalCluster,
     machines: list[Machine],
     documents: list[Object],
-    reclaims: list[tuple[str, float, float, Dialect]],
+    reclaims: list[tuple[str, float, float, ReclaimDialect]],
 ) -> None:
     stopped = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -86,7 +86,7 @@ async def _expose(cluster: LocalCluster, service: Object) -> str:
     return exposed.url
 
 
-def _take_back(cluster: LocalCluster, node: str, lead_s: float, dialect: Dialect) -> None:
+def _take_back(cluster: LocalCluster, node: str, lead_s: float, dialect: ReclaimDialect) -> None:
     cluster.nodes.reclaim(node, lead_s=lead_s, dialect=dialect)
     click.echo(f"{node} will be gone in {lead_s:g} s ({dialect})")
 
@@ -109,11 +109,11 @@ def _documents(path: Path) -> list[Object]:
     return known
 
 
-def _reclaim(text: str, nodes: set[str]) -> tuple[str, float, float, Dialect]:
+def _reclaim(text: str, nodes: set[str]) -> tuple[str, float, float, ReclaimDialect]:
     node, *rest = text.split(":")
     try:
         after_s, lead_s = float(rest[0]), float(rest[1])
-        dialect = Dialect(rest[2]) if len(rest) > 2 else Dialect.REHEARSAL
+        dialect = ReclaimDialect(rest[2]) if len(rest) > 2 else ReclaimDialect.REHEARSAL
     except (ValueError, IndexError) as error:
         raise click.BadParameter(f"--reclaim {text}: not NODE:AFTER:LEAD[:DIALECT]") from error
     if node not in nodes:

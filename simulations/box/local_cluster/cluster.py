@@ -18,13 +18,13 @@ from simulations.box.local_cluster.kubeconfig import write_kubeconfig
 from simulations.box.local_cluster.kubelet import Kubelets
 from simulations.box.local_cluster.nodes import ClusterDelays, Nodes
 from simulations.box.local_cluster.objects import BY_KIND, Object
-from simulations.box.local_cluster.pod_runner import Ending
+from simulations.box.local_cluster.pod_runner import PodEnd
 from simulations.box.local_cluster.scheduler import Scheduler
 from simulations.box.local_cluster.server import ApiServer
 from simulations.box.local_cluster.service import Service
 from simulations.box.local_cluster.store import WINDOW_CHANGES, Store
 from simulations.box.local_cluster.workloads import Workloads
-from simulations.box.local_cluster.writes import prepared
+from simulations.box.local_cluster.writes import with_defaults
 
 
 class LocalCluster:
@@ -87,7 +87,7 @@ class LocalCluster:
         return self.folder / "kubeconfig"
 
     @property
-    def endings(self) -> list[Ending]:
+    def endings(self) -> list[PodEnd]:
         """How pods ended that were deleted while their machine ran."""
         return self.kubelets.endings
 
@@ -181,10 +181,10 @@ class LocalCluster:
                 self.store.create("namespaces", {"metadata": {"name": namespace}})
         found = self.store.find(resource.plural, namespace, body["metadata"].get("name", ""))
         if found is None:
-            return self.store.create(resource.plural, prepared(resource.plural, body))
+            return self.store.create(resource.plural, with_defaults(resource.plural, body))
         # labels, annotations and status that the manifest does not speak of are kept
         body = {**found, **body, "metadata": {**found["metadata"], **body["metadata"]}}
-        return self.store.replace(resource.plural, prepared(resource.plural, body))
+        return self.store.replace(resource.plural, with_defaults(resource.plural, body))
 
     async def until(self, holds: Callable[[], bool], *, timeout_s: float | None = 60.0) -> None:
         """Wait until a statement about the objects holds; raises TimeoutError (None: waits on).

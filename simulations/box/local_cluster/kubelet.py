@@ -10,7 +10,7 @@ import aiohttp
 
 from simulations.box.local_cluster.containers import Addresses
 from simulations.box.local_cluster.objects import Object
-from simulations.box.local_cluster.pod_runner import Ending, PodRunner
+from simulations.box.local_cluster.pod_runner import PodEnd, PodRunner
 from simulations.box.local_cluster.store import Store
 
 
@@ -20,7 +20,7 @@ class Kubelets:
     def __init__(
         self, store: Store, *, powered: Callable[[str], bool], folder: Path, restart_after_s: float
     ) -> None:
-        self.endings: list[Ending] = []
+        self.endings: list[PodEnd] = []
         self._store = store
         self._powered = powered
         self._folder = folder

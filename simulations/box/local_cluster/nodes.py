@@ -21,7 +21,7 @@ from simulations.box.local_cluster.store import Store
 CAPACITY_TYPE_LABEL = "karpenter.sh/capacity-type"
 
 
-class Dialect(StrEnum):
+class ReclaimDialect(StrEnum):
     """Who says that a node will be taken away."""
 
     REHEARSAL = "rehearsal"
@@ -113,7 +113,9 @@ class Nodes:
             self._store.remove("nodes", "", name)
         self._spawn(self._forget_orphans(name))
 
-    def reclaim(self, name: str, *, lead_s: float, dialect: Dialect = Dialect.REHEARSAL) -> float:
+    def reclaim(
+        self, name: str, *, lead_s: float, dialect: ReclaimDialect = ReclaimDialect.REHEARSAL
+    ) -> float:
         """The provider takes a spot machine back; returns the deadline, seconds since the epoch."""
         deadline_at = self._store.clock() + lead_s
         self._store.modify("nodes", "", name, lambda node: mark(node, dialect, deadline_at))
@@ -131,19 +133,19 @@ class Nodes:
             self._store.remove("pods", pod["metadata"]["namespace"], pod["metadata"]["name"])
 
 
-def mark(node: Object, dialect: Dialect, deadline_at: float) -> None:
+def mark(node: Object, dialect: ReclaimDialect, deadline_at: float) -> None:
     """Write what this dialect writes about a node that will be gone at `deadline_at`."""
     moment = datetime.fromtimestamp(math.ceil(deadline_at), UTC)
     match dialect:
-        case Dialect.REHEARSAL:
+        case ReclaimDialect.REHEARSAL:
             annotations = node["metadata"].setdefault("annotations", {})
             annotations["inference-autoscaler.dev/interruption"] = moment.isoformat()
-        case Dialect.AWS:
+        case ReclaimDialect.AWS:
             key = "aws-node-termination-handler/spot-itn"
             _taint(node, key, value="spot-itn-0123456789abcdef", effect="NoSchedule")
-        case Dialect.GKE:
+        case ReclaimDialect.GKE:
             _taint(node, "cloud.google.com/impending-node-termination", effect="NoSchedule")
-        case Dialect.AKS:
+        case ReclaimDialect.AKS:
             set_condition(
                 node,
                 "PreemptionScheduled",
@@ -153,7 +155,7 @@ def mark(node: Object, dialect: Dialect, deadline_at: float) -> None:
                 message=f"Preempt Scheduled: {format_datetime(moment, usegmt=True)}. "
                 "DurationInSeconds: -1. EventId: 602d9444-d2cd-49c7-8624-8643e7171297",
             )
-        case Dialect.KUBELET:
+        case ReclaimDialect.KUBELET:
             set_condition(
                 node,
                 "Ready",

@@ -19,7 +19,7 @@ Key: TypeAlias = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Resource:
+class ApiKind:
     """One kind that is served."""
 
     group: str = ""
@@ -38,27 +38,23 @@ class Resource:
 
 
 _SCALE = frozenset({"scale"})
-RESOURCES: tuple[Resource, ...] = (
-    Resource(plural="namespaces", kind="Namespace", short="ns", namespaced=False),
-    Resource(plural="nodes", kind="Node", short="no", namespaced=False),
-    Resource(plural="pods", kind="Pod", short="po", subresources=frozenset({"eviction", "status"})),
-    Resource(plural="services", kind="Service", short="svc"),
-    Resource(plural="configmaps", kind="ConfigMap", short="cm"),
-    Resource(plural="events", kind="Event"),
-    Resource(
+RESOURCES: tuple[ApiKind, ...] = (
+    ApiKind(plural="namespaces", kind="Namespace", short="ns", namespaced=False),
+    ApiKind(plural="nodes", kind="Node", short="no", namespaced=False),
+    ApiKind(plural="pods", kind="Pod", short="po", subresources=frozenset({"eviction", "status"})),
+    ApiKind(plural="services", kind="Service", short="svc"),
+    ApiKind(plural="configmaps", kind="ConfigMap", short="cm"),
+    ApiKind(plural="events", kind="Event"),
+    ApiKind(
         group="apps", plural="deployments", kind="Deployment", short="deploy", subresources=_SCALE
     ),
-    Resource(
-        group="apps", plural="replicasets", kind="ReplicaSet", short="rs", subresources=_SCALE
-    ),
-    Resource(
-        group="policy", plural="poddisruptionbudgets", kind="PodDisruptionBudget", short="pdb"
-    ),
+    ApiKind(group="apps", plural="replicasets", kind="ReplicaSet", short="rs", subresources=_SCALE),
+    ApiKind(group="policy", plural="poddisruptionbudgets", kind="PodDisruptionBudget", short="pdb"),
 )
 """One row a kind. Nothing writes events; kubectl asks for them."""
 
-BY_PLURAL: Mapping[str, Resource] = {resource.plural: resource for resource in RESOURCES}
-BY_KIND: Mapping[str, Resource] = {resource.kind: resource for resource in RESOURCES}
+BY_PLURAL: Mapping[str, ApiKind] = {resource.plural: resource for resource in RESOURCES}
+BY_KIND: Mapping[str, ApiKind] = {resource.kind: resource for resource in RESOURCES}
 
 
 class StatusError(Exception):

@@ -5,18 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from http import HTTPStatus
 
-from simulations.box.local_cluster.objects import RESOURCES, Resource, StatusError
+from simulations.box.local_cluster.objects import RESOURCES, ApiKind, StatusError
 
 _VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
+class RequestTarget:
     """What a request is about."""
 
     verb: str
     """get, list, watch, create, update, patch, delete."""
-    resource: Resource
+    resource: ApiKind
     namespace: str = ""
     name: str = ""
     subresource: str = ""
@@ -33,7 +33,7 @@ def is_true(text: str) -> bool:
     return text in {"1", "t", "T", "true", "TRUE", "True"}
 
 
-def parse(method: str, path: str, *, watch: bool) -> Target:
+def parse(method: str, path: str, *, watch: bool) -> RequestTarget:
     """Of a path under /api/v1 or /apis/GROUP/VERSION; raises 404 and 405."""
     parts = [part for part in path.split("/") if part]
     if parts[:1] == ["api"] and len(parts) > 2:
@@ -53,7 +53,7 @@ def parse(method: str, path: str, *, watch: bool) -> Target:
         raise _unknown_path()
     if subresource and subresource not in resource.subresources:
         raise _unknown_path()
-    return Target(
+    return RequestTarget(
         verb=_verb(method, named=bool(name), watch=watch, subresource=subresource),
         resource=resource,
         namespace=namespace,

@@ -22,7 +22,7 @@ _RESTART_S_MAX = 300.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ending:
+class PodEnd:
     """How a pod ended, for those who count."""
 
     pod: str
@@ -54,7 +54,7 @@ class PodRunner:
         folder: Path,
         http: aiohttp.ClientSession,
         restart_after_s: float,
-        ended: Callable[[Ending], None],
+        ended: Callable[[PodEnd], None],
     ) -> None:
         self.node = str(pod["spec"]["nodeName"])
         self.task: asyncio.Task[None] | None = None
@@ -209,7 +209,7 @@ class PodRunner:
                     kill_group(process)
                     await process.wait()
         self._ended(
-            Ending(
+            PodEnd(
                 pod=self._name,
                 node=self.node,
                 grace_s=self._grace_s,

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from simulations.box.local_cluster.faults import WATCH_KINDS, ApiFault, ApiFaultKind, ApiFaults
 from simulations.box.local_cluster.objects import Object, bad_request, expired
-from simulations.box.local_cluster.paths import Target, is_true
+from simulations.box.local_cluster.paths import RequestTarget, is_true
 from simulations.box.local_cluster.selectors import (
     Requirement,
     matches_fields,
@@ -21,7 +21,7 @@ from simulations.box.local_cluster.selectors import (
     parse_fields,
     parse_labels,
 )
-from simulations.box.local_cluster.store import Change, Store
+from simulations.box.local_cluster.store import Store, StoreChange
 
 _WATCH_S = 1800.0
 """How long a watch lasts that names no timeoutSeconds; the API server draws 30 to 60 minutes."""
@@ -37,7 +37,7 @@ class Selection:
     fields: tuple[Requirement, ...]
 
     @classmethod
-    def of(cls, target: Target, query: Mapping[str, str]) -> Selection:
+    def of(cls, target: RequestTarget, query: Mapping[str, str]) -> Selection:
         """From the selectors in the query; a named watch is one by metadata.name."""
         named = f"metadata.name={target.name}" if target.name else ""
         return cls(
@@ -56,7 +56,7 @@ class Selection:
             and matches_fields(self.fields, obj)
         )
 
-    def event(self, change: Change) -> Object | None:
+    def event(self, change: StoreChange) -> Object | None:
         """The watch event of a change: an object that leaves the selection is DELETED."""
         if change.resource != self.resource:
             return None
@@ -70,7 +70,7 @@ class Selection:
         return None
 
 
-def list_answer(store: Store, target: Target, query: Mapping[str, str]) -> Object:
+def list_answer(store: Store, target: RequestTarget, query: Mapping[str, str]) -> Object:
     """The List object of all that is selected."""
     selection = Selection.of(target, query)
     return {
@@ -99,7 +99,7 @@ class Watches:
         self._faults = faults
         self._bookmark_every_s = bookmark_every_s
 
-    async def stream(self, target: Target, query: Mapping[str, str], sink: Sink) -> None:
+    async def stream(self, target: RequestTarget, query: Mapping[str, str], sink: Sink) -> None:
         """Write events until the time-out, the client's leave or a fault that ends it."""
         loop = asyncio.get_running_loop()
         selection = Selection.of(target, query)
@@ -152,7 +152,7 @@ class Watches:
         return True
 
 
-def _bookmark(target: Target, version: int) -> Object:
+def _bookmark(target: RequestTarget, version: int) -> Object:
     return {
         "type": "BOOKMARK",
         "object": {

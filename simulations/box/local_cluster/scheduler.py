@@ -32,12 +32,12 @@ class Scheduler:
 
     def _place(self, pod: Object) -> None:
         free = self._free_gpus()
-        wanted = gpus_requested(pod)
+        requested = gpus_requested(pod)
         refusals: Counter[str] = Counter()
         fitting = []
         for node in self._store.all("nodes"):
             refusal = _refusal(node, pod)
-            if refusal is None and wanted > free[node["metadata"]["name"]]:
+            if refusal is None and requested > free[node["metadata"]["name"]]:
                 refusal = "Insufficient nvidia.com/gpu"
             if refusal is None:
                 fitting.append(node["metadata"]["name"])
@@ -93,7 +93,7 @@ def _refusal(node: Object, pod: Object) -> str | None:
         ):
             return f"node(s) had untolerated taint {{{taint['key']}: {taint.get('value', '')}}}"
     labels = node["metadata"].get("labels") or {}
-    wanted = pod["spec"].get("nodeSelector") or {}
+    selector = pod["spec"].get("nodeSelector") or {}
     affinity = (pod["spec"].get("affinity") or {}).get("nodeAffinity") or {}
     required = affinity.get("requiredDuringSchedulingIgnoredDuringExecution") or {}
     terms = required.get("nodeSelectorTerms")
@@ -101,7 +101,7 @@ def _refusal(node: Object, pod: Object) -> str | None:
         all(r.matches(labels) for r in expressions(term.get("matchExpressions") or ()))
         for term in terms
     )
-    if not affine or any(labels.get(key) != value for key, value in wanted.items()):
+    if not affine or any(labels.get(key) != value for key, value in selector.items()):
         return "node(s) didn't match Pod's node affinity/selector"
     return None
 

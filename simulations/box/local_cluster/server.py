@@ -15,10 +15,10 @@ from aiohttp import web
 
 from simulations.box.local_cluster.faults import WATCH_KINDS, ApiFault, ApiFaultKind, ApiFaults
 from simulations.box.local_cluster.objects import Object, StatusError, bad_request, expired
-from simulations.box.local_cluster.paths import Target, discovery, is_true, parse
+from simulations.box.local_cluster.paths import RequestTarget, discovery, is_true, parse
 from simulations.box.local_cluster.reads import Watches, list_answer
 from simulations.box.local_cluster.store import Store
-from simulations.box.local_cluster.writes import Writes
+from simulations.box.local_cluster.writes import ApiWrites
 
 _PROXY_PAGE = (
     "<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<body>\r\n"
@@ -30,7 +30,7 @@ REQUESTS_KEPT = 20_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class ApiRequest:
     """One request as it came in, for tests that count and compare."""
 
     at: float
@@ -64,11 +64,11 @@ class ApiServer:
 
     def __init__(self, store: Store, *, bookmark_every_s: float = 60.0) -> None:
         self.faults = ApiFaults(wake=store.wake)
-        self.requests: deque[Request] = deque(maxlen=REQUESTS_KEPT)
+        self.requests: deque[ApiRequest] = deque(maxlen=REQUESTS_KEPT)
         self.port = 0
         """Chosen at the first start."""
         self._store = store
-        self._writes = Writes(store)
+        self._writes = ApiWrites(store)
         self._watches = Watches(store, self.faults, bookmark_every_s=bookmark_every_s)
         self._runner: web.ServerRunner | None = None
 
@@ -123,9 +123,9 @@ class ApiServer:
         except StatusError as problem:
             return _answer(problem)
 
-    def _note(self, target: Target, request: web.BaseRequest, body: Any) -> None:
+    def _note(self, target: RequestTarget, request: web.BaseRequest, body: Any) -> None:
         self.requests.append(
-            Request(
+            ApiRequest(
                 at=asyncio.get_running_loop().time(),
                 verb=target.verb,
                 resource=target.full_resource,
@@ -138,7 +138,7 @@ class ApiServer:
         )
 
     def _perform(
-        self, target: Target, body: Any, content_type: str, query: dict[str, str]
+        self, target: RequestTarget, body: Any, content_type: str, query: dict[str, str]
     ) -> tuple[int, Object]:
         if query.get("dryRun"):
             raise bad_request("a dry run is not understood here; leave dryRun out")
@@ -157,7 +157,7 @@ class ApiServer:
                 return HTTPStatus.OK, self._writes.delete(target, body or {}, query)
 
     async def _watch(
-        self, target: Target, request: web.BaseRequest, query: dict[str, str]
+        self, target: RequestTarget, request: web.BaseRequest, query: dict[str, str]
     ) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
         await response.prepare(request)

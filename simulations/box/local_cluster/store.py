@@ -33,7 +33,7 @@ WINDOW_CHANGES = 20_000
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class StoreChange:
     """One write. `before` is None for a creation, `after` for a removal."""
 
     version: int
@@ -58,7 +58,7 @@ class Store:
         self.oldest = 1
         """A watch may begin at this version or later."""
         self._objects: dict[str, dict[Key, Object]] = {plural: {} for plural in BY_PLURAL}
-        self._changes: deque[Change] = deque()
+        self._changes: deque[StoreChange] = deque()
         self._window = window
         self._rng = rng
         self._waiters: set[asyncio.Future[None]] = set()
@@ -84,9 +84,9 @@ class Store:
             if not namespace or key[0] == namespace
         ]
 
-    def changes_after(self, version: int) -> list[Change]:
+    def changes_after(self, version: int) -> list[StoreChange]:
         """Changes newer than `version`, oldest first; the caller has checked `oldest`."""
-        newer: list[Change] = []
+        newer: list[StoreChange] = []
         for change in reversed(self._changes):
             if change.version <= version:
                 break
@@ -170,7 +170,7 @@ class Store:
         else:
             after["metadata"]["resourceVersion"] = str(self.version)
             self._objects[resource][key_of(after)] = after
-        self._changes.append(Change(self.version, resource, before, after))
+        self._changes.append(StoreChange(self.version, resource, before, after))
         while len(self._changes) > self._window:
             self.oldest = self._changes.popleft().version
         self.wake()

@@ -23,7 +23,7 @@ from simulations.box.local_cluster.objects import (
     not_found,
     success,
 )
-from simulations.box.local_cluster.paths import Target
+from simulations.box.local_cluster.paths import RequestTarget
 from simulations.box.local_cluster.selectors import from_spec, matches_labels
 from simulations.box.local_cluster.store import Store
 
@@ -43,18 +43,18 @@ _MERGE_KEYS = {
 which is how two writers lose each other's taints; a careful one sends the resourceVersion."""
 
 
-class Writes:
+class ApiWrites:
     """Performs what the API server is asked to change."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def read(self, target: Target) -> Object:
+    def read(self, target: RequestTarget) -> Object:
         """The object, or its Scale."""
         obj = self._store.get(target.resource.plural, target.namespace, target.name)
         return _scale_of(obj) if target.subresource == "scale" else obj
 
-    def create(self, target: Target, body: Object) -> Object:
+    def create(self, target: RequestTarget, body: Object) -> Object:
         """A new object, or an eviction."""
         if target.subresource == "eviction":
             return pods.evict(self._store, target.namespace, target.name, body)
@@ -67,13 +67,15 @@ class Writes:
             metadata["namespace"] = target.namespace
             if not self._store.find("namespaces", "", target.namespace):
                 raise not_found("namespaces", target.namespace)
-        return self._store.create(target.resource.plural, prepared(target.resource.plural, body))
+        return self._store.create(
+            target.resource.plural, with_defaults(target.resource.plural, body)
+        )
 
-    def update_scale(self, target: Target, scale: Object) -> Object:
+    def update_scale(self, target: RequestTarget, scale: Object) -> Object:
         """Replace a Scale."""
         return self._write(target, lambda _before: scale)
 
-    def patch(self, target: Target, patch: Any, content_type: str) -> Object:
+    def patch(self, target: RequestTarget, patch: Any, content_type: str) -> Object:
         """Patch an object or its Scale."""
         kind = content_type.partition(";")[0].strip().lower()
         if kind not in {_MERGE, _STRATEGIC}:
@@ -86,7 +88,7 @@ class Writes:
             raise bad_request("error decoding patch: it must be an object")
         return self._write(target, lambda before: _merge(before, patch, by_key=kind == _STRATEGIC))
 
-    def delete(self, target: Target, options: Object, query: Mapping[str, str]) -> Object:
+    def delete(self, target: RequestTarget, options: Object, query: Mapping[str, str]) -> Object:
         """Remove an object; a bound pod first gets its grace period."""
         plural = target.resource.plural
         obj = self._store.get(plural, target.namespace, target.name)
@@ -98,7 +100,7 @@ class Writes:
         self._store.remove(plural, target.namespace, target.name)
         return success(details={"name": target.name, "kind": plural, "uid": obj["metadata"]["uid"]})
 
-    def _write(self, target: Target, change: Callable[[Object], Object]) -> Object:
+    def _write(self, target: RequestTarget, change: Callable[[Object], Object]) -> Object:
         plural = target.resource.plural
         before = self._store.get(plural, target.namespace, target.name)
         if target.subresource == "scale":
@@ -120,7 +122,7 @@ class Writes:
         return _scale_of(obj) if target.subresource == "scale" else obj
 
 
-def prepared(plural: str, body: Object) -> Object:
+def with_defaults(plural: str, body: Object) -> Object:
     """With the API server's defaults, checked; for controllers and manifests as well."""
     if plural in {"deployments", "replicasets"}:
         body.setdefault("spec", {}).setdefault("replicas", 1)

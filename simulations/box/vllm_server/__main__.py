@@ -7,27 +7,27 @@ import os
 import signal
 import sys
 
-from simulations.box.vllm_server.options import Options, parse
+from simulations.box.vllm_server.options import ServerOptions, parse
 
 TERMINATED = 128 + signal.SIGTERM
 
 
-async def serve(options: Options) -> None:
+async def serve(options: ServerOptions) -> None:
     """Open the port and serve until SIGTERM or SIGINT has been obeyed."""
     # These take most of the time of starting; the cold start goes on meanwhile.
     from aiohttp import web  # noqa: PLC0415
 
     from simulations.box.vllm_server.application import Application  # noqa: PLC0415
-    from simulations.box.vllm_server.ending import Ending  # noqa: PLC0415
     from simulations.box.vllm_server.live_engine import LiveEngine  # noqa: PLC0415
-    from simulations.box.vllm_server.page import Page  # noqa: PLC0415
+    from simulations.box.vllm_server.page import MetricsPage  # noqa: PLC0415
+    from simulations.box.vllm_server.shutdown import Shutdown  # noqa: PLC0415
 
     loop = asyncio.get_running_loop()
     told = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, told.set)
     await _load(options, told)
-    page = Page(options)
+    page = MetricsPage(options)
     engine = LiveEngine(
         options.profile,
         speed=options.speed,
@@ -43,10 +43,10 @@ async def serve(options: Options) -> None:
     await site.start()
     print(f"serving {options.served_model_names[0]} on {options.host}:{options.port}", flush=True)
     await told.wait()
-    await Ending(application, site).run()
+    await Shutdown(application, site).run()
 
 
-async def _load(options: Options, told: asyncio.Event) -> None:
+async def _load(options: ServerOptions, told: asyncio.Event) -> None:
     """Wait out the cold start, counted from the start of the process; SIGTERM ends it all."""
     remaining_s = options.cold_start_s - _age_s()
     if remaining_s > 0:

@@ -15,21 +15,21 @@ from simulations.box.vllm_server.completions import (
     DONE,
     ENGINE_DIED,
     SHUT_DOWN,
-    Asked,
     Chunks,
+    CompletionRequest,
     Refused,
     event,
     understand,
     whole,
 )
-from simulations.box.vllm_server.live_engine import Live, LiveEngine
-from simulations.box.vllm_server.options import Options
-from simulations.box.vllm_server.page import CONTENT_TYPE, Page
+from simulations.box.vllm_server.live_engine import LiveEngine, LiveRequest
+from simulations.box.vllm_server.options import ServerOptions
+from simulations.box.vllm_server.page import CONTENT_TYPE, MetricsPage
 
 BODY_BYTES_MAX = 64 << 20
 
 
-class Stage(Enum):
+class ServerStage(Enum):
     """Where the server is in its life."""
 
     SERVING = "serving"
@@ -44,11 +44,11 @@ class Stage(Enum):
 class Application:
     """One server's handlers and what they share."""
 
-    def __init__(self, options: Options, engine: LiveEngine, page: Page) -> None:
+    def __init__(self, options: ServerOptions, engine: LiveEngine, page: MetricsPage) -> None:
         self.options = options
         self.engine = engine
         self.page = page
-        self.stage = Stage.SERVING
+        self.stage = ServerStage.SERVING
         self.deserted = asyncio.Event()
         """Set while no completion request is without an end."""
         self.deserted.set()
@@ -80,7 +80,7 @@ class Application:
 
     def cut(self, *, hang: bool) -> None:
         """The engine is gone: cut what is in flight, or leave it hanging."""
-        self.stage = Stage.HANGING if hang else Stage.ABORTING
+        self.stage = ServerStage.HANGING if hang else ServerStage.ABORTING
         for _ in self.engine.kill():
             self.page.request_aborted()
         if not hang:
@@ -119,11 +119,11 @@ class Application:
         asked = understand(body, self.options, self._random)
         identity, created = f"cmpl-{uuid.uuid4().hex}", int(time.time())
         match self.stage:
-            case Stage.ABORTING:
+            case ServerStage.ABORTING:
                 raise Refused(500, "InternalServerError", ENGINE_DIED)
-            case Stage.HANGING:
+            case ServerStage.HANGING:
                 await asyncio.get_running_loop().create_future()
-            case Stage.DRAINING if not asked.stream:
+            case ServerStage.DRAINING if not asked.stream:
                 self.page.request_aborted()
                 raise Refused(500, "InternalServerError", SHUT_DOWN)
         chunks = Chunks(asked, identity=identity, created=created)
@@ -135,14 +135,14 @@ class Application:
             whole(asked, identity=identity, created=created, finish_reason=live.finish_reason)
         )
 
-    def _submit(self, asked: Asked) -> Live:
+    def _submit(self, asked: CompletionRequest) -> LiveRequest:
         return self.engine.submit(asked.tokens, output=asked.output, tokens_max=asked.tokens_max)
 
     async def _stream(
-        self, request: web.Request, asked: Asked, chunks: Chunks
+        self, request: web.Request, asked: CompletionRequest, chunks: Chunks
     ) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream; charset=utf-8"})
-        if self.stage is Stage.DRAINING:
+        if self.stage is ServerStage.DRAINING:
             # What a real vLLM does: the status line says 200, and no token ever comes.
             self.page.request_aborted()
             await response.prepare(request)
@@ -166,7 +166,7 @@ class Application:
         await response.write_eof()
         return response
 
-    async def _until_ended(self, live: Live, on_tokens: Callable[[int], None]) -> None:
+    async def _until_ended(self, live: LiveRequest, on_tokens: Callable[[int], None]) -> None:
         """Hand tokens on until the last; a client that goes away aborts its request."""
         end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 

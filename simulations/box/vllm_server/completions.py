@@ -7,7 +7,7 @@ import random
 from dataclasses import dataclass
 from typing import Any
 
-from simulations.box.vllm_server.options import Options
+from simulations.box.vllm_server.options import ServerOptions
 
 BYTES_A_TOKEN = 4
 """Of a prompt that comes as text: about what English takes."""
@@ -29,7 +29,7 @@ class Refused(Exception):  # noqa: N818  an answer, not a fault
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class CompletionRequest:
     """One request, understood."""
 
     model: str
@@ -45,7 +45,7 @@ class Asked:
     """`continuous_usage_stats`."""
 
 
-def understand(body: bytes, options: Options, randomness: random.Random) -> Asked:
+def understand(body: bytes, options: ServerOptions, randomness: random.Random) -> CompletionRequest:
     """The request in a body.
 
     Raises:
@@ -74,7 +74,7 @@ def understand(body: bytes, options: Options, randomness: random.Random) -> Aske
         least = _whole(asked, "min_tokens", 0, least=0)
         output = min(tokens_max, max(natural, least))
     stream_options = asked.get("stream_options") or {}
-    return Asked(
+    return CompletionRequest(
         model=model,
         tokens=tokens,
         tokens_max=tokens_max,
@@ -131,7 +131,7 @@ def event(value: dict[str, Any]) -> bytes:
     return b"data: " + json.dumps(value, separators=(",", ":")).encode() + b"\n\n"
 
 
-def usage(asked: Asked, made: int) -> dict[str, int]:
+def usage(asked: CompletionRequest, made: int) -> dict[str, int]:
     """Tokens in and out."""
     return {
         "prompt_tokens": len(asked.tokens),
@@ -143,7 +143,7 @@ def usage(asked: Asked, made: int) -> dict[str, int]:
 class Chunks:
     """The events of one stream. A token's event is the same but for its word, so it is made once."""
 
-    def __init__(self, asked: Asked, *, identity: str, created: int) -> None:
+    def __init__(self, asked: CompletionRequest, *, identity: str, created: int) -> None:
         self._asked = asked
         self._head = {
             "id": identity,
@@ -189,7 +189,9 @@ class Chunks:
         return event({**self._head, "choices": [choice], "usage": counted})
 
 
-def whole(asked: Asked, *, identity: str, created: int, finish_reason: str) -> dict[str, Any]:
+def whole(
+    asked: CompletionRequest, *, identity: str, created: int, finish_reason: str
+) -> dict[str, Any]:
     """The answer of a request that does not stream."""
     text = "".join(WORDS[number % len(WORDS)] for number in range(asked.output))
     return {

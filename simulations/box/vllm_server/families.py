@@ -12,7 +12,7 @@ from enum import Enum
 Version = tuple[int, int, int]
 
 
-class Kind(Enum):
+class FamilyKind(Enum):
     """What prometheus_client class a family is."""
 
     COUNTER = "counter"
@@ -24,7 +24,7 @@ class Kind(Enum):
 class Family:
     """One metric of the engine; its labels are `engine`, `model_name` and perhaps one more."""
 
-    kind: Kind
+    kind: FamilyKind
     name: str
     """Without `vllm:`, and without `_total` where the client library adds it."""
     text: str
@@ -60,17 +60,17 @@ _EXTERNAL = "from KV connector cross-instance cache sharing, in terms of number 
 
 
 def _counter(name: str, text: str, **more: object) -> Family:
-    return Family(kind=Kind.COUNTER, name=name, text=text, **more)  # type: ignore[arg-type]  # keywords of Family
+    return Family(kind=FamilyKind.COUNTER, name=name, text=text, **more)  # type: ignore[arg-type]  # keywords of Family
 
 
 def _gauge(name: str, text: str, **more: object) -> Family:
-    return Family(kind=Kind.GAUGE, name=name, text=text, **more)  # type: ignore[arg-type]  # keywords of Family
+    return Family(kind=FamilyKind.GAUGE, name=name, text=text, **more)  # type: ignore[arg-type]  # keywords of Family
 
 
 def _histogram(
     name: str, text: str, bounds: tuple[float, ...] | None = None, **more: object
 ) -> Family:
-    return Family(kind=Kind.HISTOGRAM, name=name, text=text, bounds=bounds, **more)  # type: ignore[arg-type]  # keywords of Family
+    return Family(kind=FamilyKind.HISTOGRAM, name=name, text=text, bounds=bounds, **more)  # type: ignore[arg-type]  # keywords of Family
 
 
 FAMILIES = (

@@ -10,12 +10,12 @@ import asyncio
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
+from simulations.agenda import NS
 from simulations.serving.gauges import FOREVER, Gauges
 from simulations.serving.profiles.profiles import Profile
-from simulations.serving.reference.engine import Sequence, StepResult
+from simulations.serving.reference.engine import EngineSequence, StepResult
 from simulations.serving.reference.replica import Replica
 
-SECOND_NS = 1_000_000_000
 EARLY_S = 1e-6
 """A timer may fire this much too early, and would find nothing to do."""
 
@@ -23,7 +23,7 @@ EARLY_S = 1e-6
 class Watcher(Protocol):
     """Who keeps the metrics; times are seconds of the wall."""
 
-    def step_made(self, *, first: Iterable[Sequence], gaps_s: Iterable[float]) -> None:
+    def step_made(self, *, first: Iterable[EngineSequence], gaps_s: Iterable[float]) -> None:
         """A step ended.
 
         Args:
@@ -36,7 +36,7 @@ class Watcher(Protocol):
 
     def request_finished(
         self,
-        sequence: Sequence,
+        sequence: EngineSequence,
         *,
         reason: str,
         tokens_max: int,
@@ -51,7 +51,7 @@ class Watcher(Protocol):
         """A request ended without all its tokens."""
 
 
-class Live:
+class LiveRequest:
     """One request in the engine, and who hears of its tokens."""
 
     __slots__ = (
@@ -64,7 +64,7 @@ class Live:
         "tokens_max",
     )
 
-    def __init__(self, sequence: Sequence, *, arrived_ns: int, tokens_max: int) -> None:
+    def __init__(self, sequence: EngineSequence, *, arrived_ns: int, tokens_max: int) -> None:
         self.sequence = sequence
         self.arrived_ns = arrived_ns
         self.tokens_max = tokens_max
@@ -100,7 +100,7 @@ class LiveEngine:
         self._flush_interval_s = flush_interval_s
         self._watcher = watcher
         self._replica = Replica(profile, profile.block_tokens if profile.prefix_caching else 0)
-        self._live: dict[int, Live] = {}
+        self._live: dict[int, LiveRequest] = {}
         self._loop = asyncio.get_running_loop()
         self._started_s = self._loop.time()
         self._timer: asyncio.TimerHandle | None = None
@@ -118,12 +118,12 @@ class LiveEngine:
 
     def seconds(self, model_ns: int) -> float:
         """What a span of the model takes on the wall."""
-        return model_ns / SECOND_NS / self._speed
+        return model_ns / NS / self._speed
 
-    def submit(self, tokens: list[int], *, output: int, tokens_max: int) -> Live:
+    def submit(self, tokens: list[int], *, output: int, tokens_max: int) -> LiveRequest:
         """Take in a request with this prompt that will produce `output` tokens."""
         now = self._now_ns()
-        sequence = Sequence(
+        sequence = EngineSequence(
             request=self._requests,
             prompt=len(tokens),
             output=output,
@@ -131,14 +131,14 @@ class LiveEngine:
             inbox_ns=now + self.profile.before_ns,
         )
         self._requests += 1
-        live = Live(sequence, arrived_ns=now, tokens_max=tokens_max)
+        live = LiveRequest(sequence, arrived_ns=now, tokens_max=tokens_max)
         self._live[sequence.request] = live
         self.idle.clear()
         self._replica.put(sequence)
         self._plan(self._replica.wake_ns())
         return live
 
-    def abort(self, live: Live) -> None:
+    def abort(self, live: LiveRequest) -> None:
         """Its client is gone: the engine drops it at its next step."""
         if not live.ended:
             self._end(live)
@@ -146,7 +146,7 @@ class LiveEngine:
             self._replica.abort(live.sequence, self._now_ns())
             self._plan(self._replica.wake_ns())
 
-    def kill(self) -> list[Live]:
+    def kill(self) -> list[LiveRequest]:
         """Stop at once, for ever; returns whom that leaves without an end."""
         self.dead = True
         if self._timer is not None:
@@ -168,7 +168,7 @@ class LiveEngine:
         return tuple(identities)
 
     def _now_ns(self) -> int:
-        return int((self._loop.time() - self._started_s) * SECOND_NS * self._speed)
+        return int((self._loop.time() - self._started_s) * NS * self._speed)
 
     def _plan(self, wake_ns: int) -> None:
         """Wake when the model can go on, not sooner than tokens may be flushed again."""
@@ -207,7 +207,7 @@ class LiveEngine:
             if live is not None:
                 self._note_finished(live, given.end_ns)
 
-    def _note_finished(self, live: Live, end_ns: int) -> None:
+    def _note_finished(self, live: LiveRequest, end_ns: int) -> None:
         sequence = live.sequence
         self._watcher.request_finished(
             sequence,
@@ -231,7 +231,7 @@ class LiveEngine:
                     self._end(live)
                 live.on_tokens(fresh)
 
-    def _end(self, live: Live) -> None:
+    def _end(self, live: LiveRequest) -> None:
         live.ended = True
         del self._live[live.sequence.request]
         if not self._live:

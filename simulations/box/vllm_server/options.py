@@ -16,7 +16,7 @@ DEFAULT_VERSION = "0.32.0"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
+class ServerOptions:
     """Everything a server process is told. Seconds are seconds of the clock on the wall."""
 
     host: str
@@ -47,7 +47,7 @@ class Options:
     """Of all that is drawn in this process; differs from pod to pod."""
 
 
-def parse(arguments: list[str]) -> Options:
+def parse(arguments: list[str]) -> ServerOptions:
     """Options of a command line; exits with 2 and a message where it makes no sense."""
     parser = _parser()
     given, ignored = parser.parse_known_args(arguments)
@@ -59,7 +59,7 @@ def parse(arguments: list[str]) -> Options:
         seed = os.urandom(8).hex()
     room = (profile.kv_blocks - 1) * profile.block_tokens
     names = tuple(given.served_model_name or [given.model or profile.model])
-    return Options(
+    return ServerOptions(
         host=given.host,
         port=given.port,
         profile=profile,

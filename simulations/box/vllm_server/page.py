@@ -21,19 +21,19 @@ from simulations.box.vllm_server.families import (
     FAMILIES,
     HTTP_FINE_BOUNDS,
     Family,
-    Kind,
+    FamilyKind,
 )
-from simulations.box.vllm_server.options import Options
+from simulations.box.vllm_server.options import ServerOptions
 from simulations.serving.gauges import Gauges
-from simulations.serving.reference.engine import Sequence
+from simulations.serving.reference.engine import EngineSequence
 
 CONTENT_TYPE = "text/plain; version=1.0.0; charset=utf-8"
 
 
-class Page:
+class MetricsPage:
     """Every family of the asked-for release, at zero from the start."""
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: ServerOptions) -> None:
         self._registry = CollectorRegistry()
         GCCollector(registry=self._registry)
         PlatformCollector(registry=self._registry)
@@ -66,7 +66,7 @@ class Page:
         self._preempted = now.preemptions_total
         return generate_latest(self._registry)
 
-    def step_made(self, *, first: Iterable[Sequence], gaps_s: Iterable[float]) -> None:
+    def step_made(self, *, first: Iterable[EngineSequence], gaps_s: Iterable[float]) -> None:
         """A step ended; see `live_engine.Watcher`."""
         computed = generated = 0
         for sequence in first:
@@ -91,7 +91,7 @@ class Page:
 
     def request_finished(
         self,
-        sequence: Sequence,
+        sequence: EngineSequence,
         *,
         reason: str,
         tokens_max: int,
@@ -134,7 +134,7 @@ class Page:
             duration_s=duration_s,
         )
 
-    def _create(self, family: Family, options: Options) -> None:
+    def _create(self, family: Family, options: ServerOptions) -> None:
         common = {"model_name": options.served_model_names[0]}
         if family.engine:
             common["engine"] = "0"
@@ -142,11 +142,11 @@ class Page:
         name = f"vllm:{family.name}"
         metric: Counter | Gauge | Histogram
         match family.kind:
-            case Kind.COUNTER:
+            case FamilyKind.COUNTER:
                 metric = Counter(name, family.text, names, registry=self._registry)
-            case Kind.GAUGE:
+            case FamilyKind.GAUGE:
                 metric = Gauge(name, family.text, names, registry=self._registry)
-            case Kind.HISTOGRAM:
+            case FamilyKind.HISTOGRAM:
                 bounds = family.bounds or _one_two_five(options.model_length_max)
                 metric = Histogram(
                     name, family.text, names, buckets=bounds, registry=self._registry
@@ -155,7 +155,7 @@ class Page:
             own = {family.label: value} if family.label else {}
             self._series[family.name, value] = metric.labels(**common, **own)
 
-    def _create_config(self, options: Options) -> None:
+    def _create_config(self, options: ServerOptions) -> None:
         profile = options.profile
         tokens = profile.kv_blocks * profile.block_tokens
         labels = CACHE_CONFIG | {

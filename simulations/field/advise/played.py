@@ -18,7 +18,7 @@ from simulations.results.report.timeline import timeline
 from simulations.results.scorecard import Row, latencies, score
 from simulations.runs.progress import Reporter
 from simulations.runs.side_by_side import all_of
-from simulations.serving.columns import Outcome
+from simulations.serving.columns import RequestOutcome
 from simulations.world.cold_start import ColdStart
 
 OURS = ENGINE_POLICIES[0]
@@ -108,7 +108,7 @@ def _with_starts_paid(row: Row, run: Run, cold_start: ColdStart) -> Row:
 
 def _reduced(replay: Replay, finished: Run, row: Row, recorded: RecordedReplicas | None) -> Played:
     requests, results = finished.requests, finished.results
-    done = results.outcome == Outcome.COMPLETED
+    done = results.outcome == RequestOutcome.COMPLETED
     ttft_s, tpot_s = latencies(requests, results)
     limits_s = finished.objective.ttft_limits_s(requests, finished.profile)
     met = done & (ttft_s <= limits_s) & (tpot_s <= finished.objective.tpot_s)

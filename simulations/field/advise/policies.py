@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from simulations.field.advise.signals import Signal
 from simulations.peers.baseline import Baseline, BaselineSetting, TargetView
-from simulations.peers.hpa.metrics import Reading
+from simulations.peers.hpa.metrics import MetricReading
 from simulations.peers.hpa.spec import HpaSpec, MetricKind
 from simulations.peers.hpa.target import SYNC_S, TargetHpa, per_pod, total
 from simulations.peers.keda.operator import KedaOperator
@@ -75,12 +75,12 @@ class _RunningHpa:
     def _metrics(self) -> int:
         return len(self._written.signals)
 
-    def _reading(self, view: TargetView, number: int) -> Reading:
+    def _reading(self, view: TargetView, number: int) -> MetricReading:
         signal = self._written.signals[number]
         if self._written.spec.metrics[number].kind is MetricKind.PODS:
             return per_pod({pod: signal.of(page) for pod, page in view.samples.items()})
         value = signal.over(list(view.samples.values()))
-        return Reading() if value is None else total(value)
+        return MetricReading() if value is None else total(value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,7 +126,7 @@ class _RunningKeda:
         return self._hpa.sync(
             view,
             *(
-                Reading(values_milli=None if answer.milli is None else (answer.milli,))
+                MetricReading(values_milli=None if answer.milli is None else (answer.milli,))
                 for answer in answers
             ),
         )

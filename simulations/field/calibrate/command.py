@@ -26,10 +26,10 @@ from simulations.field.calibrate.windows import fit_windows
 from simulations.field.capture.capture import find_subjects
 from simulations.field.capture.ranges import Grid, RangeReader, Server, header_pairs
 from simulations.field.capture.run import parse_span
-from simulations.serving.carrying import carrying, written_target
 from simulations.serving.columns import RequestColumns
 from simulations.serving.profiles.profile_files import find_profile, write_profile
 from simulations.serving.profiles.profiles import Profile
+from simulations.serving.replica_capacity import replica_capacity, written_target
 
 TTFT_S, TPOT_S, ATTAINMENT_RATIO = 2.0, 0.1, 0.995
 """The objective that `in_flight_target` is for, as in the profiles that come along."""
@@ -169,7 +169,7 @@ def _target(profile: Profile, served: list[ServedRequests]) -> float:
         prompt_tokens=np.concatenate([part.columns.prompt_tokens for part in served]),
         output_tokens=np.concatenate([part.columns.output_tokens for part in served]),
     )
-    found = carrying(
+    found = replica_capacity(
         profile, requests, ttft_s=TTFT_S, tpot_s=TPOT_S, attainment_ratio=ATTAINMENT_RATIO
     )
     return min(float(profile.requests_max), written_target(found.in_flight_requests))

@@ -14,7 +14,7 @@ from typing import Any
 
 from autoscaler.errors import TraceError
 from simulations.peers.hpa.controller import HpaController
-from simulations.peers.hpa.metrics import MetricSide, PodPhase, PodView, Reading, Scale
+from simulations.peers.hpa.metrics import MetricReading, MetricSide, PodPhase, PodView, Scale
 from simulations.peers.hpa.quantities import milli
 from simulations.peers.hpa.spec import HpaSpec, MetricKind, hpa_spec
 
@@ -22,7 +22,7 @@ _DELETING = "-deleting"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Difference:
+class HpaDifference:
     """One thing on which the replay and the real controller differ."""
 
     at: float
@@ -38,7 +38,7 @@ class Conformance:
 
     name: str
     syncs: int
-    differences: tuple[Difference, ...]
+    differences: tuple[HpaDifference, ...]
 
     @property
     def equal(self) -> int:
@@ -71,7 +71,7 @@ def replay_recording(
     spec_at += [(e["t"], hpa_spec(e["spec"])) for e in scene["edits"] if e["what"] == "spec"]
     requests = {r: milli(q) for r, q in (scene.get("pod_requests") or {}).items()}
     replayed: HpaController | None = None
-    differences: list[Difference] = []
+    differences: list[HpaDifference] = []
     syncs = 0
     for row in read_rows(folder / f"{name}.jsonl.gz"):
         if replayed is None:
@@ -88,7 +88,7 @@ def replay_recording(
 
 def replay_sync(
     controller: HpaController, row: Mapping[str, Any], requests: Mapping[str, int]
-) -> Difference | None:
+) -> HpaDifference | None:
     """Replay one recorded sync; None: proposal and answer are the recorded ones."""
     readings = None
     if row["metrics"] is not None:
@@ -101,7 +101,7 @@ def replay_sync(
         )
     if (sync.replicas, sync.proposal) == (row["after"], row["proposal"]):
         return None
-    return Difference(
+    return HpaDifference(
         at=row["t"],
         what=f"sync, proposal {row['proposal']} recorded, {sync.proposal} replayed",
         recorded=row["after"],
@@ -119,17 +119,17 @@ def read_rows(path: Path) -> Iterator[dict[str, Any]]:
         raise TraceError(f"{path}: cannot be read: {error}; fetch the recording again") from error
 
 
-def readings_of(metrics: list[dict[str, Any]], spec: HpaSpec) -> list[Reading]:
+def readings_of(metrics: list[dict[str, Any]], spec: HpaSpec) -> list[MetricReading]:
     """What the metrics APIs answered, one reading a metric."""
     readings = []
     for metric, asked in zip(metrics, spec.metrics, strict=True):
         values, pods = metric.get("values"), metric.get("pods")
         if asked.kind in (MetricKind.EXTERNAL, MetricKind.OBJECT):
             values_milli = None if values is None else tuple(milli(v) for v in values)
-            readings.append(Reading(values_milli=values_milli))
+            readings.append(MetricReading(values_milli=values_milli))
         else:
             readings.append(
-                Reading(
+                MetricReading(
                     pods_milli=None if pods is None else {p: milli(v) for p, v in pods.items()},
                     sampled_at=metric.get("sample_time") or 0.0,
                     window_s=metric.get("window_s") or 0.0,

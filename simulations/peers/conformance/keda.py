@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from autoscaler.errors import TraceError
-from simulations.peers.conformance.hpa import Conformance, Difference, read_rows, replay_sync
+from simulations.peers.conformance.hpa import Conformance, HpaDifference, read_rows, replay_sync
 from simulations.peers.hpa.controller import HpaController
 from simulations.peers.hpa.metrics import MetricSide
 from simulations.peers.hpa.quantities import milli
@@ -42,7 +42,7 @@ def replay_hpa(name: str, scene: Mapping[str, Any], rows: list[dict[str, Any]]) 
     """The HPA's layer: answers in, replicas out."""
     spec_at = [(entry["t"], hpa_spec(entry["spec"])) for entry in scene["hpa_specs"]]
     controller: HpaController | None = None
-    differences: list[Difference] = []
+    differences: list[HpaDifference] = []
     syncs = 0
     for row in rows:
         if row["event"] == "hpa-deleted":
@@ -105,7 +105,7 @@ class KedaReplay:
     def __init__(self, operator: KedaOperator, replicas: int) -> None:
         """With the replicas that the operator finds."""
         self.compared = 0
-        self.differences: list[Difference] = []
+        self.differences: list[HpaDifference] = []
         self._scaled = operator.scaled
         self._operator = operator
         self._replicas = replicas
@@ -153,7 +153,7 @@ class KedaReplay:
         self.compared += 1
         if recorded != replayed:
             self.differences.append(
-                Difference(
+                HpaDifference(
                     at=row["t"],
                     what=row["event"],
                     recorded=recorded,

@@ -20,7 +20,7 @@ from autoscaler.core.hpa import (
     stabilize,
     stabilize_legacy,
 )
-from simulations.peers.hpa.metrics import MetricSide, Reading, Scale, Tolerance
+from simulations.peers.hpa.metrics import MetricReading, MetricSide, Scale, Tolerance
 from simulations.peers.hpa.spec import HpaSpec
 
 
@@ -45,7 +45,7 @@ class HpaController:
         self.memory = HpaMemory(recommendations=[(at, first_replicas)])
         self._side = side or MetricSide()
 
-    def sync(self, scale: Scale, readings: Sequence[Reading] | None) -> Sync:
+    def sync(self, scale: Scale, readings: Sequence[MetricReading] | None) -> Sync:
         """Decide; `readings` has one entry per metric of the spec, in its order (None: not asked)."""
         spec = self.spec
         current = scale.spec_replicas
@@ -72,7 +72,7 @@ class HpaController:
                 down=behavior.scale_down,
             )
 
-    def _proposal(self, scale: Scale, readings: Sequence[Reading]) -> int | None:
+    def _proposal(self, scale: Scale, readings: Sequence[MetricReading]) -> int | None:
         tolerance = Tolerance(up=self.spec.tolerance_up, down=self.spec.tolerance_down)
         proposals = [
             self._side.proposal(metric, reading, scale, tolerance)

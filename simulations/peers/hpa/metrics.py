@@ -43,7 +43,7 @@ class PodView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
+class MetricReading:
     """What the metrics API answered for one metric. All three None: an error."""
 
     values_milli: tuple[int, ...] | None = None
@@ -86,7 +86,7 @@ class MetricSide:
     """Proposals of one metric. A class, so that a test can turn one rule at a time off."""
 
     def proposal(
-        self, metric: MetricSpec, reading: Reading, scale: Scale, tolerance: Tolerance
+        self, metric: MetricSpec, reading: MetricReading, scale: Scale, tolerance: Tolerance
     ) -> int | None:
         """Replicas that this metric asks for; None: it cannot say (an error of the sync)."""
         if metric.kind in (MetricKind.PODS, MetricKind.RESOURCE):
@@ -140,7 +140,7 @@ class MetricSide:
     def per_pod(
         self,
         metric: MetricSpec,
-        reading: Reading,
+        reading: MetricReading,
         readings_milli: Mapping[str, int],
         scale: Scale,
         tolerance: Tolerance,
@@ -217,7 +217,7 @@ class MetricSide:
     def groups(
         self,
         metric: MetricSpec,
-        reading: Reading,
+        reading: MetricReading,
         readings_milli: Mapping[str, int],
         scale: Scale,
     ) -> PodGroups:
@@ -246,7 +246,7 @@ class MetricSide:
         """Left out of everything, sample included."""
         return pod.deleting or pod.phase is PodPhase.FAILED
 
-    def cpu_unready(self, pod: PodView, reading: Reading, at: float) -> bool:
+    def cpu_unready(self, pod: PodView, reading: MetricReading, at: float) -> bool:
         """Whether a pod's CPU is still that of its start."""
         if pod.start_at is None or pod.ready_change_at is None:
             return True

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from simulations.peers.baseline import TargetView
 from simulations.peers.hpa.controller import HpaController
-from simulations.peers.hpa.metrics import PodPhase, PodView, Reading, Scale
+from simulations.peers.hpa.metrics import MetricReading, PodPhase, PodView, Scale
 from simulations.peers.hpa.spec import HpaSpec, MetricKind, MetricSpec, TargetKind
-from simulations.world.objects import NEVER, Pod
+from simulations.serving.gauges import NEVER
+from simulations.world.objects import SimulatedPod
 
 SYNC_S = 15.0
 
@@ -19,7 +20,7 @@ class TargetHpa:
         self.spec = spec
         self._controller: HpaController | None = None
 
-    def sync(self, view: TargetView, *readings: Reading) -> int:
+    def sync(self, view: TargetView, *readings: MetricReading) -> int:
         """Decide, and take note of the write."""
         if self._controller is None:
             self._controller = HpaController(
@@ -43,14 +44,14 @@ def pods(target: float) -> MetricSpec:
     )
 
 
-def total(value: float) -> Reading:
+def total(value: float) -> MetricReading:
     """What an External metric of one item reads; rounded up to milli-units, as the API does."""
-    return Reading(values_milli=(_milli(value),))
+    return MetricReading(values_milli=(_milli(value),))
 
 
-def per_pod(values: dict[str, float]) -> Reading:
+def per_pod(values: dict[str, float]) -> MetricReading:
     """What a Pods metric reads."""
-    return Reading(pods_milli={pod: _milli(value) for pod, value in values.items()})
+    return MetricReading(pods_milli={pod: _milli(value) for pod, value in values.items()})
 
 
 def _milli(value: float) -> int:
@@ -70,7 +71,7 @@ def scale_of(view: TargetView) -> Scale:
     )
 
 
-def _pod(pod: Pod) -> PodView:
+def _pod(pod: SimulatedPod) -> PodView:
     if pod.ready:
         phase = PodPhase.READY
     else:

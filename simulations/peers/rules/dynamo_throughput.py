@@ -69,8 +69,8 @@ class DynamoThroughput:
             output_tokens=max(1.0, lengths[1]),
         )
         demand = (self._requests.next() or 0.0) / INTERVAL_S
-        wanted = math.ceil(demand / (rate * self._share))
-        self._floor = min(max(wanted, self._setting.replicas_min), self._setting.replicas_max)
+        desired = math.ceil(demand / (rate * self._share))
+        self._floor = min(max(desired, self._setting.replicas_min), self._setting.replicas_max)
 
 
 def engine_requests_per_s(
@@ -105,7 +105,7 @@ def _step_s(profile: Profile, batch: int, prompt: float, output: float) -> float
 
 @dataclass(slots=True)
 class Trend:
-    """A Kalman filter of level and slope, one step an interval."""
+    """A Kalman filter of value and slope, one step an interval."""
 
     state: FloatArray = field(default_factory=lambda: np.zeros(2))
     covariance: FloatArray = field(default_factory=lambda: np.eye(2) * 1000.0)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from autoscaler.core.contract.spec import Behavior, PolicyType, ScalingPolicy, ScalingRules
 from simulations.peers.baseline import BaselineSetting, TargetView
-from simulations.peers.hpa.metrics import Reading
+from simulations.peers.hpa.metrics import MetricReading
 from simulations.peers.hpa.spec import HpaSpec
 from simulations.peers.hpa.target import SYNC_S, TargetHpa, external
 from simulations.peers.keda.operator import KedaOperator
@@ -57,4 +57,4 @@ class Keda:
         value = value_of(float(sum(waiting)) if waiting else None, ignore_null_values=True)
         answer = self._operator.answer(value)
         values = None if answer.milli is None else (answer.milli,)
-        return self._hpa.sync(view, Reading(values_milli=values))
+        return self._hpa.sync(view, MetricReading(values_milli=values))

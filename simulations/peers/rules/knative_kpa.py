@@ -52,7 +52,7 @@ class KnativeKpa:
         stable = math.ceil((self._stable.mean(view.at) or 0.0) / self._target)
         panic = math.ceil((self._panic.mean(view.at) or 0.0) / self._target)
         self._watch(view.at, over=panic / ready >= PANIC_THRESHOLD)
-        stable, panic = (min(max(wanted, least), most) for wanted in (stable, panic))
+        stable, panic = (min(max(desired, least), most) for desired in (stable, panic))
         desired = stable
         if self._panic_at is not None:
             self._panic_most = max(self._panic_most, stable, panic)

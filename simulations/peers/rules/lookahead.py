@@ -14,7 +14,7 @@ import numpy as np
 
 from autoscaler.core.contract.state import FloatArray
 from simulations.peers.baseline import BaselineSetting, TargetView
-from simulations.serving.offered import offered_replicas
+from simulations.serving.offered_demand import offered_replicas
 
 NAME = "lookahead"
 STEP_S = 10.0
@@ -29,17 +29,17 @@ class Lookahead:
         """It is told the trace, of which it looks no further ahead than it says."""
         need = offered_replicas(setting.requests, setting.profile, window_s=STEP_S)
         steps = math.ceil(setting.cold_start_s / STEP_S) + 1
-        self._wanted = np.clip(
+        self._desired = np.clip(
             np.ceil(_most_ahead(need, steps)), setting.replicas_min, setting.replicas_max
         ).astype(int)
-        self.initial_replicas = int(self._wanted[0])
+        self.initial_replicas = int(self._desired[0])
         self._step = 0
 
     def sync(self, view: TargetView) -> int | None:
         """The need of the steps ahead; the first sync is one step into the trace."""
         del view
-        self._step = min(self._step + 1, len(self._wanted) - 1)
-        return int(self._wanted[self._step])
+        self._step = min(self._step + 1, len(self._desired) - 1)
+        return int(self._desired[self._step])
 
 
 def _most_ahead(need: FloatArray, steps: int) -> FloatArray:

@@ -55,8 +55,8 @@ class RayServe:
         return desired
 
     def _desired(self, ongoing: float, now: int) -> int:
-        wanted = ongoing / self._target
-        desired = math.ceil(now + (wanted - now))
-        if desired == now and math.ceil(wanted) < now:
+        needed = ongoing / self._target
+        desired = math.ceil(now + (needed - now))
+        if desired == now and math.ceil(needed) < now:
             desired = now - 1
         return min(max(desired, self._setting.replicas_min), self._setting.replicas_max)

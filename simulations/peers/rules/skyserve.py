@@ -15,7 +15,7 @@ from collections import deque
 import numpy as np
 
 from simulations.peers.baseline import BaselineSetting, TargetView
-from simulations.serving.offered import work_s
+from simulations.serving.offered_demand import work_s
 
 DECIDE_S = 20.0
 WINDOW_S = 60.0
@@ -58,8 +58,8 @@ class SkyServe:
         """Decide for both; on-demand ones cover every spot replica that is not ready."""
         target = self._decide(on_demand)
         most = self._setting.replicas_max
-        wanted = min(target + self._overprovision, most)
-        return wanted, min(max(0, wanted - len(spot.ready)), target)
+        desired = min(target + self._overprovision, most)
+        return desired, min(max(0, desired - len(spot.ready)), target)
 
     def _decide(self, view: TargetView) -> int:
         self._arrived.append((view.at, view.router().arrived_total))
@@ -67,12 +67,12 @@ class SkyServe:
             self._arrived.popleft()
         since = self._arrived[0][1] if self._arrived[0][0] <= view.at - WINDOW_S else 0
         rate = (self._arrived[-1][1] - since) / WINDOW_S
-        wanted = math.ceil(rate / self._requests_per_s)
-        wanted = min(max(wanted, self._setting.replicas_min), self._setting.replicas_max)
-        direction = (wanted > self._target) - (wanted < self._target)
+        desired = math.ceil(rate / self._requests_per_s)
+        desired = min(max(desired, self._setting.replicas_min), self._setting.replicas_max)
+        direction = (desired > self._target) - (desired < self._target)
         for way in (1, -1):
             self._held[way] = self._held[way] + 1 if way == direction else 0
         if direction and self._held[direction] >= self._ticks[direction]:
             self._held[direction] = 0
-            self._target = wanted
+            self._target = desired
         return self._target

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 
 from simulations.peers.baseline import BaselineSetting, TargetView
-from simulations.serving.offered import offered_replicas
+from simulations.serving.offered_demand import offered_replicas
 
 
 class StaticMean:
@@ -18,10 +18,10 @@ class StaticMean:
 
     def __init__(self, setting: BaselineSetting, *, share: float = 1.0) -> None:
         """Size the fleet to a share of the mean."""
-        wanted = math.ceil(
+        desired = math.ceil(
             float(offered_replicas(setting.requests, setting.profile).mean()) * share
         )
-        self.initial_replicas = min(max(wanted, setting.replicas_min), setting.replicas_max)
+        self.initial_replicas = min(max(desired, setting.replicas_min), setting.replicas_max)
 
     def sync(self, view: TargetView) -> int | None:
         """Leave it."""

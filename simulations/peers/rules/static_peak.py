@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 
 from simulations.peers.baseline import BaselineSetting, TargetView
-from simulations.serving.offered import offered_replicas
+from simulations.serving.offered_demand import offered_replicas
 
 
 class StaticPeak:
@@ -20,8 +20,8 @@ class StaticPeak:
     def __init__(self, setting: BaselineSetting, *, share: float = 1.0) -> None:
         """Size the fleet to a share of the peak."""
         peak = float(offered_replicas(setting.requests, setting.profile).max())
-        wanted = math.ceil(peak * share)
-        self.initial_replicas = min(max(wanted, setting.replicas_min), setting.replicas_max)
+        desired = math.ceil(peak * share)
+        self.initial_replicas = min(max(desired, setting.replicas_min), setting.replicas_max)
 
     def sync(self, view: TargetView) -> int | None:
         """Leave it."""

@@ -78,12 +78,12 @@ class WvaV2:
         up_share, down_share = self._shares
         required = demand / up_share - now * capacity  # ready ones and those on their way
         spare = ready * capacity - demand / down_share
-        wanted = now
+        desired = now
         if required > 0:
-            wanted = now + math.ceil(required / capacity)
+            desired = now + math.ceil(required / capacity)
         elif spare > 0:
-            wanted = now - math.floor(spare / capacity)
-        return min(max(wanted, self._setting.replicas_min), self._setting.replicas_max)
+            desired = now - math.floor(spare / capacity)
+        return min(max(desired, self._setting.replicas_min), self._setting.replicas_max)
 
     def _in_use(self, page: Gauges) -> float:
         return page.kv_usage_ratio * self._kv_tokens

@@ -11,7 +11,7 @@ from simulations.agenda import NS
 from simulations.replay.run import Run
 from simulations.results.report.line import Timeline
 from simulations.results.scorecard import latencies
-from simulations.serving.columns import NEVER, Outcome
+from simulations.serving.columns import NEVER, RequestOutcome
 
 POINTS_MAX = 720
 """A day at two minutes; a phone shows no more."""
@@ -36,7 +36,7 @@ def timeline(run: Run) -> Timeline:
     results = run.results
     first = np.where(results.first_token_ns != NEVER, results.first_token_ns, results.finished_ns)
     slot_of = np.minimum(arrival // slot_ns, slots - 1)
-    lost = results.outcome == Outcome.LOST
+    lost = results.outcome == RequestOutcome.LOST
     lost_at = np.minimum(results.finished_ns[lost] // slot_ns, slots - 1)
     return Timeline(
         hours=middles / (3600.0 * NS),
@@ -72,7 +72,7 @@ def _mean_count(begin: np.ndarray, end: np.ndarray, edges: np.ndarray) -> FloatA
 
 def _p95(run: Run, slot_of: np.ndarray, slots: int) -> FloatArray:
     ttft_s, _ = latencies(run.requests, run.results)
-    done = run.results.outcome == Outcome.COMPLETED
+    done = run.results.outcome == RequestOutcome.COMPLETED
     p95 = np.full(slots, np.nan)
     order = np.argsort(slot_of[done], kind="stable")
     values = ttft_s[done][order]

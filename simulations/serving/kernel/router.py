@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from simulations.serving.columns import Outcome
+from simulations.serving.columns import RequestOutcome
 from simulations.serving.gauges import FOREVER, NEVER
 from simulations.serving.kernel.compiled import compiled_function, entry_point, inlined_function
 from simulations.serving.kernel.completion import completion_bound_ns
@@ -26,9 +26,9 @@ from simulations.serving.kernel.layout import (
 )
 from simulations.serving.kernel.requests import put, read_inbox
 
-ABORTED = int(Outcome.ABORTED)
-COMPLETED = int(Outcome.COMPLETED)
-LOST = int(Outcome.LOST)
+ABORTED = int(RequestOutcome.ABORTED)
+COMPLETED = int(RequestOutcome.COMPLETED)
+LOST = int(RequestOutcome.LOST)
 
 
 @entry_point

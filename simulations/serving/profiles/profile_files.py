@@ -59,16 +59,16 @@ def read_profile(path: Path) -> Profile:
     if not isinstance(content, dict) or content.get("schema") != SCHEMA:
         raise SettingsError(f"{path} is no profile: its schema is not {SCHEMA!r}")
     found = content.get("profile")
-    wanted = {field.name: _KINDS[str(field.type)] for field in fields(Profile)}
+    kinds = {field.name: _KINDS[str(field.type)] for field in fields(Profile)}
     problems = [
         f"{name} must be {_KIND_WORDS[kind]}"
-        for name, kind in wanted.items()
+        for name, kind in kinds.items()
         if not isinstance(found, dict) or not _is_of(found.get(name), kind)
     ]
     if problems:
         raise SettingsError(f"{path}: {'; '.join(problems)}")
     assert isinstance(found, dict)
-    profile = Profile(**{name: found[name] for name in wanted})
+    profile = Profile(**{name: found[name] for name in kinds})
     _check(path, profile)
     return profile
 

@@ -57,7 +57,7 @@ class Profile:
     """Requests in flight that one replica carries within the objective of 2 s to the first token
     and 0.1 s a token, for 99.5 % of requests as long as Azure's conversations (1,155 in, 211 out
     on average), less a tenth; longer prompts want a lower one, which may be below 1: see
-    `carrying`."""
+    `replica_capacity`."""
     source: str
     """Where the figures come from."""
 

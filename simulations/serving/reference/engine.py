@@ -14,7 +14,7 @@ from simulations.serving.profiles.profiles import Profile
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
-class Sequence:
+class EngineSequence:
     """One request inside one engine."""
 
     request: int
@@ -87,7 +87,7 @@ class Blocks:
         self.plain -= blocks
         self.free -= blocks
 
-    def hits(self, sequence: Sequence) -> tuple[list[int], int]:
+    def hits(self, sequence: EngineSequence) -> tuple[list[int], int]:
         """What of the sequence is cached: leading prefix blocks, then blocks of its own."""
         leading: list[int] = []
         for prefix in sequence.prefix:
@@ -97,7 +97,7 @@ class Blocks:
             leading.append(prefix)
         return leading, self.idle.get(sequence.own, 0)
 
-    def admit(self, sequence: Sequence) -> bool:
+    def admit(self, sequence: EngineSequence) -> bool:
         """Give the sequence what is cached of it, if blocks for all the rest of it are free."""
         leading, own = self.hits(sequence) if self.caching else ([], 0)
         hit_blocks = len(leading) * self.per_prefix + own
@@ -116,7 +116,7 @@ class Blocks:
         sequence.computed = hit_blocks * self.size
         return True
 
-    def extend(self, sequence: Sequence, tokens: int) -> bool:
+    def extend(self, sequence: EngineSequence, tokens: int) -> bool:
         """Find blocks for so many more tokens; False: there are not enough, nothing is done."""
         end = sequence.computed + tokens
         needed = self.blocks_of(end) - sequence.blocks
@@ -133,7 +133,7 @@ class Blocks:
         sequence.computed = end
         return True
 
-    def release(self, sequence: Sequence) -> None:
+    def release(self, sequence: EngineSequence) -> None:
         """Take all blocks of the sequence back; what has content stays idle, tail first."""
         own = 0
         if self.caching:
@@ -156,11 +156,11 @@ class Blocks:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class EngineStep:
     """One engine step: who computes how many tokens in it."""
 
-    decodes: list[Sequence]
-    prefills: list[tuple[Sequence, int, int]]
+    decodes: list[EngineSequence]
+    prefills: list[tuple[EngineSequence, int, int]]
     """(sequence, tokens computed before, tokens in this step)."""
 
     def duration_ns(self, profile: Profile) -> int:
@@ -186,32 +186,32 @@ class StepResult:
     """What a step gave, at its end."""
 
     end_ns: int
-    first: list[Sequence]
+    first: list[EngineSequence]
     """They have their first token."""
     gaps_ns: list[int]
     """Of each that has a further token: since its last one."""
-    finished: list[Sequence]
+    finished: list[EngineSequence]
     """They have their last token."""
 
 
-class Engine:
+class ReferenceEngine:
     """Scheduler of one replica: `start` composes a step, `end` takes its tokens in."""
 
     def __init__(self, profile: Profile, prefix_tokens: int) -> None:
         self.profile = profile
         self.blocks = Blocks(profile, prefix_tokens)
-        self.inbox: list[Sequence] = []
-        self.waiting: list[Sequence] = []
-        self.running: list[Sequence] = []
+        self.inbox: list[EngineSequence] = []
+        self.waiting: list[EngineSequence] = []
+        self.running: list[EngineSequence] = []
         self.finished = self.prompt_tokens = self.generation_tokens = 0
         self.preemptions = self.prefix_queried = self.prefix_hit = 0
         self.gauges = self._gauges()
 
-    def start(self, at_ns: int) -> Step | None:
+    def start(self, at_ns: int) -> EngineStep | None:
         """The step that starts now; None: nothing is left to do."""
         self._read_inbox(at_ns)
         self._drop_aborted(at_ns)
-        step = Step(decodes=[], prefills=[])
+        step = EngineStep(decodes=[], prefills=[])
         budget = self.profile.step_tokens_max
         preempted = False
         index = 0
@@ -245,9 +245,9 @@ class Engine:
             return None
         return step
 
-    def end(self, step: Step, at_ns: int) -> StepResult:
+    def end(self, step: EngineStep, at_ns: int) -> StepResult:
         """Take in the tokens of a step that ends now."""
-        first: list[Sequence] = []
+        first: list[EngineSequence] = []
         gaps_ns: list[int] = []
         for sequence in [*step.decodes, *(sequence for sequence, _, _ in step.prefills)]:
             if sequence.computed < sequence.known:
@@ -267,7 +267,7 @@ class Engine:
         self.gauges = self._gauges()
         return StepResult(end_ns=at_ns, first=first, gaps_ns=gaps_ns, finished=finished)
 
-    def _compute(self, step: Step, sequence: Sequence, tokens: int) -> None:
+    def _compute(self, step: EngineStep, sequence: EngineSequence, tokens: int) -> None:
         if sequence.prefilling:
             step.prefills.append((sequence, sequence.computed - tokens, tokens))
         else:
@@ -283,7 +283,7 @@ class Engine:
             if sequence.deadline_ns <= at_ns:
                 self._leave(sequence)
 
-    def _leave(self, sequence: Sequence) -> None:
+    def _leave(self, sequence: EngineSequence) -> None:
         self.finished += 1
         if sequence in self.running:
             self.running.remove(sequence)
@@ -291,7 +291,7 @@ class Engine:
         else:
             self.waiting.remove(sequence)
 
-    def _preempt_newest(self) -> Sequence:
+    def _preempt_newest(self) -> EngineSequence:
         newest = self.running.pop()
         self.blocks.release(newest)
         newest.prefilling = True
@@ -300,7 +300,7 @@ class Engine:
         self.preemptions += 1
         return newest
 
-    def _note_admission(self, sequence: Sequence, at_ns: int) -> None:
+    def _note_admission(self, sequence: EngineSequence, at_ns: int) -> None:
         if sequence.admitted_ns == NEVER:
             sequence.admitted_ns = at_ns
             sequence.cached = sequence.computed

@@ -56,10 +56,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoscaler.errors import InvariantBroken
-from simulations.serving.columns import NEVER, Gauges, Outcome, RequestColumns, RequestResults
+from simulations.serving.columns import (
+    NEVER,
+    Gauges,
+    RequestColumns,
+    RequestOutcome,
+    RequestResults,
+)
 from simulations.serving.gauges import FOREVER
 from simulations.serving.profiles.profiles import Profile
-from simulations.serving.reference.engine import Sequence
+from simulations.serving.reference.engine import EngineSequence
 from simulations.serving.reference.replica import Replica
 from simulations.serving.workload import workload
 
@@ -142,7 +148,7 @@ class ReferenceFleet:
                 self._retries_left[request] -= 1
                 self._send(at_ns, request)
             else:
-                self._conclude(request, at_ns, Outcome.LOST)
+                self._conclude(request, at_ns, RequestOutcome.LOST)
 
     def run_until(self, at_ns: int) -> None:
         """Process all that happens up to and including `at_ns`, but for starts of steps then."""
@@ -216,29 +222,31 @@ class ReferenceFleet:
                 self._start_step(at, replica)
 
     def _time_out(self, at: int, request: int) -> None:
-        if self.results.outcome[request] != Outcome.PENDING:
+        if self.results.outcome[request] != RequestOutcome.PENDING:
             return
         replica = self._replicas.get(int(self.results.replica[request]))
         if request in self._router_queue:
             self._router_queue.remove(request)
         elif replica is not None:
             replica.in_flight.remove(request)
-        self._conclude(request, at, Outcome.ABORTED)
+        self._conclude(request, at, RequestOutcome.ABORTED)
 
     def _end_step(self, at: int, replica: _Replica) -> None:
         given = replica.end()
         seen = at + self.profile.after_ns
         for sequence in given.first:
-            self._push(seen, _Rank.SEEN, replica.number, (sequence, Outcome.PENDING))
+            self._push(seen, _Rank.SEEN, replica.number, (sequence, RequestOutcome.PENDING))
         for sequence in given.finished:
-            self._push(seen, _Rank.SEEN, replica.number, (sequence, Outcome.COMPLETED))
+            self._push(seen, _Rank.SEEN, replica.number, (sequence, RequestOutcome.COMPLETED))
         self._plan_start(replica)
 
-    def _see(self, at: int, replica: _Replica, sequence: Sequence, outcome: Outcome) -> None:
+    def _see(
+        self, at: int, replica: _Replica, sequence: EngineSequence, outcome: RequestOutcome
+    ) -> None:
         request = sequence.request
-        if self.results.outcome[request] != Outcome.PENDING:
+        if self.results.outcome[request] != RequestOutcome.PENDING:
             return
-        if outcome == Outcome.PENDING:
+        if outcome == RequestOutcome.PENDING:
             self.results.first_token_ns[request] = at
             return
         replica.in_flight.remove(request)
@@ -260,7 +268,7 @@ class ReferenceFleet:
             replica.start_planned = True
             self._push(start, _Rank.STEP_START, replica.number, None)
 
-    def _conclude(self, request: int, at: int, outcome: Outcome) -> None:
+    def _conclude(self, request: int, at: int, outcome: RequestOutcome) -> None:
         self.results.outcome[request] = outcome
         self.results.finished_ns[request] = at
 
@@ -276,7 +284,7 @@ class ReferenceFleet:
         replica.in_flight.add(request)
         self.results.replica[request] = replica.number
         replica.put(
-            Sequence(
+            EngineSequence(
                 request=request,
                 prompt=int(self.work.prompt[request]),
                 output=int(self.work.output[request]),

@@ -7,26 +7,31 @@ from __future__ import annotations
 
 from simulations.serving.gauges import FOREVER
 from simulations.serving.profiles.profiles import Profile
-from simulations.serving.reference.engine import Engine, Sequence, Step, StepResult
+from simulations.serving.reference.engine import (
+    EngineSequence,
+    EngineStep,
+    ReferenceEngine,
+    StepResult,
+)
 
 
 class Replica:
     """One engine; the caller says until when its steps may be made."""
 
     def __init__(self, profile: Profile, prefix_tokens: int) -> None:
-        self.engine = Engine(profile, prefix_tokens)
-        self.step: Step | None = None
+        self.engine = ReferenceEngine(profile, prefix_tokens)
+        self.step: EngineStep | None = None
         """Under way; None: none is."""
         self._profile = profile
         self._step_end_ns = FOREVER
         self._ready_ns = 0
         """When the pause after the last step is over."""
 
-    def put(self, sequence: Sequence) -> None:
+    def put(self, sequence: EngineSequence) -> None:
         """Send a request; calls come in order of `inbox_ns`."""
         self.engine.inbox.append(sequence)
 
-    def abort(self, sequence: Sequence, at_ns: int) -> None:
+    def abort(self, sequence: EngineSequence, at_ns: int) -> None:
         """The client is gone: the first step that starts at `at_ns` or later drops the request."""
         sequence.deadline_ns = min(sequence.deadline_ns, at_ns)
 

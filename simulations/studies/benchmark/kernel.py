@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from rich.table import Table
 
-from simulations.serving.columns import Outcome, RequestColumns
+from simulations.serving.columns import RequestColumns, RequestOutcome
 from simulations.serving.fleet import TIMEOUT_NS, ServingFleet
 from simulations.serving.profiles.profiles import PROFILES
 from simulations.serving.reference.fleet import ReferenceFleet
@@ -58,7 +58,7 @@ def kernel_row(replicas: int, requests: int, repetitions: int) -> KernelRow:
 def _serve_fast(columns: RequestColumns, replicas: int) -> float:
     fleet = ServingFleet(PROFILES[PROFILE], columns)
     cpu_s = _cpu_s(fleet, columns, replicas)
-    decided = int(np.count_nonzero(fleet.results.outcome != Outcome.PENDING))
+    decided = int(np.count_nonzero(fleet.results.outcome != RequestOutcome.PENDING))
     assert decided == len(columns), f"{len(columns) - decided} requests have no outcome"
     return cpu_s
 

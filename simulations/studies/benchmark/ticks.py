@@ -27,8 +27,8 @@ from simulations.serving.profiles.profiles import PROFILES
 from simulations.studies.benchmark.traffic import PROFILE, REQUESTS_PER_S, conversations
 from simulations.studies.benchmark.yardstick import yardstick_s
 from simulations.world.cold_start import COLD_STARTS
-from simulations.world.objects import Deployment
-from simulations.world.world import World, WorldSetting
+from simulations.world.objects import SimulatedDeployment
+from simulations.world.world import SimulatedWorld, WorldSetting
 
 WARM_TICKS = 120
 """Before the clocks start: windows are full, and numba has loaded what it needs."""
@@ -98,11 +98,11 @@ def _measured(replicas: int, ticks: int) -> TicksRow:
     spec = replace(model_spec(conditions, requests), warm_floor=floor)
     agenda, engine = Agenda(), _ClockedEngine(settings)
     fleet = _ClockedFleet(profile, requests)
-    deployment = Deployment(
+    deployment = SimulatedDeployment(
         name=ON_DEMAND, capacity_type=CapacityType.ON_DEMAND, grace_s=GRACE_S, replicas=replicas
     )
     setting = WorldSetting(cold_start=COLD_STARTS["standard"], seed=0)
-    world = World(setting, fleet=fleet, deployments=[deployment], agenda=agenda)
+    world = SimulatedWorld(setting, fleet=fleet, deployments=[deployment], agenda=agenda)
     EngineLoop(
         EngineLoopSetting(engine=settings, fleet=FleetSpec(models=(spec,)), end_ns=end_ns),
         world=world,

@@ -14,7 +14,7 @@ import numpy as np
 
 from autoscaler.core.contract.state import FloatArray
 from simulations.serving.profiles.profiles import Profile
-from simulations.serving.reference.engine import Engine, Sequence, Step
+from simulations.serving.reference.engine import EngineSequence, EngineStep, ReferenceEngine
 from simulations.studies.fidelity.fit import Coefficients, Speed, profile_of
 from simulations.studies.fidelity.runs import Run
 
@@ -46,7 +46,7 @@ class SchedulerEquality:
 
 
 def scheduler_equality(
-    run: Run, engine: Callable[[Profile, int], Engine] = Engine
+    run: Run, engine: Callable[[Profile, int], ReferenceEngine] = ReferenceEngine
 ) -> SchedulerEquality:
     """Step an engine (the reference's) through a run's step log."""
     telling = _Telling(run, engine)
@@ -71,7 +71,7 @@ def scheduler_equality(
 class _Telling:
     """An engine on the clock of a log."""
 
-    def __init__(self, run: Run, engine: Callable[[Profile, int], Engine]) -> None:
+    def __init__(self, run: Run, engine: Callable[[Profile, int], ReferenceEngine]) -> None:
         unit = Coefficients(
             step_s=0.0,
             token_s=0.0,
@@ -110,9 +110,9 @@ class _Telling:
         self.equal += int(step is not None and _composition(step) == logged)
         if step is None:
             return
-        first, finished = self.engine.end(step)
-        self.first_s[[sequence.request for sequence in first]] = steps.ended_s[number]
-        self.finished_s[[sequence.request for sequence in finished]] = steps.ended_s[number]
+        given = self.engine.end(step, number)
+        self.first_s[[sequence.request for sequence in given.first]] = steps.ended_s[number]
+        self.finished_s[[sequence.request for sequence in given.finished]] = steps.ended_s[number]
         blocks = self.engine.blocks
         kv_tokens = (blocks.usable - blocks.free) * blocks.size
         room = blocks.usable * blocks.size
@@ -131,13 +131,13 @@ class _Telling:
             at_hand += 1
 
 
-def _sequence(run: Run, row: int) -> Sequence:
+def _sequence(run: Run, row: int) -> EngineSequence:
     columns = run.columns
     prefix: tuple[int, ...] = ()
     if columns.blocks is not None and columns.block_ends is not None and run.prefix_caching:
         start = int(columns.block_ends[row - 1]) if row else 0
         prefix = tuple(columns.blocks[start : columns.block_ends[row]].tolist())
-    return Sequence(
+    return EngineSequence(
         request=row,
         prompt=int(columns.prompt_tokens[row]),
         output=int(columns.output_tokens[row]),
@@ -147,7 +147,7 @@ def _sequence(run: Run, row: int) -> Sequence:
     )
 
 
-def _composition(step: Step) -> tuple[int, int, int, int]:
+def _composition(step: EngineStep) -> tuple[int, int, int, int]:
     """As vLLM logs it: what is computed again after a preemption counts as generation."""
     prompts = [tokens for sequence, _, tokens in step.prefills if sequence.produced == 0]
     again = [tokens for sequence, _, tokens in step.prefills if sequence.produced > 0]

@@ -11,7 +11,7 @@ from simulations.peers.rules.registry import KINDS
 from simulations.replay.conditions import load_tested, with_room
 from simulations.replay.replay import ENGINE_POLICIES, Conditions
 from simulations.runs.runs import Plan, loaded
-from simulations.serving.offered import offered_replicas, peak_replicas
+from simulations.serving.offered_demand import offered_replicas, peak_replicas
 from simulations.studies.scoreboard.cache import SIZE, Cache
 from simulations.studies.scoreboard.entries import Setting
 from simulations.traces.overlay import scaled

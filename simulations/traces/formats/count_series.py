@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from autoscaler.core.contract.state import FloatArray, IntArray
+from simulations.agenda import NS
 from simulations.rng import stream
 from simulations.serving.columns import RequestColumns
 from simulations.traces.drawn import REQUESTS_MAX, Drawn
@@ -25,7 +26,6 @@ COLUMNS = ("t_s", "requests")
 LENGTHS = ("input_tokens", "output_tokens")
 HEADER = "t_s,requests[,input_tokens,output_tokens]"
 SETTINGS = ("input", "output")
-NS = 1_000_000_000
 _DEFAULT = Recipe()
 
 

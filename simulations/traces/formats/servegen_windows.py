@@ -26,6 +26,7 @@ from pathlib import Path
 import numpy as np
 
 from autoscaler.core.contract.state import FloatArray, IntArray
+from simulations.agenda import NS
 from simulations.rng import stream
 from simulations.serving.columns import RequestColumns
 from simulations.traces.drawn import REQUESTS_MAX, Drawn
@@ -41,7 +42,6 @@ SETTINGS = ("tenant", "unmeasured", "gaps")
 BURSTINESS = ("fit", "cv")
 UNMEASURED = ("borrow", "omit")
 WINDOW_S = 600
-NS = 1_000_000_000
 ONE: FloatArray = np.ones(1)
 MANY = 12
 """Tenants that are named one by one in a message."""

@@ -18,12 +18,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from autoscaler.errors import SettingsError
+from simulations.agenda import NS
 from simulations.serving.profiles.hardware import GPUS
 from simulations.serving.profiles.profiles import Profile
 from simulations.traces.spec import split_spec
 from simulations.world.market.spot_prices import SpotPrices, is_price_history, read_price_history
 
-NS = 1_000_000_000
 KEYS = ("usd_per_hour", "spot_usd_per_hour")
 
 

@@ -18,12 +18,12 @@ from types import MappingProxyType
 import numpy as np
 
 from autoscaler.errors import TraceError
+from simulations.agenda import NS
 from simulations.rng import stream
 from simulations.traces.opening import opened
 from simulations.traces.rows import TraceLines
 from simulations.traces.spec import number, split_spec
 
-NS = 1_000_000_000
 EVENTS_HEADER = "t_ms,event,node"
 COUNTS_HEADER = "time,instances"
 PROBES_HEADER = "time_utc,event,instance,zone,gpu,gpus"

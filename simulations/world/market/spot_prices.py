@@ -16,14 +16,14 @@ from pathlib import Path
 from types import MappingProxyType
 
 from autoscaler.errors import TraceError
+from simulations.agenda import NS
 from simulations.traces.opening import opened
 from simulations.traces.rows import TraceLines
 from simulations.traces.spec import number, seconds, split_spec
 
-NS = 1_000_000_000
 HEADER = "time_utc,zone,instance_type,product,price_usd_per_h"
 SETTINGS = ("instance_type", "zone", "product", "gpus", "from", "level", "on_demand")
-LEVELS = ("recorded", "list")
+LEVEL_SETTINGS = ("recorded", "list")
 GPUS_OF: Mapping[str, int] = MappingProxyType(
     {
         "p2.xlarge": 1,
@@ -104,7 +104,7 @@ class PriceHistory:
     """What a spec of a price history asks for."""
 
     prices: SpotPrices
-    at_list_level: bool
+    at_list_price: bool
     """Only the movement counts: the mean is to be the GPU's own spot price."""
     on_demand_usd_per_hour: float | None
     """Of one GPU; None: its list price."""
@@ -112,7 +112,7 @@ class PriceHistory:
     def of_gpu(self, spot_usd_per_hour: float) -> SpotPrices:
         """The prices of a GPU whose own spot price is listed so."""
         prices = self.prices
-        if not self.at_list_level:
+        if not self.at_list_price:
             return prices
         factor = spot_usd_per_hour / prices.mean_usd_per_gpu_hour
         return SpotPrices.of(
@@ -147,19 +147,19 @@ def read_price_history(spec: str) -> PriceHistory:
             f"{spec}: no setting {unknown[0]!r} of a price history; write one of "
             f"{', '.join(SETTINGS)}"
         )
-    level = settings.get("level", LEVELS[0])
-    if level not in LEVELS:
-        raise TraceError(f"{spec}: level is {level!r}; write {' or '.join(LEVELS)}")
+    level = settings.get("level", LEVEL_SETTINGS[0])
+    if level not in LEVEL_SETTINGS:
+        raise TraceError(f"{spec}: level is {level!r}; write {' or '.join(LEVEL_SETTINGS)}")
     with opened(path) as lines:
         text = iter(lines)
         header = next(text, "")
         if header != HEADER:
             raise lines.failure(f"begins with {header[:60]!r}", remedy=f"write {HEADER}")
         changes, first_s, last_s = _changes(lines, text)
-    wanted = _wanted(spec, settings, changes)
-    gpus = _gpus(spec, settings, wanted[0][1])
+    series = _asked_series(spec, settings, changes)
+    gpus = _gpus(spec, settings, series[0][1])
     on_demand = number(spec, settings, "on_demand", least=0.001, most=1000.0)
-    cheapest = _cheapest([changes[key] for key in wanted])
+    cheapest = _cheapest([changes[key] for key in series])
     begin_s = cheapest[0][0]
     span_s = last_s - begin_s
     if span_s <= 0:
@@ -170,7 +170,7 @@ def read_price_history(spec: str) -> PriceHistory:
             span_s=span_s,
             from_s=seconds(spec, settings.get("from", "0")),
         ),
-        at_list_level=level == "list",
+        at_list_price=level == "list",
         on_demand_usd_per_hour=None if math.isnan(on_demand) else on_demand,
     )
 
@@ -202,7 +202,9 @@ def _changes(
     return changes, first_s, last_s
 
 
-def _wanted(spec: str, settings: Mapping[str, str], changes: Mapping[_Key, object]) -> list[_Key]:
+def _asked_series(
+    spec: str, settings: Mapping[str, str], changes: Mapping[_Key, object]
+) -> list[_Key]:
     """The series meant: one type and product, of one zone or of all; raises TraceError."""
     keys = list(changes)
     for place, name in ((1, "instance_type"), (2, "product"), (0, "zone")):

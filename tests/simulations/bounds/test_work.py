@@ -7,7 +7,7 @@ import pytest
 
 from simulations.bounds.bound import PoolTerms, make_bound
 from simulations.bounds.work import least_work_s, shareable_tokens
-from simulations.serving.columns import Outcome, RequestColumns
+from simulations.serving.columns import RequestColumns, RequestOutcome
 from simulations.serving.fleet import ServingFleet
 from simulations.serving.profiles.profiles import PROFILES
 
@@ -31,7 +31,7 @@ def test_no_backlog_is_done_in_less_than_its_work(prompt, output):
     fleet = ServingFleet(PROFILE, trace, timeout_ns=10**15)
     fleet.add_replica(0, 0)
     fleet.run_until(10**14)
-    assert (fleet.results.outcome == Outcome.COMPLETED).all()
+    assert (fleet.results.outcome == RequestOutcome.COMPLETED).all()
     took_s = fleet.results.finished_ns.max() / 1e9
     work_s = least_work_s(trace, PROFILE).sum()
     assert work_s <= took_s

@@ -7,8 +7,9 @@ from autoscaler.core.contract.spec import Objective
 from simulations.agenda import NS
 from simulations.peers.baseline import BaselineSetting, RouterView, TargetView
 from simulations.serving.columns import Gauges, RequestColumns
+from simulations.serving.gauges import NEVER
 from simulations.world.cold_start import StartTimes
-from simulations.world.objects import NEVER, Pod
+from simulations.world.objects import SimulatedPod
 from tests.simulations.world.world_builder import PROFILE, deployment, requests
 
 START = StartTimes(node_ns=0, pull_ns=0, load_ns=0, warm_up_ns=0)
@@ -50,9 +51,9 @@ class PodBuilder:
         ready: bool = True,
         deleting: bool = False,
         stale: bool = False,
-    ) -> Pod:
+    ) -> SimulatedPod:
         self.made += 1
-        return Pod(
+        return SimulatedPod(
             name=f"pod-{self.made}",
             replica_id=self.made,
             deployment=deployment(),
@@ -73,7 +74,7 @@ pod = PodBuilder()
 
 
 def view(
-    *pods: Pod,
+    *pods: SimulatedPod,
     at: float = 1000.0,
     spec: int | None = None,
     router: RouterView | None = None,

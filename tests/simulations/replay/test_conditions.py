@@ -5,8 +5,8 @@ import pytest
 
 from simulations.replay.conditions import LEADS_S, conditions_of, load_tested, with_room
 from simulations.replay.replay import Conditions
-from simulations.serving.carrying import carrying, written_target
-from simulations.serving.offered import first_replicas, peak_replicas
+from simulations.serving.offered_demand import first_replicas, peak_replicas
+from simulations.serving.replica_capacity import replica_capacity, written_target
 from simulations.traces.generate import Recipe, generate
 from simulations.traces.reading import Trace
 from tests.simulations.world.world_builder import PROFILE, requests
@@ -64,7 +64,9 @@ def test_the_target_asks_for_the_right_number_of_replicas_below_the_limit(
         output_tokens=output_tokens,
     )
     columns = generate(recipe)
-    found = carrying(PROFILE, columns, ttft_s=4.0, tpot_s=0.1, attainment_ratio=0.99, replicas=2)
+    found = replica_capacity(
+        PROFILE, columns, ttft_s=4.0, tpot_s=0.1, attainment_ratio=0.99, replicas=2
+    )
     # at a quarter of the limit requests take little longer than alone: a quarter of the target
     quarter = found.requests_per_s / 4 * found.alone_s
     assert quarter / found.linear_target == pytest.approx(0.25)
@@ -84,8 +86,8 @@ def test_a_target_is_written_as_exactly_as_it_matters(carried: float, written: f
 def test_a_fleet_carries_more_a_replica_than_one_alone():
     columns = generate(Recipe(shape="flat", hours=0.3, rate_per_s=1, input_tokens=2000))
     limits = {"ttft_s": 2.0, "tpot_s": 0.1, "attainment_ratio": 0.99}
-    one = carrying(PROFILE, columns, **limits)
-    four = carrying(PROFILE, columns, **limits, replicas=4)
+    one = replica_capacity(PROFILE, columns, **limits)
+    four = replica_capacity(PROFILE, columns, **limits, replicas=4)
     assert four.requests_per_s > one.requests_per_s
     assert four.alone_s == pytest.approx(one.alone_s, rel=0.05)
 

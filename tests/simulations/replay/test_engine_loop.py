@@ -18,7 +18,7 @@ from simulations.replay.replay import Conditions, model_spec, run
 from simulations.traces.reading import Trace
 from simulations.world.cold_start import COLD_STARTS
 from simulations.world.market.spot import MachineLife, SpotHistory
-from simulations.world.world import World
+from simulations.world.world import SimulatedWorld
 from tests.simulations.world.world_builder import PROFILE, deployment, machine, requests, world
 
 STEADY = SpotHistory(
@@ -28,7 +28,7 @@ STEADY = SpotHistory(
 )
 
 
-def looped(made: World, *, end_s: float) -> list[tuple[Event, Outcome]]:
+def looped(made: SimulatedWorld, *, end_s: float) -> list[tuple[Event, Outcome]]:
     """Put an engine over a world of the pools spot and on-demand; its story fills as time goes."""
     story: list[tuple[Event, Outcome]] = []
     spec = model_spec(Conditions(profile=PROFILE, spot=STEADY), made.fleet.requests)

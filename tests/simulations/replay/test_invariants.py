@@ -26,7 +26,7 @@ from simulations.peers.rules.registry import BASELINES
 from simulations.replay.replay import ENGINE_POLICIES, Conditions, run
 from simulations.replay.run import Run
 from simulations.results.scorecard import score
-from simulations.serving.columns import NEVER, Outcome, RequestColumns
+from simulations.serving.columns import NEVER, RequestColumns, RequestOutcome
 from simulations.traces.generate import Recipe, generate
 from simulations.traces.reading import Trace
 from simulations.world.cold_start import COLD_STARTS
@@ -153,7 +153,7 @@ def test_s3_time_never_falls(policy: str):
     assert np.all(results.finished_ns >= done.requests.arrival_ns)
     told = results.first_token_ns != NEVER
     assert np.all(results.first_token_ns[told] >= done.requests.arrival_ns[told])
-    completed = results.outcome == Outcome.COMPLETED
+    completed = results.outcome == RequestOutcome.COMPLETED
     assert np.all(results.finished_ns[completed] >= results.first_token_ns[completed])
 
 

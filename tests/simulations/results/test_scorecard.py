@@ -10,7 +10,7 @@ from autoscaler.errors import InvariantBroken
 from simulations.agenda import NS
 from simulations.replay.run import Run
 from simulations.results.scorecard import SpotFigures, most_at_once, score, worst_window
-from simulations.serving.columns import NEVER, Outcome, RequestResults
+from simulations.serving.columns import NEVER, RequestOutcome, RequestResults
 from simulations.serving.objective import RequestObjective
 from simulations.world.ledger import Ledger, Payment
 from tests.simulations.world.world_builder import PROFILE, requests
@@ -18,7 +18,7 @@ from tests.simulations.world.world_builder import PROFILE, requests
 HOUR = 3600 * NS
 
 
-def results(rows: list[tuple[Outcome, float | None, float]]) -> RequestResults:
+def results(rows: list[tuple[RequestOutcome, float | None, float]]) -> RequestResults:
     """Rows of outcome, first token and end, seconds."""
     return RequestResults(
         first_token_ns=np.array([NEVER if f is None else int(f * NS) for _, f, _ in rows]),
@@ -29,7 +29,7 @@ def results(rows: list[tuple[Outcome, float | None, float]]) -> RequestResults:
 
 
 def finished(
-    rows: list[tuple[Outcome, float | None, float]], *, ledger: Ledger | None = None
+    rows: list[tuple[RequestOutcome, float | None, float]], *, ledger: Ledger | None = None
 ) -> Run:
     return Run(
         trace="t",
@@ -48,15 +48,19 @@ def finished(
 @pytest.mark.parametrize(
     ("rule", "row", "met"),
     [
-        ("both met", (Outcome.COMPLETED, 1.0, 1.5), True),
-        ("edges are inside", (Outcome.COMPLETED, 2.0, 3.0), True),
-        ("a late first token", (Outcome.COMPLETED, 2.001, 2.5), False),
-        ("slow tokens: 1.01 s for ten", (Outcome.COMPLETED, 1.0, 2.011), False),
-        ("aborted never meets", (Outcome.ABORTED, 0.5, 1.0), False),
-        ("lost never meets", (Outcome.LOST, None, 1.0), False),
+        ("both met", (RequestOutcome.COMPLETED, 1.0, 1.5), True),
+        ("edges are inside", (RequestOutcome.COMPLETED, 2.0, 3.0), True),
+        ("a late first token", (RequestOutcome.COMPLETED, 2.001, 2.5), False),
+        ("slow tokens: 1.01 s for ten", (RequestOutcome.COMPLETED, 1.0, 2.011), False),
+        ("aborted never meets", (RequestOutcome.ABORTED, 0.5, 1.0), False),
+        ("lost never meets", (RequestOutcome.LOST, None, 1.0), False),
     ],
 )
-def test_what_meets_the_objective(rule: str, row: tuple[Outcome, float | None, float], met: bool):  # noqa: FBT001  a table's column
+def test_what_meets_the_objective(
+    rule: str,
+    row: tuple[RequestOutcome, float | None, float],
+    met: bool,  # noqa: FBT001  a table's column
+):
     assert score(finished([row])).attainment == float(met), rule
 
 
@@ -64,10 +68,10 @@ def test_requests_are_conserved():
     row = score(
         finished(
             [
-                (Outcome.COMPLETED, 1.0, 1.5),
-                (Outcome.ABORTED, None, 120.0),
-                (Outcome.LOST, None, 5.0),
-                (Outcome.COMPLETED, 1.0, 1.5),
+                (RequestOutcome.COMPLETED, 1.0, 1.5),
+                (RequestOutcome.ABORTED, None, 120.0),
+                (RequestOutcome.LOST, None, 5.0),
+                (RequestOutcome.COMPLETED, 1.0, 1.5),
             ]
         )
     )
@@ -78,7 +82,7 @@ def test_requests_are_conserved():
 
 def test_an_undecided_request_is_a_bug():
     with pytest.raises(InvariantBroken, match="of 1 requests 0 were completed, aborted or lost"):
-        score(finished([(Outcome.PENDING, None, 0.0)]))
+        score(finished([(RequestOutcome.PENDING, None, 0.0)]))
 
 
 def test_money_runs_from_the_node_to_the_end_of_the_trace_and_no_further():
@@ -143,7 +147,11 @@ def test_what_a_market_did():
     ledger.starts_paying(0, CapacityType.SPOT, at_ns=0)
     ledger.starts_paying(1, CapacityType.ON_DEMAND, at_ns=0)
     ledger.starts_paying(2, CapacityType.ON_DEMAND, at_ns=HOUR // 2)
-    rows = [(Outcome.LOST, None, 5.0), (Outcome.LOST, None, 5.0), (Outcome.COMPLETED, 1.0, 1.5)]
+    rows = [
+        (RequestOutcome.LOST, None, 5.0),
+        (RequestOutcome.LOST, None, 5.0),
+        (RequestOutcome.COMPLETED, 1.0, 1.5),
+    ]
     done = replace(finished(rows, ledger=ledger), on_demand_kept=1)
     done.results.replica[:] = [7, 4, 7]
     spot = score(done).spot
@@ -158,7 +166,7 @@ def test_goodput_is_per_average_gpu_and_starts_are_per_day():
     ledger = Ledger(starts=3)
     ledger.starts_paying(0, CapacityType.ON_DEMAND, at_ns=0)
     ledger.starts_paying(1, CapacityType.ON_DEMAND, at_ns=HOUR // 2)
-    rows = [(Outcome.COMPLETED, 1.0, 1.5)] * 27 + [(Outcome.LOST, None, 5.0)] * 3
+    rows = [(RequestOutcome.COMPLETED, 1.0, 1.5)] * 27 + [(RequestOutcome.LOST, None, 5.0)] * 3
     row = score(finished(rows, ledger=ledger))
     # 27 in an hour met the objective, on one and a half GPUs of the mean
     assert row.goodput_per_gpu == pytest.approx(27 / 3600 / 1.5)
@@ -170,7 +178,7 @@ def test_goodput_is_per_average_gpu_and_starts_are_per_day():
 
 
 def test_the_row_is_the_published_schema():
-    names = list(score(finished([(Outcome.COMPLETED, 1.0, 1.5)])).to_json())
+    names = list(score(finished([(RequestOutcome.COMPLETED, 1.0, 1.5)])).to_json())
     assert names == [
         "trace",
         "policy",

@@ -132,8 +132,8 @@ def prefixes(draw: st.DrawFn, profile: Profile, prompt: NDArray[np.int64]) -> di
     blocks: list[int] = []
     ends: list[int] = []
     for family, length in zip(families, prompt.tolist(), strict=True):
-        depth = -(-length // block_tokens)
-        blocks += [100 * (family if level >= split else 0) + level for level in range(depth)]
+        count = -(-length // block_tokens)
+        blocks += [100 * (family if depth >= split else 0) + depth for depth in range(count)]
         ends.append(len(blocks))
     return {
         "block_tokens": block_tokens,

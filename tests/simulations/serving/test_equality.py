@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, find, given, settings
 
-from simulations.serving.columns import Gauges, Outcome
+from simulations.serving.columns import Gauges, RequestOutcome
 from simulations.serving.fleet import EngineChoice, ServingFleet
 from simulations.serving.profiles.profiles import Profile
 from tests.simulations.serving.hand import columns, profile
@@ -87,7 +87,7 @@ class Looking:
         for replica in self._alive:
             assert table[:, replica].tolist() == [0.5, *fleet.gauges(replica)]
         arrived = int(np.searchsorted(self._story.requests.arrival_ns, at_ns, side="right"))
-        pending = int(np.count_nonzero(self.results.outcome[:arrived] == Outcome.PENDING))
+        pending = int(np.count_nonzero(self.results.outcome[:arrived] == RequestOutcome.PENDING))
         assert (fleet.arrived(), fleet.outstanding()) == (arrived, pending)
 
     def add_replica(self, at_ns: int, replica_id: int) -> None:

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from simulations.rng import stream
-from simulations.serving.carrying import carrying
 from simulations.serving.columns import RequestColumns
 from simulations.serving.profiles.hardware import GPUS, MODELS, roofline
 from simulations.serving.profiles.profiles import PROFILES, Profile
+from simulations.serving.replica_capacity import replica_capacity
 
 ALL = [pytest.param(profile, id=profile.name) for profile in PROFILES.values()]
 NANOSECONDS_A_LAYER = 32_000
@@ -111,7 +111,9 @@ def test_every_asked_for_shape_is_there() -> None:
 @pytest.mark.parametrize("name", ["llama-3.1-8b/1xL40S", "qwen3-14b/1xH100"])
 def test_the_in_flight_target_is_what_a_replica_carries(name: str) -> None:
     profile = PROFILES[name]
-    found = carrying(profile, conversations(3000), ttft_s=2, tpot_s=0.1, attainment_ratio=0.995)
+    found = replica_capacity(
+        profile, conversations(3000), ttft_s=2, tpot_s=0.1, attainment_ratio=0.995
+    )
     assert 0.75 * found.in_flight_requests <= profile.in_flight_target
     assert profile.in_flight_target <= 1.25 * found.in_flight_requests
 
@@ -126,6 +128,6 @@ def test_long_prompts_want_a_lower_target() -> None:
         output_tokens=np.full(1500, 30, dtype=np.int64),
     )
     asked = {"ttft_s": 4.0, "tpot_s": 0.1, "attainment_ratio": 0.99}
-    few = carrying(profile, documents, **asked).in_flight_requests
-    many = carrying(profile, talk, **asked).in_flight_requests
+    few = replica_capacity(profile, documents, **asked).in_flight_requests
+    many = replica_capacity(profile, talk, **asked).in_flight_requests
     assert 0 < 4 * few < many

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from simulations.serving.columns import NEVER, Outcome, RequestColumns
+from simulations.serving.columns import NEVER, RequestColumns, RequestOutcome
 from simulations.serving.fleet import ServingFleet
 from simulations.serving.profiles.profiles import Profile
 from simulations.serving.reference.fleet import ReferenceFleet
@@ -241,7 +241,7 @@ def test_a_timeout_aborts_and_the_engine_forgets_at_its_next_step(build: Build) 
     assert fleet.in_flight(0) == 1
     assert fleet.gauges(0).running_requests == 1
     fleet.run_until(1000)
-    assert fleet.results.outcome.tolist() == [Outcome.ABORTED, Outcome.ABORTED]
+    assert fleet.results.outcome.tolist() == [RequestOutcome.ABORTED, RequestOutcome.ABORTED]
     assert fleet.results.finished_ns.tolist() == [350, 450]
 
 
@@ -249,22 +249,22 @@ def test_a_step_that_starts_when_a_client_gives_up_is_without_it(build: Build) -
     """Given up at 300, where a step starts: the second has that step, and is done at 400, in time."""
     fleet = build(profile(requests_max=1), columns((0, 1, 9), (100, 1, 1)), timeout_ns=300)
     assert times(fleet) == [(100, 300), (400, 400)]
-    assert fleet.results.outcome.tolist() == [Outcome.ABORTED, Outcome.COMPLETED]
+    assert fleet.results.outcome.tolist() == [RequestOutcome.ABORTED, RequestOutcome.COMPLETED]
 
 
 def test_a_completion_wins_against_a_timeout_of_the_same_instant(build: Build) -> None:
     one = columns((0, 1, 2))
     done = build(profile(after_ns=30), one, timeout_ns=230)
     assert times(done) == [(130, 230)]
-    assert done.results.outcome.tolist() == [Outcome.COMPLETED]
+    assert done.results.outcome.tolist() == [RequestOutcome.COMPLETED]
     late = build(profile(after_ns=30), one, timeout_ns=229)
     assert times(late) == [(130, 229)]
-    assert late.results.outcome.tolist() == [Outcome.ABORTED]
+    assert late.results.outcome.tolist() == [RequestOutcome.ABORTED]
 
 
 def test_a_killed_replica_loses_what_its_clients_have_not_seen(build: Build) -> None:
     """Done by the engine at 100, on its way until 120; killed at 119 it is lost, at 120 it is not."""
-    for at, outcome in ((119, Outcome.LOST), (120, Outcome.COMPLETED)):
+    for at, outcome in ((119, RequestOutcome.LOST), (120, RequestOutcome.COMPLETED)):
         fleet = build(profile(after_ns=20), columns((0, 1, 1)))
         fleet.add_replica(0, 0)
         fleet.kill(at, 0)
@@ -286,7 +286,7 @@ def test_a_retry_starts_anew_elsewhere_and_keeps_its_patience(build: Build) -> N
     patient.add_replica(0, 1)
     patient.kill(150, 0)
     patient.run_until(10**6)
-    assert patient.results.outcome.tolist() == [Outcome.ABORTED]
+    assert patient.results.outcome.tolist() == [RequestOutcome.ABORTED]
 
 
 def test_what_no_replica_can_take_waits_at_the_router(build: Build) -> None:
@@ -296,7 +296,7 @@ def test_what_no_replica_can_take_waits_at_the_router(build: Build) -> None:
     fleet.add_replica(505, 7)
     assert fleet.waiting_at_router() == 0
     fleet.run_until(2000)
-    assert fleet.results.outcome.tolist() == [Outcome.ABORTED, Outcome.ABORTED]
+    assert fleet.results.outcome.tolist() == [RequestOutcome.ABORTED, RequestOutcome.ABORTED]
     assert fleet.results.finished_ns.tolist() == [500, 510]
     assert fleet.results.replica.tolist() == [NEVER, 7]
 
@@ -308,7 +308,7 @@ def test_a_draining_replica_gets_nothing_and_finishes(build: Build) -> None:
     fleet.add_replica(30, 1)
     fleet.run_until(10**6)
     assert fleet.results.replica.tolist() == [0, 1]
-    assert fleet.results.outcome.tolist() == [Outcome.COMPLETED] * 2
+    assert fleet.results.outcome.tolist() == [RequestOutcome.COMPLETED] * 2
 
 
 def test_ties_of_routing_go_round(build: Build) -> None:

@@ -2,27 +2,28 @@
 
 from autoscaler.core.contract.state import CapacityType
 from simulations.agenda import NS
+from simulations.serving.gauges import NEVER
 from simulations.world.cold_start import StartTimes
-from simulations.world.objects import NEVER, Node, Pod
+from simulations.world.objects import SimulatedNode, SimulatedPod
 from simulations.world.replica_set import victims
 from tests.simulations.world.world_builder import deployment
 
 START = StartTimes(node_ns=0, pull_ns=0, load_ns=0, warm_up_ns=0)
 
 
-def node(name: str) -> Node:
-    return Node(name=name, capacity_type=CapacityType.ON_DEMAND, slots=8)
+def node(name: str) -> SimulatedNode:
+    return SimulatedNode(name=name, capacity_type=CapacityType.ON_DEMAND, slots=8)
 
 
 def pod(
     name: str,
     *,
-    on: Node | None = None,
+    on: SimulatedNode | None = None,
     created_s: int = 0,
     ready_s: int | None = None,
     tie_break: float = 0.5,
-) -> Pod:
-    made = Pod(
+) -> SimulatedPod:
+    made = SimulatedPod(
         name=name,
         replica_id=0,
         deployment=deployment(),
@@ -39,7 +40,7 @@ def pod(
     return made
 
 
-def order(*pods: Pod, at_s: int = 10_000) -> list[str]:
+def order(*pods: SimulatedPod, at_s: int = 10_000) -> list[str]:
     return [victim.name for victim in victims(pods, count=len(pods), at_ns=at_s * NS)]
 
 

@@ -4,31 +4,32 @@ import pytest
 
 from autoscaler.core.contract.state import CapacityType
 from simulations.agenda import NS
-from simulations.serving.columns import Outcome
+from simulations.serving.columns import RequestOutcome
+from simulations.serving.gauges import NEVER
 from simulations.world.cold_start import ColdStart
-from simulations.world.objects import NEVER, Deployment, Pod
-from simulations.world.world import World
+from simulations.world.objects import SimulatedDeployment, SimulatedPod
+from simulations.world.world import SimulatedWorld
 from tests.simulations.world.world_builder import deployment, machine, requests, world
 
 SPOT = CapacityType.SPOT
 MIXED = CapacityType.MIXED
 
 
-def until(made: World, at_s: float) -> None:
+def until(made: SimulatedWorld, at_s: float) -> None:
     made.agenda.run_until(int(at_s * NS))
     made.fleet.run_until(int(at_s * NS))
 
 
-def only(target: Deployment) -> Pod:
+def only(target: SimulatedDeployment) -> SimulatedPod:
     (pod,) = target.pods
     return pod
 
 
-def outcomes(made: World) -> list[Outcome]:
-    return [Outcome(value) for value in made.fleet.results.outcome]
+def outcomes(made: SimulatedWorld) -> list[RequestOutcome]:
+    return [RequestOutcome(value) for value in made.fleet.results.outcome]
 
 
-def paid_s(made: World, *, at_s: float) -> list[tuple[float, float]]:
+def paid_s(made: SimulatedWorld, *, at_s: float) -> list[tuple[float, float]]:
     payments = made.ledger.closed(at_ns=int(at_s * NS))
     return sorted((p.from_ns / NS, p.to_ns / NS) for p in payments)
 
@@ -100,7 +101,7 @@ def test_a_replica_scaled_down_serves_out_what_it_has_and_gets_nothing_new():
     assert made.fleet.in_flight(busy.replica_id) == 1
     until(made, 120)
     assert busy not in target.pods
-    assert outcomes(made) == [Outcome.COMPLETED] * 2
+    assert outcomes(made) == [RequestOutcome.COMPLETED] * 2
     # its end: about two seconds after its last answer (a look a second, then the exit)
     ended = int(made.fleet.results.finished_ns[0]) / NS
     gone = min(to for _, to in paid_s(made, at_s=120))
@@ -112,7 +113,7 @@ def test_the_grace_period_ends_what_has_not_ended():
     until(made, 2)
     made.evict(only(made.deployments[0]), grace_s=10, at_ns=2 * NS)
     until(made, 20)
-    assert outcomes(made) == [Outcome.LOST]
+    assert outcomes(made) == [RequestOutcome.LOST]
     assert made.fleet.results.finished_ns[0] == 12 * NS
 
 
@@ -232,7 +233,7 @@ def test_a_lost_node_takes_its_requests_with_it_and_is_told_of_later():
     made.notice_listeners.append(lambda node, _: heard.append(node))
     pod = only(made.deployments[0])
     until(made, 61)
-    assert outcomes(made) == [Outcome.LOST]
+    assert outcomes(made) == [RequestOutcome.LOST]
     assert heard == []
     assert pod.ready  # nobody has noticed yet
     until(made, 111)

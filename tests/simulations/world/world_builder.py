@@ -12,8 +12,8 @@ from simulations.serving.profiles.profiles import PROFILES
 from simulations.world.cold_start import ColdStart
 from simulations.world.faults import Fault
 from simulations.world.market.spot import MachineLife
-from simulations.world.objects import Deployment
-from simulations.world.world import World, WorldSetting
+from simulations.world.objects import SimulatedDeployment
+from simulations.world.world import SimulatedWorld, WorldSetting
 
 PROFILE = PROFILES["llama-3.1-8b/1xL40S"]
 FOREVER_NS = 10_000_000 * NS
@@ -36,12 +36,14 @@ def deployment(
     *,
     replicas: int = 1,
     grace_s: float = 150.0,
-) -> Deployment:
-    return Deployment(name=name, capacity_type=capacity_type, grace_s=grace_s, replicas=replicas)
+) -> SimulatedDeployment:
+    return SimulatedDeployment(
+        name=name, capacity_type=capacity_type, grace_s=grace_s, replicas=replicas
+    )
 
 
 def world(
-    *deployments: Deployment,
+    *deployments: SimulatedDeployment,
     traffic: RequestColumns | None = None,
     seed: int = 0,
     cold_start: ColdStart | None = None,
@@ -50,7 +52,7 @@ def world(
     faults: Sequence[Fault] = (),
     replicas_per_node: int = 1,
     on_demand_max: int | None = None,
-) -> World:
+) -> SimulatedWorld:
     setting = WorldSetting(
         cold_start=cold_start or ColdStart(name="test", load_s=40.0, warm_up_s=60.0),
         seed=seed,
@@ -60,7 +62,7 @@ def world(
         replicas_per_node=replicas_per_node,
         on_demand_max=on_demand_max,
     )
-    return World(
+    return SimulatedWorld(
         setting,
         fleet=ServingFleet(PROFILE, traffic or requests()),
         deployments=deployments or (deployment(),),

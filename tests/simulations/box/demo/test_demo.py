@@ -18,7 +18,7 @@ from rich.console import Console
 from autoscaler.settings import load_config
 from simulations.box.demo import scenario as stage
 from simulations.box.demo.bill import Bill
-from simulations.box.demo.load import Arrival, Load, Request, columns, schedule
+from simulations.box.demo.load import Arrival, Load, SentRequest, columns, schedule
 from simulations.box.demo.picture import Picture
 from simulations.box.demo.scenario import Scenario
 from simulations.box.demo.static_fleet import served_by, smallest
@@ -344,9 +344,11 @@ def test_a_curve_leaves_gaps_where_nothing_is_known():
 # -- the end
 
 
-def request(*, ttft_s: float, tokens: int = 3, complete: bool = True, at_s: float = 0.0) -> Request:
+def request(
+    *, ttft_s: float, tokens: int = 3, complete: bool = True, at_s: float = 0.0
+) -> SentRequest:
     arrival = Arrival(at_s=at_s, prompt_tokens=1, output_tokens=3)
-    made = Request(arrival=arrival, sent_at=0.0, first_token_at=ttft_s, ended_at=ttft_s + 0.1)
+    made = SentRequest(arrival=arrival, sent_at=0.0, first_token_at=ttft_s, ended_at=ttft_s + 0.1)
     made.tokens, made.finish_reason, made.is_done = tokens, "length", complete
     return made
 

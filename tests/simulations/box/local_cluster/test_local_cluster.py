@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from simulations.box.local_cluster import ClusterDelays, Dialect, LocalCluster, Machine
+from simulations.box.local_cluster import ClusterDelays, LocalCluster, Machine, ReclaimDialect
 
 pytestmark = pytest.mark.slow  # every pod is a process
 STAND_IN = Path(__file__).with_name("stand_in.py")
@@ -304,8 +304,10 @@ async def test_a_removed_node_takes_its_pods_with_it(cluster: LocalCluster):
     await cluster.until(lambda: not pods(cluster, node="spot-1"))
 
 
-@pytest.mark.parametrize("dialect", list(Dialect))
-async def test_a_reclaim_is_marked_and_then_carried_out(cluster: LocalCluster, dialect: Dialect):
+@pytest.mark.parametrize("dialect", list(ReclaimDialect))
+async def test_a_reclaim_is_marked_and_then_carried_out(
+    cluster: LocalCluster, dialect: ReclaimDialect
+):
     before = cluster.store.get("nodes", "", "spot-1")
     cluster.nodes.reclaim("spot-1", lead_s=60, dialect=dialect)
     marked = cluster.store.get("nodes", "", "spot-1")

@@ -18,7 +18,7 @@ from aiohttp import web
 from simulations.box.vllm_server.application import Application
 from simulations.box.vllm_server.live_engine import LiveEngine
 from simulations.box.vllm_server.options import parse
-from simulations.box.vllm_server.page import Page
+from simulations.box.vllm_server.page import MetricsPage
 
 DEADLINE_S = 60.0
 """For anything that another process does; the machine may be busy."""
@@ -38,7 +38,7 @@ class Served:
 async def served(*arguments: str) -> AsyncIterator[Served]:
     """A server in this process, in real time divided by its speed."""
     options = parse(["--served-model-name", "m", "--speed", "50", "--seed", "1", *arguments])
-    page = Page(options)
+    page = MetricsPage(options)
     engine = LiveEngine(
         options.profile,
         speed=options.speed,

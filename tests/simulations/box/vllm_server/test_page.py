@@ -8,9 +8,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from simulations.box.vllm_server.options import parse
-from simulations.box.vllm_server.page import Page
+from simulations.box.vllm_server.page import MetricsPage
 from simulations.serving.gauges import Gauges
-from simulations.serving.reference.engine import Sequence
+from simulations.serving.reference.engine import EngineSequence
 from tests.sources.bodies import page as captured
 
 CAPTURED = ["--served-model-name", "tiny-llama", "--max-model-len", "1024", "--max-num-seqs", "4"]
@@ -28,15 +28,15 @@ IDLE = Gauges(
 )
 
 
-def page(*arguments: str) -> Page:
-    return Page(parse([*CAPTURED, *arguments]))
+def page(*arguments: str) -> MetricsPage:
+    return MetricsPage(parse([*CAPTURED, *arguments]))
 
 
-def sequence(prompt: int, output: int) -> Sequence:
-    return Sequence(request=0, prompt=prompt, output=output, prefix=(), inbox_ns=0)
+def sequence(prompt: int, output: int) -> EngineSequence:
+    return EngineSequence(request=0, prompt=prompt, output=output, prefix=(), inbox_ns=0)
 
 
-def finish(page: Page, *, reason: str = "length") -> None:
+def finish(page: MetricsPage, *, reason: str = "length") -> None:
     page.request_finished(
         sequence(100, 50),
         reason=reason,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from simulations.box.vllm_server.live_engine import LiveEngine
 from simulations.box.vllm_server.options import parse
-from simulations.box.vllm_server.page import Page
+from simulations.box.vllm_server.page import MetricsPage
 from simulations.serving.profiles.profiles import Profile
 from simulations.studies.benchmark import conversations
 
@@ -59,7 +59,7 @@ def recorded(profile: Profile, *, requests_per_s: float, span_s: int, seed: int)
 
 async def _recorded(profile: Profile, requests_per_s: float, span_s: int, seed: int) -> list[bytes]:
     options = parse(["--served-model-name", "m"])
-    page = Page(options)
+    page = MetricsPage(options)
     engine = LiveEngine(profile, speed=1.0, flush_interval_s=0.0, watcher=page)
     made = conversations(
         int(1.1 * requests_per_s * span_s), requests_per_s=requests_per_s, seed=seed

@@ -15,7 +15,7 @@ from simulations.field.calibrate.windows import Windows, fit_windows
 from simulations.field.capture.ranges import Grid, RangeReader, Series
 from simulations.field.capture.signals import Subject
 from simulations.serving.profiles.profiles import Profile
-from simulations.serving.reference.engine import Sequence, StepResult
+from simulations.serving.reference.engine import EngineSequence, StepResult
 from simulations.serving.reference.replica import Replica
 from simulations.studies.benchmark import conversations
 from tests.simulations.field.calibrate.engines import BASE, FLOORS, TRUTH
@@ -41,7 +41,7 @@ class Scraped:
         for number, (arrival, prompt, output) in enumerate(rows):
             arrivals[number] = int(arrival)
             replica.put(
-                Sequence(
+                EngineSequence(
                     request=number,
                     prompt=int(prompt),
                     output=int(output),

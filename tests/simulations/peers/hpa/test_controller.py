@@ -1,7 +1,7 @@
 """One sync after the other: what is asked, what is remembered, what binds."""
 
 from simulations.peers.hpa.controller import HpaController
-from simulations.peers.hpa.metrics import Reading, Scale
+from simulations.peers.hpa.metrics import MetricReading, Scale
 from simulations.peers.hpa.spec import HpaSpec, hpa_spec
 
 
@@ -28,8 +28,8 @@ def at(moment: float, *, replicas: int) -> Scale:
     )
 
 
-def asked(total: float) -> list[Reading]:
-    return [Reading(values_milli=(round(total * 1000),))]
+def asked(total: float) -> list[MetricReading]:
+    return [MetricReading(values_milli=(round(total * 1000),))]
 
 
 def test_paused_at_zero():
@@ -58,7 +58,7 @@ def test_the_first_replicas_hold_for_a_whole_window():
 
 def test_a_failed_sync_is_not_remembered():
     controller = HpaController(spec(), first_replicas=4, at=0.0)
-    sync = controller.sync(at(15.0, replicas=4), [Reading()])
+    sync = controller.sync(at(15.0, replicas=4), [MetricReading()])
     assert (sync.proposal, sync.replicas) == (None, 4)
     assert controller.memory.recommendations == [(0.0, 4)]
 
@@ -67,8 +67,8 @@ def test_of_two_metrics_the_one_that_answers_may_raise_but_not_lower():
     external = {"metric": {"name": "q"}, "target": {"type": "AverageValue", "averageValue": "5"}}
     two = spec(metrics=[{"type": "External", "external": external}] * 2)
     controller = HpaController(two, first_replicas=4, at=0.0)
-    assert controller.sync(at(15.0, replicas=4), [*asked(30), Reading()]).proposal == 6
-    assert controller.sync(at(30.0, replicas=4), [*asked(10), Reading()]).proposal is None
+    assert controller.sync(at(15.0, replicas=4), [*asked(30), MetricReading()]).proposal == 6
+    assert controller.sync(at(30.0, replicas=4), [*asked(10), MetricReading()]).proposal is None
 
 
 def test_rates_count_own_rescales_from_when_they_were_stored():

@@ -7,10 +7,10 @@ import pytest
 
 from simulations.peers.hpa.metrics import (
     INT32_MAX,
+    MetricReading,
     MetricSide,
     PodPhase,
     PodView,
-    Reading,
     Scale,
     Tolerance,
 )
@@ -75,7 +75,7 @@ EXTERNAL_VALUE = total(MetricKind.EXTERNAL, TargetKind.VALUE, 10)
     ],
 )
 def test_totals(rule: str, metric: MetricSpec, values: list[float] | None, at: Scale, expected):
-    reading = Reading(
+    reading = MetricReading(
         values_milli=None if values is None else tuple(round(v * 1000) for v in values)
     )
     assert MetricSide().proposal(metric, reading, at, TEN_PER_CENT) == expected, rule
@@ -120,7 +120,7 @@ def fleet(**pods: PodView) -> Scale:
     ],
 )
 def test_pods(rule: str, samples: dict[str, float], at: Scale, expected: int | None):
-    reading = Reading(pods_milli={pod: round(value * 1000) for pod, value in samples.items()})
+    reading = MetricReading(pods_milli={pod: round(value * 1000) for pod, value in samples.items()})
     assert MetricSide().proposal(PODS, reading, at, TEN_PER_CENT) == expected, rule
 
 
@@ -188,7 +188,7 @@ def cpu_pod(phase: PodPhase = PodPhase.READY, *, age: float = 900, ready_for: fl
     ],
 )
 def test_cpu_utilization(rule: str, samples: dict[str, int], at: Scale, expected: int | None):
-    reading = Reading(pods_milli=samples, sampled_at=995.0, window_s=15.0)
+    reading = MetricReading(pods_milli=samples, sampled_at=995.0, window_s=15.0)
     assert MetricSide().proposal(CPU, reading, at, TEN_PER_CENT) == expected, rule
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from simulations.peers.rules.lookahead import NAME, STEP_S, Lookahead
 from simulations.peers.rules.registry import BASELINES, KINDS, REFERENCES
-from simulations.serving.offered import offered_replicas
+from simulations.serving.offered_demand import offered_replicas
 from tests.simulations.peers.views import setting, view
 
 BUSY_S = 400.0

@@ -4,7 +4,7 @@ import pytest
 
 from simulations.peers.baseline import RouterView, SpotAware
 from simulations.peers.rules.skyserve import SkyServe
-from simulations.serving.offered import work_s
+from simulations.serving.offered_demand import work_s
 from tests.simulations.peers.views import page, pod, setting, view
 from tests.simulations.world.world_builder import PROFILE, requests
 

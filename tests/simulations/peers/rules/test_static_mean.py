@@ -3,7 +3,7 @@
 import numpy as np
 
 from simulations.peers.rules.static_mean import StaticMean
-from simulations.serving.offered import offered_replicas
+from simulations.serving.offered_demand import offered_replicas
 from tests.simulations.peers.views import setting, view
 from tests.simulations.world.world_builder import PROFILE, requests
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from simulations.peers.rules.static_peak import StaticPeak
-from simulations.serving.offered import offered_replicas, work_s
+from simulations.serving.offered_demand import offered_replicas, work_s
 from tests.simulations.peers.views import setting, view
 from tests.simulations.world.world_builder import PROFILE, requests
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from simulations.serving.profiles.profiles import Profile
-from simulations.serving.reference.engine import Blocks, Engine, Sequence
+from simulations.serving.reference.engine import Blocks, EngineSequence, ReferenceEngine
 from simulations.studies.fidelity.runs import read_run
 from simulations.studies.fidelity.scheduler import scheduler_equality
 from tests.require import fixtures_folder
@@ -52,27 +52,29 @@ def test_every_step_is_the_recorded_one(folder: Path, name: str) -> None:
     assert -0.01 <= told.e2e_mean_error <= 0
 
 
-def with_profile(**changes: Callable[[Profile], object]) -> Callable[[Profile, int], Engine]:
-    def engine(profile: Profile, prefix_tokens: int) -> Engine:
+def with_profile(
+    **changes: Callable[[Profile], object],
+) -> Callable[[Profile, int], ReferenceEngine]:
+    def engine(profile: Profile, prefix_tokens: int) -> ReferenceEngine:
         changed = {name: change(profile) for name, change in changes.items()}
-        return Engine(replace(profile, **changed), prefix_tokens)
+        return ReferenceEngine(replace(profile, **changed), prefix_tokens)
 
     return engine
 
 
-class PreemptedToTheTail(Engine):
-    def _preempt_newest(self) -> Sequence:
+class PreemptedToTheTail(ReferenceEngine):
+    def _preempt_newest(self) -> EngineSequence:
         newest = super()._preempt_newest()
         self.waiting.append(self.waiting.pop(0))
         return newest
 
 
 class FreeBlockKept(Blocks):
-    def admit(self, sequence: Sequence) -> bool:
+    def admit(self, sequence: EngineSequence) -> bool:
         return self.free > self.blocks_of(sequence.known) and super().admit(sequence)
 
 
-class Watermark(Engine):
+class Watermark(ReferenceEngine):
     def __init__(self, profile: Profile, prefix_tokens: int) -> None:
         super().__init__(profile, prefix_tokens)
         self.blocks = FreeBlockKept(profile, prefix_tokens)
@@ -100,7 +102,7 @@ class Watermark(Engine):
     ],
 )
 def test_each_rule_is_needed(
-    folder: Path, name: str, without: Callable[[Profile, int], Engine]
+    folder: Path, name: str, without: Callable[[Profile, int], ReferenceEngine]
 ) -> None:
     told = scheduler_equality(read_run(folder / name), without)
     assert told.equal_steps < 0.98 * told.steps

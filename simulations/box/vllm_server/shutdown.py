@@ -11,7 +11,7 @@ from contextlib import suppress
 
 from aiohttp import web
 
-from simulations.box.vllm_server.application import Application, Stage
+from simulations.box.vllm_server.application import Application, ServerStage
 
 IDLE_S = 0.4
 """From SIGTERM to a closed port, where nothing was in flight (gone after 1.1 s)."""
@@ -23,7 +23,7 @@ DEAD_S = 0.04
 """For how long /health says 503 after an overrun killed the engine."""
 
 
-class Ending:
+class Shutdown:
     """Brings one server to its end, once; a second SIGTERM changes nothing."""
 
     def __init__(self, application: Application, site: web.BaseSite) -> None:
@@ -61,7 +61,7 @@ class Ending:
     async def _drain(self, timeout_s: float) -> None:
         """Let what is in flight finish; what comes now gets an answer without content."""
         application, engine = self._application, self._application.engine
-        application.stage = Stage.DRAINING
+        application.stage = ServerStage.DRAINING
         if not engine.in_flight:
             await self._close(after_s=IDLE_S)
             return

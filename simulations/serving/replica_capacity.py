@@ -13,7 +13,7 @@ import numpy as np
 
 from autoscaler.core.contract.state import FloatArray, IntArray
 from simulations.rng import stream
-from simulations.serving.columns import Outcome, RequestColumns
+from simulations.serving.columns import RequestColumns, RequestOutcome
 from simulations.serving.fleet import ServingFleet
 from simulations.serving.profiles.profiles import Profile
 
@@ -26,7 +26,7 @@ HALVINGS = 7
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Carrying:
+class ReplicaCapacity:
     """What one replica does at the highest rate that it carries within the objective."""
 
     requests_per_s: float
@@ -53,7 +53,7 @@ def written_target(requests: float) -> float:
     return float(round(requests)) if requests >= 10.0 else max(0.1, round(requests, 1))
 
 
-def carrying(
+def replica_capacity(
     profile: Profile,
     requests: RequestColumns,
     *,
@@ -61,7 +61,7 @@ def carrying(
     tpot_s: float,
     attainment_ratio: float,
     replicas: int = 1,
-) -> Carrying:
+) -> ReplicaCapacity:
     """The highest Poisson rate of such requests at which one replica meets the objective.
 
     Args:
@@ -83,17 +83,17 @@ def carrying(
     low = _slowest_rate(profile, sample)
     slowest = low
     share, in_flight = attempt(slowest)
-    wanted = attainment_ratio * share
-    while attempt(2 * low)[0] >= wanted and 2 * low < RATE_MAX:
+    share_needed = attainment_ratio * share
+    while attempt(2 * low)[0] >= share_needed and 2 * low < RATE_MAX:
         low *= 2
     high = 2 * low
     for _ in range(HALVINGS):
         middle = (low + high) / 2
-        if attempt(middle)[0] >= wanted:
+        if attempt(middle)[0] >= share_needed:
             low = middle
         else:
             high = middle
-    return Carrying(
+    return ReplicaCapacity(
         requests_per_s=low, in_flight_requests=attempt(low)[1], alone_s=in_flight / slowest
     )
 
@@ -153,6 +153,6 @@ def _attempt(
     first = (results.first_token_ns - arrival_ns) / 1e9
     following = (results.finished_ns - results.first_token_ns) / 1e9
     tpot = following / np.maximum(1, sample.output_tokens - 1)
-    good = (results.outcome == Outcome.COMPLETED) & (first <= ttft_s) & (tpot <= tpot_s)
+    good = (results.outcome == RequestOutcome.COMPLETED) & (first <= ttft_s) & (tpot <= tpot_s)
     in_flight = float(np.sum(results.finished_ns - arrival_ns)) / float(arrival_ns[-1])
     return float(np.mean(good)), in_flight / replicas

@@ -26,7 +26,8 @@ __all__ = [
 
 Int64Array = NDArray[np.int64]
 WholeNumbers: TypeAlias = NDArray[np.signedinteger[Any]]
-"""int32 where a reader knows that it is enough, else int64: widen before multiplying by nanoseconds."""
+"""int32 where the reader of a trace knows that it suffices, else int64. Convert to int64 before
+multiplying by nanoseconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""A fleet of replicas behind one router: the door of the serving model.
+"""A fleet of replicas behind one router: the public interface of the serving model.
 
 Behind it stands the compiled kernel where numba is installed, else the reference: the same results, to
 the nanosecond, a thousand times slower.
@@ -20,7 +20,7 @@ from simulations.serving.workload import Workload
 
 ROUTINGS = ("least-outstanding", "round-robin", "prefix")
 TIMEOUT_NS = 120_000_000_000
-"""A client's patience where nothing else is said (the glossary's 120 s)."""
+"""How long a client waits for its whole answer, unless a run says otherwise."""
 EngineChoice = Literal["auto", "reference", "numba"]
 INSTALL_NUMBA = (
     "the compiled serving kernel needs numba, which is not installed: "
@@ -29,7 +29,7 @@ INSTALL_NUMBA = (
 
 
 class FleetModel(Protocol):
-    """What stands behind the door."""
+    """What `ServingFleet` needs of a model of serving."""
 
     work: Workload
     results: RequestResults

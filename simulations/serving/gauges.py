@@ -11,7 +11,7 @@ from typing import NamedTuple
 NEVER = -1
 """In a time column: it has not happened. In `RequestResults.replica`: never routed."""
 FOREVER = 1 << 62
-"""A moment that does not come, in nanoseconds: later than all that are compared with it."""
+"""Nanoseconds; later than every moment that it is compared with."""
 
 
 class RequestOutcome(IntEnum):

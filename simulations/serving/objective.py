@@ -1,4 +1,4 @@
-"""What each request of a replay is owed: a first token, and then a pace.
+"""The latency objective of each request of a replay: time to the first token, and time per token.
 
 A prompt of thirty thousand tokens cannot have its first token in the time of one of three hundred. So
 the time to the first token may depend on the request's own prefill: `ttft=1+2x` allows one second plus
@@ -20,7 +20,7 @@ from simulations.serving.columns import RequestColumns, WholeNumbers
 from simulations.serving.profiles.profiles import Profile
 
 CHUNK = 1 << 20
-"""Requests at a time: what lies between them and the answer takes nine times the answer's memory."""
+"""Requests processed at a time: intermediate arrays take nine times the memory of the result."""
 _NUMBER = r"([0-9]+\.?[0-9]*|\.[0-9]+)"
 _FORM = re.compile(rf"(?:{_NUMBER}\+)?{_NUMBER}(x)?", re.ASCII)
 _REMEDY = "write it as ttft=2,tpot=0.1 or, with x for a request's own prefill, ttft=1+2x,tpot=0.1"
@@ -103,7 +103,7 @@ def parse_objective(text: str) -> RequestObjective:
 
 
 def _limits(text: str) -> tuple[float, float] | None:
-    """Base and factor of `1+2x`; None: it is no such thing."""
+    """Base and factor of `1+2x`; None: the text has another form."""
     matched = _FORM.fullmatch(text)
     if matched is None or (matched[1] is not None and matched[3] is None):
         return None

@@ -2,8 +2,8 @@
 
 A replica that decodes `B` requests at once gives each a B-th of its steps; prefill takes the steps'
 arithmetic, whoever asks. So a request's work is `prefill + output * step(B) / B` replica-seconds. It
-is the one capacity figure that all policies are told (as `in_flight_target`); queues, chunks and KV
-limits are the serving model's business.
+is the one capacity figure that all policies are told (as `in_flight_target`). Queues, chunked prefill
+and KV limits are left to the serving model.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from simulations.serving.columns import RequestColumns
 from simulations.serving.profiles.profiles import Profile
 
 PEAK_WINDOW_S = 10.0
-"""Queues that a fleet's busiest ten seconds leave behind are what its users remember; sized for the
-busiest minute instead, a static fleet misses a quarter of the Azure code trace's requests."""
+"""A static fleet is sized for its busiest ten seconds, because the queues of such a peak last: sized for
+the busiest minute, it misses the objective for a quarter of the Azure code trace's requests."""
 FIRST_S = 300.0
 
 
@@ -57,8 +57,8 @@ def peak_replicas(requests: RequestColumns, profile: Profile) -> int:
 def first_replicas(requests: RequestColumns, profile: Profile) -> int:
     """Replicas that carry the mean of the trace's first five minutes.
 
-    A recording is a slice of traffic that somebody was serving: a fleet of its minimum at the first
-    moment would measure a shock that nobody had, and nothing else on a trace of an hour.
+    A trace begins in the middle of traffic that was being served. A run that began with the minimum of
+    replicas would be dominated by an overload at its start that never happened.
     """
     first_ns = int(FIRST_S * 1e9)
     work = work_s(requests, profile)[requests.arrival_ns < first_ns]

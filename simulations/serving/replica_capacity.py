@@ -1,8 +1,8 @@
 """How much one replica carries within an objective, found by serving requests at rising rates.
 
-The target of an autoscaler (requests in flight per replica) depends on the requests: thirty
-conversations fit where four long documents do. A replay that gives every policy the right target judges
-the policy, not the guess.
+The target of an autoscaler (requests in flight per replica) depends on the requests: a
+replica that holds thirty conversations holds four long documents. Giving every policy the target that is
+right for the trace makes a replay judge the policy, not the choice of the target.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ class ReplicaCapacity:
     def linear_target(self) -> float:
         """The in-flight target that asks for the right number of replicas at any load below.
 
-        Requests stay longer where more run together, so the figure at the limit, taken as a target,
-        asks for too few replicas while there is room, and then finds itself beyond the limit.
+        Requests take longer where more run together. So the mean in flight at the limit, taken as a
+        target, asks for too few replicas at lower rates, and the fleet ends up beyond its limit.
         """
         return self.requests_per_s * self.alone_s
 
@@ -70,7 +70,7 @@ def replica_capacity(
         ttft_s: Time to the first token that is good enough, of all requests or of each.
         tpot_s: The same for the mean time between the others.
         attainment_ratio: Share of requests that must meet both, of those that do on an idle replica:
-            a prompt that takes longer than the objective by itself is no matter of load.
+            a prompt that takes longer than the objective even alone says nothing about the rate.
         replicas: Behind one router; several even out what one cannot. The figures are of one.
     """
     rows = np.arange(0, len(requests), max(1, len(requests) // SAMPLE))
@@ -99,7 +99,7 @@ def replica_capacity(
 
 
 def _sample(requests: RequestColumns, rows: IntArray) -> RequestColumns:
-    """Every n-th request, so that one replica sees of the prefixes what one among n would."""
+    """The chosen requests, all of them arriving at once, with their prefixes."""
     blocks = ends = None
     if requests.blocks is not None and requests.block_ends is not None:
         starts = np.concatenate(([0], requests.block_ends[:-1]))
@@ -117,7 +117,7 @@ def _sample(requests: RequestColumns, rows: IntArray) -> RequestColumns:
 
 
 def _slowest_rate(profile: Profile, sample: RequestColumns) -> float:
-    """A rate that leaves a replica nearly idle: one request in ten times its own time."""
+    """A rate that leaves a replica nearly idle: one request in ten times the time that one takes."""
     steps = sample.output_tokens + sample.prompt_tokens / profile.step_tokens_max
     alone_ns = steps * profile.step_ns + sample.prompt_tokens * float(profile.token_ns)
     return 1e9 / (10 * float(np.mean(alone_ns)))

@@ -16,9 +16,10 @@ from simulations.serving.columns import Int64Array, RequestColumns, WholeNumbers
 from simulations.serving.profiles.profiles import Profile
 
 CHUNK = 1 << 18
-"""Requests at a time, where more would take memory for nothing but the moment."""
+"""Requests processed at a time, so that intermediate arrays stay small."""
 SPARSE = 4
-"""Identities are taken as they are while there are at most so many numbers to each."""
+"""Identities are used unchanged while the largest is at most this many times their count; else they
+are numbered anew."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,7 +140,7 @@ def _stride(prefix_block: int, engine_block: int) -> int:
 def _first_broken(
     dense: NDArray[np.int32], first: Int64Array, whole: Int64Array, prefixes: int
 ) -> Int64Array:
-    """Per request, the position of the first identity that is no continuation; else its length.
+    """Per request, the position of the first identity that does not follow the one before; else its length.
 
     An id stands for its block and all before it, so it always follows the same id, and never itself.
     Where it first stood behind another one it is a fault of the trace: from there on nothing is known.
@@ -162,7 +163,7 @@ def _first_broken(
 def _followed(
     dense: NDArray[np.int32], first: Int64Array, whole: Int64Array, part: int
 ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """The identities of some requests, and what each of them stands behind; -1: it is the first."""
+    """The identities of some requests, and the identity before each of them; -1: it is the first."""
     rows = slice(part, min(part + CHUNK, len(whole)))
     begins = first[rows][whole[rows] > 0] - first[part]
     there = dense[first[part] : first[rows.stop]]

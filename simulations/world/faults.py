@@ -68,7 +68,7 @@ class Faults:
     """What is declared for a run, asked at each place where something may go wrong."""
 
     def __init__(self, faults: Sequence[Fault] = (), *, seed: int = 0) -> None:
-        """`seed` draws whom a share hits."""
+        """`seed` decides which pods and writes a share hits."""
         self._faults = tuple(faults)
         self._seed = seed
         self._drawn: dict[tuple[int, int], float] = {}

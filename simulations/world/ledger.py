@@ -1,4 +1,4 @@
-"""What a run cost and how restless it was: kept as it happens, read by the scorecard."""
+"""Payments, starts and changes of size of a run, noted as they happen; the scorecard reads them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Ledger:
     interrupted_ns: list[int] = field(default_factory=list)
     """When each of them was noticed, or lost without a notice."""
     ended_in_notice: set[int] = field(default_factory=set)
-    """Replicas that ended on a node with a notice: what they lost was lost within it."""
+    """Replicas that ended on a node with a notice: the requests that they lost were lost within a notice."""
     _open: dict[int, tuple[CapacityType, int]] = field(default_factory=dict)
 
     def starts_paying(self, replica_id: int, capacity_type: CapacityType, *, at_ns: int) -> None:

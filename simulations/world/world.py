@@ -1,7 +1,7 @@
-"""The world of one run: pods come up, serve, drain and die; nodes are had, noticed and lost.
+"""The world of one run: pods come up, serve, drain and die; nodes are provided, marked with a notice and lost.
 
-It does what a Deployment's controllers, scheduler, kubelet and cloud would do to the numbers that an
-autoscaler writes, with their delays, and lets the serving fleet work in between. It decides nothing.
+It does what controllers, scheduler, kubelet and cloud do after an autoscaler has written a number of
+replicas, with their delays, and moves the serving fleet forward in between. It decides nothing.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from simulations.world.provider import Provider
 from simulations.world.replica_set import victims
 
 ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
-"""Of pod names, as Kubernetes draws them: no vowels, no words."""
+"""Of the random part of pod names, as Kubernetes has it: without vowels, so that it spells no word."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +73,7 @@ class SimulatedWorld:
         deployments: Sequence[SimulatedDeployment],
         agenda: Agenda,
     ) -> None:
-        """Empty Deployments get the `replicas` that they ask for, ready, at the first moment."""
+        """Each Deployment starts with its `replicas`, all of them ready."""
         self.setting = setting
         self.fleet = fleet
         self.agenda = agenda
@@ -82,7 +82,7 @@ class SimulatedWorld:
         self.faults = Faults(setting.faults, seed=setting.seed)
         self.deployments = tuple(deployments)
         self.version = 0
-        """Changes whenever anything but samples does that an observer could see."""
+        """Rises with every change that an observer could see, samples apart."""
         self.notice_listeners: list[Callable[[SimulatedNode, int], None]] = []
         """Called with a node and the moment at which its notice can be seen."""
         market = SpotMarket(setting.spot, stream(setting.seed, "spot/choice"))

@@ -19,7 +19,7 @@ from simulations.rng import stream
 from simulations.serving.columns import RequestColumns
 
 PATIENCE_S = 120.0
-"""A client's time-out: the glossary's."""
+"""After so long without its whole answer a client gives up."""
 PROMPT_TOKENS_MEAN = 160
 OUTPUT_TOKENS_MEAN = 48
 _TOKENS_SPREAD = 0.5

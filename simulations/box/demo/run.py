@@ -1,4 +1,4 @@
-"""The demo from beginning to end: set the stage, play, clear away, sum up."""
+"""The demo from beginning to end: start cluster and daemon, send requests, stop all, sum up."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def run_demo(*, plain: bool, record: Path | None, seed: int) -> int:
 
 @dataclass(slots=True, kw_only=True)
 class _Played:
-    """What is left when the curtain has fallen."""
+    """What a run leaves for its summary."""
 
     seconds: float
     paid: Paid

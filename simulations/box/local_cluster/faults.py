@@ -1,4 +1,4 @@
-"""Faults on demand: what an API server, or a proxy in front of it, does on a bad day. No I/O.
+"""Faults on demand: how an API server, or a proxy in front of it, fails. No I/O.
 
 A fault stands until it is lifted or has struck `times` times. What it does to a request it also does to
 a watch that is open already: one that hangs is silent, one that is reset is cut.
@@ -20,6 +20,8 @@ class ApiFaultKind(StrEnum):
     """Taken, never answered; an open watch says nothing any more, no bookmark either."""
     RESET = "reset"
     """The connection is reset without a byte; an open watch is cut in the middle."""
+    ANSWER_LOST = "answer-lost"
+    """Done, and then the connection is reset without a byte."""
     SLOW = "slow"
     """Answered rightly, after `delay_s`."""
     BAD_GATEWAY = "bad-gateway"

@@ -119,6 +119,8 @@ class ApiServer:
             if watch:
                 return await self._watch(target, request, query)
             code, answer = self._perform(target, body, request.content_type, query)
+            if fault is not None and fault.kind is ApiFaultKind.ANSWER_LOST:
+                reset(request)
             return web.json_response(answer, status=code)
         except StatusError as problem:
             return _answer(problem)
@@ -177,6 +179,8 @@ class ApiServer:
                     await self._store.changed(self._store.version)
             case ApiFaultKind.SLOW:
                 await asyncio.sleep(fault.delay_s)
+            case ApiFaultKind.ANSWER_LOST:
+                pass  # once there is an answer
             case ApiFaultKind.RESET:
                 reset(request)
                 return web.Response()

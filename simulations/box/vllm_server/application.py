@@ -207,7 +207,7 @@ class Application:
         return web.Response(status=503 if self.engine.dead else 200)
 
     async def _fail_metrics(self, request: web.Request) -> web.Response:
-        """Not of vLLM: let the page fail for so many seconds, as a broken scrape would."""
+        """An addition to vLLM's routes: `/metrics` answers 503 for so many seconds."""
         try:
             seconds = float(request.query["seconds"])
         except (KeyError, ValueError) as error:

@@ -409,10 +409,15 @@ async def test_answers_of_a_bad_day(
     assert fault.hits == 1
 
 
-async def test_a_reset(cluster: LocalCluster, http: aiohttp.ClientSession):
-    cluster.faults.inject(ApiFault(kind=ApiFaultKind.RESET, times=1))
+@pytest.mark.parametrize(("kind", "pods"), [(ApiFaultKind.RESET, 0), (ApiFaultKind.ANSWER_LOST, 1)])
+async def test_a_reset_before_or_after_the_deed(
+    cluster: LocalCluster, http: aiohttp.ClientSession, kind: ApiFaultKind, pods: int
+):
+    cluster.apply(DEPLOYMENT)
+    cluster.faults.inject(ApiFault(kind=kind, times=1))
     with pytest.raises(aiohttp.ClientError):
         await call(http, "POST", PODS, pod("a"))  # aiohttp repeats a GET by itself
+    assert len(cluster.store.all("pods")) == pods
 
 
 async def test_a_hanging_request_goes_on_when_the_fault_is_lifted(

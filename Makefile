@@ -6,9 +6,10 @@ STAMP := $(VENV)/.installed
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/inference-autoscaler
 TOOLS_VERSION := v1.36.3
 TRACES ?= ../shared/traces
+SIDE_BY_SIDE := -n auto --dist worksteal
 OUTPUT ?= $(if $(ONLY),-,simulations/SCOREBOARD.md)
 
-.PHONY: help install demo test check e2e scoreboard cluster-tools lock clean
+.PHONY: help install demo quick test check e2e nightly scoreboard cluster-tools lock clean
 
 help: ## what there is
 	@sed -nE 's/^([a-z0-9-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -38,11 +39,20 @@ check: $(STAMP) ## lint, format, types and import rules
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: check ## check, then every test that needs no cluster
-	$(BIN)/pytest
+quick: $(STAMP) ## every test that is not marked slow, on all cores: under a minute
+	$(BIN)/pytest -m "not slow" $(SIDE_BY_SIDE) -q
+
+test: check ## check, then every test that needs no cluster, on all cores
+	$(BIN)/pytest -m "not alone" $(SIDE_BY_SIDE)
+	$(BIN)/pytest -m alone
 
 e2e: $(STAMP) ## end to end on a real cluster (root, runc; see tests/e2e/README.md)
 	tests/e2e/run
+
+nightly: check ## what test and e2e run, all of it: every row, ten times the examples (an hour)
+	TESTS=night $(BIN)/pytest -m "not alone" $(SIDE_BY_SIDE)
+	TESTS=night $(BIN)/pytest -m alone
+	$(MAKE) e2e
 
 scoreboard: $(STAMP) ## every policy on every recording (hours; resumes): TRACES=folder, ONLY="entry …" to see some
 	@$(BIN)/python -m simulations.studies.scoreboard --traces $(TRACES) $(addprefix --only ,$(ONLY)) -o $(OUTPUT)

@@ -1,7 +1,79 @@
-"""What holds for every test."""
+"""What holds for every test: examples by day and night, and the rule for slow ones."""
 
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+
+import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.extent import examples
+
 # No test asserts wall-clock time: a busy machine is no failure.
-settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "house",
+    deadline=None,
+    max_examples=examples(day=50, night=500),
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
 settings.load_profile("house")
+
+SLOW_S = 0.25
+"""CPU seconds, own and of ended children, above which a test is to be marked `slow`."""
+TOLERATED = 2.0
+"""A machine half as quick, or a cold cache, is no reason to fail; twice the limit is."""
+CPU = "cpu_s"
+
+
+def _cpu_s() -> float:
+    used = os.times()
+    return time.process_time() + used.children_user + used.children_system
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """Measure a test's CPU time; it travels with its report, also from another process."""
+    before = _cpu_s()
+    try:
+        return (yield)
+    finally:
+        item.user_properties.append((CPU, _cpu_s() - before))
+
+
+class SlowRule:
+    """Fails a run in which a test that is not marked `slow` was: `make quick` has to stay quick."""
+
+    def __init__(self) -> None:
+        self.slow: dict[str, float] = {}
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Keep who took too long."""
+        cpu_s = dict(report.user_properties).get(CPU)
+        if report.when != "call" or "slow" in report.keywords or not isinstance(cpu_s, float):
+            return
+        if cpu_s > TOLERATED * SLOW_S:
+            self.slow[report.nodeid] = cpu_s
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Fail a run that has passed otherwise."""
+        if self.slow and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Say who, and what to do."""
+        if not self.slow:
+            return
+        terminalreporter.section("slow and not marked so")
+        for name, cpu_s in sorted(self.slow.items(), key=lambda each: -each[1]):
+            terminalreporter.write_line(f"{name}: {cpu_s:.2f} s of CPU")
+        terminalreporter.write_line(
+            f"over {SLOW_S} s a test is marked `slow` (pytest.mark.slow), or made quicker"
+        )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Watch where results come together: in the one process, or in xdist's controller."""
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(SlowRule(), "slow-rule")

@@ -8,6 +8,7 @@ from tests.benchmarks.loop import measured
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_a_tick_of_5000_replicas_holds_the_event_loop_for_less_than_50_ms():
     """In CPU of its thread, and of the best of some ticks: the machine may be busy with others."""
     row = measured(5000, ticks=8)

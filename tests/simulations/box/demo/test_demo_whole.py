@@ -16,7 +16,7 @@ from rich.console import Console
 from simulations.box.demo.run import Demo
 from simulations.box.demo.scenario import Scenario
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(400)]
 
 SHORT = Scenario(ramps=1, ramp_s=14.0, reclaim_at_s=5.0, notice_s=11.0, returns_after_s=0.5)
 

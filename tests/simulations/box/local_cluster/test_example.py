@@ -13,7 +13,7 @@ from simulations.box.local_cluster import ClusterDelays, LocalCluster, Machine
 from simulations.box.local_cluster.objects import BY_KIND, condition_is_true
 from tests.require import ROOT, require
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 MODEL = "qwen3-8b"
 
 

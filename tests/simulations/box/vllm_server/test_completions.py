@@ -117,6 +117,7 @@ async def test_server_side_times_are_the_models() -> None:
     assert value(page, "vllm:request_success_total", finished_reason="length") == 1
 
 
+@pytest.mark.alone
 async def test_a_full_batch_makes_the_rest_wait_and_the_page_says_so() -> None:
     async with served("--max-num-seqs", "2", "--speed", "5") as server:
         streams = [asyncio.create_task(stream(server.http, server.url, 60)) for _ in range(5)]

@@ -24,6 +24,7 @@ USD_PER_HOUR = PROFILES[PROFILE].usd_per_hour
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.prometheus
 @pytest.mark.timeout(400)
 def test_the_figures_are_what_the_servers_did(tmp_path):

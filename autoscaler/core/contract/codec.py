@@ -63,7 +63,7 @@ class Unreadable(InvariantBroken):
 
 def to_builtins(value: object, kind: Any) -> Any:
     """Write a value of the type `kind`, which may be a union such as `Event`."""
-    return _compiled(kind)[0](value)
+    return _codec_of(kind)[0](value)
 
 
 @overload
@@ -76,30 +76,30 @@ def from_builtins(plain: object, kind: Any) -> Any:
     Raises:
         Unreadable: It did not write this.
     """
-    return _compiled(kind)[1](plain)
+    return _codec_of(kind)[1](plain)
 
 
 @functools.cache
-def _compiled(kind: Any) -> tuple[Write, Read]:
+def _codec_of(kind: Any) -> tuple[Write, Read]:
     """Return what writes and what reads a type, made once."""
     origin, arguments = get_origin(kind), get_args(kind)
     if origin in (Union, UnionType):
         return _union(arguments)
     if origin is Annotated:
-        return _nan_or_none, lambda plain: math.nan if plain is None else float(_read_number(plain))
+        return _nan_or_none, lambda plain: math.nan if plain is None else _read_float(plain)
     if origin is np.ndarray:
         return _column(get_args(arguments[1])[0])
     if origin in (tuple, list):
         if origin is tuple and arguments[-1] is not Ellipsis:
-            return _row([_compiled(argument) for argument in arguments])
-        return _sequence(origin, *_compiled(arguments[0]))
+            return _row([_codec_of(argument) for argument in arguments])
+        return _sequence(origin, *_codec_of(arguments[0]))
     if origin is dict:
-        write, read = _sequence(list, *_row([_compiled(argument) for argument in arguments]))
+        write, read = _sequence(list, *_row([_codec_of(argument) for argument in arguments]))
         return lambda values: write(values.items()), lambda plain: dict(read(plain))
     if kind in _SCALARS:
         return _SCALARS[kind]
     if issubclass(kind, StrEnum):
-        return str, _one_of(kind)
+        return str, _word_of(kind)
     return _record(kind)
 
 
@@ -124,6 +124,13 @@ _read_list = _exactly("a list", list)
 _read_number = _exactly("a number", float, int)
 
 
+def _read_float(plain: Any) -> float:
+    try:
+        return float(_read_number(plain))
+    except OverflowError:
+        raise Unreadable("a number", plain) from None
+
+
 def _read_bytes(plain: Any) -> bytes:
     try:
         return bytes.fromhex(plain)
@@ -135,12 +142,12 @@ _SCALARS: dict[Any, tuple[Write, Read]] = {
     str: (_as_it_is, _exactly("a text", str)),
     int: (_as_it_is, _exactly("a whole number", int)),
     bool: (_as_it_is, _exactly("true or false", bool)),
-    float: (float, lambda plain: float(_read_number(plain))),
+    float: (float, _read_float),
     bytes: (bytes.hex, _read_bytes),
 }
 
 
-def _one_of(kind: type[StrEnum]) -> Read:
+def _word_of(kind: type[StrEnum]) -> Read:
     words = {word.value: word for word in kind}
 
     def read(plain: Any) -> StrEnum:
@@ -154,12 +161,12 @@ def _one_of(kind: type[StrEnum]) -> Read:
 def _union(arguments: tuple[Any, ...]) -> tuple[Write, Read]:
     kinds = [kind for kind in arguments if kind is not NoneType]
     if len(kinds) == 1:
-        write, read = _compiled(kinds[0])
+        write, read = _codec_of(kinds[0])
     elif set(kinds) <= _SCALARS.keys():
         names = " or ".join([kind.__name__ for kind in kinds])
         write, read = _as_it_is, _exactly(names, *kinds)
     else:
-        write, read = _tagged(kinds)
+        write, read = _one_of_records(kinds)
     if len(kinds) == len(arguments):
         return write, read
     gap = (
@@ -168,8 +175,8 @@ def _union(arguments: tuple[Any, ...]) -> tuple[Write, Read]:
     return gap, lambda plain: None if plain is None else read(plain)
 
 
-def _tagged(kinds: list[Any]) -> tuple[Write, Read]:
-    codecs = {kind.__name__: _compiled(kind) for kind in kinds}
+def _one_of_records(kinds: list[Any]) -> tuple[Write, Read]:
+    codecs = {kind.__name__: _codec_of(kind) for kind in kinds}
 
     def write(value: Any) -> Any:
         name = type(value).__name__
@@ -191,7 +198,7 @@ def _record(kind: Any) -> tuple[Write, Read]:
         names = [field.name for field in dataclasses.fields(kind) if field.init]
     else:
         names = list(kind._fields)
-    codecs = {name: _compiled(hints[name]) for name in names}
+    codecs = {name: _codec_of(hints[name]) for name in names}
     writes = [(name, write) for name, (write, _) in codecs.items()]
     reads = [read for _, read in codecs.values()]
 

@@ -237,7 +237,7 @@ def test_an_empty_observation_keeps_its_types():
     assert same(through_json(event, Event), event)
 
 
-def changed(change):
+def observation_with(change):
     written = to_builtins(an_observation(), Event)
     change(written)
     return written
@@ -264,7 +264,7 @@ def changed(change):
 )  # fmt: skip
 def test_what_nobody_wrote_is_refused_with_its_place(change, message):
     with pytest.raises(Unreadable, match=message):
-        from_builtins(changed(change), Event)
+        from_builtins(observation_with(change), Event)
 
 
 @pytest.mark.parametrize(
@@ -272,6 +272,7 @@ def test_what_nobody_wrote_is_refused_with_its_place(change, message):
     [
         (Event, ["no record"], "the whole: an object"),
         (Command, {"kind": ["SetReplicas"]}, "the whole: an object"),
+        (float, 10**400, "a number"),
         (bytes, "xy", "hex digits"),
         (bytes, 7, "hex digits"),
         (tuple[float, int], [1.0], "a list of 2"),

@@ -6,6 +6,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from autoscaler.core.contract.codec import to_builtins
+from autoscaler.core.memory import ModelMemory
 from autoscaler.daemon.recording.reproduce import replay
 from autoscaler.daemon.recording.segments import segment_files
 from autoscaler.errors import RecordingError
@@ -22,6 +24,12 @@ def rewrite(path: Path, change) -> None:
 
 def observations(lines: list[dict]) -> list[dict]:
     return [line for line in lines if line["kind"] == "event" and line["outcome"]["decisions"]]
+
+
+def of_another_shape(lines: list[dict]) -> None:
+    memory = to_builtins(ModelMemory(), ModelMemory)
+    memory["forecast"]["busy"]["mass"].pop()
+    lines[1]["memory"]["models"] = [["serving/llama", memory]]
 
 
 def on_another_machine(lines: list[dict]) -> None:
@@ -196,6 +204,7 @@ def test_a_damaged_segment_is_refused_before_any_is_replayed(tmp_path):
             "checkpoint .*at: a number was expected, found 'soon'",
             id="checkpoint with a word for a number",
         ),
+        pytest.param(of_another_shape, "checkpoint .* cannot be read", id="of another shape"),
         pytest.param(
             lambda lines: lines[3]["event"].pop("models"),
             "event 2 cannot be read .*Observed with `models`",

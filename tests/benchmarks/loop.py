@@ -152,9 +152,7 @@ async def measure(replicas: int, *, ticks: int, folder: Path, turns: list[float]
         age_s_max=age_s_max,
         on_interruption=inbox.put_notice,
     )
-    recorder = Recorder(
-        folder / "recording", settings=dataclasses.asdict(settings), started_at=clock.now()
-    )
+    recorder = Recorder(folder / "recording", settings=settings, started_at=clock.now())
     telemetry = Telemetry(clock=clock, tick_s=TICK_S, observer=observer, recorder=recorder)
 
     async def perform(_: object) -> None:

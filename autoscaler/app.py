@@ -192,7 +192,7 @@ class Daemon:
                     group.create_task(self.cluster.run(), name="cluster"),
                     group.create_task(self.collector.run(), name="collector"),
                     group.create_task(self.config_watch.run(), name="config"),
-                    group.create_task(self._look_for_outages(), name="watch-over"),
+                    group.create_task(self._look_for_outages(), name="outages"),
                 ]
                 actuator = group.create_task(self.actuator.run(), name="actuator")
                 loop = group.create_task(self.loop.run(), name="loop")

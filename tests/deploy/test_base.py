@@ -183,7 +183,7 @@ class NoPages:
 
 
 def test_its_probes_ask_pages_that_are_there(daemon: Manifest):
-    server = HttpServer(NoPages(), host="127.0.0.1", port=0)
+    server = HttpServer(NoPages(), NoPages(), host="127.0.0.1", port=0)
     pages = {resource.canonical for resource in server._runner.app.router.resources()}
     container = container_of(daemon)
     probes = {name: container[f"{name}Probe"] for name in ("startup", "liveness", "readiness")}

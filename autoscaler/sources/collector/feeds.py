@@ -74,22 +74,12 @@ class Feed(Protocol):
 
 
 @dataclass(slots=True, kw_only=True)
-class PodFeed:
-    """The pods of one model, each by its own page."""
+class _ModelFeed:
+    """The pods of one model."""
 
     settings: MetricsSettings
     last_values: LastValues
     now: Callable[[], float]
-
-    @property
-    def name(self) -> str:
-        """One a model."""
-        return f"pods of {self.settings.model}"
-
-    @property
-    def source(self) -> str:
-        """The engine."""
-        return str(self.settings.engine)
 
     @property
     def model(self) -> str:
@@ -100,6 +90,21 @@ class PodFeed:
     def period_s(self) -> float:
         """As the resource asks."""
         return self.settings.period_s
+
+
+@dataclass(slots=True, kw_only=True)
+class PodFeed(_ModelFeed):
+    """The pods of one model, each by its own page."""
+
+    @property
+    def name(self) -> str:
+        """One a model."""
+        return f"pods of {self.settings.model}"
+
+    @property
+    def source(self) -> str:
+        """The engine."""
+        return str(self.settings.engine)
 
     async def read(self, session: aiohttp.ClientSession, *, deadline_s: float) -> list[ReadResult]:
         """Scrape every pod that has an address."""
@@ -125,13 +130,10 @@ class PodFeed:
 
 
 @dataclass(slots=True, kw_only=True)
-class PrometheusFeed:
+class PrometheusFeed(_ModelFeed):
     """The pods of one model, through Prometheus."""
 
-    settings: MetricsSettings
     client: PrometheusClient
-    last_values: LastValues
-    now: Callable[[], float]
 
     @property
     def name(self) -> str:
@@ -142,16 +144,6 @@ class PrometheusFeed:
     def source(self) -> str:
         """Prometheus, whichever the engine."""
         return PROMETHEUS
-
-    @property
-    def model(self) -> str:
-        """The model whose pods these are."""
-        return self.settings.model
-
-    @property
-    def period_s(self) -> float:
-        """As the resource asks."""
-        return self.settings.period_s
 
     async def read(self, session: aiohttp.ClientSession, *, deadline_s: float) -> list[ReadResult]:
         """Ask for all pods of the model, some hundreds in a query."""

@@ -1,6 +1,6 @@
-"""Where signals come from: serving engines' pages, DCGM's, and Prometheus.
+"""The serving engines that can be read: one file an engine, and one line in SOURCES.
 
-Adding an engine is one file and one line in SOURCES; `tests/sources/test_conformance.py` then tests it.
+`tests/sources/test_conformance.py` tests each of them.
 """
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ class Rows(Protocol):
         ...
 
 
-class MetricsPage:
+class ScrapedPage:
     """One metrics page, parsed only where it is asked."""
 
     def __init__(self, lines: Mapping[str, list[str]]) -> None:
@@ -56,7 +56,7 @@ class MetricsPage:
         return [_parse(line) for line in self._lines.get(name, ())]
 
 
-def read_page(body: bytes, names: Collection[str]) -> MetricsPage:
+def read_page(body: bytes, names: Collection[str]) -> ScrapedPage:
     """Pick the lines of the named series out of a page.
 
     Args:
@@ -85,7 +85,7 @@ def read_page(body: bytes, names: Collection[str]) -> MetricsPage:
         message = f"the page is not UTF-8: {_beginning_of(body)}"
         raise SourceError(message, outcome=ReadOutcome.NOT_METRICS) from error
     _expect_whole_line(body, lines)
-    return MetricsPage(lines)
+    return ScrapedPage(lines)
 
 
 @lru_cache(maxsize=64)

@@ -76,7 +76,6 @@ def to_core(resource: InferenceAutoscaler) -> ModelSpec:
     return ModelSpec(
         namespace=metadata.namespace,
         name=metadata.name,
-        generation=metadata.generation,
         mode=spec.mode,
         pause=_PAUSE[(metadata.annotations or {}).get(PAUSED_ANNOTATION, "false")],
         pools=tuple(_pool(pool, metadata.namespace) for pool in spec.pools),

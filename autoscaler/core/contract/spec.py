@@ -145,7 +145,6 @@ class ModelSpec:
 
     namespace: str
     name: str
-    generation: int = 1
     mode: Mode = Mode.ACTIVE
     pause: Pause = Pause.NO
     pools: tuple[PoolSpec, ...]

@@ -69,7 +69,6 @@ TARGET = ScaleTarget(api_version="apps/v1", kind="Deployment", namespace="ns", n
 EVERYTHING = ModelSpec(
     namespace="ns",
     name="m",
-    generation=7,
     mode=Mode.OBSERVE,
     pause=Pause.SCALE_DOWN,
     pools=(

@@ -16,9 +16,9 @@ from simulations.serving.kernel.division import begun_blocks, beyond_blocks, who
 from simulations.serving.kernel.layout import Lane
 
 FEW_STEPS = 64
-"""Up to here a span is longer than as many first steps by hardly more than one of them."""
+"""Up to here a span exceeds as many steps of the first one's length by little more than one such step."""
 ORDER_BITS = 31
-"""Of a heap key, below the finish: 2e9 admissions to one replica."""
+"""Bits of a heap key that hold the order of admission, below the finish: 2e9 admissions to one replica."""
 
 
 @inlined_function

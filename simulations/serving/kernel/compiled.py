@@ -24,7 +24,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def _folder() -> str:
-    """Where compiled code of these very sources is kept."""
+    """Where the compiled code of the sources as they are now is kept."""
     digest = hashlib.sha256(f"{numba.__version__} {NEVER} {FOREVER}".encode())
     for source in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(source.read_bytes())

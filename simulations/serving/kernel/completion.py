@@ -62,7 +62,7 @@ def completion_bound_ns(lane: Lane) -> int:
 
 @inlined_function
 def _steps_bound_ns(lane: Lane, start: int, context: int, steps: int) -> int:
-    """So many steps, in which none of the present decodes finishes, do not end before this moment.
+    """A lower bound of the end of so many steps in which none of the present decodes finishes.
 
     Others may come and go; they make steps longer. What makes them shorter is that a decode leaves.
 
@@ -86,7 +86,7 @@ def _steps_bound_ns(lane: Lane, start: int, context: int, steps: int) -> int:
 
 @inlined_function
 def _together_ns(lane: Lane, start: int, steps: int) -> int:
-    """No decode leaves before this moment, and who waits in vain goes on to, if none finishes earlier."""
+    """A lower bound of the moment at which a decode leaves without finishing, or a waiting request gets in."""
     p, r = lane.parameters[0], lane.replica[0]
     dropped = max(start, r.drop_ns)
     kept = _steps_kept(lane, steps)
@@ -98,9 +98,10 @@ def _together_ns(lane: Lane, start: int, steps: int) -> int:
 
 @inlined_function
 def _steps_kept(lane: Lane, steps: int) -> int:
-    """In how many of so many steps none of the decodes is preempted, whatever comes.
+    """In how many of so many steps none of the decodes can be preempted, whatever arrives.
 
-    The newest is preempted first and gives its blocks back: those that are free now are theirs.
+    The newest is preempted first and gives its blocks back, so the decodes have at least the blocks that
+    are free now.
     """
     p, r = lane.parameters[0], lane.replica[0]
     if r.decodes * begun_blocks(p, steps) <= r.free:

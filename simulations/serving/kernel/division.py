@@ -1,4 +1,4 @@
-"""Tokens to blocks without dividing: the size of a block is one for a whole replay.
+"""Tokens to blocks without a division, since the size of a block is constant during a replay.
 
 A division takes as long as a dozen other operations, and a request needs some thirty of them.
 """
@@ -13,14 +13,14 @@ from typing import Any
 from simulations.serving.kernel.compiled import inlined_function
 
 BITS = 31
-"""Dividends are below two to this: tokens of a request, and steps within its life."""
+"""Dividends (tokens of a request, steps within its life) are below two to this power."""
 
 
 def reciprocal(divisor: int) -> tuple[int, int]:
     """Factor and shift such that `x * factor >> shift` is `x // divisor` for all x of BITS bits.
 
     Granlund & Montgomery, Division by Invariant Integers using Multiplication (1994), theorem 4.2: the
-    factor exceeds 2**shift / divisor by so little that it makes no whole one; the product fits int64.
+    factor exceeds 2**shift / divisor by too little to change the quotient, and the product fits int64.
 
     Args:
         divisor: From 1 to 2**BITS - 1.

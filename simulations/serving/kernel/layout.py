@@ -22,7 +22,7 @@ OWN = -1
 """Identity of a request's own blocks, which no other can hit."""
 
 MOST_TOKENS = 1 << (BITS - 1)
-"""Fewer fit a KV cache: one request's, and a block beyond, are counted in blocks."""
+"""A KV cache must hold fewer tokens, so that those of a request and one block more can be divided (BITS)."""
 ROUND_ROBIN, LEAST_OUTSTANDING, PREFIX = range(3)
 
 UNROUTABLE = 1 << 40
@@ -64,8 +64,8 @@ PARAMETERS = np.dtype(
 )
 
 _COUNT, _SMALL, _LINK = np.int64, np.int32, np.uint32
-"""Links are unsigned: a negative index means one from the end, and looking for that took an eighth of
-all instructions."""
+"""Links are unsigned: for signed ones numba checks at each access whether the index counts from the end,
+which took an eighth of all instructions."""
 
 
 def _fields(kind: type[np.generic], *names: str) -> list[tuple[str, type[np.generic]]]:

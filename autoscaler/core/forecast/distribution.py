@@ -1,12 +1,12 @@
 """One forecast: the distribution of demand at each lead, as seen at one moment.
 
-It is a mixture: around each expert's level its own histogram of residuals, carried back from
+It is a mixture: around each expert's baseline its own histogram of residuals, carried back from
 square-root space. What the rule asks of it is the *use* of a replica, `E[clip(D - (k - 1), 0, 1)]`:
 the share of a step in which replica k has work. With `G(x) = E[max(D - x, 0)]` that is
 `G(k - 1) - G(k)`, and G follows from sums over the tails of the histograms alone: an atom a (half a
 residual) around an expert's root s stands for `D = (s + a)^2 - 0.3`, so sums of probability, of
 probability * a and of probability * a^2 over the atoms above a threshold give the sum of D over
-them, whatever the level is.
+them, whatever the baseline is.
 """
 
 from __future__ import annotations
@@ -56,16 +56,16 @@ class Forecast(NamedTuple):
     high_replicas: float
     """95 % quantile."""
     roots: tuple[float, ...]
-    """Of each expert: its level in square-root space."""
+    """Of each expert: its baseline in square-root space."""
     mixture: Mixture
 
     def use(self, first: int, last: int) -> FloatArray:
-        """Return the expected use of replicas `first` to `last` (counted from 1): [level, lead]."""
+        """Return the expected use of replicas `first` to `last` (counted from 1): [replica, lead]."""
         experts = tuple(zip(self.mixture.offsets, self.roots, strict=True))
         places: list[int] = []
         factors: list[float] = []
-        for level in range(first - 1, last + 1):
-            edge = math.sqrt(level + SHIFT)
+        for demand in range(first - 1, last + 1):
+            edge = math.sqrt(demand + SHIFT)
             for offset, root in experts:
                 # D - x = (s + a)^2 - q^2 with q the edge's root: a^2 + 2 s a - t (t + 2 s), t = q - s
                 threshold = edge - root
@@ -79,7 +79,7 @@ class Forecast(NamedTuple):
 
 
 def distribution(mixture: Mixture, *, at: float, roots: tuple[float, ...], lead: int) -> Forecast:
-    """Put a forecast together from the experts' levels and their residuals."""
+    """Put a forecast together from the experts' baselines and their residuals."""
     mean = 0.0
     masses: list[tuple[float, list[float]]] = []
     lows: list[float] = []

@@ -1,6 +1,6 @@
 """The forecast's memory: learn from each tick, and look ahead.
 
-Each tick every expert's level is kept; when its lead has passed, what came is compared with it. So
+Each tick every expert's baseline is kept; when its lead has passed, what came is compared with it. So
 every forecast that was made is scored, and none is scored on what it knew.
 """
 
@@ -42,10 +42,10 @@ _TAIL = 0.05
 IDLE_REPLICAS = 0.1
 """Demand below this is none, as far as a second replica is concerned."""
 IDLE_S = 300.0
-"""After so long without demand a model is idle, and what demand did while there was some says
-nothing about how long it stays away: then a distribution of its own speaks, learnt from idle times
-alone. (With one for both, a single burst kept its replicas for hours, for the ticks before it began
-looked like any other tick.)"""
+"""After so long without demand a model is idle. How demand moved while there was some does not say when
+it will come back, so an idle model has a distribution of its own, learnt from idle times alone. (With
+one for both, a single burst kept its replicas for hours, for the ticks before it began looked like any
+other tick.)"""
 _IDLE_SLOTS = round(IDLE_S / SLOT_S)
 _PENDING_SLOTS_MAX = SLOTS - _LEAD_SLOTS[-1] - MEAN_SLOTS_MAX
 _ROUNDING = 1e-9
@@ -81,7 +81,7 @@ class ForecastMemory:
     idle: Residuals = field(default_factory=_idle_residuals)
     """Of forecasts made after five minutes without demand."""
     roots: FloatArray = field(default_factory=lambda: np.full((SLOTS, len(FORECASTERS)), np.nan))
-    """[slot, expert]: levels in square-root space; NaN: no forecast was made in that slot."""
+    """[slot, expert]: baselines in square-root space; NaN: no forecast was made in that slot."""
     was_idle: BoolArray = field(default_factory=lambda: np.zeros(SLOTS, dtype=np.bool_))
     """[slot]: in which of the two states that slot was."""
     pending: list[int] = field(default_factory=list)
@@ -89,7 +89,7 @@ class ForecastMemory:
     waited_s: float = 0.0
     """The time they span."""
     now: tuple[float, ...] = ()
-    """Levels of the newest slot, as in `roots`."""
+    """Baselines of the newest slot, as in `roots`."""
     bands: list[Band | None] = field(default_factory=lambda: [None] * SLOTS)
     """Forecasts that wait for what comes, by slot."""
     mean_slots: int = 1
@@ -179,11 +179,11 @@ def learn(
         memory.bands[row] = None
         memory.mean_slots = min(max(1, round(mean_s / SLOT_S)), MEAN_SLOTS_MAX)
     idle = history.stays_below(IDLE_REPLICAS, slots=_IDLE_SLOTS)
-    levels = [level(history) for level in FORECASTERS.values()]
+    baselines = [baseline(history) for baseline in FORECASTERS.values()]
     if idle:
-        # a mean that still remembers the last burst is no level of an idle model
-        levels = [min(level, IDLE_REPLICAS) for level in levels]
-    memory.now = tuple([root(level) for level in levels])
+        # a mean that still remembers the last burst is no baseline of an idle model
+        baselines = [min(baseline, IDLE_REPLICAS) for baseline in baselines]
+    memory.now = tuple([root(baseline) for baseline in baselines])
     memory.roots[row] = memory.now
     memory.was_idle[row] = idle
 

@@ -1,6 +1,6 @@
 """Decayed histograms of forecast residuals, one for each lead and expert.
 
-Residuals are taken in square-root space, `2 * (sqrt(d + 0.3) - sqrt(level + 0.3))`: there the
+Residuals are taken in square-root space, `2 * (sqrt(d + 0.3) - sqrt(baseline + 0.3))`: there the
 spread of demand is nearly the same at night and at the peak, so one histogram serves both. Leads
 are a fixed grid of seconds, for the steps of the rule change as the cold start is learnt.
 
@@ -40,9 +40,9 @@ RESCALE_AT = 1e9
 
 
 def _half_atoms() -> FloatArray:
-    """Return the places that hold a histogram's mass, halved: so they add to a level's root.
+    """Return the places that hold a histogram's mass, halved: so they add to a baseline's root.
 
-    Residuals are fine around zero and geometric outwards: from 0.1 (a fifth of a replica at a level
+    Residuals are fine around zero and geometric outwards: from 0.1 (a fifth of a replica at a baseline
     of three) to 24 (from none to 160 replicas).
     """
     outward = [0.05 * (math.pow(1.115, i) - 1.0) / 0.115 for i in range(1, 32)]

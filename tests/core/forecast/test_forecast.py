@@ -1,4 +1,4 @@
-"""The forecast: levels, residuals, the distribution they make, and how it is scored."""
+"""The forecast: baselines, residuals, the distribution they make, and how it is scored."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from autoscaler.core.forecast import FORECASTERS, Forecast, ForecastMemory, fore
 from autoscaler.core.forecast import experts as room
 from autoscaler.core.forecast.distribution import between_leads, distribution, nearest_lead
 from autoscaler.core.forecast.history import SLOT_S, SLOTS, History
-from autoscaler.core.forecast.learning import BATCH, _take_in
+from autoscaler.core.forecast.learning import BATCH
 from autoscaler.core.forecast.residuals import (
     BINS,
     DECAY_S,
@@ -47,9 +47,9 @@ def ahead(memory: ForecastMemory, *, cold_start_s: float = COLD_START_S) -> Fore
     return made
 
 
-def noisy(level: float, ticks: int, *, seed: int = 1, spread: float = 0.2) -> list[float]:
+def noisy(mean: float, ticks: int, *, seed: int = 1, spread: float = 0.2) -> list[float]:
     rng = random.Random(seed)
-    return [max(0.0, level * (1.0 + rng.gauss(0.0, spread))) for _ in range(ticks)]
+    return [max(0.0, mean * (1.0 + rng.gauss(0.0, spread))) for _ in range(ticks)]
 
 
 # --- each forecaster -------------------------------------------------------------------------
@@ -65,36 +65,37 @@ def recorded(*values: float | None) -> History:
 
 @pytest.mark.parametrize("name", FORECASTERS)
 class TestEveryForecaster:
-    def test_a_constant_is_its_own_level(self, name):
+    def test_a_constant_is_its_own_baseline(self, name):
         for length in (1, 3, 11, 12, 13, 200, 700):
             assert FORECASTERS[name](recorded(*[2.5] * length)) == pytest.approx(2.5)
 
     def test_it_lies_within_what_was_seen(self, name):
         values = noisy(3.0, 300)
         for length in (1, 2, 50, 300):
-            level = FORECASTERS[name](recorded(*values[:length]))
-            assert min(values[:length]) - 1e-12 <= level <= max(values[:length]) + 1e-12
+            baseline = FORECASTERS[name](recorded(*values[:length]))
+            assert min(values[:length]) - 1e-12 <= baseline <= max(values[:length]) + 1e-12
 
     def test_a_gap_is_not_zero(self, name):
         values = [2.0] * 40 + [None] * 30 + [2.0] * 2
         assert FORECASTERS[name](recorded(*values)) == pytest.approx(2.0)
 
-    def test_more_demand_is_never_a_lower_level(self, name):
+    def test_more_demand_is_never_a_lower_baseline(self, name):
         values = noisy(3.0, 300)
-        level = FORECASTERS[name](recorded(*values))
-        assert FORECASTERS[name](recorded(*[v + 1.0 for v in values])) == pytest.approx(level + 1)
+        baseline = FORECASTERS[name](recorded(*values))
+        assert FORECASTERS[name](recorded(*[v + 1.0 for v in values])) == pytest.approx(
+            baseline + 1
+        )
 
 
 def test_every_forecaster_file_is_registered():
     folder = Path(room.__file__).parent
     files = {path.stem for path in folder.glob("*.py")} - {"__init__", "registry"}
-    assert {level.__module__.rsplit(".", 1)[1] for level in FORECASTERS.values()} == files
-    assert {name.replace("-", "_") for name in FORECASTERS} == files
+    assert {made.__module__.rsplit(".", 1)[1] for made in FORECASTERS.values()} == files
 
 
 def test_means_look_back_as_far_as_they_say():
     history = recorded(*[1.0] * 300, *[4.0] * 12)
-    found = {name: level(history) for name, level in FORECASTERS.items()}
+    found = {name: baseline(history) for name, baseline in FORECASTERS.items()}
     assert found == {
         "last-value": 4.0,
         "mean-1-minute": 4.0,
@@ -223,18 +224,18 @@ def atoms(made: Forecast, lead: int) -> tuple[np.ndarray, np.ndarray]:
     return demands, -np.diff(tails, axis=1).reshape(-1)
 
 
-@pytest.mark.parametrize("level", [0.0, 0.4, 3.0, 40.0, 1500.0])
-def test_use_is_what_the_definition_says(level):
+@pytest.mark.parametrize("mean", [0.0, 0.4, 3.0, 40.0, 1500.0])
+def test_use_is_what_the_definition_says(mean):
     """`E[clip(D - (k - 1), 0, 1)]`, atom by atom, against sums over tails."""
-    made = ahead(taught(noisy(level, 300)))
-    first = max(1, int(level) - 3)
+    made = ahead(taught(noisy(mean, 300)))
+    first = max(1, int(mean) - 3)
     use = made.use(first, first + 12)
     for lead in range(len(LEADS_S)):
         demands, mass = atoms(made, lead)
         assert mass.sum() == pytest.approx(1.0)
         for row, replica in enumerate(range(first, first + 13)):
             expected = (mass * np.clip(demands - (replica - 1), 0.0, 1.0)).sum()
-            assert use[row, lead] == pytest.approx(expected, abs=1e-8 * (1 + level))
+            assert use[row, lead] == pytest.approx(expected, abs=1e-8 * (1 + mean))
 
 
 def test_mean_and_band_are_those_of_the_atoms():
@@ -299,8 +300,8 @@ def test_there_is_history_after_one_cold_start_of_residuals(cold_start_s, ticks)
 
 def test_residuals_are_of_what_came_a_lead_later():
     """A step up: the forecasts made within a lead before it, and no others, were too low."""
-    memory = taught([1.0] * 200 + [4.0] * 12)
-    _take_in(memory)
+    memory = taught([1.0] * 197 + [4.0] * 12)
+    assert not memory.pending, "all residuals are taken in"
     leap = root(4.0) - root(1.0)
     up = leap - 0.2 < HALF_ATOMS
     last_value = list(FORECASTERS).index("last-value")
@@ -375,14 +376,14 @@ def test_demand_that_stands_still_is_forecast_without_error():
     assert found.pinball_loss_replicas < 0.01
 
 
-@pytest.mark.parametrize("level", [0.8, 6.0, 60.0])
+@pytest.mark.parametrize("mean", [0.8, 6.0, 60.0])
 @pytest.mark.slow
-def test_the_band_covers_nine_tenths(level):
-    """Noise around a wandering level, at night and at the peak: one setting for all."""
+def test_the_band_covers_nine_tenths(mean):
+    """Noise around a wandering mean, at night and at the peak: one setting for all."""
     rng = random.Random(11)
     series = []
     for tick in range(4000):
-        wave = level * (1.0 + 0.5 * math.sin(tick / 300.0))
+        wave = mean * (1.0 + 0.5 * math.sin(tick / 300.0))
         series.append(max(0.0, rng.gauss(wave, 0.25 * math.sqrt(wave))))
     found = scores(taught(series))
     assert 0.85 <= found.coverage_ratio <= 0.95

@@ -23,11 +23,11 @@ from autoscaler.core.contract.spec import Targets
 from autoscaler.core.contract.state import BoolArray, ReplicaColumns
 from autoscaler.core.demand.readings import LastReadings, Readings, read_replicas
 from autoscaler.core.demand.service_time import (
-    CROWDED,
     ServiceTimeMemory,
     choose_service_time,
     measure_service_time,
 )
+from autoscaler.core.tuning import TUNING
 
 
 class Demand(NamedTuple):
@@ -130,7 +130,7 @@ def measure_demand(
     elapsed = 0.0 if memory.at is None else at - memory.at
     memory.at = at
     running = math.fsum(readings.running)
-    crowded = CROWDED * targets.in_flight_requests * max(1, len(readings.serving))
+    crowded = TUNING.crowded_ratio * targets.in_flight_requests * max(1, len(readings.serving))
     measure_service_time(
         memory.service_time,
         at=at,
@@ -280,7 +280,7 @@ def _backlog_replicas(sums: _Sums, *, held: float, offered: float, targets: Targ
     needed = held
     if sums.waiting > targets.waiting_requests * sums.ready and sums.running > 0.0:
         needed = max(needed, sums.ready * (1.0 + sums.waiting / sums.running))
-    return min(needed, 2.0 * offered + 1.0)
+    return min(needed, TUNING.backlog_ratio * offered + TUNING.backlog_replicas)
 
 
 def _without_samples(memory: DemandMemory, *, blind: bool, targets: Targets) -> Demand:

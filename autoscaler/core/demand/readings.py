@@ -28,12 +28,15 @@ from autoscaler.core.contract.plain import (
     read_record,
     read_strings,
 )
-from autoscaler.core.contract.state import BoolArray, FloatArray, ReplicaColumns
+from autoscaler.core.contract.state import (
+    CREATION_RESOLUTION_S,
+    BoolArray,
+    FloatArray,
+    ReplicaColumns,
+)
 
 WATCH_LAG_S = 60.0
 """A pod created longer ago than this that appears only now is not new: our view had a gap."""
-CREATION_RESOLUTION_S = 1.0
-"""Kubernetes cuts times to whole seconds: a pod may seem created before it was."""
 
 Rows: TypeAlias = BoolArray | slice
 """Which rows of a column are meant."""

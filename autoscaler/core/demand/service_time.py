@@ -10,18 +10,11 @@ from dataclasses import dataclass, field
 from autoscaler.core.contract.plain import Plain, plain_float, read_optional_float, read_record
 from autoscaler.core.contract.spec import Targets
 from autoscaler.core.demand.ratio_window import RatioWindow
-
-SERVICE_TIME_SPAN_S = 900.0
-SERVICE_TIME_BUCKET_S = 60.0
-COMPLETIONS_MIN = 10.0
-"""Fewer within the span say too little: the mean of ten lengths that vary as much as their mean is
-off by a third."""
-CROWDED = 1.5
-"""Times the in-flight target: where replicas run more than that on average, they serve slowly."""
+from autoscaler.core.tuning import TUNING
 
 
 def _window() -> RatioWindow:
-    return RatioWindow(span_s=SERVICE_TIME_SPAN_S, bucket_s=SERVICE_TIME_BUCKET_S)
+    return RatioWindow(span_s=TUNING.service_time_span_s, bucket_s=TUNING.service_time_bucket_s)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -113,11 +106,11 @@ def choose_service_time(
     if measured is None or calm is None or arrivals_per_s is None or calm >= measured:
         return measured
     target = targets.in_flight_requests * ready
-    longer = running_requests > CROWDED * target and arrivals_per_s * calm <= target
+    longer = running_requests > TUNING.crowded_ratio * target and arrivals_per_s * calm <= target
     return measured if longer else calm
 
 
 def _mean_s(window: RatioWindow) -> float | None:
-    if window.denominator < COMPLETIONS_MIN or window.numerator <= 0.0:
+    if window.denominator < TUNING.completions_min or window.numerator <= 0.0:
         return None
     return window.numerator / window.denominator

@@ -19,10 +19,12 @@ from typing import NamedTuple
 import numpy as np
 
 from autoscaler.core.contract.state import FloatArray
-from autoscaler.core.forecast.residuals import BAND, LEADS_S, PLACES, SHIFT, Mixture
+from autoscaler.core.forecast.residuals import BAND, LEADS_S, PLACES, Mixture
+from autoscaler.core.tuning import TUNING
 
 _MIDDLES = [0.5 * (a + b) for a, b in pairwise(LEADS_S)]
-_ZERO_ROOT = math.sqrt(SHIFT)
+_SHIFT = TUNING.root_shift
+_ZERO_ROOT = math.sqrt(_SHIFT)
 _RESOLUTION = 0.02
 """Of the band's edges, in square-root space: at ten replicas an eighth of one."""
 
@@ -65,7 +67,7 @@ class Forecast(NamedTuple):
         places: list[int] = []
         factors: list[float] = []
         for demand in range(first - 1, last + 1):
-            edge = math.sqrt(demand + SHIFT)
+            edge = math.sqrt(demand + _SHIFT)
             for offset, root in experts:
                 # D - x = (s + a)^2 - q^2 with q the edge's root: a^2 + 2 s a - t (t + 2 s), t = q - s
                 threshold = edge - root
@@ -87,7 +89,7 @@ def distribution(mixture: Mixture, *, at: float, roots: tuple[float, ...], lead:
     for root, (mass, moment, square, low, high) in zip(roots, mixture.at_lead(lead), strict=True):
         place = bisect_left(PLACES, _ZERO_ROOT - root)
         mean += square[place] + 2.0 * root * moment[place]
-        mean += (root * root - SHIFT) * mass[place]
+        mean += (root * root - _SHIFT) * mass[place]
         masses.append((root, mass))
         lows.append(root + low)
         highs.append(root + high)
@@ -122,4 +124,4 @@ def _narrow(
 
 def _demand(place: float) -> float:
     """Carry a root back to a demand; below zero there is none."""
-    return place * place - SHIFT if place > _ZERO_ROOT else 0.0
+    return place * place - _SHIFT if place > _ZERO_ROOT else 0.0

@@ -7,6 +7,7 @@ it: a burst of seconds would buy a fleet of replicas that come minutes after it.
 from __future__ import annotations
 
 from autoscaler.core.policy.contract import PolicyInput
+from autoscaler.core.tuning import TUNING
 
 
 def pressing_replicas(given: PolicyInput) -> float | None:
@@ -24,4 +25,4 @@ def pressing_replicas(given: PolicyInput) -> float | None:
     spare = given.supply.ready - offered
     if backlog is not None and spare > 0.0 and backlog <= spare * given.cold_start_s:
         return None
-    return min(demand, 2.0 * offered + 1.0)
+    return min(demand, TUNING.backlog_ratio * offered + TUNING.backlog_replicas)

@@ -18,9 +18,9 @@ from autoscaler.core.policy.backlog import pressing_replicas
 from autoscaler.core.policy.contract import PolicyInput, Proposal
 from autoscaler.core.policy.replica_value import Levels, cut, price
 from autoscaler.core.supply.supply import Supply
+from autoscaler.core.tuning import ROUNDING
 
 NAME = "economic"
-_ROUNDING = 1e-9
 
 
 def propose(given: PolicyInput, /) -> Proposal:
@@ -45,8 +45,8 @@ def propose(given: PolicyInput, /) -> Proposal:
     )
     replicas, reason = count, "WorthItsCost"
     pressing = pressing_replicas(given)
-    if pressing is not None and math.ceil(pressing - _ROUNDING) > replicas:
-        replicas, reason = math.ceil(pressing - _ROUNDING), "RequestsWait"
+    if pressing is not None and math.ceil(pressing - ROUNDING) > replicas:
+        replicas, reason = math.ceil(pressing - ROUNDING), "RequestsWait"
     if given.floor > replicas:
         replicas, reason = given.floor, "AtFloor"
     message = _account(levels, count=count, given=given, minutes=steps.step_s / 60.0)

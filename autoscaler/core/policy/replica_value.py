@@ -15,16 +15,8 @@ from typing import NamedTuple
 
 from autoscaler.core.forecast import Forecast
 from autoscaler.core.forecast.distribution import between_leads
+from autoscaler.core.tuning import ROUNDING, TUNING
 
-START_STEPS = 6
-"""Into how many steps a cold start is cut."""
-AFTER_S = 600.0
-"""How far the horizon reaches beyond the cold start. (Beyond 15 minutes nothing was gained.)"""
-AFTER_STEPS_MAX = 24
-PRICE = 60.0
-"""Of a replica-step of unmet work at an objective of 99 %: in a queue one missing replica makes
-every arrival late until the backlog is gone."""
-PRICE_POWER = 0.7
 BLOCK = 8
 """Levels whose use is computed at once."""
 
@@ -49,9 +41,9 @@ def cut(*, cold_start_s: float, tick_s: float) -> Steps:
 
     The cache changes no result: cold starts are learnt slowly, and ticks are many.
     """
-    step_s = max(tick_s, cold_start_s / START_STEPS)
-    start = max(1, math.ceil(cold_start_s / step_s - 1e-9))
-    horizon = start + min(AFTER_STEPS_MAX, math.ceil(AFTER_S / step_s))
+    step_s = max(tick_s, cold_start_s / TUNING.start_steps)
+    start = max(1, math.ceil(cold_start_s / step_s - ROUNDING))
+    horizon = start + min(TUNING.after_steps_max, math.ceil(TUNING.after_s / step_s))
     middles = [(step + 0.5) * step_s for step in range(horizon)]
     return Steps(
         step_s=step_s,
@@ -63,7 +55,7 @@ def cut(*, cold_start_s: float, tick_s: float) -> Steps:
 
 def price(attainment_ratio: float) -> float:
     """Return lambda_0, the price of unmet work: 60 at 99 %, 97 at 99.5 %, 300 at 99.9 %."""
-    return PRICE * math.pow(0.01 / (1.0 - attainment_ratio), PRICE_POWER)
+    return TUNING.price * math.pow(0.01 / (1.0 - attainment_ratio), TUNING.price_power)
 
 
 class Values(NamedTuple):
@@ -152,7 +144,7 @@ class Levels:
     def arrives(self, level: int, remaining_s: float) -> bool:
         """Tell whether one that is starting is worth the rest of its start."""
         values = self.values(level)
-        rest = max(1, math.ceil(remaining_s / self._steps.step_s - 1e-9))
+        rest = max(1, math.ceil(remaining_s / self._steps.step_s - ROUNDING))
         ready = min(1 + rest, len(values.on) - 1)
         return values.on[ready] - rest >= values.off[2]
 
@@ -172,7 +164,7 @@ class Levels:
             remaining_s: until it is ready (0: it is), paid for without use.
         """
         gains = self.gains(level)
-        rest = math.ceil(remaining_s / self._steps.step_s - 1e-9)
+        rest = math.ceil(remaining_s / self._steps.step_s - ROUNDING)
         last = len(gains)
         if min(gains) < 0.0:
             on, off = self.values(level)

@@ -20,13 +20,7 @@ from autoscaler.core.supply.doomed import Doom
 from autoscaler.core.supply.framebuffers import LoadingMemory
 from autoscaler.core.supply.free_gpus import FreeGpus
 from autoscaler.core.supply.supply import PoolSupply, Supply
-
-EXPIRY_COLD_STARTS = 2.0
-"""A start that shows no sign of life is given up after this many expected cold starts."""
-UNSCHEDULABLE_PATIENCE_S = 60.0
-"""An unschedulable replica is no supply from its first moment, but its level is asked for in another
-pool only after this long: a node provisioner first sees the pod when it is unschedulable, and takes
-about a minute to add a node; asking elsewhere at once would buy every scale-up twice."""
+from autoscaler.core.tuning import TUNING
 
 WatchLoading: TypeAlias = Callable[..., list[float | None]]
 """`loading.watch_loading`, or what replaces it."""
@@ -236,12 +230,12 @@ def _tally_starts(
         tally = tallies[pool]
         if not math.isnan(since):
             tally.unschedulable += 1
-            tally.impatient += at - since > UNSCHEDULABLE_PATIENCE_S
+            tally.impatient += at - since > TUNING.unschedulable_patience_s
             continue
         began_at = created_at if math.isnan(scheduled_at) else scheduled_at
         expected_s = cold_starts_s[pool]
         if rose_at is None:
-            expires_at = began_at + EXPIRY_COLD_STARTS * expected_s
+            expires_at = began_at + TUNING.expiry_cold_starts * expected_s
         else:
             expires_at = max(rose_at, began_at) + expected_s
         if at > expires_at:
@@ -259,7 +253,7 @@ def _tally_missing(
         memory.missing_since.pop(pool, None)
         return
     since = memory.missing_since.setdefault(pool, at)
-    if at - since > EXPIRY_COLD_STARTS * cold_s:
+    if at - since > TUNING.expiry_cold_starts * cold_s:
         tally.expired += missing
     else:
         tally.remaining_s.extend([cold_s] * missing)

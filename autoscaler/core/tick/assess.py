@@ -34,11 +34,7 @@ from autoscaler.core.supply.doomed import Doom
 from autoscaler.core.supply.free_gpus import FreeGpus
 from autoscaler.core.supply.stock import Stock, take_stock
 from autoscaler.core.tick.parts import Parts
-
-MEAN_STEPS = 2
-"""Steps of the program over which demand is averaged before a forecast is held against it: a third of
-a cold start. Of ten recordings, eight were 1 to 8 % dearer with one step, at the same attainment; with
-four, two lost whole bursts."""
+from autoscaler.core.tuning import TUNING
 
 
 @dataclass(slots=True, kw_only=True)
@@ -144,7 +140,7 @@ class Assessment:
             memory,
             at=self.at,
             offered_replicas=demand.offered_replicas,
-            mean_s=MEAN_STEPS * steps.step_s,
+            mean_s=TUNING.mean_steps * steps.step_s,
         )
         return self.parts.forecast(memory, at=self.at, cold_start_s=cold_start_s)
 

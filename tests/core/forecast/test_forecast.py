@@ -17,17 +17,14 @@ from autoscaler.core.forecast import FORECASTERS, Forecast, ForecastMemory, fore
 from autoscaler.core.forecast import experts as room
 from autoscaler.core.forecast.distribution import between_leads, distribution, nearest_lead
 from autoscaler.core.forecast.history import SLOT_S, SLOTS, History
-from autoscaler.core.forecast.learning import BATCH
 from autoscaler.core.forecast.residuals import (
     BINS,
-    DECAY_S,
     HALF_ATOMS,
     LEADS_S,
-    PRIOR_WEIGHT,
-    SHIFT,
     Residuals,
     root,
 )
+from autoscaler.core.tuning import TUNING
 
 COLD_START_S = 60.0
 
@@ -166,7 +163,7 @@ def test_a_leap_beyond_the_atoms_counts_as_the_farthest():
 def test_two_days_old_residuals_weigh_an_eth_part():
     residuals = filled(5.0, experts=1)
     old = residuals.mass[0, 0, -10:].sum()
-    residuals.age(DECAY_S)
+    residuals.age(TUNING.residual_decay_s)
     residuals.add(np.full((1, len(LEADS_S), 1), -5.0))
     new = residuals.mass[0, 0, :10].sum()
     assert new / old == pytest.approx(math.e, rel=1e-6)
@@ -174,7 +171,7 @@ def test_two_days_old_residuals_weigh_an_eth_part():
 
 def test_rescaling_changes_nothing_but_the_unit():
     residuals, other = filled(0.3, -0.2, 0.1), filled(0.3, -0.2, 0.1)
-    other.age(DECAY_S * 21.0)  # past exp(20.7) = 1e9
+    other.age(TUNING.residual_decay_s * 21.0)  # past exp(20.7) = 1e9
     assert other.growth == 1.0
     for each in (residuals, other):
         each.mixture = each._mix()
@@ -185,7 +182,7 @@ def test_the_prior_weighs_as_much_as_five_residuals():
     residuals = filled(*[3.0] * 5, experts=1)
     first_above = int(np.searchsorted(HALF_ATOMS, 2.0))
     assert residuals.mixture.tails[first_above, 0, 0] == pytest.approx(0.5, abs=0.01)
-    assert PRIOR_WEIGHT == 5.0
+    assert TUNING.prior_weight == 5.0
 
 
 def test_a_batch_is_as_good_as_one_by_one():
@@ -219,7 +216,9 @@ def test_the_expert_that_errs_less_weighs_more():
 def atoms(made: Forecast, lead: int) -> tuple[np.ndarray, np.ndarray]:
     """Every demand the forecast holds possible at a lead, and how likely it is."""
     places = HALF_ATOMS + np.array(made.roots)[:, None]
-    demands = np.where(places > math.sqrt(SHIFT), places**2 - SHIFT, 0.0).reshape(-1)
+    demands = np.where(
+        places > math.sqrt(TUNING.root_shift), places**2 - TUNING.root_shift, 0.0
+    ).reshape(-1)
     tails = made.mixture.tails[:, 0, lead].reshape(len(made.roots), BINS + 1)
     return demands, -np.diff(tails, axis=1).reshape(-1)
 
@@ -339,7 +338,7 @@ def test_an_idle_model_learns_how_often_its_bursts_come():
 
 def test_residuals_wait_for_a_batch_and_none_is_lost():
     memory = taught(noisy(2.0, 1000))
-    assert 0 < len(memory.pending) < BATCH
+    assert 0 < len(memory.pending) < TUNING.batch_slots
     taken = memory.busy.seen + len(memory.pending)
     assert taken.tolist() == [1000.0 - lead / SLOT_S for lead in LEADS_S]
 

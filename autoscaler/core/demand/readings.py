@@ -39,7 +39,9 @@ WATCH_LAG_S = 60.0
 """A pod created longer ago than this that appears only now is not new: our view had a gap."""
 
 Rows: TypeAlias = BoolArray | slice
-"""Which rows of a column are meant."""
+"""Which rows of a column are meant: a mask, or `ALL` or `NONE`, which take no time to apply."""
+ALL = slice(None)
+NONE = slice(0)
 
 
 class Readings(NamedTuple):
@@ -162,31 +164,31 @@ def read_replicas(
     held = replicas.waiting_requests + running
     ready = replicas.ready & ~replicas.deleting
     answers = fresh & (held >= 0.0)  # NaN is not
-    newer = answers & ~(sampled <= last.sampled_at)  # than NaN, too: its first sample
-    all_newer = np.count_nonzero(newer) == len(newer)
     elapsed = sampled - last.sampled_at
     completed = finished - last.finished
+    paired = answers & (elapsed > 0.0) & (completed >= 0.0)
+    all_paired = np.count_nonzero(paired) == len(paired)
+    newer = paired if all_paired else answers & ~(elapsed <= 0.0)  # NaN: its first sample
     arrived = np.maximum(held - last.in_flight + completed, 0.0)
-    restarted = completed < 0.0
-    if np.count_nonzero(restarted):
-        arrived = np.where(restarted, held + finished, arrived)
-    if all_newer:
+    if all_paired:
         rates = arrived / elapsed
     else:
         elapsed = np.where(newer, elapsed, np.nan)
-        rates = np.where(newer, arrived / elapsed, last.arrivals_per_s)
-    paired = _rows(newer & (completed >= 0.0))
-    serving, answering = _rows(answers & ready), _rows(answers)
+        restarted = completed < 0.0
+        rates = np.where(restarted, held + finished, arrived) / elapsed
+        rates = np.where(newer, rates, last.arrivals_per_s)
+    pairs: Rows = ALL if all_paired else paired
+    rows = _tell_apart(answers, ready)
     readings = Readings(
-        waiting=replicas.waiting_requests[answering].tolist(),
-        running=running[answering].tolist(),
-        serving=held[serving].tolist(),
-        kv_usage=replicas.kv_usage_ratio[serving].tolist(),
-        silent=last.in_flight[ready & ~answers].tolist(),
-        rates=rates[serving].tolist(),
-        other_rates=rates[answers & ~ready].tolist(),
-        busy=((running + last.running) * elapsed)[paired].tolist(),
-        completed=completed[paired].tolist(),
+        waiting=replicas.waiting_requests[rows.answering].tolist(),
+        running=running[rows.answering].tolist(),
+        serving=held[rows.serving].tolist(),
+        kv_usage=replicas.kv_usage_ratio[rows.serving].tolist(),
+        silent=last.in_flight[rows.silent].tolist(),
+        rates=rates[rows.serving].tolist(),
+        other_rates=rates[rows.others].tolist(),
+        busy=((running + last.running) * elapsed)[pairs].tolist(),
+        completed=completed[pairs].tolist(),
     )
     latest = LastReadings(
         names=replicas.name,
@@ -197,15 +199,34 @@ def read_replicas(
         finished=finished,
         arrivals_per_s=rates,
     )
-    if all_newer:  # an observation's columns are never written to: they can be kept
+    if all_paired:  # an observation's columns are never written to: they can be kept
         return readings, latest
     starts = ~(answers | replicas.ready | replicas.deleting)
     return readings, _keep_older(last, latest, newer=newer, starts=starts, at=at)
 
 
-def _rows(mask: BoolArray) -> Rows:
-    """Return the rows of a mask; where they are all, as a slice, which need not copy a column."""
-    return slice(None) if np.count_nonzero(mask) == len(mask) else mask
+class _Apart(NamedTuple):
+    """The replicas told apart."""
+
+    answering: Rows
+    serving: Rows
+    """Of those that answer, the ready ones."""
+    others: Rows
+    """And those that start or leave."""
+    silent: Rows
+    """Ready ones that do not answer."""
+
+
+_EVERYONE_SERVES = _Apart(answering=ALL, serving=ALL, others=NONE, silent=NONE)
+
+
+def _tell_apart(answers: BoolArray, ready: BoolArray) -> _Apart:
+    serving = answers & ready
+    if np.count_nonzero(serving) == len(serving):
+        return _EVERYONE_SERVES
+    return _Apart(
+        answering=answers, serving=serving, others=answers & ~ready, silent=ready & ~answers
+    )
 
 
 def _keep_older(

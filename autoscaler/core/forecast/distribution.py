@@ -61,7 +61,7 @@ class Forecast(NamedTuple):
     """Of each expert: its baseline in square-root space."""
     mixture: Mixture
 
-    def use(self, first: int, last: int) -> FloatArray:
+    def expected_use(self, first: int, last: int) -> FloatArray:
         """Return the expected use of replicas `first` to `last` (counted from 1): [replica, lead]."""
         experts = tuple(zip(self.mixture.offsets, self.roots, strict=True))
         places: list[int] = []
@@ -95,8 +95,15 @@ def distribution(mixture: Mixture, *, at: float, roots: tuple[float, ...], lead:
         highs.append(root + high)
     low_replicas = _demand(_narrow(masses, lows, above=1.0 - BAND[0])[0])
     high_replicas = _demand(_narrow(masses, highs, above=1.0 - BAND[1])[1])
-    lead_s, mean_replicas = float(LEADS_S[lead]), max(0.0, mean)
-    return Forecast(at, lead_s, mean_replicas, low_replicas, high_replicas, roots, mixture)
+    return Forecast(
+        at=at,
+        lead_s=float(LEADS_S[lead]),
+        mean_replicas=max(0.0, mean),
+        low_replicas=low_replicas,
+        high_replicas=high_replicas,
+        roots=roots,
+        mixture=mixture,
+    )
 
 
 def _narrow(

@@ -103,9 +103,9 @@ class Mixture:
             tails = rows.transpose(2, 0, 1).tolist()
             found = tuple(
                 ExpertTail(
-                    mass,
-                    moment,
-                    square,
+                    mass=mass,
+                    moment=moment,
+                    square=square,
                     low=_quantile(mass, BAND[0]),
                     high=_quantile(mass, BAND[1]),
                 )

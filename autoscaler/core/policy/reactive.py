@@ -23,8 +23,8 @@ def propose(given: PolicyInput, /) -> Proposal:
         )
     if given.offered_replicas is not None:
         demand = max(given.offered_replicas, pressing_replicas(given) or 0.0)
-    wanted = math.ceil(TUNING.headroom_ratio * demand - ROUNDING)
-    if wanted < given.floor:
+    asked = math.ceil(TUNING.headroom_ratio * demand - ROUNDING)
+    if asked < given.floor:
         return Proposal(
             replicas=given.floor,
             policy=NAME,
@@ -32,7 +32,7 @@ def propose(given: PolicyInput, /) -> Proposal:
             message=f"{given.demand.message}: {demand:.2f} replicas, the floor is {given.floor}",
         )
     return Proposal(
-        replicas=wanted,
+        replicas=asked,
         policy=NAME,
         reason="FollowsDemand",
         message=f"{given.demand.message}: {demand:.2f} replicas and a fifth more",

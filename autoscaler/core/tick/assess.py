@@ -19,7 +19,7 @@ from autoscaler.core.forecast import Forecast
 from autoscaler.core.guards.stabilization import down_window_s
 from autoscaler.core.memory import ModelMemory
 from autoscaler.core.policy import PolicyInput, Proposal
-from autoscaler.core.policy.replica_value import cut
+from autoscaler.core.policy.replica_value import steps_ahead
 from autoscaler.core.pools.layout import Layout
 from autoscaler.core.pools.placement import standing_in
 from autoscaler.core.pools.situation import (
@@ -135,7 +135,7 @@ class Assessment:
         if self.spec.forecast_mode is ForecastMode.OFF or self.settings.policy == "reactive":
             return None
         memory = self.memory.forecast
-        steps = cut(cold_start_s=cold_start_s, tick_s=self.settings.tick_s)
+        steps = steps_ahead(cold_start_s=cold_start_s, tick_s=self.settings.tick_s)
         self.parts.learn(
             memory,
             at=self.at,

@@ -228,7 +228,7 @@ def test_use_is_what_the_definition_says(mean):
     """`E[clip(D - (k - 1), 0, 1)]`, atom by atom, against sums over tails."""
     made = ahead(taught(noisy(mean, 300)))
     first = max(1, int(mean) - 3)
-    use = made.use(first, first + 12)
+    use = made.expected_use(first, first + 12)
     for lead in range(len(LEADS_S)):
         demands, mass = atoms(made, lead)
         assert mass.sum() == pytest.approx(1.0)
@@ -251,7 +251,7 @@ def test_mean_and_band_are_those_of_the_atoms():
 
 def test_use_falls_with_the_replica_and_lies_between_zero_and_one():
     made = ahead(taught(noisy(3.0, 300)))
-    use = made.use(1, 12)
+    use = made.expected_use(1, 12)
     assert (use >= -1e-12).all()
     assert (use <= 1.0 + 1e-12).all()
     assert (np.diff(use, axis=0) <= 1e-12).all()
@@ -315,7 +315,7 @@ def test_three_equal_ramps_widen_the_forecast_upwards():
     first = ahead(taught([0.0] * 24 + begun, cold_start_s=30.0), cold_start_s=30.0)
     third = ahead(taught([0.0] * 24 + ramp + ramp + begun, cold_start_s=30.0), cold_start_s=30.0)
     assert third.high_replicas > first.high_replicas + 0.5
-    assert third.use(2, 2)[0, 1] > 5 * first.use(2, 2)[0, 1]
+    assert third.expected_use(2, 2)[0, 1] > 5 * first.expected_use(2, 2)[0, 1]
 
 
 def test_an_idle_model_forgets_how_its_bursts_were():
@@ -324,8 +324,8 @@ def test_an_idle_model_forgets_how_its_bursts_were():
     kept = ahead(taught(series + [0.0] * 30), cold_start_s=20.0)
     idle = ahead(taught(series + [0.0] * 65), cold_start_s=20.0)
     lead = nearest_lead(120.0)
-    assert kept.use(2, 2)[0, lead] > 0.05
-    assert idle.use(2, 2)[0, lead] < 0.01, "at a price of 60 it is not worth its cost"
+    assert kept.expected_use(2, 2)[0, lead] > 0.05
+    assert idle.expected_use(2, 2)[0, lead] < 0.01, "at a price of 60 it is not worth its cost"
 
 
 @pytest.mark.slow
@@ -333,7 +333,7 @@ def test_an_idle_model_learns_how_often_its_bursts_come():
     """A burst every ten minutes, for hours: being idle for six says that one is due."""
     series = ([0.0] * 90 + [2.5] * 30) * 30 + [0.0] * 85
     made = ahead(taught(series), cold_start_s=20.0)
-    assert made.use(2, 2)[0, nearest_lead(120.0)] > 0.1
+    assert made.expected_use(2, 2)[0, nearest_lead(120.0)] > 0.1
 
 
 def test_residuals_wait_for_a_batch_and_none_is_lost():
@@ -471,7 +471,12 @@ def test_anything_can_be_learnt_and_a_checkpoint_goes_on_alike(story):
             found.append(
                 None
                 if made is None
-                else (made.low_replicas, made.mean_replicas, made.high_replicas, made.use(1, 9))
+                else (
+                    made.low_replicas,
+                    made.mean_replicas,
+                    made.high_replicas,
+                    made.expected_use(1, 9),
+                )
             )
         if found[0] is None or found[1] is None:
             assert found[0] is found[1]

@@ -1,9 +1,8 @@
 """The HorizontalPodAutoscaler's arithmetic after the metrics, exactly.
 
-Stabilization, rate limits and bounds as kube-controller-manager has them, in the form without
-`behavior` and in the one with it. The engine obeys an explicit `behavior` with them, and the HPA
-baseline of the simulations is built on them; one set of functions, so that what is proved on
-recorded decisions of the real controller is what runs.
+Stabilization and rate limits of an explicit `behavior` as kube-controller-manager has them. The engine
+obeys a `behavior` with them, and the HPA among the simulations' peers is built on them; one set of
+functions, so that what is proved on recorded decisions of the real controller is what runs.
 
 Three facts that are easily got wrong, each found in recorded decisions:
 
@@ -23,20 +22,12 @@ from typing import NamedTuple, TypeAlias
 
 from autoscaler.core.contract.spec import PolicyType, ScalingPolicy, ScalingRules, SelectPolicy
 
-TOLERANCE_RATIO = 0.1
-"""The controller's flag --horizontal-pod-autoscaler-tolerance."""
-DOWN_STABILIZATION_S = 300.0
-"""The controller's flag --horizontal-pod-autoscaler-downscale-stabilization."""
-INT32_MAX = 2**31 - 1
 DEFAULT_UP_POLICIES = (
     ScalingPolicy(type=PolicyType.PODS, value=4, period_s=15),
     ScalingPolicy(type=PolicyType.PERCENT, value=100, period_s=15),
 )
 """What the API server fills in where a behavior has no policies for scaling up."""
 DEFAULT_DOWN_POLICIES = (ScalingPolicy(type=PolicyType.PERCENT, value=100, period_s=15),)
-LEGACY_UP_FACTOR = 2.0
-LEGACY_UP_MIN = 4.0
-"""Without a behavior one sync may double, or go to four."""
 
 Slot: TypeAlias = tuple[float, int]
 """A moment (seconds) and a number: of a recommendation, or of replicas added or removed."""
@@ -60,35 +51,12 @@ class Limited(NamedTuple):
     replicas: int
     reason: str
     """Stabilization: `ReadyForNewScale`, `ScaleUpStabilized`, `ScaleDownStabilized`. Limits:
-    `DesiredWithinRange`, `TooFewReplicas`, `TooManyReplicas`, `ScaleUpLimit`, `ScaleDownLimit`."""
+    `DesiredWithinRange`, `ScaleUpLimit`, `ScaleDownLimit`."""
 
 
-def within_tolerance(
-    ratio: float, *, up_ratio: float = TOLERANCE_RATIO, down_ratio: float = TOLERANCE_RATIO
-) -> bool:
+def within_tolerance(ratio: float, *, up_ratio: float, down_ratio: float) -> bool:
     """Tell whether a usage ratio (metric over target) changes nothing. Both edges are inside."""
     return 1.0 - down_ratio <= ratio <= 1.0 + up_ratio
-
-
-def stabilize_legacy(
-    recommendations: list[Slot],
-    *,
-    at: float,
-    proposal: int,
-    window_s: float = DOWN_STABILIZATION_S,
-) -> Limited:
-    """Stabilize without a behavior: the highest proposal of the window; remembers the raw one."""
-    cutoff = at - window_s
-    highest = proposal
-    free: int | None = None
-    for index, (moment, replicas) in enumerate(recommendations):
-        if moment <= cutoff:
-            free = index
-        elif replicas > highest:
-            highest = replicas
-    _store(recommendations, (at, proposal), free)
-    reason = "ScaleDownStabilized" if highest > proposal else "ReadyForNewScale"
-    return Limited(replicas=highest, reason=reason)
 
 
 def stabilize(
@@ -98,7 +66,7 @@ def stabilize(
     current: int,
     proposal: int,
     up_window_s: float = 0.0,
-    down_window_s: float = DOWN_STABILIZATION_S,
+    down_window_s: float,
     remember: int | None = None,
 ) -> Limited:
     """Stabilize with a behavior, which has a window for each direction.
@@ -116,38 +84,23 @@ def stabilize(
     """
     up_cutoff = at - up_window_s
     down_cutoff = at - down_window_s
+    oldest = min(up_cutoff, down_cutoff)
     lowest = highest = proposal
     free: int | None = None
-    index = 0
-    for moment, replicas in recommendations:
+    for index, (moment, replicas) in enumerate(recommendations):
         if moment > up_cutoff and replicas < lowest:
             lowest = replicas
-        if moment > down_cutoff:
-            if replicas > highest:  # noqa: PLR1730  see below
-                highest = replicas
-        elif moment <= up_cutoff:
+        if moment > down_cutoff and replicas > highest:
+            highest = replicas
+        if moment <= oldest:
             free = index
-        index += 1  # noqa: SIM113  on every tick, over a whole window: the plain way is the quick one
     _store(recommendations, (at, proposal if remember is None else remember), free)
     stabilized = min(max(current, lowest), highest)
     if stabilized == proposal:
         reason = "ReadyForNewScale"
     else:
         reason = "ScaleUpStabilized" if stabilized < proposal else "ScaleDownStabilized"
-    return Limited(stabilized, reason)
-
-
-def limit_legacy(*, current: int, proposal: int, replicas_min: int, replicas_max: int) -> Limited:
-    """Bound a proposal without a behavior: min, max, and at most doubling (or four) a sync."""
-    if proposal < replicas_min:
-        return Limited(replicas=replicas_min, reason="TooFewReplicas")
-    up_limit = int(max(LEGACY_UP_FACTOR * current, LEGACY_UP_MIN))
-    highest, reason = (
-        (up_limit, "ScaleUpLimit") if replicas_max > up_limit else (replicas_max, "TooManyReplicas")
-    )
-    if proposal > highest:
-        return Limited(replicas=highest, reason=reason)
-    return Limited(replicas=proposal, reason="DesiredWithinRange")
+    return Limited(replicas=stabilized, reason=reason)
 
 
 def limit_rate(
@@ -158,31 +111,16 @@ def limit_rate(
     proposal: int,
     up: ScalingRules | None,
     down: ScalingRules | None,
-    replicas_min: int = 0,
-    replicas_max: int = INT32_MAX,
 ) -> Limited:
-    """Bound a proposal by the policies of a behavior, and by min and max.
-
-    A direction that is None is not limited but by its bound.
-    """
-    if proposal > current:
-        limit = replicas_max
-        if up is not None:
-            limit = max(current, scale_up_limit(memory, at=at, current=current, rules=up))
-        highest, reason = (
-            (limit, "ScaleUpLimit") if replicas_max > limit else (replicas_max, "TooManyReplicas")
-        )
+    """Bound a proposal by the policies of a behavior. A direction that is None is not limited."""
+    if proposal > current and up is not None:
+        highest = max(current, scale_up_limit(memory, at=at, current=current, rules=up))
         if proposal > highest:
-            return Limited(replicas=highest, reason=reason)
-    elif proposal < current:
-        limit = replicas_min
-        if down is not None:
-            limit = min(current, scale_down_limit(memory, at=at, current=current, rules=down))
-        lowest, reason = (
-            (limit, "ScaleDownLimit") if replicas_min < limit else (replicas_min, "TooFewReplicas")
-        )
+            return Limited(replicas=highest, reason="ScaleUpLimit")
+    elif proposal < current and down is not None:
+        lowest = min(current, scale_down_limit(memory, at=at, current=current, rules=down))
         if proposal < lowest:
-            return Limited(replicas=lowest, reason=reason)
+            return Limited(replicas=lowest, reason="ScaleDownLimit")
     return Limited(replicas=proposal, reason="DesiredWithinRange")
 
 

@@ -22,6 +22,9 @@ FloatOrNaN: TypeAlias = Annotated[float, "NaN"]
 
 NO_NODE = -1
 """In `ReplicaColumns.node`: bound to no node (yet)."""
+CREATION_RESOLUTION_S = 1.0
+"""Of `ReplicaColumns.created_at`: Kubernetes cuts times to whole seconds, so a pod may seem created
+before it was."""
 
 
 class CapacityType(StrEnum):

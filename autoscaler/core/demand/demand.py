@@ -2,8 +2,9 @@
 
 Two quantities, kept apart because they answer different questions:
 
-- the *offered load*: what would be in flight if nobody had to wait. The forecast is of this one (a
-  forecast of what is in flight learns, from every backlog, tails of its own making);
+- the *offered load*: what would be in flight if nobody had to wait. The forecast is of this one: if
+  it were of what is in flight, every backlog would look like demand to come, and the replicas that a
+  late start had made necessary would be asked for again;
 - the *demand* of this moment: the offered load, more while requests wait, never less than what the
   KV caches hold.
 
@@ -19,8 +20,13 @@ from typing import NamedTuple
 
 from autoscaler.core.contract.spec import Targets
 from autoscaler.core.contract.state import BoolArray, ReplicaColumns
-from autoscaler.core.demand.arrivals import ArrivalMemory, read_replicas
-from autoscaler.core.demand.readings import Reading
+from autoscaler.core.demand.readings import LastReadings, Readings, read_replicas
+from autoscaler.core.demand.service_time import (
+    ServiceTimeMemory,
+    choose_service_time,
+    measure_service_time,
+)
+from autoscaler.core.tuning import TUNING
 
 
 class Demand(NamedTuple):
@@ -47,22 +53,20 @@ class Demand(NamedTuple):
     """Ready replicas, doomed ones among them, that say what they hold."""
 
 
-CROWDED = 1.5
-"""Times the in-flight target: where replicas run more than that on average, they serve slowly."""
-
-
 @dataclass(slots=True, kw_only=True)
 class DemandMemory:
     """What demand has to remember of one model. Part of the engine's memory."""
 
     at: float | None = None
-    """The last measurement."""
-    arrivals: ArrivalMemory = field(default_factory=ArrivalMemory)
+    """The last measurement; None: there was none."""
+    last: LastReadings = field(default_factory=LastReadings.none)
+    """What each replica said last."""
+    service_time: ServiceTimeMemory = field(default_factory=ServiceTimeMemory)
     offered_requests: float | None = None
     """u, the requests that would be in flight without waiting; None: not known yet."""
 
 
-class _Levels(NamedTuple):
+class _Sums(NamedTuple):
     """Sums over the replicas at one moment."""
 
     ready: int
@@ -99,69 +103,67 @@ def measure_demand(
         The demand. Its `replicas` is None where no replica can be read and nothing is remembered;
         its `offered_replicas` also where it is only remembered, for nothing is learnt from that.
     """
-    reading = read_replicas(
-        memory.arrivals,
-        at=at,
-        replicas=replicas,
-        fresh=fresh,
-        crowded_requests=CROWDED * targets.in_flight_requests,
+    readings, memory.last = read_replicas(
+        memory.last, at=at, last_look=memory.at, replicas=replicas, fresh=fresh
     )
     elapsed = 0.0 if memory.at is None else at - memory.at
     memory.at = at
-    if not reading.serving:
-        return _without_samples(memory, blind=reading.ready > 0, targets=targets)
-    level = _sum_up(reading)
-    service_s = _service_s(memory.arrivals, level=level, targets=targets)
-    _advance_offered(memory, level=level, elapsed_s=elapsed, service_s=service_s)
-    return _conclude(memory, level=level, targets=targets, service_s=service_s)
+    running = math.fsum(readings.running)
+    crowded = TUNING.crowded_ratio * targets.in_flight_requests * max(1, len(readings.serving))
+    measure_service_time(
+        memory.service_time,
+        at=at,
+        busy_s=0.5 * math.fsum(readings.busy),
+        completed=math.fsum(readings.completed),
+        crowded=running > crowded,
+    )
+    if not readings.serving:
+        return _without_samples(memory, blind=readings.ready > 0, targets=targets)
+    sums = _sum_up(readings, running=running)
+    service_s = choose_service_time(
+        memory.service_time,
+        arrivals_per_s=sums.arrivals_per_s,
+        running_requests=running,
+        ready=sums.ready,
+        targets=targets,
+    )
+    _advance_offered(memory, sums=sums, elapsed_s=elapsed, service_s=service_s)
+    return _conclude(memory, sums=sums, targets=targets, service_s=service_s)
 
 
-def _service_s(arrivals: ArrivalMemory, *, level: _Levels, targets: Targets) -> float | None:
-    """Choose the service time that says how much work arrives.
-
-    Requests stay longer where more run together, so in an overload the measured one, times the
-    arrivals, asks for up to twice the replicas that would serve them in time; and what the forecast
-    learnt then would stay for hours. So it is that of calm times, as long as they are not long ago:
-    but where it says that what is there suffices, and it is crowded all the same, the requests
-    themselves have become longer, and the measured one holds.
-    """
-    measured, calm = arrivals.service_s, arrivals.calm_service_s
-    rate = level.arrivals_per_s
-    if measured is None or calm is None or rate is None or calm >= measured:
-        return measured
-    target = targets.in_flight_requests * level.ready
-    longer = level.running > CROWDED * target and rate * calm <= target
-    return measured if longer else calm
-
-
-def _sum_up(reading: Reading) -> _Levels:
+def _sum_up(readings: Readings, *, running: float) -> _Sums:
     """Sum up what the replicas say. Exact sums, so that their order does not matter.
 
     A ready replica that does not answer is taken to hold the mean of the others, or what it last
     held if that was more: the one that is overrun is the first to miss its scrape. Such an estimate
     may raise; the freshness guard keeps it from lowering.
     """
-    waiting, running = math.fsum(reading.waiting), math.fsum(reading.running)
+    waiting = math.fsum(readings.waiting)
     in_flight = waiting + running
-    if reading.silent:
-        mean = math.fsum(reading.serving) / len(reading.serving)
-        # The mean comes first: of a number and NaN, max takes the first.
-        in_flight += math.fsum([max(mean, last) for last in reading.silent])
-    kv = _known(reading.kv_usage)
-    kv_usage = math.fsum(kv) / len(kv) if kv else None
-    arrivals_per_s = _arrivals_per_s(reading)
-    unknown = len(reading.silent)
-    return _Levels(reading.ready, unknown, in_flight, arrivals_per_s, waiting, running, kv_usage)
+    if readings.silent:
+        mean = math.fsum(readings.serving) / len(readings.serving)
+        # Where it is unknown (NaN) what one last held, `max` returns its first argument, the mean.
+        in_flight += math.fsum([max(mean, last) for last in readings.silent])
+    kv = _known(readings.kv_usage)
+    return _Sums(
+        ready=readings.ready,
+        unknown=len(readings.silent),
+        in_flight=in_flight,
+        arrivals_per_s=_arrivals_per_s(readings),
+        waiting=waiting,
+        running=running,
+        kv_usage=math.fsum(kv) / len(kv) if kv else None,
+    )
 
 
-def _arrivals_per_s(reading: Reading) -> float | None:
+def _arrivals_per_s(readings: Readings) -> float | None:
     """Sum the arrivals; those that are unknown are the others' mean. None: of nobody known."""
-    rates = _known(reading.rates)
+    rates = _known(readings.rates)
     if not rates:
         return None
     total = math.fsum(rates)
-    missing = reading.ready - len(rates)
-    return total + math.fsum(_known(reading.other_rates)) + missing * total / len(rates)
+    missing = readings.ready - len(rates)
+    return total + math.fsum(_known(readings.other_rates)) + missing * total / len(rates)
 
 
 def _known(values: list[float]) -> list[float]:
@@ -171,7 +173,7 @@ def _known(values: list[float]) -> list[float]:
 
 
 def _advance_offered(
-    memory: DemandMemory, *, level: _Levels, elapsed_s: float, service_s: float | None
+    memory: DemandMemory, *, sums: _Sums, elapsed_s: float, service_s: float | None
 ) -> None:
     """Advance the offered load: old requests leave as they are served, new ones come at a rate.
 
@@ -179,57 +181,55 @@ def _advance_offered(
     one piece at its end, as for a tick that is short against the service time, they would count in
     full though some have left: at dt = 5 s and S = 2 s, two and a half times the true load.
     """
-    rate = level.arrivals_per_s
+    rate = sums.arrivals_per_s
     if service_s is None:
         memory.offered_requests = None
     elif memory.offered_requests is None or rate is None:
         # The first tick with a service time, or counters that went away: begin with what is there.
-        memory.offered_requests = level.in_flight
+        memory.offered_requests = sums.in_flight
     else:
         left = math.exp(-elapsed_s / service_s)
         memory.offered_requests = memory.offered_requests * left + rate * service_s * (1.0 - left)
 
 
 def _conclude(
-    memory: DemandMemory, *, level: _Levels, targets: Targets, service_s: float | None
+    memory: DemandMemory, *, sums: _Sums, targets: Targets, service_s: float | None
 ) -> Demand:
     """Put the terms together; the largest one gives the demand its basis."""
     target = targets.in_flight_requests
-    held = level.in_flight / target
+    held = sums.in_flight / target
     if memory.offered_requests is None:
         offered, basis = held, "InFlight"
-        message = f"{level.in_flight:.1f} requests in flight over {target:g}"
+        message = f"{sums.in_flight:.1f} requests in flight over {target:g}"
     else:
         offered, basis = memory.offered_requests / target, "OfferedLoad"
         message = f"offered load {memory.offered_requests:.1f} requests over {target:g}"
-    kv = _kv_replicas(level, targets)
+    kv = _kv_replicas(sums, targets)
     demand = offered
-    backlog = _backlog_replicas(level, held=held, offered=max(offered, kv), targets=targets)
+    backlog = _backlog_replicas(sums, held=held, offered=max(offered, kv), targets=targets)
     if backlog > demand:
         demand, basis = backlog, "Waiting"
-        message = f"{level.waiting:.0f} requests wait, {message}"
+        message = f"{sums.waiting:.0f} requests wait, {message}"
     if kv > demand:
         demand, basis = kv, "KVCache"
-        message = f"KV cache {level.kv_usage:.3f} of {level.ready} over {targets.kv_usage_ratio:g}, {message}"
-    if level.unknown:
-        message = (
-            f"{message}; {level.unknown} of {level.ready} do not answer, estimated by the rest"
-        )
-    backlog_replica_s = None if service_s is None else level.waiting * service_s / target
+        message = f"KV cache {sums.kv_usage:.3f} of {sums.ready} over {targets.kv_usage_ratio:g}, {message}"
+    if sums.unknown:
+        message = f"{message}; {sums.unknown} of {sums.ready} do not answer, estimated by the rest"
+    backlog_replica_s = None if service_s is None else sums.waiting * service_s / target
     return Demand(
-        demand,
-        max(offered, kv),
-        level.waiting,
-        level.running,
-        level.kv_usage,
-        backlog_replica_s,
-        basis,
-        message,
-        level.ready - level.unknown,
+        replicas=demand,
+        offered_replicas=max(offered, kv),
+        waiting_requests=sums.waiting,
+        running_requests=sums.running,
+        kv_usage_ratio=sums.kv_usage,
+        backlog_replica_s=backlog_replica_s,
+        basis=basis,
+        message=message,
+        answering=sums.ready - sums.unknown,
     )
 
 
-def _kv_replicas(level: _Levels, targets: Targets) -> float:
+def _kv_replicas(sums: _Sums, targets: Targets) -> float:
     """Replicas that the KV caches in use need at their target.
 
     A sum over replicas (their mean times their number), so one full cache among many is no cause:
@@ -239,12 +239,12 @@ def _kv_replicas(level: _Levels, targets: Targets) -> float:
     whose contexts are long it is the cache that fills first, and waiting for the queue would cost
     a whole cold start of it.
     """
-    if level.kv_usage is None:
+    if sums.kv_usage is None:
         return 0.0
-    return level.ready * level.kv_usage / targets.kv_usage_ratio
+    return sums.ready * sums.kv_usage / targets.kv_usage_ratio
 
 
-def _backlog_replicas(level: _Levels, *, held: float, offered: float, targets: Targets) -> float:
+def _backlog_replicas(sums: _Sums, *, held: float, offered: float, targets: Targets) -> float:
     """Replicas asked for while requests wait: enough to hold them all, within twice the load plus 1.
 
     Right after a burst has hit, what is in flight says what clears the queue; the bound keeps an
@@ -254,12 +254,12 @@ def _backlog_replicas(level: _Levels, *, held: float, offered: float, targets: T
     the in-flight target says (an engine with fewer slots than it, or KV caches full of long
     contexts): then N replicas that run R of R + W requests ask for N * (1 + W / R).
     """
-    if level.waiting <= 0.0:
+    if sums.waiting <= 0.0:
         return 0.0
-    wanted = held
-    if level.waiting > targets.waiting_requests * level.ready and level.running > 0.0:
-        wanted = max(wanted, level.ready * (1.0 + level.waiting / level.running))
-    return min(wanted, 2.0 * offered + 1.0)
+    needed = held
+    if sums.waiting > targets.waiting_requests * sums.ready and sums.running > 0.0:
+        needed = max(needed, sums.ready * (1.0 + sums.waiting / sums.running))
+    return min(needed, TUNING.backlog_ratio * offered + TUNING.backlog_replicas)
 
 
 def _without_samples(memory: DemandMemory, *, blind: bool, targets: Targets) -> Demand:

@@ -1,52 +1,65 @@
-"""What replicas say, read by columns.
+"""From counters and gauges of single replicas to what changed between two looks at them.
 
-The same as the walk in `arrivals`, which says why; there is nothing to be found here that is not there.
-`read_ordinary` is for the tick on which nothing is special, `read_columns` for any.
+The arrivals at one replica between two of its samples are the change of what it holds (waiting and
+running) plus the change of its counter of finished requests. What must never look like arrivals:
+
+- a replica seen for the first time: without an earlier sample there is no change. Only one that was
+  watched from before it served began at zero;
+- a restarted process: its counter begins anew, so all it has counted and holds arrived since;
+- a replica that comes back after a gap: its change is spread over its own interval, as a rate;
+- one that vanishes takes what it held with it: those are no completions, and no negative arrivals;
+- requests that a client gave up without being counted: a fall in what is held is no arrival.
+
+All replicas are read at once, as columns.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TypeAlias
+from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
-from autoscaler.core.contract.state import BoolArray, FloatArray, FloatOrNaN, ReplicaColumns
+from autoscaler.core.contract.state import (
+    CREATION_RESOLUTION_S,
+    BoolArray,
+    FloatArray,
+    ReplicaColumns,
+)
 
 WATCH_LAG_S = 60.0
 """A pod created longer ago than this that appears only now is not new: our view had a gap."""
-CREATION_RESOLUTION_S = 1.0
-"""Kubernetes cuts times to whole seconds: a pod may seem created before it was."""
 
-Kept: TypeAlias = tuple[float, FloatOrNaN, FloatOrNaN, FloatOrNaN, FloatOrNaN, FloatOrNaN]
-"""Of one replica: created_at; sampled_at, requests in flight, running, counter of finished ones at its
-last sample; arrivals per second between its last two. NaN: unknown. One that does not serve yet has
-the last look at it as its sample, with nothing in flight."""
+Rows: TypeAlias = BoolArray | slice
+"""Which rows of a column are meant: a mask, or `ALL` or `NONE`, which take no time to apply."""
+ALL = slice(None)
+NONE = slice(0)
 
 
-@dataclass(slots=True, kw_only=True)
-class Reading:
+class Readings(NamedTuple):
     """What all the replicas of a model say at one moment, in their order.
 
-    Ready means ready and not deleting.
+    Ready means ready and not deleting. A replica answers if its sample is recent and says what it
+    holds.
     """
 
-    waiting: list[float] = field(default_factory=list)
-    """Also of those that leave: what they hold is still demand."""
-    running: list[float] = field(default_factory=list)
-    serving: list[float] = field(default_factory=list)
-    """Requests in flight of the ready ones."""
-    kv_usage: list[float] = field(default_factory=list)
-    """Of the ready ones; NaN where they do not say it."""
-    silent: list[float] = field(default_factory=list)
+    waiting: list[float]
+    """Of all that answer: what those that leave hold is still demand."""
+    running: list[float]
+    """Likewise."""
+    serving: list[float]
+    """Requests in flight of the ready ones that answer."""
+    kv_usage: list[float]
+    """Likewise; NaN where they do not say it."""
+    silent: list[float]
     """Of the ready ones that do not answer: what they last held, NaN where that is unknown."""
-    rates: list[float] = field(default_factory=list)
-    """Arrivals per second of the ready ones; NaN where unknown."""
-    other_rates: list[float] = field(default_factory=list)
-    """Of those that start or leave, likewise."""
-    busy: list[float] = field(default_factory=list)
+    rates: list[float]
+    """Arrivals per second of the ready ones that answer; NaN where unknown."""
+    other_rates: list[float]
+    """Of those that answer while they start or leave, likewise."""
+    busy: list[float]
     """Running request-seconds between two samples: twice the trapezoid."""
-    completed: list[float] = field(default_factory=list)
+    completed: list[float]
     """Completions between them."""
 
     @property
@@ -56,145 +69,169 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LastColumns:
-    """What is kept of each replica, as columns in the order of the last look."""
+class LastReadings:
+    """What is kept of each replica, as columns in the order of the last look.
+
+    NaN: unknown. A replica that does not serve yet has the last look at it as its sample, with
+    nothing in flight. Part of the engine's memory.
+    """
 
     names: tuple[str, ...]
     created_at: FloatArray
     sampled_at: FloatArray
+    """When its last sample was taken."""
     in_flight: FloatArray
+    """Requests waiting and running at that sample."""
     running: FloatArray
     finished: FloatArray
+    """The counter of finished requests at that sample."""
     arrivals_per_s: FloatArray
+    """Between its last two samples."""
 
     @classmethod
-    def from_kept(cls, kept: dict[str, Kept]) -> LastColumns:
-        """Turn rows into columns."""
-        rows = np.array(list(kept.values()), dtype=np.float64).reshape(-1, 6).T
+    def none(cls) -> LastReadings:
+        """Begin: no replica was seen yet."""
+        nothing = np.empty(0)
         return cls(
-            names=tuple(kept),
-            created_at=rows[0],
-            sampled_at=rows[1],
-            in_flight=rows[2],
-            running=rows[3],
-            finished=rows[4],
-            arrivals_per_s=rows[5],
+            names=(),
+            created_at=nothing,
+            sampled_at=nothing,
+            in_flight=nothing,
+            running=nothing,
+            finished=nothing,
+            arrivals_per_s=nothing,
         )
 
-    def to_kept(self) -> dict[str, Kept]:
-        """Turn columns into rows."""
-        rows = zip(
-            self.created_at.tolist(),
-            self.sampled_at.tolist(),
-            self.in_flight.tolist(),
-            self.running.tolist(),
-            self.finished.tolist(),
-            self.arrivals_per_s.tolist(),
-            strict=True,
-        )
-        return dict(zip(self.names, rows, strict=True))
 
-
-def read_ordinary(
-    last: LastColumns, *, replicas: ReplicaColumns, fresh: BoolArray
-) -> tuple[Reading, LastColumns] | None:
-    """Read a tick on which all replicas are those of the last look, serve, and have answered anew.
-
-    Returns:
-        What they say and what is to be kept; None where one of them is special.
-    """
-    count = len(last.names)
-    if (
-        last.names != replicas.name
-        or np.count_nonzero(fresh & replicas.ready) != count
-        or np.count_nonzero(replicas.deleting) != 0
-        or np.count_nonzero(last.created_at == replicas.created_at) != count
-    ):
-        return None
-    elapsed = replicas.sampled_at - last.sampled_at
-    held = replicas.waiting_requests + replicas.running_requests
-    completed = replicas.finished_requests_total - last.finished
-    newer = (elapsed > 0.0) & (completed >= 0.0)
-    if np.count_nonzero(newer) != count:
-        return None
-    arrived = held - last.in_flight
-    arrived += completed
-    rates = np.maximum(arrived, 0.0) / elapsed
-    if np.count_nonzero(rates >= 0.0) != count:  # NaN is not
-        return None
-    busy = replicas.running_requests + last.running
-    busy *= elapsed
-    reading = Reading(
-        waiting=replicas.waiting_requests.tolist(),
-        running=replicas.running_requests.tolist(),
-        serving=held.tolist(),
-        kv_usage=replicas.kv_usage_ratio.tolist(),
-        rates=rates.tolist(),
-        busy=busy.tolist(),
-        completed=completed.tolist(),
-    )
-    # The columns of an observation are never written to; they can be kept as they are.
-    return reading, LastColumns(
-        names=replicas.name,
-        created_at=replicas.created_at,
-        sampled_at=replicas.sampled_at,
-        in_flight=held,
-        running=replicas.running_requests,
-        finished=replicas.finished_requests_total,
-        arrivals_per_s=rates,
-    )
-
-
-def read_columns(
-    last: LastColumns,
+def read_replicas(
+    last: LastReadings,
     *,
     at: float,
     last_look: float | None,
     replicas: ReplicaColumns,
     fresh: BoolArray,
-) -> tuple[Reading, LastColumns]:
-    """Read all replicas at once; return what they say, and what is to be kept of them."""
+) -> tuple[Readings, LastReadings]:
+    """Read every replica once.
+
+    Args:
+        last: what is kept from the last look.
+        at: now, seconds.
+        last_look: when the last look was; None: there was none.
+        replicas: all pods of the model.
+        fresh: rows whose engine sample is recent enough to be used.
+
+    Returns:
+        What they say, and what is to be kept: samples that are newer than the kept ones take their
+        place, and replicas that are gone are forgotten, together with what they held.
+    """
     last = _align(last, replicas, last_look=last_look)
     sampled, running = replicas.sampled_at, replicas.running_requests
     finished = replicas.finished_requests_total
     held = replicas.waiting_requests + running
-    serves = replicas.ready & ~replicas.deleting
-    known = fresh & (held >= 0.0)
-    newer = known & ~(sampled <= last.sampled_at)
-    elapsed = np.where(newer, sampled - last.sampled_at, np.nan)
+    ready = replicas.ready & ~replicas.deleting
+    answers = fresh & (held >= 0.0)  # NaN is not
+    elapsed = sampled - last.sampled_at
     completed = finished - last.finished
-    paired = newer & (completed >= 0.0)
-    arrived = np.where(paired, np.maximum(0.0, held - last.in_flight + completed), held + finished)
-    rate = np.where(np.isnan(completed), np.nan, arrived) / elapsed
-    rate = np.where(newer, rate, last.arrivals_per_s)
-    begun = ~(known | serves | replicas.deleting)
-    begun &= (last.in_flight == 0.0) & (last.finished == 0.0)
-    reading = Reading(
-        waiting=replicas.waiting_requests[known].tolist(),
-        running=running[known].tolist(),
-        serving=held[known & serves].tolist(),
-        kv_usage=replicas.kv_usage_ratio[known & serves].tolist(),
-        silent=last.in_flight[serves & ~known].tolist(),
-        rates=rate[known & serves].tolist(),
-        other_rates=rate[known & ~serves].tolist(),
-        busy=((running + last.running) * elapsed)[paired].tolist(),
-        completed=completed[paired].tolist(),
+    paired = answers & (elapsed > 0.0) & (completed >= 0.0)
+    all_paired = np.count_nonzero(paired) == len(paired)
+    newer = paired if all_paired else answers & ~(elapsed <= 0.0)  # NaN: its first sample
+    arrived = np.maximum(held - last.in_flight + completed, 0.0)
+    if all_paired:
+        rates = arrived / elapsed
+    else:
+        elapsed = np.where(newer, elapsed, np.nan)
+        restarted = completed < 0.0
+        rates = np.where(restarted, held + finished, arrived) / elapsed
+        rates = np.where(newer, rates, last.arrivals_per_s)
+    pairs: Rows = ALL if all_paired else paired
+    rows = _tell_apart(answers, ready)
+    readings = Readings(
+        waiting=replicas.waiting_requests[rows.answering].tolist(),
+        running=running[rows.answering].tolist(),
+        serving=held[rows.serving].tolist(),
+        kv_usage=replicas.kv_usage_ratio[rows.serving].tolist(),
+        silent=last.in_flight[rows.silent].tolist(),
+        rates=rates[rows.serving].tolist(),
+        other_rates=rates[rows.others].tolist(),
+        busy=((running + last.running) * elapsed)[pairs].tolist(),
+        completed=completed[pairs].tolist(),
     )
-    return reading, LastColumns(
+    latest = LastReadings(
         names=replicas.name,
         created_at=replicas.created_at,
-        sampled_at=np.where(newer, sampled, np.where(begun, at, last.sampled_at)),
-        in_flight=np.where(newer, held, last.in_flight),
-        running=np.where(newer, running, np.where(begun, 0.0, last.running)),
-        finished=np.where(newer, finished, last.finished),
-        arrivals_per_s=rate,
+        sampled_at=sampled,
+        in_flight=held,
+        running=running,
+        finished=finished,
+        arrivals_per_s=rates,
+    )
+    if all_paired:  # an observation's columns are never written to: they can be kept
+        return readings, latest
+    starts = ~(answers | replicas.ready | replicas.deleting)
+    return readings, _keep_older(last, latest, newer=newer, starts=starts, at=at)
+
+
+class _Apart(NamedTuple):
+    """The replicas told apart."""
+
+    answering: Rows
+    serving: Rows
+    """Of those that answer, the ready ones."""
+    others: Rows
+    """And those that start or leave."""
+    silent: Rows
+    """Ready ones that do not answer."""
+
+
+_EVERYONE_SERVES = _Apart(answering=ALL, serving=ALL, others=NONE, silent=NONE)
+
+
+def _tell_apart(answers: BoolArray, ready: BoolArray) -> _Apart:
+    serving = answers & ready
+    if np.count_nonzero(serving) == len(serving):
+        return _EVERYONE_SERVES
+    return _Apart(
+        answering=answers, serving=serving, others=answers & ~ready, silent=ready & ~answers
     )
 
 
-def _align(last: LastColumns, replicas: ReplicaColumns, *, last_look: float | None) -> LastColumns:
-    """Bring what is kept into the order of this look, and begin with replicas that are new."""
+def _keep_older(
+    last: LastReadings, latest: LastReadings, *, newer: BoolArray, starts: BoolArray, at: float
+) -> LastReadings:
+    """Keep the last sample of replicas that have no newer one.
+
+    Args:
+        last: what was kept, in the order of this look.
+        latest: what this look says.
+        newer: rows whose sample is newer than the kept one.
+        starts: rows that neither serve nor answer. One that began at zero still has nothing in
+            flight, so it is as if it had been sampled now.
+        at: now, seconds.
+    """
+    idle = starts & (last.in_flight == 0.0) & (last.finished == 0.0)
+    return LastReadings(
+        names=latest.names,
+        created_at=latest.created_at,
+        sampled_at=np.where(newer, latest.sampled_at, np.where(idle, at, last.sampled_at)),
+        in_flight=np.where(newer, latest.in_flight, last.in_flight),
+        running=np.where(newer, latest.running, np.where(idle, 0.0, last.running)),
+        finished=np.where(newer, latest.finished, last.finished),
+        arrivals_per_s=latest.arrivals_per_s,
+    )
+
+
+def _align(
+    last: LastReadings, replicas: ReplicaColumns, *, last_look: float | None
+) -> LastReadings:
+    """Bring what is kept into the order of this look, and begin with replicas that are new.
+
+    One that cannot have served before began at zero: if it is ready already, it must have been
+    created since the last look; if it is not, it may be somewhat older, because the watch lags. Of
+    any other nothing is known. One of the same name that was created anew (a StatefulSet's) is
+    another replica.
+    """
     names, created_at = replicas.name, replicas.created_at
-    if last.names == names and bool((last.created_at == created_at).all()):
+    if last.names == names and np.count_nonzero(last.created_at == created_at) == len(names):
         return last
     row_of = {name: row for row, name in enumerate(last.names)}
     rows = np.array([row_of.get(name, -1) for name in names], dtype=np.int64)
@@ -212,7 +249,7 @@ def _align(last: LastColumns, replicas: ReplicaColumns, *, last_look: float | No
             moved[begun] = beginning
         return moved
 
-    return LastColumns(
+    return LastReadings(
         names=names,
         created_at=created_at,
         sampled_at=carried(last.sampled_at, last_look),

@@ -1,8 +1,10 @@
 """The forecast of offered load over the cold start and ten minutes more.
 
-One forecaster a file (`registry.FORECASTERS`); their levels, weighed by their own errors, carry
-decayed histograms of residuals (`residuals`), and together they are a distribution
-(`distribution`). `learn` once a tick, then `forecast`.
+A handful of simple experts (`experts.registry`) each name a baseline: the demand there would be if
+nothing changed. How far demand strayed from each baseline, a given time ahead, is kept as histograms
+in which the past fades (`residuals`). The experts are weighed by their own past errors, and baselines,
+histograms and weights together are a distribution of the demand to come (`distribution`). `learn` once
+a tick, then `forecast`.
 """
 
 from autoscaler.core.forecast.distribution import Forecast

@@ -1,12 +1,12 @@
 """One forecast: the distribution of demand at each lead, as seen at one moment.
 
-It is a mixture: around each expert's level its own histogram of residuals, carried back from
+It is a mixture: around each expert's baseline its own histogram of residuals, carried back from
 square-root space. What the rule asks of it is the *use* of a replica, `E[clip(D - (k - 1), 0, 1)]`:
 the share of a step in which replica k has work. With `G(x) = E[max(D - x, 0)]` that is
 `G(k - 1) - G(k)`, and G follows from sums over the tails of the histograms alone: an atom a (half a
 residual) around an expert's root s stands for `D = (s + a)^2 - 0.3`, so sums of probability, of
 probability * a and of probability * a^2 over the atoms above a threshold give the sum of D over
-them, whatever the level is.
+them, whatever the baseline is.
 """
 
 from __future__ import annotations
@@ -19,10 +19,12 @@ from typing import NamedTuple
 import numpy as np
 
 from autoscaler.core.contract.state import FloatArray
-from autoscaler.core.forecast.residuals import BAND, LEADS_S, PLACES, SHIFT, Mixture
+from autoscaler.core.forecast.residuals import BAND, LEADS_S, PLACES, Mixture
+from autoscaler.core.tuning import TUNING
 
 _MIDDLES = [0.5 * (a + b) for a, b in pairwise(LEADS_S)]
-_ZERO_ROOT = math.sqrt(SHIFT)
+_SHIFT = TUNING.root_shift
+_ZERO_ROOT = math.sqrt(_SHIFT)
 _RESOLUTION = 0.02
 """Of the band's edges, in square-root space: at ten replicas an eighth of one."""
 
@@ -56,16 +58,16 @@ class Forecast(NamedTuple):
     high_replicas: float
     """95 % quantile."""
     roots: tuple[float, ...]
-    """Of each expert: its level in square-root space."""
+    """Of each expert: its baseline in square-root space."""
     mixture: Mixture
 
-    def use(self, first: int, last: int) -> FloatArray:
-        """Return the expected use of replicas `first` to `last` (counted from 1): [level, lead]."""
+    def expected_use(self, first: int, last: int) -> FloatArray:
+        """Return the expected use of replicas `first` to `last` (counted from 1): [replica, lead]."""
         experts = tuple(zip(self.mixture.offsets, self.roots, strict=True))
         places: list[int] = []
         factors: list[float] = []
-        for level in range(first - 1, last + 1):
-            edge = math.sqrt(level + SHIFT)
+        for demand in range(first - 1, last + 1):
+            edge = math.sqrt(demand + _SHIFT)
             for offset, root in experts:
                 # D - x = (s + a)^2 - q^2 with q the edge's root: a^2 + 2 s a - t (t + 2 s), t = q - s
                 threshold = edge - root
@@ -79,7 +81,7 @@ class Forecast(NamedTuple):
 
 
 def distribution(mixture: Mixture, *, at: float, roots: tuple[float, ...], lead: int) -> Forecast:
-    """Put a forecast together from the experts' levels and their residuals."""
+    """Put a forecast together from the experts' baselines and their residuals."""
     mean = 0.0
     masses: list[tuple[float, list[float]]] = []
     lows: list[float] = []
@@ -87,14 +89,21 @@ def distribution(mixture: Mixture, *, at: float, roots: tuple[float, ...], lead:
     for root, (mass, moment, square, low, high) in zip(roots, mixture.at_lead(lead), strict=True):
         place = bisect_left(PLACES, _ZERO_ROOT - root)
         mean += square[place] + 2.0 * root * moment[place]
-        mean += (root * root - SHIFT) * mass[place]
+        mean += (root * root - _SHIFT) * mass[place]
         masses.append((root, mass))
         lows.append(root + low)
         highs.append(root + high)
     low_replicas = _demand(_narrow(masses, lows, above=1.0 - BAND[0])[0])
     high_replicas = _demand(_narrow(masses, highs, above=1.0 - BAND[1])[1])
-    lead_s, mean_replicas = float(LEADS_S[lead]), max(0.0, mean)
-    return Forecast(at, lead_s, mean_replicas, low_replicas, high_replicas, roots, mixture)
+    return Forecast(
+        at=at,
+        lead_s=float(LEADS_S[lead]),
+        mean_replicas=max(0.0, mean),
+        low_replicas=low_replicas,
+        high_replicas=high_replicas,
+        roots=roots,
+        mixture=mixture,
+    )
 
 
 def _narrow(
@@ -122,4 +131,4 @@ def _narrow(
 
 def _demand(place: float) -> float:
     """Carry a root back to a demand; below zero there is none."""
-    return place * place - SHIFT if place > _ZERO_ROOT else 0.0
+    return place * place - _SHIFT if place > _ZERO_ROOT else 0.0

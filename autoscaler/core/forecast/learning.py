@@ -1,6 +1,6 @@
 """The forecast's memory: learn from each tick, and look ahead.
 
-Each tick every expert's level is kept; when its lead has passed, what came is compared with it. So
+Each tick every expert's baseline is kept; when its lead has passed, what came is compared with it. So
 every forecast that was made is scored, and none is scored on what it knew.
 """
 
@@ -16,29 +16,14 @@ from autoscaler.core.contract.state import BoolArray, FloatArray
 from autoscaler.core.forecast.distribution import Forecast, distribution, nearest_lead
 from autoscaler.core.forecast.experts.registry import FORECASTERS
 from autoscaler.core.forecast.history import SLOT_S, SLOTS, History
-from autoscaler.core.forecast.residuals import DECAY_S, IDLE_PRIOR_WEIGHT, LEADS_S, Residuals, root
+from autoscaler.core.forecast.residuals import BAND, LEADS_S, Residuals, root
+from autoscaler.core.tuning import ROUNDING, TUNING
 
 _LEAD_SLOTS = tuple(round(lead / SLOT_S) for lead in LEADS_S)
 MEAN_SLOTS_MAX = 40
 """Longest mean that a forecast is held against, so that the ring remembers what it needs."""
-BATCH = 36
-"""Most slots whose residuals are taken in at once: three minutes. What follows from the histograms costs
-more than a tick may, and changes little from one tick to the next."""
-BATCH_RATIO = 0.1
-"""A batch is no more than a tenth of what is known."""
-_TAIL = 0.05
-"""Of each side of the 90 % band."""
-IDLE_REPLICAS = 0.1
-"""Demand below this is none, as far as a second replica is concerned."""
-IDLE_S = 300.0
-"""After so long without demand a model is idle, and what demand did while there was some says
-nothing about how long it stays away: then a distribution of its own speaks, learnt from idle times
-alone. (With one for both, a single burst kept its replicas for hours, for the ticks before it began
-looked like any other tick.)"""
-_IDLE_SLOTS = round(IDLE_S / SLOT_S)
+_IDLE_SLOTS = round(TUNING.idle_s / SLOT_S)
 _PENDING_SLOTS_MAX = SLOTS - _LEAD_SLOTS[-1] - MEAN_SLOTS_MAX
-_ROUNDING = 1e-9
-"""Relative; a demand that stands still lies on its band's edge, both sides of a rounding."""
 
 
 class Scores(NamedTuple):
@@ -53,7 +38,7 @@ class Scores(NamedTuple):
 
 
 def _idle_residuals() -> Residuals:
-    return Residuals.from_prior(experts=len(FORECASTERS), prior_weight=IDLE_PRIOR_WEIGHT)
+    return Residuals.from_prior(experts=len(FORECASTERS), prior_weight=TUNING.idle_prior_weight)
 
 
 Band: TypeAlias = tuple[int, int, float, float, float]
@@ -72,7 +57,7 @@ class ForecastMemory:
     idle: Residuals = field(default_factory=_idle_residuals)
     """Of forecasts made after five minutes without demand."""
     roots: FloatArray = field(default_factory=lambda: np.full((SLOTS, len(FORECASTERS)), np.nan))
-    """[slot, expert]: levels in square-root space; NaN: no forecast was made in that slot."""
+    """[slot, expert]: baselines in square-root space; NaN: no forecast was made in that slot."""
     was_idle: BoolArray = field(default_factory=lambda: np.zeros(SLOTS, dtype=np.bool_))
     """[slot]: in which of the two states that slot was."""
     pending: list[int] = field(default_factory=list)
@@ -80,7 +65,7 @@ class ForecastMemory:
     waited_s: float = 0.0
     """The time they span."""
     now: tuple[float, ...] = ()
-    """Levels of the newest slot, as in `roots`."""
+    """Baselines of the newest slot, as in `roots`."""
     bands: list[Band | None] = field(default_factory=lambda: [None] * SLOTS)
     """Forecasts that wait for what comes, by slot."""
     mean_slots: int = 1
@@ -130,18 +115,18 @@ def learn(
         memory.pending.append(slot)
         memory.waited_s += elapsed
         count = len(memory.pending)
-        if count >= BATCH or count >= BATCH_RATIO * memory.seen(0):
+        if count >= TUNING.batch_slots or count >= TUNING.batch_ratio * memory.seen(0):
             _take_in(memory)
         if memory.lead >= 0:
             _keep_score(memory, slot=slot, elapsed_s=elapsed)
         memory.bands[row] = None
         memory.mean_slots = min(max(1, round(mean_s / SLOT_S)), MEAN_SLOTS_MAX)
-    idle = history.stays_below(IDLE_REPLICAS, slots=_IDLE_SLOTS)
-    levels = [level(history) for level in FORECASTERS.values()]
+    idle = history.stays_below(TUNING.idle_replicas, slots=_IDLE_SLOTS)
+    baselines = [baseline(history) for baseline in FORECASTERS.values()]
     if idle:
-        # a mean that still remembers the last burst is no level of an idle model
-        levels = [min(level, IDLE_REPLICAS) for level in levels]
-    memory.now = tuple([root(level) for level in levels])
+        # a mean that still remembers the last burst is no baseline of an idle model
+        baselines = [min(baseline, TUNING.idle_replicas) for baseline in baselines]
+    memory.now = tuple([root(baseline) for baseline in baselines])
     memory.roots[row] = memory.now
     memory.was_idle[row] = idle
 
@@ -212,10 +197,10 @@ def _keep_score(memory: ForecastMemory, *, slot: int, elapsed_s: float) -> None:
         return
     _, _, low, mean, high = band
     offered = memory.history.mean_until(slot, memory.mean_slots)
-    left = math.exp(-elapsed_s / DECAY_S)
-    margin = _ROUNDING * (1.0 + offered)
+    left = math.exp(-elapsed_s / TUNING.residual_decay_s)
+    margin = ROUNDING * (1.0 + offered)  # a demand that stands still lies on the band's edge
     inside = low - margin <= offered <= high + margin
-    loss = 0.5 * (_pinball(offered - low, _TAIL) + _pinball(offered - high, 1.0 - _TAIL))
+    loss = 0.5 * (_pinball(offered - low, BAND[0]) + _pinball(offered - high, BAND[1]))
     error, demand, pinball, covered, number = memory.score
     memory.score = (
         error * left + abs(offered - mean),

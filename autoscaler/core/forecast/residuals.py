@@ -1,6 +1,6 @@
 """Decayed histograms of forecast residuals, one for each lead and expert.
 
-Residuals are taken in square-root space, `2 * (sqrt(d + 0.3) - sqrt(level + 0.3))`: there the
+Residuals are taken in square-root space, `2 * (sqrt(d + 0.3) - sqrt(baseline + 0.3))`: there the
 spread of demand is nearly the same at night and at the peak, so one histogram serves both. Leads
 are a fixed grid of seconds, for the steps of the rule change as the cold start is learnt.
 
@@ -18,33 +18,21 @@ from typing import NamedTuple
 import numpy as np
 
 from autoscaler.core.contract.state import FloatArray
+from autoscaler.core.tuning import TUNING
 
-LEADS_S = (15, 30, 45, 60, 90, 120, 180, 240, 360, 540, 780, 1200)
-GROUPS = 4
-"""Leads are weighed in groups of three: up to 45, 120, 360 and 1200 s."""
-SHIFT = 0.3
-"""Under the root, so that zero has a finite slope."""
-DECAY_S = 2 * 86_400.0
-PRIOR_SCALE = 0.3
-"""Of the Laplace prior around zero, in square-root space."""
-PRIOR_WEIGHT = 5.0
-"""In residuals."""
-IDLE_PRIOR_WEIGHT = 360.0
-"""The same of an idle model: as if it had been idle for half an hour. Idle ticks before one onset
-are alike, so they do not tell how often one comes: a single one must not look like a habit."""
-SHARPNESS = 10.0
-"""Of the experts' weights: `exp(-10 * (loss / best - 1))`."""
+LEADS_S = TUNING.leads_s
 RESCALE_AT = 1e9
 """New residuals weigh more instead of old ones less; at this growth all are scaled back."""
 
 
 def _half_atoms() -> FloatArray:
-    """Return the places that hold a histogram's mass, halved: so they add to a level's root.
+    """Return the places that hold a histogram's mass, halved: so they add to a baseline's root.
 
-    Residuals are fine around zero and geometric outwards: from 0.1 (a fifth of a replica at a level
-    of three) to 24 (from none to 160 replicas).
+    Residuals are fine around zero and geometric outwards.
     """
-    outward = [0.05 * (math.pow(1.115, i) - 1.0) / 0.115 for i in range(1, 32)]
+    first, growth = TUNING.atom_first, TUNING.atom_growth
+    steps = range(1, TUNING.atoms_outward + 1)
+    outward = [first * (math.pow(1.0 + growth, step) - 1.0) / growth for step in steps]
     return np.array([-a for a in reversed(outward)] + [0.0] + outward, dtype=np.float64)
 
 
@@ -59,7 +47,7 @@ BAND = (0.05, 0.95)
 
 def root(demand: float) -> float:
     """Carry a demand into square-root space (half the scale of a residual)."""
-    return math.sqrt(demand + SHIFT)
+    return math.sqrt(demand + TUNING.root_shift)
 
 
 def _prior() -> FloatArray:
@@ -67,8 +55,8 @@ def _prior() -> FloatArray:
 
     def below(x: float) -> float:
         if x < 0.0:
-            return 0.5 * math.exp(x / PRIOR_SCALE)
-        return 1.0 - 0.5 * math.exp(-x / PRIOR_SCALE)
+            return 0.5 * math.exp(x / TUNING.prior_scale)
+        return 1.0 - 0.5 * math.exp(-x / TUNING.prior_scale)
 
     places = [2.0 * half for half in PLACES]
     edges = [0.5 * (a + b) for a, b in pairwise(places)]
@@ -114,9 +102,9 @@ class Mixture:
             tails = rows.transpose(2, 0, 1).tolist()
             found = tuple(
                 ExpertTail(
-                    mass,
-                    moment,
-                    square,
+                    mass=mass,
+                    moment=moment,
+                    square=square,
                     low=_quantile(mass, BAND[0]),
                     high=_quantile(mass, BAND[1]),
                 )
@@ -155,13 +143,13 @@ class Residuals:
         self.mixture = self._mix()
 
     @classmethod
-    def from_prior(cls, *, experts: int, prior_weight: float = PRIOR_WEIGHT) -> Residuals:
+    def from_prior(cls, *, experts: int, prior_weight: float = TUNING.prior_weight) -> Residuals:
         """Begin with the prior, as if it had been seen `prior_weight` times."""
         leads = len(LEADS_S)
         return cls(
             mass=np.tile(prior_weight * PRIOR, (leads, experts, 1)),
             total=np.full(leads, prior_weight),
-            loss=np.full((leads, experts), PRIOR_WEIGHT * PRIOR_SCALE),
+            loss=np.full((leads, experts), TUNING.prior_weight * TUNING.prior_scale),
             seen=np.zeros(leads),
         )
 
@@ -191,7 +179,7 @@ class Residuals:
 
     def age(self, elapsed_s: float) -> None:
         """Let time pass: what comes later weighs more."""
-        self.growth *= math.exp(elapsed_s / DECAY_S)
+        self.growth *= math.exp(elapsed_s / TUNING.residual_decay_s)
         if self.growth > RESCALE_AT:
             self.mass /= self.growth
             self.total /= self.growth
@@ -200,15 +188,15 @@ class Residuals:
 
     def weights(self) -> FloatArray:
         """Weigh the experts by their own losses, per group of leads: [lead, expert], sum 1."""
-        grouped = self.loss.reshape(GROUPS, -1, self.loss.shape[1])
+        grouped = self.loss.reshape(TUNING.lead_groups, -1, self.loss.shape[1])
         losses_by_group: list[list[float]] = np.add.reduce(grouped, axis=1).tolist()
         rows: list[list[float]] = []
         for losses in losses_by_group:
             best = min(losses)
-            raw = [math.exp(-SHARPNESS * (loss / best - 1.0)) for loss in losses]
+            raw = [math.exp(-TUNING.sharpness * (loss / best - 1.0)) for loss in losses]
             total = sum(raw)
             rows.append([value / total for value in raw])
-        return np.repeat(np.array(rows), len(LEADS_S) // GROUPS, axis=0)
+        return np.repeat(np.array(rows), len(LEADS_S) // TUNING.lead_groups, axis=0)
 
     def _mix(self) -> Mixture:
         leads, experts, _ = self.mass.shape

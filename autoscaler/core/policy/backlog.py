@@ -7,13 +7,14 @@ it: a burst of seconds would buy a fleet of replicas that come minutes after it.
 from __future__ import annotations
 
 from autoscaler.core.policy.contract import PolicyInput
+from autoscaler.core.tuning import TUNING
 
 
 def pressing_replicas(given: PolicyInput) -> float | None:
-    """Replicas that what waits asks for; None: nothing waits, or it will not wait for them.
+    """Return the replicas that what waits asks for; None: nothing waits, or not until they are ready.
 
-    The offered load of the last third of a cold start, not of this tick, says what the queue has to be cleared beside,
-    and bounds what is asked: twice that load and one.
+    While the queue is cleared, work goes on arriving: how much, the offered load of the last third of a
+    cold start says, and not that of this tick. It bounds what is asked, too: twice that load and one.
     """
     demand, waiting = given.demand.replicas, given.demand.waiting_requests
     if demand is None or waiting is None or waiting <= 0.0:
@@ -24,4 +25,4 @@ def pressing_replicas(given: PolicyInput) -> float | None:
     spare = given.supply.ready - offered
     if backlog is not None and spare > 0.0 and backlog <= spare * given.cold_start_s:
         return None
-    return min(demand, 2.0 * offered + 1.0)
+    return min(demand, TUNING.backlog_ratio * offered + TUNING.backlog_replicas)

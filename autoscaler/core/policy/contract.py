@@ -32,7 +32,7 @@ class PolicyInput(NamedTuple):
 
 
 class Proposal(NamedTuple):
-    """What the policy wants, before guards."""
+    """What the policy asks for, before guards."""
 
     replicas: int | None
     """Over all pools, >= floor; None: it cannot tell."""

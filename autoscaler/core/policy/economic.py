@@ -3,8 +3,8 @@
 The clairvoyant's own program, fed with the forecast's distribution: each replica is kept, awaited or
 started as long as the unmet work that it is expected to spare, at the price that follows from the
 objective, is worth more than its cost, start included. No target, no tolerance, no doubling:
-hysteresis comes out of the start cost (and, at request level, out of the stabilization window of
-one cold start, which is a guard's). While requests wait, it proposes at least what the demand asks.
+hysteresis comes out of the start cost (and out of the stabilization window of one cold start, which
+is a guard's). While requests wait, it proposes at least what the demand asks.
 """
 
 from __future__ import annotations
@@ -16,11 +16,15 @@ from autoscaler.core.forecast import Forecast
 from autoscaler.core.policy import reactive
 from autoscaler.core.policy.backlog import pressing_replicas
 from autoscaler.core.policy.contract import PolicyInput, Proposal
-from autoscaler.core.policy.replica_value import Levels, cut, price
+from autoscaler.core.policy.replica_value import (
+    ReplicaValues,
+    price_of_unmet_work,
+    steps_ahead,
+)
 from autoscaler.core.supply.supply import Supply
+from autoscaler.core.tuning import ROUNDING
 
 NAME = "economic"
-_ROUNDING = 1e-9
 
 
 def propose(given: PolicyInput, /) -> Proposal:
@@ -31,13 +35,13 @@ def propose(given: PolicyInput, /) -> Proposal:
         )
     if given.forecast is None:
         return _without_history(given)
-    steps = cut(cold_start_s=given.cold_start_s, tick_s=given.tick_s)
-    lambda_0 = price(given.attainment_ratio)
+    steps = steps_ahead(cold_start_s=given.cold_start_s, tick_s=given.tick_s)
+    lambda_0 = price_of_unmet_work(given.attainment_ratio)
     likely = given.supply.total if given.likely is None else given.likely
     likely = min(max(likely, given.floor, 1), max(given.replicas_max, 1))
-    levels = Levels(given.forecast, steps=steps, price_ratio=lambda_0, likely=likely)
-    count = _count(
-        levels,
+    values = ReplicaValues(given.forecast, steps=steps, price_ratio=lambda_0, likely=likely)
+    count = replicas_worth_their_cost(
+        values,
         supply=given.supply,
         floor=given.floor,
         replicas_max=given.replicas_max,
@@ -45,55 +49,58 @@ def propose(given: PolicyInput, /) -> Proposal:
     )
     replicas, reason = count, "WorthItsCost"
     pressing = pressing_replicas(given)
-    if pressing is not None and math.ceil(pressing - _ROUNDING) > replicas:
-        replicas, reason = math.ceil(pressing - _ROUNDING), "RequestsWait"
+    if pressing is not None and math.ceil(pressing - ROUNDING) > replicas:
+        replicas, reason = math.ceil(pressing - ROUNDING), "RequestsWait"
     if given.floor > replicas:
         replicas, reason = given.floor, "AtFloor"
-    message = _account(levels, count=count, given=given, minutes=steps.step_s / 60.0)
+    message = _account(values, count=count, given=given, minutes=steps.step_s / 60.0)
     message = f"{message}; {_ahead(given.forecast)}; {given.demand.message}"
-    return Proposal(replicas, NAME, reason, message)
+    return Proposal(replicas=replicas, policy=NAME, reason=reason, message=message)
 
 
 def _without_history(given: PolicyInput) -> Proposal:
     """Fall back on the reactive policy, and never go below what is there: nothing is known yet."""
     proposal = reactive.propose(given)
-    there = given.supply.total
+    present = given.supply.total
     return proposal._replace(
-        replicas=there if proposal.replicas is None else max(proposal.replicas, there),
+        replicas=present if proposal.replicas is None else max(proposal.replicas, present),
         reason="NoHistory",
         message=(
             f"the forecast has no history of one cold start ({given.cold_start_s:.0f} s) yet: "
-            f"reactive, and never below the {there} there are; {proposal.message}"
+            f"reactive, and never below the {present} there are; {proposal.message}"
         ),
     )
 
 
-def _count(levels: Levels, *, supply: Supply, floor: int, replicas_max: int, likely: int) -> int:
-    """Hand out levels from below: ready replicas, then starting ones, then new ones.
+def replicas_worth_their_cost(
+    values: ReplicaValues, *, supply: Supply, floor: int, replicas_max: int, likely: int
+) -> int:
+    """Count the replicas that are worth their cost: first the ready ones, then those that start, then new ones.
 
-    Stop at the first that is not worth it. Solutions nest, so among replicas in one state the
-    last worthy one is found by halving. What lies below the floor is kept whatever it is worth, so
-    nobody asks: where not even replica `floor` is worth its cost, this is `floor` - 1.
+    Counting stops at the first that is not worth it. Where a replica is worth its cost, so is every
+    lower one in the same state, so the last is found by halving. Below the floor replicas are kept
+    whatever they are worth, so nobody asks: where not even replica `floor` is worth its cost, this is
+    `floor` - 1.
     """
     ready = min(supply.ready, replicas_max)
     count = max(0, min(floor - 1, replicas_max))
     if count < ready:
-        count = _last(levels.stays, low=count, high=ready, likely=likely)
+        count = _last_worthy(values.stays, low=count, high=ready, likely=likely)
         if count < ready:
             return count
     for remaining_s in supply.starting_remaining_s[count - ready :]:
-        if count >= replicas_max or not levels.arrives(count + 1, remaining_s):
+        if count >= replicas_max or not values.arrives(count + 1, remaining_s):
             return count
         count += 1
     high = count + 1
-    while high <= replicas_max and levels.starts(high):
+    while high <= replicas_max and values.starts(high):
         count, high = high, 2 * high - count  # one more, two more, four more
     top = min(high - 1, replicas_max)
-    return _last(levels.starts, low=count, high=top, likely=top)
+    return _last_worthy(values.starts, low=count, high=top, likely=top)
 
 
-def _last(worthy: Callable[[int], bool], *, low: int, high: int, likely: int) -> int:
-    """Return the last level in (low, high] up to which all are worthy; `low` if none is.
+def _last_worthy(worthy: Callable[[int], bool], *, low: int, high: int, likely: int) -> int:
+    """Return the last replica in (low, high] up to which all are worthy; `low` if none is.
 
     Begins at `likely`, where on most ticks it ends, and goes up or down from there in doubling strides.
     """
@@ -114,26 +121,26 @@ def _last(worthy: Callable[[int], bool], *, low: int, high: int, likely: int) ->
     return low
 
 
-def _account(levels: Levels, *, count: int, given: PolicyInput, minutes: float) -> str:
+def _account(values: ReplicaValues, *, count: int, given: PolicyInput, minutes: float) -> str:
     """Say what the highest replica that is worth it is worth, and what it costs."""
     if count < given.floor and given.floor > 1:
         return f"replica {given.floor} is kept as the floor's, and not worth its cost"
     if count == 0:
         return "no replica is worth its cost"
     remaining_s = _remaining_s(given.supply, count, given.cold_start_s)
-    worth, cost = levels.account(count, remaining_s=remaining_s)
+    worth, cost = values.account(count, remaining_s=remaining_s)
     return (
         f"replica {count} is worth {worth * minutes:.1f} replica-minutes and costs "
         f"{cost * minutes:.1f}"
     )
 
 
-def _remaining_s(supply: Supply, level: int, cold_start_s: float) -> float:
-    """Return the seconds until the replica that would have this level is ready."""
-    if level <= supply.ready:
+def _remaining_s(supply: Supply, replica: int, cold_start_s: float) -> float:
+    """Return the seconds until a replica, counted from 1, is ready."""
+    if replica <= supply.ready:
         return 0.0
-    if level <= supply.total:
-        return supply.starting_remaining_s[level - supply.ready - 1]
+    if replica <= supply.total:
+        return supply.starting_remaining_s[replica - supply.ready - 1]
     return cold_start_s
 
 

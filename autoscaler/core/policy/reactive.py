@@ -9,12 +9,9 @@ import math
 
 from autoscaler.core.policy.backlog import pressing_replicas
 from autoscaler.core.policy.contract import PolicyInput, Proposal
+from autoscaler.core.tuning import ROUNDING, TUNING
 
 NAME = "reactive"
-HEADROOM = 1.2
-"""Demand moves while it is measured, and no router spreads it evenly."""
-_ROUNDING = 1e-9
-"""1.2 * 2.5 is 3, not 3.0000000000000004."""
 
 
 def propose(given: PolicyInput, /) -> Proposal:
@@ -26,8 +23,8 @@ def propose(given: PolicyInput, /) -> Proposal:
         )
     if given.offered_replicas is not None:
         demand = max(given.offered_replicas, pressing_replicas(given) or 0.0)
-    wanted = math.ceil(HEADROOM * demand - _ROUNDING)
-    if wanted < given.floor:
+    asked = math.ceil(TUNING.headroom_ratio * demand - ROUNDING)
+    if asked < given.floor:
         return Proposal(
             replicas=given.floor,
             policy=NAME,
@@ -35,7 +32,7 @@ def propose(given: PolicyInput, /) -> Proposal:
             message=f"{given.demand.message}: {demand:.2f} replicas, the floor is {given.floor}",
         )
     return Proposal(
-        replicas=wanted,
+        replicas=asked,
         policy=NAME,
         reason="FollowsDemand",
         message=f"{given.demand.message}: {demand:.2f} replicas and a fifth more",

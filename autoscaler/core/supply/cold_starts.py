@@ -12,12 +12,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from autoscaler.core.contract.state import ReplicaColumns
+from autoscaler.core.contract.state import CREATION_RESOLUTION_S, ReplicaColumns
+from autoscaler.core.tuning import ROUNDING, TUNING
 
-MEASURED_MAX = 20
-QUANTILE = 0.9
-PRIOR_WEIGHT = 5.0
-"""Of the spec's prior, in measured starts; it halves its say with each measured start."""
 BINDING_S = 2.0
 """Between creation and binding, as Kubernetes' whole seconds show it, where a node was free; a
 longer wait was for a node, and is left out like any time unschedulable."""
@@ -25,8 +22,6 @@ FIRST_SIGHT_AGE_S = 600.0
 """A pod that is not ready when we first look at all may be starting, or may have served for days and
 be ailing. Younger than this it is taken to start; and one that is ready is taken to have become so for
 the first time, if it did within so long."""
-CREATION_RESOLUTION_S = 1.0
-"""Kubernetes cuts times to whole seconds: a pod may seem created before it was."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -117,7 +112,8 @@ def cold_start_s(memory: ColdStartMemory, *, prior_s: float) -> float:
     quantile = finished_cold_start_s(memory, prior_s=prior_s)
     if not memory.starting:
         return quantile
-    late = [min(age, 2.0 * quantile) for age in memory.starting.values() if age > quantile]
+    given_up_s = TUNING.expiry_cold_starts * quantile
+    late = [min(age, given_up_s) for age in memory.starting.values() if age > quantile]
     if not late:
         return quantile
     measured = [*memory.measured_s, *late]
@@ -135,17 +131,17 @@ def finished_cold_start_s(memory: ColdStartMemory, *, prior_s: float) -> float:
 
 
 def _prior_weight(memory: ColdStartMemory) -> float:
-    return max(0.0, PRIOR_WEIGHT - 0.5 * len(memory.measured_s))
+    return max(0.0, TUNING.start_prior_weight - TUNING.start_prior_fade * len(memory.measured_s))
 
 
 def _quantile(values: list[float], *, prior_s: float, prior_weight: float) -> float:
     """Return the smallest value at which 90 % of the weight is reached."""
     weighted = sorted([*((value, 1.0) for value in values), (prior_s, prior_weight)])
-    due = QUANTILE * (len(values) + prior_weight)
+    due = TUNING.start_quantile * (len(values) + prior_weight)
     reached = 0.0
     for value, weight in weighted:
         reached += weight
-        if reached >= due - 1e-9 and weight > 0.0:
+        if reached >= due - ROUNDING and weight > 0.0:
             return value
     return weighted[-1][0]
 
@@ -172,7 +168,7 @@ def _remember(memory: ColdStartMemory, duration_s: float) -> None:
     if math.isnan(duration_s):
         return
     memory.measured_s.append(duration_s)
-    del memory.measured_s[:-MEASURED_MAX]
+    del memory.measured_s[: -TUNING.starts_measured_max]
     memory.finished = None
 
 

@@ -48,15 +48,15 @@ class Doom:
 def find_doomed(
     nodes: NodeColumns, interruptions: Iterable[Interruption], *, at: float
 ) -> Doom | None:
-    """Return the doomed nodes; None where there is none, as on almost every tick.
+    """Return the doomed nodes; None where there is none.
 
     A node that is gone or NotReady is lost whatever its mark says: a Node that is gone means that
     the interruption happened. A NotReady one with a notice and a deadline stays a termination: a
     kubelet that shuts down says so by turning NotReady, and its pods still want to be drained.
     """
     marks = {interruption.node: interruption for interruption in interruptions}
-    there = np.count_nonzero(nodes.exists) + np.count_nonzero(nodes.ready)
-    if not marks and there == 2 * len(nodes):
+    healthy = np.count_nonzero(nodes.exists) + np.count_nonzero(nodes.ready)
+    if not marks and healthy == 2 * len(nodes):
         return None
     found: list[DoomedNode] = []
     rows = enumerate(

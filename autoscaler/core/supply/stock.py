@@ -19,13 +19,7 @@ from autoscaler.core.supply.doomed import Doom
 from autoscaler.core.supply.framebuffers import LoadingMemory
 from autoscaler.core.supply.free_gpus import FreeGpus
 from autoscaler.core.supply.supply import PoolSupply, Supply
-
-EXPIRY_COLD_STARTS = 2.0
-"""A start that shows no sign of life is given up after this many expected cold starts."""
-UNSCHEDULABLE_PATIENCE_S = 60.0
-"""An unschedulable replica is no supply from its first moment, but its level is asked for in another
-pool only after this long: a node provisioner first sees the pod when it is unschedulable, and takes
-about a minute to add a node; asking elsewhere at once would buy every scale-up twice."""
+from autoscaler.core.tuning import TUNING
 
 WatchLoading: TypeAlias = Callable[..., list[float | None]]
 """`loading.watch_loading`, or what replaces it."""
@@ -75,24 +69,28 @@ def take_stock(
     """
     replicas = observation.replicas
     pools = observation.pools
-    there, doomed, ready = _tell_apart(replicas, doom)
-    there_counts = _by_pool(replicas, there, len(pools))
-    serves_all = there is None and np.count_nonzero(ready) == len(replicas)
-    ready_counts = there_counts if serves_all else _by_pool(replicas, ready, len(pools))
+    staying = ~replicas.deleting
+    ready = staying & replicas.ready
+    doomed = None if doom is None else staying & doom.doomed[replicas.node]
+    if doomed is not None:
+        ready &= ~doomed
+    staying_counts = _by_pool(replicas, staying, len(pools))
+    all_ready = np.count_nonzero(ready) == np.count_nonzero(staying)
+    ready_counts = staying_counts if all_ready else _by_pool(replicas, ready, len(pools))
     missing = [
         0 if pool.current_replicas is None else max(0, pool.current_replicas - count)
-        for pool, count in zip(pools, there_counts, strict=True)
+        for pool, count in zip(pools, staying_counts, strict=True)
     ]
-    if ready_counts == there_counts and not any(missing):
-        # Nothing starts, nothing is doomed: almost every tick of a calm fleet.
+    if all_ready and not any(missing):
+        # Nothing starts and nothing is doomed: on most ticks, and half of the work is spared.
         memory.loading.climbs.clear()
         memory.missing_since.clear()
-        calm = tuple([PoolSupply(count) for count in ready_counts])
-        return Stock(Supply(sum(ready_counts), (), calm), ready, {})
+        calm = tuple(PoolSupply(ready=count) for count in ready_counts)
+        return Stock(
+            supply=Supply(ready=sum(ready_counts), pools=calm), ready=ready, doomed_rows={}
+        )
     tallies = [_Tally(ready=count) for count in ready_counts]
-    waiting = ~replicas.ready
-    if there is not None:
-        waiting &= there
+    waiting = staying & ~replicas.ready
     if doom is not None and doomed is not None:
         waiting &= ~doomed
         _tally_doomed(tallies, replicas=replicas, doomed=doomed, doom=doom)
@@ -113,28 +111,12 @@ def take_stock(
             capacity_type=pool.capacity_type,
             gpus_per_replica=pools[index].gpus_per_replica,
         )
-    counted = tuple([tally.close() for tally in tallies])
-    remaining = sorted([left for pool in counted for left in pool.starting_remaining_s])
+    counted = tuple(tally.supply() for tally in tallies)
+    remaining = sorted(left for pool in counted for left in pool.starting_remaining_s)
     supply = Supply(ready=sum(ready_counts), starting_remaining_s=tuple(remaining), pools=counted)
-    return Stock(supply=supply, ready=ready, doomed_rows=_by_node(replicas, doomed))
-
-
-def _tell_apart(
-    replicas: ReplicaColumns, doom: Doom | None
-) -> tuple[BoolArray | None, BoolArray | None, BoolArray]:
-    """Return three masks: not deleting, doomed of those, ready of the rest.
-
-    None instead of the first: all, as on almost every tick; instead of the second: none.
-    """
-    there: BoolArray | None = None
-    if np.count_nonzero(replicas.deleting):
-        there = ~replicas.deleting
-    ready = replicas.ready if there is None else there & replicas.ready
-    if doom is None:
-        return there, None, ready
-    on_doomed: BoolArray = doom.doomed[replicas.node]
-    doomed = on_doomed if there is None else there & on_doomed
-    return there, doomed, ready & ~on_doomed
+    return Stock(
+        supply=supply, ready=ready, doomed_rows={} if doomed is None else _by_node(replicas, doomed)
+    )
 
 
 @dataclass(slots=True, kw_only=True)
@@ -148,25 +130,25 @@ class _Tally:
     covered: int = 0
     """Of the unbound, how many have a free GPU, as far as is known."""
     unschedulable: int = 0
-    impatient: int = 0
-    """Of the unschedulable: for longer than a provisioner is given."""
+    unschedulable_for_long: int = 0
+    """Of the unschedulable: for longer than a node provisioner takes to add a node."""
     expired: int = 0
     doomed: int = 0
     lost: int = 0
 
-    def close(self) -> PoolSupply:
-        """Sum up; the starts that no free GPU covers are the last ones expected."""
+    def supply(self) -> PoolSupply:
+        """Return the pool's supply: those without a GPU are the last ones that were expected."""
         remaining_s = sorted(self.remaining_s)
-        uncovered = self.unbound - self.covered
-        if uncovered:
-            del remaining_s[-uncovered:]
+        without_gpu = self.unbound - self.covered
+        if without_gpu:
+            del remaining_s[-without_gpu:]
         return PoolSupply(
             ready=self.ready,
             starting=len(remaining_s),
             unschedulable=self.unschedulable,
             expired=self.expired,
-            uncovered=uncovered,
-            stuck=self.expired + self.impatient,
+            without_gpu=without_gpu,
+            stuck=self.expired + self.unschedulable_for_long,
             doomed=self.doomed,
             lost=self.lost,
             starting_remaining_s=tuple(remaining_s),
@@ -218,12 +200,12 @@ def _tally_starts(
         tally = tallies[pool]
         if not math.isnan(since):
             tally.unschedulable += 1
-            tally.impatient += at - since > UNSCHEDULABLE_PATIENCE_S
+            tally.unschedulable_for_long += at - since > TUNING.unschedulable_patience_s
             continue
         began_at = created_at if math.isnan(scheduled_at) else scheduled_at
         expected_s = cold_starts_s[pool]
         if rose_at is None:
-            expires_at = began_at + EXPIRY_COLD_STARTS * expected_s
+            expires_at = began_at + TUNING.expiry_cold_starts * expected_s
         else:
             expires_at = max(rose_at, began_at) + expected_s
         if at > expires_at:
@@ -241,26 +223,22 @@ def _tally_missing(
         memory.missing_since.pop(pool, None)
         return
     since = memory.missing_since.setdefault(pool, at)
-    if at - since > EXPIRY_COLD_STARTS * cold_s:
+    if at - since > TUNING.expiry_cold_starts * cold_s:
         tally.expired += missing
     else:
         tally.remaining_s.extend([cold_s] * missing)
         tally.unbound += missing
 
 
-def _by_node(replicas: ReplicaColumns, mask: BoolArray | None) -> dict[int, list[int]]:
+def _by_node(replicas: ReplicaColumns, mask: BoolArray) -> dict[int, list[int]]:
     found: dict[int, list[int]] = {}
-    if mask is not None:
-        rows: list[int] = np.flatnonzero(mask).tolist()
-        for row, node in zip(rows, replicas.node[rows].tolist(), strict=True):
-            found.setdefault(node, []).append(row)
+    rows = np.flatnonzero(mask)
+    for row, node in zip(rows.tolist(), replicas.node[rows].tolist(), strict=True):
+        found.setdefault(node, []).append(row)
     return found
 
 
-def _by_pool(replicas: ReplicaColumns, mask: BoolArray | None, pools: int) -> list[int]:
-    """Count rows by pool; without a mask, all."""
-    if pools == 1:
-        return [len(replicas) if mask is None else int(np.count_nonzero(mask))]
-    rows = replicas.pool if mask is None else replicas.pool[mask]
-    counts: list[int] = np.bincount(rows, minlength=pools).tolist()
+def _by_pool(replicas: ReplicaColumns, mask: BoolArray, pools: int) -> list[int]:
+    """Count the rows of a mask by pool."""
+    counts: list[int] = np.bincount(replicas.pool[mask], minlength=pools).tolist()
     return counts

@@ -21,10 +21,10 @@ class PoolSupply(NamedTuple):
     """No node can be had for them: never on their way."""
     expired: int = 0
     """Should have been ready long ago: given up."""
-    uncovered: int = 0
+    without_gpu: int = 0
     """Bound to no node, and more than the GPUs that are known to be free: not counted on."""
     stuck: int = 0
-    """Of the unschedulable and expired: those whose level is asked for again elsewhere."""
+    """Of the unschedulable and expired: those that are asked for again in another pool."""
     doomed: int = 0
     """Ready or not, on a node with an interruption."""
     lost: int = 0
@@ -55,17 +55,17 @@ class Supply(NamedTuple):
         """Ready and starting ones together."""
         return self.ready + len(self.starting_remaining_s)
 
-    def within(self, level: int) -> Supply:
-        """Return at most `level` of it: the ready ones first, then the soonest.
+    def within(self, replicas: int) -> Supply:
+        """Return at most so many `replicas` of it: the ready ones first, then the soonest.
 
         While a stand-in and the replica that it stands in for are both there, they are one replica's
         worth to a policy, or it would keep both because both are paid for.
         """
-        if self.total <= level:
+        if self.total <= replicas:
             return self
-        ready = min(self.ready, level)
+        ready = min(self.ready, replicas)
         return Supply(
             ready=ready,
-            starting_remaining_s=self.starting_remaining_s[: level - ready],
+            starting_remaining_s=self.starting_remaining_s[: replicas - ready],
             pools=self.pools,
         )

@@ -18,7 +18,7 @@ from autoscaler.core.forecast import Forecast
 from autoscaler.core.guards.stabilization import down_window_s
 from autoscaler.core.memory import ModelMemory
 from autoscaler.core.policy import PolicyInput, Proposal
-from autoscaler.core.policy.replica_value import cut
+from autoscaler.core.policy.replica_value import steps_ahead
 from autoscaler.core.pools.layout import Layout
 from autoscaler.core.pools.placement import standing_in
 from autoscaler.core.pools.situation import (
@@ -33,11 +33,7 @@ from autoscaler.core.supply.doomed import Doom
 from autoscaler.core.supply.free_gpus import FreeGpus
 from autoscaler.core.supply.stock import Stock, take_stock
 from autoscaler.core.tick.parts import Parts
-
-MEAN_STEPS = 2
-"""Steps of the program over which demand is averaged before a forecast is held against it: a third of
-a cold start. Of ten recordings, eight were 1 to 8 % dearer with one step, at the same attainment; with
-four, two lost whole bursts."""
+from autoscaler.core.tuning import TUNING
 
 
 @dataclass(slots=True, kw_only=True)
@@ -144,12 +140,12 @@ class Assessment:
         if self.spec.forecast_mode is ForecastMode.OFF or self.settings.policy == "reactive":
             return None
         memory = self.memory.forecast
-        steps = cut(cold_start_s=cold_start_s, tick_s=self.settings.tick_s)
+        steps = steps_ahead(cold_start_s=cold_start_s, tick_s=self.settings.tick_s)
         self.parts.learn(
             memory,
             at=self.at,
             offered_replicas=demand.offered_replicas,
-            mean_s=MEAN_STEPS * steps.step_s,
+            mean_s=TUNING.mean_steps * steps.step_s,
         )
         return self.parts.forecast(memory, at=self.at, cold_start_s=cold_start_s)
 

@@ -11,17 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from autoscaler.core.contract.spec import Behavior, ScalingRules
-from autoscaler.core.hpa import (
-    DOWN_STABILIZATION_S,
-    HpaMemory,
-    limit_legacy,
-    limit_rate,
-    remember_rescale,
-    stabilize,
-    stabilize_legacy,
-)
+from autoscaler.core.hpa import HpaMemory, limit_rate, remember_rescale, stabilize
+from simulations.peers.hpa.legacy import limit_legacy, stabilize_legacy
 from simulations.peers.hpa.metrics import MetricReading, MetricSide, Scale, Tolerance
-from simulations.peers.hpa.spec import HpaSpec
+from simulations.peers.hpa.spec import DOWN_STABILIZATION_S, HpaSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +88,7 @@ class HpaController:
                 proposal=stable.replicas,
                 replicas_min=spec.min_replicas,
                 replicas_max=spec.max_replicas,
-            ).replicas
+            )
         up, down = _directions(spec.behavior)
         stable = stabilize(
             memory.recommendations,
@@ -107,16 +100,10 @@ class HpaController:
             if down.stabilization_window_s is None
             else down.stabilization_window_s,
         )
-        return limit_rate(
-            memory,
-            at=at,
-            current=current,
-            proposal=stable.replicas,
-            up=up,
-            down=down,
-            replicas_min=spec.min_replicas,
-            replicas_max=spec.max_replicas,
-        ).replicas
+        limited = limit_rate(
+            memory, at=at, current=current, proposal=stable.replicas, up=up, down=down
+        )
+        return min(max(limited.replicas, spec.min_replicas), spec.max_replicas)
 
 
 def _directions(behavior: Behavior) -> tuple[ScalingRules, ScalingRules]:

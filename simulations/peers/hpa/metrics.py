@@ -11,9 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from autoscaler.core.hpa import INT32_MAX, within_tolerance
+from autoscaler.core.hpa import within_tolerance
 from simulations.peers.hpa.spec import MetricKind, MetricSpec, TargetKind
 
+INT32_MAX = 2**31 - 1
+"""What the API can say."""
 CPU_INITIALIZATION_S = 300.0
 INITIAL_READINESS_S = 30.0
 

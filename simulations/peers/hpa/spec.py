@@ -14,9 +14,13 @@ from autoscaler.core.contract.spec import (
     ScalingRules,
     SelectPolicy,
 )
-from autoscaler.core.hpa import TOLERANCE_RATIO
 from autoscaler.errors import SettingsError
 from simulations.peers.hpa.quantities import milli
+
+TOLERANCE_RATIO = 0.1
+"""The controller's flag --horizontal-pod-autoscaler-tolerance."""
+DOWN_STABILIZATION_S = 300.0
+"""The controller's flag --horizontal-pod-autoscaler-downscale-stabilization."""
 
 
 class MetricKind(StrEnum):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import replace
 from math import nan
 
@@ -12,9 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autoscaler.core.contract.spec import Targets
-from autoscaler.core.demand.arrivals import COLUMNS_FROM, ORDINARY_FROM, ArrivalMemory, _walk
 from autoscaler.core.demand.demand import Demand, DemandMemory, measure_demand
-from autoscaler.core.demand.readings import Reading, read_columns, read_ordinary
 from tests.core.checkpoints import through_json
 from tests.core.pods import Pod, answering, columns
 
@@ -153,7 +150,7 @@ def test_service_time_is_running_over_completions():
     """10 running and 5 completions in 5 s: each is served for 10 s, by Little's law."""
     memory = DemandMemory()
     served(memory, names="ab", at=0.0, ticks=20, running=10.0, per_tick=5.0)
-    assert memory.arrivals.service_s == pytest.approx(10.0)
+    assert memory.service_time.measured_s == pytest.approx(10.0)
 
 
 def go_on(memory: DemandMemory, pod: Pod, *, ticks: int, running: float, per_tick: float) -> Demand:
@@ -174,7 +171,7 @@ def test_a_crowd_that_serves_slowly_is_not_taken_for_more_work():
     assert memory.offered_requests == pytest.approx(16.0, rel=0.01)
     # the crowd forms, and then stays as large: 24 come and 24 go in a tick, each after 20 s
     demand = go_on(memory, pod, ticks=30, running=96.0, per_tick=24.0)
-    assert memory.arrivals.service_s == pytest.approx(15.8, rel=0.05), "what is measured"
+    assert memory.service_time.measured_s == pytest.approx(15.8, rel=0.05), "what is measured"
     assert demand.offered_replicas == pytest.approx(48 / 32, rel=0.01), (
         "and what it would be in time"
     )
@@ -194,7 +191,7 @@ def test_what_was_calm_long_ago_says_nothing():
     memory = DemandMemory()
     [pod] = served(memory, names="a", at=0.0, ticks=60, running=16.0, per_tick=8.0)
     demand = go_on(memory, pod, ticks=200, running=96.0, per_tick=24.0)
-    assert memory.arrivals.calm_service_s is None
+    assert memory.service_time.calm_s is None
     assert demand.offered_replicas == pytest.approx(96 / 32, rel=0.05)
 
 
@@ -261,7 +258,8 @@ def steady(names: str = "ab") -> tuple[DemandMemory, list[Pod], float]:
 
 def rates(memory: DemandMemory) -> list[float]:
     """Arrivals per second of each replica, by name."""
-    return [kept[5] for _, kept in sorted(memory.arrivals.as_kept().items())]
+    last = memory.last
+    return [rate for _, rate in sorted(zip(last.names, last.arrivals_per_s.tolist(), strict=True))]
 
 
 def on(pod: Pod, at: float, ticks: int = 1) -> Pod:
@@ -313,9 +311,9 @@ def test_a_restarted_process_counts_from_zero():
 def test_a_replica_that_vanishes_takes_what_it_held():
     """Neither negative arrivals nor completions: the load it had comes to the other one."""
     memory, [a, _], at = steady()
-    completions = memory.arrivals.service.denominator
+    completions = memory.service_time.window.denominator
     look(memory, at + 5, on(a, at + 5))
-    assert memory.arrivals.service.denominator == completions + 10.0
+    assert memory.service_time.window.denominator == completions + 10.0
     assert 20.0 < memory.offered_requests < 40.0, "it decays as requests are served; no jump"
 
 
@@ -420,99 +418,12 @@ def test_the_order_of_replicas_is_irrelevant(story, random):
         assert look(shuffled, at, *mixed) == demand
 
 
-def known(rows: Iterable[object]) -> list[object]:
-    """NaN is no equal of itself: make it comparable."""
-    return [None if isinstance(row, float) and math.isnan(row) else row for row in rows]
-
-
-@st.composite
-def mostly_ordinary_looks(draw) -> list[tuple[float, list[Pod]]]:
-    """The same pods, answering on every tick; now and then one of them is special."""
-    at, story = 1000.0, []
-    pods = [Pod(name=name, finished=100.0) for name in "abc"]
-    for _ in range(draw(st.integers(2, 8))):
-        at += 5.0
-        pods = [
-            replace(
-                pod,
-                sampled_at=at - 1.0,
-                running=draw(st.floats(0.0, 40.0)),
-                waiting=draw(st.sampled_from([0.0, 0.0, 7.0])),
-                finished=pod.finished + draw(st.floats(0.0, 9.0)),
-            )
-            for pod in pods
-        ]
-        seen = list(pods)
-        special = draw(st.sampled_from([{}] * 6 + SPECIAL))
-        seen[0] = replace(seen[0], **special)
-        story.append((at, seen))
-    return story
-
-
-SPECIAL = [
-    {"ready": False},
-    {"deleting": True},
-    {"sampled_at": nan},
-    {"sampled_at": 1001.0},
-    {"finished": 3.0},
-    {"finished": nan},
-    {"running": nan},
-    {"kv": nan},
-    {"created_at": 999.0},
-    {"name": "aa"},
-]
-
-
-SIZES = [
-    (ORDINARY_FROM - 1, False, True),
-    (ORDINARY_FROM, False, False),
-    (COLUMNS_FROM - 1, True, True),
-    (COLUMNS_FROM, True, False),
-]
-
-
-@pytest.mark.slow
-@given(st.one_of(looks(), mostly_ordinary_looks()))
-def test_three_ways_to_read_say_the_same(story):
-    """A walk, columns, and columns where nothing is special; a story passes between them."""
-    walked, columned = ArrivalMemory(), ArrivalMemory()
-    for number, (at, pods) in enumerate(story):
-        replicas = columns(*pods)
-        fresh = answering(replicas)
-        one = _walk(walked, at=at, replicas=replicas, fresh=fresh)
-        walked.at = at
-        before = columned.as_columns()
-        other, columned.columns = read_ordinary(
-            before, replicas=replicas, fresh=fresh
-        ) or read_columns(before, at=at, last_look=columned.at, replicas=replicas, fresh=fresh)
-        columned.at = at
-        if number % 3 == 2:
-            columned.kept, columned.columns = columned.as_kept(), None
-        for name in Reading.__slots__:
-            assert known(getattr(one, name)) == known(getattr(other, name)), name
-        assert one.ready == other.ready
-        kept = {name: known(row) for name, row in walked.as_kept().items()}
-        assert kept == {name: known(row) for name, row in columned.as_kept().items()}
-
-
 @given(st.lists(st.floats(0.0, 100.0), min_size=1, max_size=5), st.floats(0.0, 50.0))
 def test_more_in_flight_is_never_less_demand(running, more):
     pods = [Pod(name=str(i), sampled_at=0, running=r) for i, r in enumerate(running)]
     busier = [replace(pods[0], running=pods[0].running + more), *pods[1:]]
     calm = look(DemandMemory(), 0.0, *pods).replicas
     assert look(DemandMemory(), 0.0, *busier).replicas >= calm - 1e-12
-
-
-@pytest.mark.parametrize(("count", "special", "walked"), SIZES)
-def test_each_size_is_read_in_the_cheapest_way(count, special, walked):
-    memory = DemandMemory()
-    for tick in range(3):
-        now = 5.0 * tick
-        pods = [Pod(name=f"pod-{i}", sampled_at=now, finished=tick) for i in range(count)]
-        if special:
-            pods[0] = Pod(name="pod-0", ready=False)
-        look(memory, now, *pods)
-    assert (memory.arrivals.columns is None) == walked
 
 
 def test_a_large_fleet_is_measured_like_a_small_one():

@@ -1,4 +1,4 @@
-"""The forecast: levels, residuals, the distribution they make, and how it is scored."""
+"""The forecast: baselines, residuals, the distribution they make, and how it is scored."""
 
 from __future__ import annotations
 
@@ -17,17 +17,14 @@ from autoscaler.core.forecast import FORECASTERS, Forecast, ForecastMemory, fore
 from autoscaler.core.forecast import experts as room
 from autoscaler.core.forecast.distribution import between_leads, distribution, nearest_lead
 from autoscaler.core.forecast.history import SLOT_S, SLOTS, History
-from autoscaler.core.forecast.learning import BATCH, _take_in
 from autoscaler.core.forecast.residuals import (
     BINS,
-    DECAY_S,
     HALF_ATOMS,
     LEADS_S,
-    PRIOR_WEIGHT,
-    SHIFT,
     Residuals,
     root,
 )
+from autoscaler.core.tuning import TUNING
 from tests.core.checkpoints import through_json
 
 COLD_START_S = 60.0
@@ -48,9 +45,9 @@ def ahead(memory: ForecastMemory, *, cold_start_s: float = COLD_START_S) -> Fore
     return made
 
 
-def noisy(level: float, ticks: int, *, seed: int = 1, spread: float = 0.2) -> list[float]:
+def noisy(mean: float, ticks: int, *, seed: int = 1, spread: float = 0.2) -> list[float]:
     rng = random.Random(seed)
-    return [max(0.0, level * (1.0 + rng.gauss(0.0, spread))) for _ in range(ticks)]
+    return [max(0.0, mean * (1.0 + rng.gauss(0.0, spread))) for _ in range(ticks)]
 
 
 # --- each forecaster -------------------------------------------------------------------------
@@ -66,36 +63,37 @@ def recorded(*values: float | None) -> History:
 
 @pytest.mark.parametrize("name", FORECASTERS)
 class TestEveryForecaster:
-    def test_a_constant_is_its_own_level(self, name):
+    def test_a_constant_is_its_own_baseline(self, name):
         for length in (1, 3, 11, 12, 13, 200, 700):
             assert FORECASTERS[name](recorded(*[2.5] * length)) == pytest.approx(2.5)
 
     def test_it_lies_within_what_was_seen(self, name):
         values = noisy(3.0, 300)
         for length in (1, 2, 50, 300):
-            level = FORECASTERS[name](recorded(*values[:length]))
-            assert min(values[:length]) - 1e-12 <= level <= max(values[:length]) + 1e-12
+            baseline = FORECASTERS[name](recorded(*values[:length]))
+            assert min(values[:length]) - 1e-12 <= baseline <= max(values[:length]) + 1e-12
 
     def test_a_gap_is_not_zero(self, name):
         values = [2.0] * 40 + [None] * 30 + [2.0] * 2
         assert FORECASTERS[name](recorded(*values)) == pytest.approx(2.0)
 
-    def test_more_demand_is_never_a_lower_level(self, name):
+    def test_more_demand_is_never_a_lower_baseline(self, name):
         values = noisy(3.0, 300)
-        level = FORECASTERS[name](recorded(*values))
-        assert FORECASTERS[name](recorded(*[v + 1.0 for v in values])) == pytest.approx(level + 1)
+        baseline = FORECASTERS[name](recorded(*values))
+        assert FORECASTERS[name](recorded(*[v + 1.0 for v in values])) == pytest.approx(
+            baseline + 1
+        )
 
 
 def test_every_forecaster_file_is_registered():
     folder = Path(room.__file__).parent
     files = {path.stem for path in folder.glob("*.py")} - {"__init__", "registry"}
-    assert {level.__module__.rsplit(".", 1)[1] for level in FORECASTERS.values()} == files
-    assert {name.replace("-", "_") for name in FORECASTERS} == files
+    assert {made.__module__.rsplit(".", 1)[1] for made in FORECASTERS.values()} == files
 
 
 def test_means_look_back_as_far_as_they_say():
     history = recorded(*[1.0] * 300, *[4.0] * 12)
-    found = {name: level(history) for name, level in FORECASTERS.items()}
+    found = {name: baseline(history) for name, baseline in FORECASTERS.items()}
     assert found == {
         "last-value": 4.0,
         "mean-1-minute": 4.0,
@@ -166,7 +164,7 @@ def test_a_leap_beyond_the_atoms_counts_as_the_farthest():
 def test_two_days_old_residuals_weigh_an_eth_part():
     residuals = filled(5.0, experts=1)
     old = residuals.mass[0, 0, -10:].sum()
-    residuals.age(DECAY_S)
+    residuals.age(TUNING.residual_decay_s)
     residuals.add(np.full((1, len(LEADS_S), 1), -5.0))
     new = residuals.mass[0, 0, :10].sum()
     assert new / old == pytest.approx(math.e, rel=1e-6)
@@ -174,7 +172,7 @@ def test_two_days_old_residuals_weigh_an_eth_part():
 
 def test_rescaling_changes_nothing_but_the_unit():
     residuals, other = filled(0.3, -0.2, 0.1), filled(0.3, -0.2, 0.1)
-    other.age(DECAY_S * 21.0)  # past exp(20.7) = 1e9
+    other.age(TUNING.residual_decay_s * 21.0)  # past exp(20.7) = 1e9
     assert other.growth == 1.0
     for each in (residuals, other):
         each.mixture = each._mix()
@@ -185,7 +183,7 @@ def test_the_prior_weighs_as_much_as_five_residuals():
     residuals = filled(*[3.0] * 5, experts=1)
     first_above = int(np.searchsorted(HALF_ATOMS, 2.0))
     assert residuals.mixture.tails[first_above, 0, 0] == pytest.approx(0.5, abs=0.01)
-    assert PRIOR_WEIGHT == 5.0
+    assert TUNING.prior_weight == 5.0
 
 
 def test_a_batch_is_as_good_as_one_by_one():
@@ -219,23 +217,25 @@ def test_the_expert_that_errs_less_weighs_more():
 def atoms(made: Forecast, lead: int) -> tuple[np.ndarray, np.ndarray]:
     """Every demand the forecast holds possible at a lead, and how likely it is."""
     places = HALF_ATOMS + np.array(made.roots)[:, None]
-    demands = np.where(places > math.sqrt(SHIFT), places**2 - SHIFT, 0.0).reshape(-1)
+    demands = np.where(
+        places > math.sqrt(TUNING.root_shift), places**2 - TUNING.root_shift, 0.0
+    ).reshape(-1)
     tails = made.mixture.tails[:, 0, lead].reshape(len(made.roots), BINS + 1)
     return demands, -np.diff(tails, axis=1).reshape(-1)
 
 
-@pytest.mark.parametrize("level", [0.0, 0.4, 3.0, 40.0, 1500.0])
-def test_use_is_what_the_definition_says(level):
+@pytest.mark.parametrize("mean", [0.0, 0.4, 3.0, 40.0, 1500.0])
+def test_use_is_what_the_definition_says(mean):
     """`E[clip(D - (k - 1), 0, 1)]`, atom by atom, against sums over tails."""
-    made = ahead(taught(noisy(level, 300)))
-    first = max(1, int(level) - 3)
-    use = made.use(first, first + 12)
+    made = ahead(taught(noisy(mean, 300)))
+    first = max(1, int(mean) - 3)
+    use = made.expected_use(first, first + 12)
     for lead in range(len(LEADS_S)):
         demands, mass = atoms(made, lead)
         assert mass.sum() == pytest.approx(1.0)
         for row, replica in enumerate(range(first, first + 13)):
             expected = (mass * np.clip(demands - (replica - 1), 0.0, 1.0)).sum()
-            assert use[row, lead] == pytest.approx(expected, abs=1e-8 * (1 + level))
+            assert use[row, lead] == pytest.approx(expected, abs=1e-8 * (1 + mean))
 
 
 def test_mean_and_band_are_those_of_the_atoms():
@@ -252,7 +252,7 @@ def test_mean_and_band_are_those_of_the_atoms():
 
 def test_use_falls_with_the_replica_and_lies_between_zero_and_one():
     made = ahead(taught(noisy(3.0, 300)))
-    use = made.use(1, 12)
+    use = made.expected_use(1, 12)
     assert (use >= -1e-12).all()
     assert (use <= 1.0 + 1e-12).all()
     assert (np.diff(use, axis=0) <= 1e-12).all()
@@ -300,8 +300,8 @@ def test_there_is_history_after_one_cold_start_of_residuals(cold_start_s, ticks)
 
 def test_residuals_are_of_what_came_a_lead_later():
     """A step up: the forecasts made within a lead before it, and no others, were too low."""
-    memory = taught([1.0] * 200 + [4.0] * 12)
-    _take_in(memory)
+    memory = taught([1.0] * 197 + [4.0] * 12)
+    assert not memory.pending, "all residuals are taken in"
     leap = root(4.0) - root(1.0)
     up = leap - 0.2 < HALF_ATOMS
     last_value = list(FORECASTERS).index("last-value")
@@ -316,7 +316,7 @@ def test_three_equal_ramps_widen_the_forecast_upwards():
     first = ahead(taught([0.0] * 24 + begun, cold_start_s=30.0), cold_start_s=30.0)
     third = ahead(taught([0.0] * 24 + ramp + ramp + begun, cold_start_s=30.0), cold_start_s=30.0)
     assert third.high_replicas > first.high_replicas + 0.5
-    assert third.use(2, 2)[0, 1] > 5 * first.use(2, 2)[0, 1]
+    assert third.expected_use(2, 2)[0, 1] > 5 * first.expected_use(2, 2)[0, 1]
 
 
 def test_an_idle_model_forgets_how_its_bursts_were():
@@ -325,8 +325,8 @@ def test_an_idle_model_forgets_how_its_bursts_were():
     kept = ahead(taught(series + [0.0] * 30), cold_start_s=20.0)
     idle = ahead(taught(series + [0.0] * 65), cold_start_s=20.0)
     lead = nearest_lead(120.0)
-    assert kept.use(2, 2)[0, lead] > 0.05
-    assert idle.use(2, 2)[0, lead] < 0.01, "at a price of 60 it is not worth its cost"
+    assert kept.expected_use(2, 2)[0, lead] > 0.05
+    assert idle.expected_use(2, 2)[0, lead] < 0.01, "at a price of 60 it is not worth its cost"
 
 
 @pytest.mark.slow
@@ -334,12 +334,12 @@ def test_an_idle_model_learns_how_often_its_bursts_come():
     """A burst every ten minutes, for hours: being idle for six says that one is due."""
     series = ([0.0] * 90 + [2.5] * 30) * 30 + [0.0] * 85
     made = ahead(taught(series), cold_start_s=20.0)
-    assert made.use(2, 2)[0, nearest_lead(120.0)] > 0.1
+    assert made.expected_use(2, 2)[0, nearest_lead(120.0)] > 0.1
 
 
 def test_residuals_wait_for_a_batch_and_none_is_lost():
     memory = taught(noisy(2.0, 1000))
-    assert 0 < len(memory.pending) < BATCH
+    assert 0 < len(memory.pending) < TUNING.batch_slots
     taken = memory.busy.seen + len(memory.pending)
     assert taken.tolist() == [1000.0 - lead / SLOT_S for lead in LEADS_S]
 
@@ -376,14 +376,14 @@ def test_demand_that_stands_still_is_forecast_without_error():
     assert found.pinball_loss_replicas < 0.01
 
 
-@pytest.mark.parametrize("level", [0.8, 6.0, 60.0])
+@pytest.mark.parametrize("mean", [0.8, 6.0, 60.0])
 @pytest.mark.slow
-def test_the_band_covers_nine_tenths(level):
-    """Noise around a wandering level, at night and at the peak: one setting for all."""
+def test_the_band_covers_nine_tenths(mean):
+    """Noise around a wandering mean, at night and at the peak: one setting for all."""
     rng = random.Random(11)
     series = []
     for tick in range(4000):
-        wave = level * (1.0 + 0.5 * math.sin(tick / 300.0))
+        wave = mean * (1.0 + 0.5 * math.sin(tick / 300.0))
         series.append(max(0.0, rng.gauss(wave, 0.25 * math.sqrt(wave))))
     found = scores(taught(series))
     assert 0.85 <= found.coverage_ratio <= 0.95
@@ -472,7 +472,12 @@ def test_anything_can_be_learnt_and_a_checkpoint_goes_on_alike(story):
             found.append(
                 None
                 if made is None
-                else (made.low_replicas, made.mean_replicas, made.high_replicas, made.use(1, 9))
+                else (
+                    made.low_replicas,
+                    made.mean_replicas,
+                    made.high_replicas,
+                    made.expected_use(1, 9),
+                )
             )
         if found[0] is None or found[1] is None:
             assert found[0] is found[1]

@@ -37,22 +37,6 @@ def test_tolerance(ratio, up, down, inside):
 
 
 @pytest.mark.parametrize(
-    ("remembered", "proposal", "after"),
-    [
-        pytest.param([], 3, 3, id="nothing remembered"),
-        pytest.param([(100.0, 7)], 3, 7, id="the highest of the window"),
-        pytest.param([(0.0, 7)], 3, 3, id="age equal to the window is outside"),
-        pytest.param([(0.001, 7)], 3, 7, id="a little younger is inside"),
-        pytest.param([(100.0, 2)], 3, 3, id="never below the proposal"),
-    ],
-)
-def test_legacy_stabilization_at_300_s(remembered, proposal, after):
-    slots = list(remembered)
-    assert hpa.stabilize_legacy(slots, at=300.0, proposal=proposal).replicas == after
-    assert (300.0, proposal) in slots
-
-
-@pytest.mark.parametrize(
     ("remembered", "current", "proposal", "up_s", "down_s", "after", "reason"),
     [
         pytest.param([(90.0, 9)], 5, 3, 0, 60, 5, "ScaleDownStabilized", id="held at the current"),
@@ -87,24 +71,6 @@ def test_the_raw_proposal_takes_the_slot_of_one_that_is_too_old():
     slots = [(60.0, 8)]
     hpa.stabilize(slots, at=100.0, current=8, proposal=2, up_window_s=50.0, down_window_s=10.0)
     assert slots == [(60.0, 8), (100.0, 2)]
-
-
-@pytest.mark.parametrize(
-    ("current", "proposal", "after", "reason"),
-    [
-        (1, 9, 4, "ScaleUpLimit"),
-        (2, 9, 4, "ScaleUpLimit"),
-        (3, 9, 6, "ScaleUpLimit"),
-        (5, 20, 10, "ScaleUpLimit"),
-        (6, 20, 12, "TooManyReplicas"),
-        (9, 20, 12, "TooManyReplicas"),
-        (5, 0, 2, "TooFewReplicas"),
-        (5, 3, 3, "DesiredWithinRange"),
-    ],
-)
-def test_legacy_limits_of_2_to_12(current, proposal, after, reason):
-    limited = hpa.limit_legacy(current=current, proposal=proposal, replicas_min=2, replicas_max=12)
-    assert (limited.replicas, limited.reason) == (after, reason)
 
 
 MAX, MIN, DISABLED = SelectPolicy.MAX, SelectPolicy.MIN, SelectPolicy.DISABLED
@@ -164,14 +130,12 @@ def test_scale_down_limit(policies, select, current, ups, downs, limit):
     ("current", "proposal", "after", "reason"),
     [
         (4, 9, 6, "ScaleUpLimit"),
-        (7, 20, 8, "TooManyReplicas"),
         (7, 1, 6, "ScaleDownLimit"),
-        (2, 1, 2, "TooFewReplicas"),
         (4, 4, 4, "DesiredWithinRange"),
         (4, 5, 5, "DesiredWithinRange"),
     ],
 )
-def test_limit_rate_with_bounds_2_to_8(current, proposal, after, reason):
+def test_limit_rate(current, proposal, after, reason):
     limited = hpa.limit_rate(
         HpaMemory(),
         at=0.0,
@@ -179,8 +143,6 @@ def test_limit_rate_with_bounds_2_to_8(current, proposal, after, reason):
         proposal=proposal,
         up=rules(("Pods", 2, 60)),
         down=rules(("Pods", 1, 60)),
-        replicas_min=2,
-        replicas_max=8,
     )
     assert (limited.replicas, limited.reason) == (after, reason)
 

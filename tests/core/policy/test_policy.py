@@ -14,8 +14,12 @@ from autoscaler.core.demand.demand import Demand
 from autoscaler.core.forecast import Forecast, ForecastMemory, forecast, learn
 from autoscaler.core.policy import POLICIES, PolicyInput
 from autoscaler.core.policy.backlog import pressing_replicas
-from autoscaler.core.policy.economic import _count
-from autoscaler.core.policy.replica_value import Levels, cut, price
+from autoscaler.core.policy.economic import replicas_worth_their_cost
+from autoscaler.core.policy.replica_value import (
+    ReplicaValues,
+    price_of_unmet_work,
+    steps_ahead,
+)
 from autoscaler.core.supply.supply import Supply
 
 COLD_START_S = 180.0
@@ -45,9 +49,9 @@ def ahead(*series: float, cold_start_s: float = COLD_START_S) -> Forecast:
     return made
 
 
-def flat(level: float, *, ticks: int = 400, noise: float = 0.02, seed: int = 1) -> list[float]:
+def flat(mean: float, *, ticks: int = 400, noise: float = 0.02, seed: int = 1) -> list[float]:
     rng = random.Random(seed)
-    return [max(0.0, level * (1 + rng.gauss(0.0, noise))) for _ in range(ticks)]
+    return [max(0.0, mean * (1 + rng.gauss(0.0, noise))) for _ in range(ticks)]
 
 
 def given_to(
@@ -101,7 +105,7 @@ class TestEveryPolicy:
             assert found.message
 
     @given(
-        level=st.floats(0.0, 30.0),
+        mean=st.floats(0.0, 30.0),
         more=st.floats(0.0, 10.0),
         waiting=st.sampled_from([0.0, 1.0, 400.0]),
         ready=st.integers(0, 40),
@@ -111,7 +115,7 @@ class TestEveryPolicy:
         remembered=st.booleans(),
     )
     def test_more_demand_never_proposes_fewer(
-        self, name, level, more, waiting, ready, starting, historic, backlog_s, remembered
+        self, name, mean, more, waiting, ready, starting, historic, backlog_s, remembered
     ):
         def asked(replicas):
             made = HISTORY if historic else None
@@ -125,7 +129,7 @@ class TestEveryPolicy:
             )
             return POLICIES[name](given)
 
-        calm, busy = asked(level), asked(level + more)
+        calm, busy = asked(mean), asked(mean + more)
         assert busy.replicas >= calm.replicas
 
 
@@ -157,9 +161,9 @@ def test_without_history_it_is_reactive_and_never_goes_down():
 
 
 def test_a_steady_demand_gets_what_it_needs_and_little_more():
-    for level in (0.5, 2.5, 7.5, 15.5):
-        proposal = POLICIES["economic"](given_to(demand(level), ahead(*flat(level)), ready=30))
-        assert math.ceil(level) <= proposal.replicas <= math.ceil(level) + 1
+    for mean in (0.5, 2.5, 7.5, 15.5):
+        proposal = POLICIES["economic"](given_to(demand(mean), ahead(*flat(mean)), ready=30))
+        assert math.ceil(mean) <= proposal.replicas <= math.ceil(mean) + 1
         assert proposal.reason == "WorthItsCost"
 
 
@@ -257,36 +261,38 @@ def test_where_the_search_begins_changes_nothing(last):
 
 @pytest.mark.parametrize("seed", range(6))
 def test_halving_finds_what_counting_from_below_finds(seed):
-    """Hand out levels one by one, stop at the first no: as the rule is written."""
+    """Hand out replicas one by one, stop at the first no: as the rule is written."""
     rng = random.Random(seed)
-    level = rng.choice((0.3, 2.0, 6.0, 25.0))
-    series = [level * (1.5 + math.sin(t / 40)) * rng.uniform(0.7, 1.3) for t in range(500)]
+    mean = rng.choice((0.3, 2.0, 6.0, 25.0))
+    series = [mean * (1.5 + math.sin(t / 40)) * rng.uniform(0.7, 1.3) for t in range(500)]
     made = ahead(*series)
-    steps = cut(cold_start_s=COLD_START_S, tick_s=5.0)
+    steps = steps_ahead(cold_start_s=COLD_START_S, tick_s=5.0)
     for _ in range(40):
         ready, highest = rng.randint(0, 60), rng.randint(1, 80)
         starting = tuple(sorted(rng.uniform(0.0, 250.0) for _ in range(rng.randint(0, 4))))
         supply = Supply(ready=ready, starting_remaining_s=starting)
-        lambda_0 = price(rng.choice((0.9, 0.99, 0.999)))
-        levels = Levels(made, steps=steps, price_ratio=lambda_0, likely=rng.randint(1, highest))
+        lambda_0 = price_of_unmet_work(rng.choice((0.9, 0.99, 0.999)))
+        values = ReplicaValues(
+            made, steps=steps, price_ratio=lambda_0, likely=rng.randint(1, highest)
+        )
         count = 0
         while count < highest:
             if count < ready:
-                worthy = levels.stays(count + 1)
+                worthy = values.stays(count + 1)
             elif count < ready + len(starting):
-                worthy = levels.arrives(count + 1, starting[count - ready])
+                worthy = values.arrives(count + 1, starting[count - ready])
             else:
-                worthy = levels.starts(count + 1)
+                worthy = values.starts(count + 1)
             if not worthy:
                 break
             count += 1
-        other = Levels(made, steps=steps, price_ratio=lambda_0, likely=supply.total)
+        other = ReplicaValues(made, steps=steps, price_ratio=lambda_0, likely=supply.total)
         for floor, likely in (
             (0, supply.total),
             (1, rng.randint(1, 80)),
             (rng.randint(2, 9), count),
         ):
-            found = _count(
+            found = replicas_worth_their_cost(
                 other, supply=supply, floor=floor, replicas_max=highest, likely=max(1, likely)
             )
             assert found == max(count, min(floor - 1, highest))

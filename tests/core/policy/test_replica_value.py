@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from autoscaler.core.policy.replica_value import cut, price, solve
+from autoscaler.core.policy.replica_value import price_of_unmet_work, solve, steps_ahead
 
 
 def best(gains: list[float], *, start: int, first: int, ready: bool) -> float:
@@ -73,7 +73,7 @@ def test_solutions_nest():
     ],
 )
 def test_how_time_is_cut(cold_start_s, tick_s, step_s, start, horizon):
-    steps = cut(cold_start_s=cold_start_s, tick_s=tick_s)
+    steps = steps_ahead(cold_start_s=cold_start_s, tick_s=tick_s)
     assert (steps.step_s, steps.start, steps.horizon) == (step_s, start, horizon)
     assert len(steps.leads) == horizon
     assert list(steps.leads) == sorted(steps.leads)
@@ -81,4 +81,4 @@ def test_how_time_is_cut(cold_start_s, tick_s, step_s, start, horizon):
 
 @pytest.mark.parametrize(("attainment", "expected"), [(0.99, 60.0), (0.995, 97.0), (0.999, 300.0)])
 def test_the_price_follows_from_the_objective(attainment, expected):
-    assert price(attainment) == pytest.approx(expected, rel=0.01)
+    assert price_of_unmet_work(attainment) == pytest.approx(expected, rel=0.01)

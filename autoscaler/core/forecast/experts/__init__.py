@@ -1,1 +1,1 @@
-"""One baseline of the forecast a file; `registry` lists them."""
+"""The forecasters, by kind; `registry` lists them."""

@@ -1,6 +1,7 @@
-"""Level expert: the last value.
+"""Baseline: demand stays what it is now.
 
-Best at leads shorter than the series' own wander, and the first to see a ramp.
+It is the first to see a ramp, and best for the next half minute, in which demand moves less than a
+mean lags behind it.
 """
 
 from __future__ import annotations
@@ -8,6 +9,6 @@ from __future__ import annotations
 from autoscaler.core.forecast.history import History
 
 
-def level(history: History) -> float:
+def last_value(history: History) -> float:
     """Return the newest demand, replicas."""
     return history.last

@@ -1,6 +1,8 @@
-"""The forecasters there are: one file each, and one line here.
+"""The forecasters there are, by name. To add one: a function in this folder, and one line here.
 
-Each says at which level demand is; how far it strays from there is learnt from its residuals.
+Each is an expert with one simple view of the future: its baseline. How far demand strays from the
+baseline, and how often, is not its business: that is learnt from its past errors (`residuals`), and so
+is how much it is listened to.
 """
 
 from __future__ import annotations
@@ -8,20 +10,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
-from autoscaler.core.forecast.experts import (
-    last_value,
-    mean_1_minute,
-    mean_5_minutes,
-    mean_15_minutes,
-)
+from autoscaler.core.forecast.experts.last_value import last_value
+from autoscaler.core.forecast.experts.means import mean_1_minute, mean_5_minutes, mean_15_minutes
 from autoscaler.core.forecast.history import History
 
-Level: TypeAlias = Callable[[History], float]
-"""Given a history with at least its newest value, the level in replicas, >= 0."""
+Baseline: TypeAlias = Callable[[History], float]
+"""Given a history with at least its newest value, the demand that is expected if nothing changes, the
+same for every lead: replicas, >= 0."""
 
-FORECASTERS: Mapping[str, Level] = {
-    "last-value": last_value.level,
-    "mean-1-minute": mean_1_minute.level,
-    "mean-5-minutes": mean_5_minutes.level,
-    "mean-15-minutes": mean_15_minutes.level,
+FORECASTERS: Mapping[str, Baseline] = {
+    "last-value": last_value,
+    "mean-1-minute": mean_1_minute,
+    "mean-5-minutes": mean_5_minutes,
+    "mean-15-minutes": mean_15_minutes,
 }

@@ -74,6 +74,7 @@ def pace(recorder: Recorder) -> None:
     recorder.append = append_and_wait
 
 
+@pytest.mark.slow
 def test_the_oldest_segments_go_when_the_total_is_reached(tmp_path):
     (tmp_path / "notes.txt").write_text("not ours")
     recorded(tmp_path, started_at=STARTED_AT - 3600)

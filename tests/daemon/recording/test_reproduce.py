@@ -53,6 +53,7 @@ def test_a_recording_is_reproduced_byte_for_byte(segment):
     assert report.events == 1 + 40 + report.commands
 
 
+@pytest.mark.slow
 def test_every_segment_replays_alone(tmp_path):
     recorder = recorder_in(tmp_path, segment_bytes=3_000)
     pace(recorder)

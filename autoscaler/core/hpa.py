@@ -21,6 +21,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
+from autoscaler.core.contract.reasons import ConditionReason, Reason
 from autoscaler.core.contract.spec import PolicyType, ScalingPolicy, ScalingRules, SelectPolicy
 
 TOLERANCE_RATIO = 0.1
@@ -58,7 +59,7 @@ class Limited(NamedTuple):
     """A number after one stage, and the controller's word for what bound it."""
 
     replicas: int
-    reason: str
+    reason: Reason | ConditionReason
     """Stabilization: `ReadyForNewScale`, `ScaleUpStabilized`, `ScaleDownStabilized`. Limits:
     `DesiredWithinRange`, `TooFewReplicas`, `TooManyReplicas`, `ScaleUpLimit`, `ScaleDownLimit`."""
 
@@ -87,7 +88,9 @@ def stabilize_legacy(
         elif replicas > highest:
             highest = replicas
     _store(recommendations, (at, proposal), free)
-    reason = "ScaleDownStabilized" if highest > proposal else "ReadyForNewScale"
+    reason = (
+        Reason.SCALE_DOWN_STABILIZED if highest > proposal else ConditionReason.READY_FOR_NEW_SCALE
+    )
     return Limited(replicas=highest, reason=reason)
 
 
@@ -131,23 +134,24 @@ def stabilize(
     _store(recommendations, (at, proposal if remember is None else remember), free)
     stabilized = min(max(current, lowest), highest)
     if stabilized == proposal:
-        reason = "ReadyForNewScale"
-    else:
-        reason = "ScaleUpStabilized" if stabilized < proposal else "ScaleDownStabilized"
+        return Limited(stabilized, ConditionReason.READY_FOR_NEW_SCALE)
+    reason = Reason.SCALE_UP_STABILIZED if stabilized < proposal else Reason.SCALE_DOWN_STABILIZED
     return Limited(stabilized, reason)
 
 
 def limit_legacy(*, current: int, proposal: int, replicas_min: int, replicas_max: int) -> Limited:
     """Bound a proposal without a behavior: min, max, and at most doubling (or four) a sync."""
     if proposal < replicas_min:
-        return Limited(replicas=replicas_min, reason="TooFewReplicas")
+        return Limited(replicas=replicas_min, reason=Reason.TOO_FEW_REPLICAS)
     up_limit = int(max(LEGACY_UP_FACTOR * current, LEGACY_UP_MIN))
     highest, reason = (
-        (up_limit, "ScaleUpLimit") if replicas_max > up_limit else (replicas_max, "TooManyReplicas")
+        (up_limit, Reason.SCALE_UP_LIMIT)
+        if replicas_max > up_limit
+        else (replicas_max, Reason.TOO_MANY_REPLICAS)
     )
     if proposal > highest:
         return Limited(replicas=highest, reason=reason)
-    return Limited(replicas=proposal, reason="DesiredWithinRange")
+    return Limited(replicas=proposal, reason=ConditionReason.DESIRED_WITHIN_RANGE)
 
 
 def limit_rate(
@@ -170,7 +174,9 @@ def limit_rate(
         if up is not None:
             limit = max(current, scale_up_limit(memory, at=at, current=current, rules=up))
         highest, reason = (
-            (limit, "ScaleUpLimit") if replicas_max > limit else (replicas_max, "TooManyReplicas")
+            (limit, Reason.SCALE_UP_LIMIT)
+            if replicas_max > limit
+            else (replicas_max, Reason.TOO_MANY_REPLICAS)
         )
         if proposal > highest:
             return Limited(replicas=highest, reason=reason)
@@ -179,11 +185,13 @@ def limit_rate(
         if down is not None:
             limit = min(current, scale_down_limit(memory, at=at, current=current, rules=down))
         lowest, reason = (
-            (limit, "ScaleDownLimit") if replicas_min < limit else (replicas_min, "TooFewReplicas")
+            (limit, Reason.SCALE_DOWN_LIMIT)
+            if replicas_min < limit
+            else (replicas_min, Reason.TOO_FEW_REPLICAS)
         )
         if proposal < lowest:
             return Limited(replicas=lowest, reason=reason)
-    return Limited(replicas=proposal, reason="DesiredWithinRange")
+    return Limited(replicas=proposal, reason=ConditionReason.DESIRED_WITHIN_RANGE)
 
 
 def scale_up_limit(memory: HpaMemory, *, at: float, current: int, rules: ScalingRules) -> int:

@@ -54,7 +54,7 @@ class Pending:
     """Replicas, or the annotation."""
     expires_at: float
     accepted: bool = False
-    level_change: int = 0
+    serving_change: int = 0
     """Of its replicas, what is no fallback: with it, the rescale that rate limits count."""
 
 

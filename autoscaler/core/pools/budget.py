@@ -2,8 +2,8 @@
 
 First every model gets what nothing may take from it: its minimum and warm floor, and all it has where
 nothing may be scaled down (blind, paused, windows not full yet: a budget is no reason to shrink on
-what cannot be seen). Then, in order of priority, what it has, and then what it wants more; models of
-equal priority keep what they have before any of them grows. Where a model of the fleet is not seen, nobody
+what cannot be seen). Then, in order of priority, what it has, and then what it asks for on top; models
+of equal priority keep what they have before any of them grows. Where a model of the fleet is not seen, nobody
 grows: what it has is unknown, and unknown is not zero.
 
 The GPUs of doomed replicas leave the budget at once, but for those whose stand-ins have taken their

@@ -21,7 +21,7 @@ class PoolOrder:
     """Pools by index into `ModelSpec.pools`."""
 
     preference: tuple[int, ...]
-    """Where replicas beyond the floor go: the first that can have them."""
+    """Where replicas that are not the floor go: the first that can have them."""
     preferred: int
     """The first of these: the pool that the next start goes to."""
     floor: int | None

@@ -62,13 +62,12 @@ def _fit(situation: Situation, slots: list[list[Slot]], *, asked: int) -> None:
     preferred = slots[order.preferred]
     elsewhere = sum([len(pool) for pool in slots]) - len(preferred)
     surplus = elsewhere - (asked - min(order.preferred_floor, asked))
-    others = [index for index in reversed(order.preference) if index != order.preferred]
-    others.sort(key=lambda index: index == order.floor)
-    for index in others:
-        if surplus > 0:
-            gone = _cut(slots[index], surplus)
-            surplus -= gone
-            elsewhere -= gone
+    if surplus > 0:
+        others = [index for index in reversed(order.preference) if index != order.preferred]
+        others.sort(key=lambda index: index == order.floor)
+        for index in others:
+            surplus -= _cut(slots[index], surplus)
+        elsewhere = asked - min(order.preferred_floor, asked)
     more = asked - elsewhere - len(preferred)
     if more < 0:
         _cut(preferred, -more)

@@ -9,7 +9,6 @@ think in serving replicas; bounds and budget bind what is asked for.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -30,8 +29,7 @@ class Blindness(NamedTuple):
     message: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PoolState:
+class PoolState(NamedTuple):
     """One pool at this tick."""
 
     current: int
@@ -58,8 +56,7 @@ class PoolState:
         return max(0, self.current - self.floor - self.fallback)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Situation:
+class Situation(NamedTuple):
     """One model at this tick."""
 
     at: float
@@ -91,10 +88,8 @@ class Situation:
     """Replicas that count in the warm floor: ready, not doomed, on its capacity type."""
     proposal: int | None
     """The policy's, in serving replicas; None: it could not tell."""
-    placements: dict[tuple[int, int], Placement] = field(
-        default_factory=dict, repr=False, compare=False
-    )
-    """What `stand_ins.place_serving` has found so far; it changes no result."""
+    placements: dict[tuple[int, int], Placement]
+    """What `stand_ins.place_serving` has found so far, empty at first; it changes no result."""
 
     @property
     def rolling_out(self) -> bool:
@@ -137,7 +132,7 @@ def assess_pools(
             known = placed.get(pool.name, floor)
             fallback = min(promised, max(0, current - known))
         elif index == order.fallback and not pool.promises_readable:
-            # What is promised is unknown; what is there beyond what we placed is left alone.
+            # What is promised is unknown; what is there on top of what we placed is left alone.
             fallback = max(0, current - placed.get(pool.name, current))
         states.append(
             PoolState(
@@ -160,7 +155,7 @@ def assess_pools(
     if (elsewhere or promised or interrupted) and order.interruptible:
         back = _count_returned(at=at, spec=spec, observation=observation, stock=stock)
         for index in order.interruptible:
-            states[index] = replace(states[index], returned=back[index])
+            states[index] = states[index]._replace(returned=back[index])
     return states
 
 

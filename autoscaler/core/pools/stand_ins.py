@@ -102,17 +102,16 @@ def _to_slots(
 ) -> tuple[tuple[Slot, ...], ...]:
     """Write a slot for each replica of the pools' shares, floor, and stand-ins."""
     order = situation.order
-    slots: list[tuple[Slot, ...]] = []
-    for index, share in enumerate(shares):
-        kept_warm = floor if index == order.floor else 0
-        if index == order.preferred:
-            kept_warm = min(order.preferred_floor, share)
-            share -= kept_warm  # noqa: PLW2901  its own floor is part of its share
-        made = (FLOOR,) * kept_warm + (SERVING,) * share
-        if for_preferred:
-            made += (Slot(SlotReason.STAND_IN, order.preferred),) * for_preferred[index]
-            made += (Slot(SlotReason.STAND_IN, order.floor),) * for_floor[index]
-        slots.append(made)
+    slots = [(SERVING,) * share for share in shares]
+    if order.floor is not None:
+        slots[order.floor] = (FLOOR,) * floor + slots[order.floor]
+    elif order.preferred_floor:
+        warm = min(order.preferred_floor, shares[order.preferred])  # part of what the pool serves
+        slots[order.preferred] = (FLOOR,) * warm + slots[order.preferred][warm:]
+    for stood_in_for, stand_ins in ((order.preferred, for_preferred), (order.floor, for_floor)):
+        for index, number in enumerate(stand_ins):
+            if number:
+                slots[index] += (Slot(SlotReason.STAND_IN, stood_in_for),) * number
     return tuple(slots)
 
 

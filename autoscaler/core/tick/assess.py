@@ -5,6 +5,8 @@ Here all of the model's memory learns, once a tick.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from autoscaler.core.contract.decision import Measures, Step
@@ -29,7 +31,6 @@ from autoscaler.core.supply.cold_starts import (
     finished_cold_start_s,
     observe_starts,
 )
-from autoscaler.core.supply.framebuffers import watch_loading
 from autoscaler.core.supply.stock import Stock, take_stock
 from autoscaler.core.tick.facts import Draft, TickFacts
 
@@ -37,6 +38,21 @@ MEAN_STEPS = 2
 """Steps of the policy's look-ahead over which demand is averaged before a forecast is held against it:
 two are a third of a cold start. Found by trying: one step cost up to 8 % more on most recordings, and
 four steps did not see short bursts."""
+
+
+class Learnt(NamedTuple):
+    """What this tick's observation says of a model."""
+
+    demand: Demand
+    stock: Stock
+    answering: int
+    """Ready, not doomed replicas that say what they hold."""
+    sample_age_s: float | None
+    """Of the oldest sample of these; None: none answers."""
+    cold_start_s: float
+    """Of the preferred pool, to which the next start would go."""
+    forecast: Forecast | None
+    """None: no history yet, or switched off."""
 
 
 def assess(
@@ -56,6 +72,34 @@ def assess(
         order: of its pools.
         memory: of the model; changed.
     """
+    learnt = _learn(facts, spec, observation, order=order, memory=memory)
+    situation, proposal = _propose(facts, spec, observation, learnt, order=order, memory=memory)
+    serving = situation.serving_replicas if proposal.replicas is None else proposal.replicas
+    step = Step(
+        by=StepBy.POLICY,
+        before=sum([pool.current for pool in situation.pools]),
+        after=serving,
+        reason=proposal.reason,
+        message=proposal.message,
+    )
+    return Draft(
+        situation=situation,
+        count=ReplicaCount(serving, serving),
+        trail=[step],
+        proposal=proposal,
+        measures=_measure(spec, learnt, memory=memory),
+    )
+
+
+def _learn(
+    facts: TickFacts,
+    spec: ModelSpec,
+    observation: ModelObservation,
+    *,
+    order: PoolOrder,
+    memory: ModelMemory,
+) -> Learnt:
+    """Measure demand, count replicas by what can be expected of them, and look ahead."""
     at, replicas = facts.at, observation.replicas
     expected_s = _learn_cold_starts(facts, spec, observation, memory=memory)
     ages_s = at - replicas.sampled_at
@@ -71,42 +115,19 @@ def assess(
         doom=facts.doom,
         cold_starts_s=expected_s,
         gpus=facts.gpus,
-        watch=watch_loading,
     )
     answering, age_s = _count_answering(
         facts, observation, demand=demand, ready=stock.ready, fresh=fresh, ages_s=ages_s
     )
     preferred = memory.cold_starts[spec.pools[order.preferred].name]
     start_s = cold_start_s(preferred, prior_s=spec.cold_start_prior_s)
-    ahead = _look_ahead(facts, spec, demand, memory=memory, start_s=start_s)
-    situation, proposal = _propose(
-        facts,
-        spec,
-        observation,
-        order=order,
-        memory=memory,
-        stock=stock,
+    return Learnt(
         demand=demand,
-        ahead=ahead,
+        stock=stock,
         answering=answering,
-        start_s=start_s,
-    )
-    serving = situation.serving_replicas if proposal.replicas is None else proposal.replicas
-    step = Step(
-        by=StepBy.POLICY,
-        before=sum([pool.current for pool in situation.pools]),
-        after=serving,
-        reason=proposal.reason,
-        message=proposal.message,
-    )
-    return Draft(
-        situation=situation,
-        count=ReplicaCount(serving, serving),
-        trail=[step],
-        proposal=proposal,
-        measures=_measure(
-            spec, demand, ahead, memory=memory, start_s=start_s, observation_age_s=age_s
-        ),
+        sample_age_s=age_s,
+        cold_start_s=start_s,
+        forecast=_look_ahead(facts, spec, demand, memory=memory, start_s=start_s),
     )
 
 
@@ -165,16 +186,13 @@ def _propose(
     facts: TickFacts,
     spec: ModelSpec,
     observation: ModelObservation,
+    learnt: Learnt,
     *,
     order: PoolOrder,
     memory: ModelMemory,
-    stock: Stock,
-    demand: Demand,
-    ahead: Forecast | None,
-    answering: int,
-    start_s: float,
 ) -> tuple[Situation, Proposal]:
     """Count what is there, let the policy propose, and put the facts together."""
+    stock = learnt.stock
     promised = 0
     if order.fallback is not None:
         promises = observation.pools[order.fallback].promises
@@ -190,32 +208,23 @@ def _propose(
         interrupted=facts.doom is not None,
     )
     asked = sum([pool.current - pool.fallback for pool in pools])
-    stand_ins = count_stand_ins(pools, preferred=order.preferred, remembered=memory.standing)
+    stand_ins = count_stand_ins(pools, preferred=order.preferred, remembered=memory.stand_ins)
     serving = asked - stand_ins
     blind = find_blindness(
         cluster_age_s=facts.at - facts.event.cluster_at,
         cluster_age_s_max=facts.settings.cluster_age_s_max,
         ready=stock.supply.ready,
-        answering=answering,
+        answering=learnt.answering,
         sample_age_s_max=spec.sample_age_s_max,
     )
     settled = watch_window(
         memory,
         at=facts.at,
         serving=serving,
-        window_s=down_window_s(spec, cold_start_s=start_s),
+        window_s=down_window_s(spec, cold_start_s=learnt.cold_start_s),
         start_without=facts.settings.start_without_windows,
     )
-    proposal = _ask_policy(
-        facts,
-        spec,
-        memory=memory,
-        stock=stock,
-        demand=demand,
-        ahead=ahead,
-        serving=serving,
-        start_s=start_s,
-    )
+    proposal = _ask_policy(facts, spec, learnt, memory=memory, serving=serving)
     situation = Situation(
         at=facts.at,
         spec=spec,
@@ -224,7 +233,7 @@ def _propose(
         doom=facts.doom,
         stock=stock,
         pools=pools,
-        cold_start_s=start_s,
+        cold_start_s=learnt.cold_start_s,
         asked_replicas=asked,
         serving_replicas=serving,
         stand_ins=stand_ins,
@@ -237,20 +246,13 @@ def _propose(
             spec=spec, observation=observation, nodes=facts.event.nodes, stock=stock
         ),
         proposal=proposal.replicas,
+        placements={},
     )
     return situation, proposal
 
 
 def _ask_policy(
-    facts: TickFacts,
-    spec: ModelSpec,
-    *,
-    memory: ModelMemory,
-    stock: Stock,
-    demand: Demand,
-    ahead: Forecast | None,
-    serving: int,
-    start_s: float,
+    facts: TickFacts, spec: ModelSpec, learnt: Learnt, *, memory: ModelMemory, serving: int
 ) -> Proposal:
     """Let the policy propose; it sees no more supply than the replicas that are to serve."""
     name = "reactive" if spec.forecast_mode is ForecastMode.OFF else facts.settings.policy
@@ -258,11 +260,11 @@ def _ask_policy(
     proposal = propose(
         PolicyInput(
             at=facts.at,
-            demand=demand,
-            forecast=ahead,
-            offered_replicas=_recently_offered(demand, memory=memory),
-            supply=stock.supply.within(serving),
-            cold_start_s=start_s,
+            demand=learnt.demand,
+            forecast=learnt.forecast,
+            offered_replicas=_recently_offered(learnt.demand, memory=memory),
+            supply=learnt.stock.supply.within(serving),
+            cold_start_s=learnt.cold_start_s,
             floor=max(spec.min_replicas, spec.warm_floor.replicas),
             replicas_max=spec.max_replicas,
             attainment_ratio=spec.objective.attainment_ratio,
@@ -282,17 +284,9 @@ def _recently_offered(demand: Demand, *, memory: ModelMemory) -> float | None:
     return history.mean(memory.forecast.mean_slots)
 
 
-def _measure(
-    spec: ModelSpec,
-    demand: Demand,
-    ahead: Forecast | None,
-    *,
-    memory: ModelMemory,
-    start_s: float,
-    observation_age_s: float | None,
-) -> Measures:
+def _measure(spec: ModelSpec, learnt: Learnt, *, memory: ModelMemory) -> Measures:
     """Write down the numbers that the decision rests on."""
-    quality = scores(memory.forecast)
+    demand, ahead, quality = learnt.demand, learnt.forecast, scores(memory.forecast)
     return Measures(
         demand_replicas=demand.replicas,
         offered_replicas=demand.offered_replicas,
@@ -305,7 +299,7 @@ def _measure(
         forecast_error_ratio=quality.error_ratio,
         forecast_pinball_loss_replicas=quality.pinball_loss_replicas,
         forecast_coverage_ratio=quality.coverage_ratio,
-        cold_start_s=start_s,
+        cold_start_s=learnt.cold_start_s,
         warm_floor_replicas=spec.warm_floor.replicas,
-        observation_age_s=observation_age_s,
+        observation_age_s=learnt.sample_age_s,
     )

@@ -35,7 +35,7 @@ def conclude(
         placement = place(situation, count)
     else:
         placement = hold_pools(situation)
-    memory.standing = placement.stand_ins
+    memory.stand_ins = placement.stand_ins
     desired = placement.desired
     total = sum(desired)
     if total != count.total:
@@ -46,7 +46,7 @@ def conclude(
             raised = _write(situation, count, desired, memory=memory, writes=writes)
         drain(situation, memory=memory, writes=writes, raised=raised)
     if memory.refusals:
-        # What is still wanted is on its way again; the rest is history.
+        # Of what is still desired a command is on its way again; older refusals say nothing more.
         due = {pending.target for pending in writes.memory.pending.values()}
         for target in [target for target in memory.refusals if target not in due]:
             del memory.refusals[target]

@@ -201,8 +201,10 @@ def _floor(ready: int, floor: WarmFloor) -> Condition:
 
 
 def _interrupted(situation: Situation) -> Condition:
+    if situation.doom is None:
+        return CALM
     doomed = sum([pool.doomed for pool in situation.pools])
-    if situation.doom is None or doomed == 0:
+    if doomed == 0:
         return CALM
     nodes = ", ".join([node.name for node in situation.doom.nodes[:5]])
     if len(situation.doom.nodes) > 5:

@@ -1,7 +1,7 @@
-"""Writes: from what is wanted to commands, each sent once.
+"""Writes: from what is desired to commands, each sent once.
 
 A command whose effect is not observed yet is pending and is not sent again, until it is refused or
-its time is over. Nothing else is remembered of it: what is still wanted then is found anew.
+its time is over. Nothing else is remembered of it: what is still desired then is found anew.
 """
 
 from __future__ import annotations

@@ -11,9 +11,7 @@ Without `wants` the production policy proposes. Nothing is patched: the engine i
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
@@ -37,23 +35,6 @@ from tests.builders import NodeRow, PoolNow, Row, observed, seen, specified
 
 POLICY_UNKNOWN = -1
 """As `wants`: the policy cannot tell."""
-
-_PARTS: ContextVar[Parts | None] = ContextVar("parts", default=None)
-
-
-def current_parts() -> Parts:
-    """What the engines of scenarios are built of: production's parts, or a mutation of them."""
-    return _PARTS.get() or Parts()
-
-
-@contextmanager
-def built_of(parts: Parts) -> Iterator[None]:
-    """Build the engines of scenarios of other parts; see `tests/mutations.py`."""
-    token = _PARTS.set(parts)
-    try:
-        yield
-    finally:
-        _PARTS.reset(token)
 
 
 class Mouthpiece:
@@ -91,7 +72,7 @@ class Scenario:
     ) -> None:
         """`settled`: windows are full from the start; the tests of windows begin with False."""
         self.spec = spec
-        parts = parts or current_parts()
+        parts = parts or Parts()
         self.mouth = Mouthpiece(parts.policies[policy])
         self.parts = replace(parts, policies={**parts.policies, policy: self.mouth})
         self.settings = EngineSettings(start_without_windows=settled, policy=policy)

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 
 REGISTRIES = {
     "autoscaler/core/forecast/experts/registry.py": {"registry"},
-    "autoscaler/core/guards/__init__.py": set(),
+    "autoscaler/core/guards/__init__.py": {"contract"},
     "autoscaler/core/policy/__init__.py": {"backlog", "contract", "replica_value"},
     "autoscaler/notices/__init__.py": {"interruptions", "rehearse"},
     "autoscaler/sources/engines/__init__.py": set(),

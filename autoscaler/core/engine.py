@@ -21,9 +21,9 @@ from autoscaler.core.contract.events import (
 from autoscaler.core.contract.spec import EngineSettings
 from autoscaler.core.hpa import remember_rescale
 from autoscaler.core.memory import Memory, ModelMemory, Pending
-from autoscaler.core.pools.layout import Layout, lay_out
+from autoscaler.core.pools.order import PoolOrder, order_pools
 from autoscaler.core.tick.parts import Parts
-from autoscaler.core.tick.tick import Tick
+from autoscaler.core.tick.tick import decide
 from autoscaler.core.tick.writes import forget_expired
 
 __all__ = ["Engine", "EngineSettings", "build_engine"]
@@ -35,7 +35,7 @@ NOT_REFUSED = frozenset({"Superseded", "Skipped", "Withheld", "Expired"})
 class Engine:
     """All the models that share a GPU budget."""
 
-    __slots__ = ("_layouts", "_memory", "_parts", "settings")
+    __slots__ = ("_memory", "_orders", "_parts", "settings")
 
     def __init__(
         self, settings: EngineSettings, memory: Memory | None = None, *, parts: Parts | None = None
@@ -44,8 +44,8 @@ class Engine:
         self.settings = settings
         self._memory = Memory() if memory is None else memory
         self._parts = Parts() if parts is None else parts
-        self._layouts: dict[str, Layout] = {}
-        self._lay_out()
+        self._orders: dict[str, PoolOrder] = {}
+        self._order_pools()
 
     def handle(self, event: Event) -> Outcome:
         """Take in one event; only `Observed` decides."""
@@ -60,7 +60,9 @@ class Engine:
             case CommandFinished():
                 self._finish(event, at=memory.at)
             case NoticeReceived():
-                pass  # the shell cuts an `Observed` that has it at once; that one decides
+                # It decides nothing: the `Observed` that the daemon makes of it at once does. It passes
+                # through here so that a recording holds when it came.
+                pass
             case _:
                 assert_never(event)
         return Outcome()
@@ -86,16 +88,15 @@ class Engine:
         if memory.fleet is None:
             return Outcome()
         forget_expired(memory, at=at)
-        tick = Tick(
-            event=event,
+        return decide(
+            event,
             at=at,
             settings=self.settings,
             memory=memory,
             fleet=memory.fleet,
-            layouts=self._layouts,
+            orders=self._orders,
             parts=self._parts,
         )
-        return tick.decide()
 
     def _take_spec(self, event: SpecChanged) -> None:
         memory = self._memory
@@ -109,15 +110,15 @@ class Engine:
             cold_starts = memory.models[model.key].cold_starts
             for pool in [name for name in cold_starts if name not in pools]:
                 del cold_starts[pool]
-        self._lay_out()
+        self._order_pools()
 
-    def _lay_out(self) -> None:
+    def _order_pools(self) -> None:
         fleet = self._memory.fleet
         models = () if fleet is None else fleet.models
-        self._layouts = {model.key: lay_out(model) for model in models}
+        self._orders = {model.key: order_pools(model) for model in models}
 
     def _finish(self, event: CommandFinished, *, at: float) -> None:
-        """Take in the end of a command; of one that a newer has replaced there is nothing to say."""
+        """Take in the end of a command. One whose place a newer command has taken is ignored."""
         memory = self._memory
         pending = next((p for p in memory.pending.values() if p.id == event.command), None)
         if pending is None:
@@ -140,12 +141,12 @@ class Engine:
             return
         model.refusals.pop(pending.target, None)
         behavior = next(spec.behavior for spec in fleet.models if spec.key == pending.model)
-        if behavior is not None and pending.level_change:
+        if behavior is not None and pending.serving_change:
             remember_rescale(
                 model.hpa,
                 at=at,
                 before=0,
-                after=pending.level_change,
+                after=pending.serving_change,
                 up=behavior.scale_up,
                 down=behavior.scale_down,
             )

@@ -20,6 +20,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
+from autoscaler.core.contract.reasons import ConditionReason, Reason
 from autoscaler.core.contract.spec import PolicyType, ScalingPolicy, ScalingRules, SelectPolicy
 
 DEFAULT_UP_POLICIES = (
@@ -49,7 +50,7 @@ class Limited(NamedTuple):
     """A number after one stage, and the controller's word for what bound it."""
 
     replicas: int
-    reason: str
+    reason: Reason | ConditionReason
     """Stabilization: `ReadyForNewScale`, `ScaleUpStabilized`, `ScaleDownStabilized`. Limits:
     `DesiredWithinRange`, `ScaleUpLimit`, `ScaleDownLimit`."""
 
@@ -97,10 +98,9 @@ def stabilize(
     _store(recommendations, (at, proposal if remember is None else remember), free)
     stabilized = min(max(current, lowest), highest)
     if stabilized == proposal:
-        reason = "ReadyForNewScale"
-    else:
-        reason = "ScaleUpStabilized" if stabilized < proposal else "ScaleDownStabilized"
-    return Limited(replicas=stabilized, reason=reason)
+        return Limited(stabilized, ConditionReason.READY_FOR_NEW_SCALE)
+    reason = Reason.SCALE_UP_STABILIZED if stabilized < proposal else Reason.SCALE_DOWN_STABILIZED
+    return Limited(stabilized, reason)
 
 
 def limit_rate(
@@ -116,12 +116,12 @@ def limit_rate(
     if proposal > current and up is not None:
         highest = max(current, scale_up_limit(memory, at=at, current=current, rules=up))
         if proposal > highest:
-            return Limited(replicas=highest, reason="ScaleUpLimit")
+            return Limited(replicas=highest, reason=Reason.SCALE_UP_LIMIT)
     elif proposal < current and down is not None:
         lowest = min(current, scale_down_limit(memory, at=at, current=current, rules=down))
         if proposal < lowest:
-            return Limited(replicas=lowest, reason="ScaleDownLimit")
-    return Limited(replicas=proposal, reason="DesiredWithinRange")
+            return Limited(replicas=lowest, reason=Reason.SCALE_DOWN_LIMIT)
+    return Limited(replicas=proposal, reason=ConditionReason.DESIRED_WITHIN_RANGE)
 
 
 def scale_up_limit(memory: HpaMemory, *, at: float, current: int, rules: ScalingRules) -> int:

@@ -35,7 +35,7 @@ class ModelMemory:
     """The first observation; nothing scales down until a window has passed since."""
     placed: dict[str, int] = field(default_factory=dict)
     """By pool: what was last decided without the fallback; tells how much of a pool is fallback."""
-    standing: int = 0
+    stand_ins: int = 0
     """Stand-ins outside the preferred pool, decided or not gone yet."""
     refusals: dict[str, tuple[str, str]] = field(default_factory=dict)
     """By target of a command: reason and message of the last refusal, until one is accepted."""
@@ -54,7 +54,7 @@ class Pending:
     """Replicas, or the annotation."""
     expires_at: float
     accepted: bool = False
-    level_change: int = 0
+    serving_change: int = 0
     """Of its replicas, what is no fallback: with it, the rescale that rate limits count."""
 
 

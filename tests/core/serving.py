@@ -21,7 +21,6 @@ from autoscaler.core.contract.events import CommandFinished
 from autoscaler.core.contract.spec import ModelSpec
 from autoscaler.core.engine import EngineSettings, build_engine
 from tests.builders import Row, observed, seen, specified
-from tests.expect import current_parts
 
 SLOTS = 32
 """vLLM's --max-num-seqs."""
@@ -68,7 +67,7 @@ class Serving:
         self._starts = random.Random(self.seed + 1)
         self._numbers = itertools.count()
         self._ends: list[tuple[float, int, Replica]] = []
-        self._engine = build_engine(EngineSettings(tick_s=self.tick_s), parts=current_parts())
+        self._engine = build_engine(EngineSettings(tick_s=self.tick_s))
         self._engine.handle(specified(self.spec, at=BEGIN_AT))
         self.replicas.append(Replica(name="pod-0", created_at=-1000.0, ready_at=-1000.0))
         self._next_tick = 0.0

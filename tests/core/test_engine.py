@@ -9,8 +9,10 @@ import pytest
 
 from autoscaler.core.contract.decision import Outcome
 from autoscaler.core.contract.events import CommandFinished, NoticeReceived
+from autoscaler.core.contract.reasons import StepBy
 from autoscaler.core.contract.spec import ForecastMode, Mode
 from autoscaler.core.engine import Engine, EngineSettings, build_engine
+from autoscaler.core.guards import Guards
 from autoscaler.core.policy import Proposal
 from autoscaler.core.tick.parts import Parts
 from autoscaler.errors import InvariantBroken
@@ -28,7 +30,7 @@ from tests.builders import (
     specified,
     spot,
 )
-from tests.expect import Scenario, condition, current_parts, expect, in_words
+from tests.expect import Scenario, condition, expect, in_words
 
 
 def wanting(**wants: int) -> Parts:
@@ -40,7 +42,7 @@ def wanting(**wants: int) -> Parts:
             replicas=numbers[given.floor], policy="scripted", reason="Scripted", message=""
         )
 
-    return replace(current_parts(), policies={"economic": propose, "reactive": propose})
+    return Parts(policies={"economic": propose, "reactive": propose})
 
 
 def fleet_of(budget: int | None, *models, parts: Parts, settled: bool = True) -> Engine:
@@ -104,16 +106,16 @@ def test_time_that_runs_backwards_stands_still():
 # -- a bug stays where it is
 
 
+@pytest.mark.parametrize("group_of_guards", ["before_budget", "after_budget"])
 @pytest.mark.parametrize("bug", [InvariantBroken("impossible"), ZeroDivisionError(), KeyError("x")])
-def test_a_bug_holds_its_model_and_the_others_go_on(bug):
-    def guard(s, _wanted):
-        if s.spec.name == "b":
+def test_a_bug_holds_its_model_and_the_others_go_on(bug, group_of_guards):
+    def guard(situation, _count, /):
+        if situation.spec.name == "b":
             raise bug
 
     a, b = model("a", minimum=1), model("b", pools=[on_demand("b")], minimum=2)
-    parts = wanting(a=4, b=5)
-    parts = replace(parts, guards={**parts.guards, "bounds": guard})
-    engine = fleet_of(None, a, b, parts=parts)
+    guards = Guards(**{group_of_guards: {StepBy.BOUNDS: guard}})
+    engine = fleet_of(None, a, b, parts=replace(wanting(a=4, b=5), guards=guards))
     outcome = engine.handle(observed(seen(a, group(ready=3)), seen(b, group("b", ready=3)), at=0.0))
     assert desired(outcome) == [4, 3]
     assert condition(outcome.decisions[1], "Ready") == "False/InvariantBroken"

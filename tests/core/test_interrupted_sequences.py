@@ -18,7 +18,7 @@ from autoscaler.core.contract.spec import ForecastMode, ModelSpec
 from autoscaler.core.engine import Engine, EngineSettings, build_engine
 from autoscaler.core.tick.parts import Parts
 from tests.builders import ON_DEMAND, SPOT, mixed, model, notice, on_demand, specified, spot
-from tests.expect import check_trail, current_parts, in_words
+from tests.expect import check_trail, in_words
 from tests.fakes.toy_cluster import ToyCluster, ToyNode
 
 TICK_S = 5.0
@@ -69,7 +69,7 @@ class Run:
         self._event = 0
 
     def _new_engine(self) -> Engine:
-        engine = build_engine(self.settings, parts=self.parts or current_parts())
+        engine = build_engine(self.settings, parts=self.parts)
         engine.handle(specified(self.spec))
         return engine
 

@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from autoscaler.core.contract.commands import Command
+from autoscaler.core.contract.reasons import ConditionType, Reason, StepBy
 
 
 class Direction(StrEnum):
@@ -26,13 +27,10 @@ class Direction(StrEnum):
 class Step(NamedTuple):
     """One entry of the trail: who changed the number, from what to what, and why."""
 
-    by: str
-    """`demand`, `policy`, or the guard: `freshness`, `starting`, `stabilization`, `rate`,
-    `warm_floor`, `bounds`, `budget`, `pause`, `interruption`, and last `placement`."""
+    by: StepBy
     before: int
     after: int
-    reason: str
-    """One CamelCase word from a closed set (a metric label)."""
+    reason: Reason
     message: str
     """For people; says the numbers. Never compared by programs."""
 
@@ -56,10 +54,11 @@ class PoolDecision(NamedTuple):
 class Condition(NamedTuple):
     """As in the Kubernetes API conventions, without times."""
 
-    type: str
+    type: ConditionType
     status: str
     """`True`, `False` or `Unknown`."""
     reason: str
+    """A `ConditionReason`, the `Reason` of a step, or why a command was refused."""
     message: str
 
 
@@ -98,8 +97,8 @@ class Decision(NamedTuple):
     at: float
     model: str
     direction: Direction
-    reason: str
-    """Of the step that had the last word; one CamelCase word."""
+    reason: Reason
+    """Of the last step of the trail."""
     policy: str
     """Which policy proposed: a name in POLICIES."""
     current_replicas: int | None

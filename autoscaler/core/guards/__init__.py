@@ -1,39 +1,56 @@
-"""The guards: ordered adjustments of a proposal, one a file, and one line in `GUARDS`.
+"""The guards: ordered adjustments of a proposal, one a file, and one line in a mapping below.
 
-Each takes the facts of a tick and the number on its way, and returns a
-verdict or None. The order is the contract: what comes later binds what came before.
+The order is the contract: what comes later binds what came before. Between the guards the tick has two
+stages of its own (`tick.stages`): stand-ins, which the guards after it ask for too, and the GPU budget,
+which looks at all models.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TypeAlias
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
+from autoscaler.core.contract.reasons import StepBy
 from autoscaler.core.guards import (
     bounds,
-    budget,
     fallback,
     freshness,
     pause,
     rate,
     stabilization,
-    starting,
     warm_floor,
 )
-from autoscaler.core.pools.situation import Situation, Verdict, Wanted
+from autoscaler.core.guards.contract import Guard, RememberingGuard, Verdict
 
-Guard: TypeAlias = Callable[[Situation, Wanted], Verdict | None]
+__all__ = ["Guard", "Guards", "RememberingGuard", "Verdict"]
 
-GUARDS: Mapping[str, Guard] = {
-    "freshness": freshness.adjust,
-    "starting": starting.adjust,
-    "stabilization": stabilization.adjust,
-    "rate": rate.adjust,
-    "warm_floor": warm_floor.adjust,
-    "bounds": bounds.adjust,
-    "budget": budget.adjust,
-    "pause": pause.adjust,
-    "interruption": fallback.adjust,
+# Whether what is seen allows the proposal at all; then the tick adds stand-ins.
+BEFORE_STAND_INS: Mapping[StepBy, Guard] = {StepBy.FRESHNESS: freshness.adjust}
+
+# How fast the proposal may change, by what HPA remembers.
+REMEMBERING: Mapping[StepBy, RememberingGuard] = {
+    StepBy.STABILIZATION: stabilization.adjust,
+    StepBy.RATE: rate.adjust,
 }
 
-__all__ = ["GUARDS", "Guard"]
+# What the user says of this model alone; then the GPU budget binds all models.
+BEFORE_BUDGET: Mapping[StepBy, Guard] = {
+    StepBy.WARM_FLOOR: warm_floor.adjust,
+    StepBy.BOUNDS: bounds.adjust,
+}
+
+# What no budget may override: a pause, and the replacement of what is being taken away.
+AFTER_BUDGET: Mapping[StepBy, Guard] = {
+    StepBy.PAUSE: pause.adjust,
+    StepBy.INTERRUPTION: fallback.adjust,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guards:
+    """All guards of an engine, in the order in which they are asked."""
+
+    before_stand_ins: Mapping[StepBy, Guard] = field(default_factory=lambda: BEFORE_STAND_INS)
+    remembering: Mapping[StepBy, RememberingGuard] = field(default_factory=lambda: REMEMBERING)
+    before_budget: Mapping[StepBy, Guard] = field(default_factory=lambda: BEFORE_BUDGET)
+    after_budget: Mapping[StepBy, Guard] = field(default_factory=lambda: AFTER_BUDGET)

@@ -6,18 +6,21 @@ is asked for fewer.
 
 from __future__ import annotations
 
-from autoscaler.core.pools.placement import at_level
-from autoscaler.core.pools.situation import Situation, Verdict, Wanted
+from autoscaler.core.contract.reasons import Reason
+from autoscaler.core.guards.contract import Verdict
+from autoscaler.core.pools.replica_count import ReplicaCount, with_stand_ins
+from autoscaler.core.pools.situation import Situation
 
 
-def adjust(s: Situation, wanted: Wanted) -> Verdict | None:
+def adjust(situation: Situation, count: ReplicaCount, /) -> Verdict | None:
     """Keep within the bounds; the user's word is stronger than what is seen or not seen."""
-    low, high = s.spec.min_replicas, s.spec.max_replicas
-    if wanted.level < low:
-        wanted = at_level(s, wanted, low)
-        wanted = wanted._replace(asked=min(wanted.asked, high))
-        return Verdict(wanted, "TooFewReplicas", f"the minimum is {low}")
-    if wanted.asked > high:
-        wanted = wanted._replace(level=min(wanted.level, high), asked=high)
-        return Verdict(wanted, "TooManyReplicas", f"the maximum is {high}")
+    low, high = situation.spec.min_replicas, situation.spec.max_replicas
+    if count.serving < low:
+        asked = min(with_stand_ins(situation, low).asked, high)
+        return Verdict(ReplicaCount(low, asked), Reason.TOO_FEW_REPLICAS, f"the minimum is {low}")
+    if count.asked > high:
+        serving = min(count.serving, high)
+        return Verdict(
+            ReplicaCount(serving, high), Reason.TOO_MANY_REPLICAS, f"the maximum is {high}"
+        )
     return None

@@ -7,20 +7,53 @@ pods that go are then not the ones that were counted.
 
 from __future__ import annotations
 
-from autoscaler.core.pools.placement import at_level
-from autoscaler.core.pools.situation import Situation, Verdict, Wanted
+from autoscaler.core.contract.reasons import Reason
+from autoscaler.core.guards.contract import Verdict
+from autoscaler.core.pools.replica_count import ReplicaCount
+from autoscaler.core.pools.situation import Blindness, Situation
 
 
-def adjust(s: Situation, wanted: Wanted) -> Verdict | None:
-    """Hold a scale-down that rests on what cannot be seen."""
-    if wanted.level >= s.level:
-        return None
-    if s.blind:
-        return Verdict(at_level(s, wanted, s.level), s.blind, s.blind_message)
-    if s.rolling_out:
-        return Verdict(
-            at_level(s, wanted, s.level),
-            "RolloutInProgress",
-            "a scale target rolls out; nothing is scaled down until it has",
+def find_blindness(
+    *,
+    cluster_age_s: float,
+    cluster_age_s_max: float,
+    ready: int,
+    answering: int,
+    sample_age_s_max: float,
+) -> Blindness | None:
+    """Return why nothing may be scaled down; None where we can see.
+
+    Args:
+        cluster_age_s: since the cluster's state was last in step; NaN: never.
+        cluster_age_s_max: what is allowed.
+        ready: replicas that are ready and not doomed.
+        answering: of these, how many have said what they hold.
+        sample_age_s_max: within how many seconds they have to.
+    """
+    if not cluster_age_s <= cluster_age_s_max:  # NaN is not either
+        message = (
+            f"the cluster was last in step {cluster_age_s:.0f} s ago, more than the "
+            f"{cluster_age_s_max:.0f} s that are allowed"
         )
+        return Blindness(Reason.CLUSTER_STALE, message)
+    if answering < ready:
+        message = (
+            f"{ready - answering} of {ready} ready replicas have not said for "
+            f"{sample_age_s_max:.0f} s what they hold"
+        )
+        return Blindness(Reason.METRICS_STALE, message)
+    return None
+
+
+def adjust(situation: Situation, count: ReplicaCount, /) -> Verdict | None:
+    """Hold a scale-down that rests on what cannot be seen."""
+    there = situation.serving_replicas
+    if count.serving >= there:
+        return None
+    held = ReplicaCount(there, there)  # stand-ins are added by the stage that follows
+    if situation.blind is not None:
+        return Verdict(held, situation.blind.reason, situation.blind.message)
+    if situation.rolling_out:
+        message = "a scale target rolls out; nothing is scaled down until it has"
+        return Verdict(held, Reason.ROLLOUT_IN_PROGRESS, message)
     return None

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from autoscaler.core.contract.reasons import Reason
 from autoscaler.core.contract.spec import Pause
-from autoscaler.core.pools.situation import Situation, Verdict, Wanted
+from autoscaler.core.guards.contract import Verdict
+from autoscaler.core.pools.replica_count import ReplicaCount
+from autoscaler.core.pools.situation import Situation
 
 
-def adjust(s: Situation, wanted: Wanted) -> Verdict | None:
+def adjust(situation: Situation, count: ReplicaCount, /) -> Verdict | None:
     """Hold what is paused."""
-    if s.spec.pause is Pause.ALL and wanted.asked != s.current:
-        held = wanted._replace(level=s.level, asked=s.current)
-        return Verdict(held, "Paused", "paused by annotation")
-    if s.spec.pause is Pause.SCALE_DOWN and wanted.asked < s.current:
-        held = wanted._replace(level=max(wanted.level, s.level), asked=s.current)
-        return Verdict(held, "ScaleDownPaused", "scaling down is paused by annotation")
+    serving, asked = situation.serving_replicas, situation.asked_replicas
+    if situation.spec.pause is Pause.ALL and count.asked != asked:
+        return Verdict(ReplicaCount(serving, asked), Reason.PAUSED, "paused by annotation")
+    if situation.spec.pause is Pause.SCALE_DOWN and count.asked < asked:
+        held = ReplicaCount(max(count.serving, serving), asked)
+        message = "scaling down is paused by annotation"
+        return Verdict(held, Reason.SCALE_DOWN_PAUSED, message)
     return None

@@ -1,33 +1,35 @@
 """Rate: the scaling policies of an explicit `behavior`, exactly as HPA has them.
 
 Without a `behavior` there is no limit: a rate that is right for a web server starves a model whose
-replicas take minutes to load.
+replicas take minutes to load. Reads the rescales that were accepted; the engine remembers them.
 """
 
 from __future__ import annotations
 
-from autoscaler.core import hpa
-from autoscaler.core.pools.placement import at_level
-from autoscaler.core.pools.situation import Situation, Verdict, Wanted
+from autoscaler.core.contract.reasons import Reason
+from autoscaler.core.guards.contract import Verdict
+from autoscaler.core.hpa import HpaMemory, limit_rate
+from autoscaler.core.pools.replica_count import ReplicaCount, with_stand_ins
+from autoscaler.core.pools.situation import Situation
 
 
-def adjust(s: Situation, wanted: Wanted) -> Verdict | None:
+def adjust(situation: Situation, count: ReplicaCount, hpa: HpaMemory, /) -> Verdict | None:
     """Bound a change by the policies of its direction."""
-    behavior = s.spec.behavior
+    behavior = situation.spec.behavior
     if behavior is None:
         return None
-    limited = hpa.limit_rate(
-        s.hpa,
-        at=s.at,
-        current=s.level,
-        proposal=wanted.level,
+    limited = limit_rate(
+        hpa,
+        at=situation.at,
+        current=situation.serving_replicas,
+        proposal=count.serving,
         up=behavior.scale_up,
         down=behavior.scale_down,
     )
-    if limited.replicas == wanted.level:
+    if limited.replicas == count.serving:
         return None
     return Verdict(
-        at_level(s, wanted, limited.replicas),
-        limited.reason,
-        f"the behavior allows {limited.replicas} now, from {s.level}",
+        with_stand_ins(situation, limited.replicas),
+        Reason(limited.reason),
+        f"the behavior allows {limited.replicas} now, from {situation.serving_replicas}",
     )

@@ -10,15 +10,18 @@ anything is scaled down.
 
 from __future__ import annotations
 
-from autoscaler.core import hpa
+from autoscaler.core.contract.reasons import Reason
 from autoscaler.core.contract.spec import Behavior, ModelSpec
-from autoscaler.core.pools.placement import at_level
-from autoscaler.core.pools.situation import Situation, Verdict, Wanted
+from autoscaler.core.guards.contract import Verdict
+from autoscaler.core.hpa import HpaMemory, stabilize, within_tolerance
+from autoscaler.core.memory import ModelMemory
+from autoscaler.core.pools.replica_count import ReplicaCount, with_stand_ins
+from autoscaler.core.pools.situation import Situation
 
 _MESSAGES = {
-    "ScaleDownStabilized": "the highest proposal of the last {window:.0f} s was {replicas}",
-    "ScaleUpStabilized": "the lowest proposal of the last {window:.0f} s was {replicas}",
-    "WithinTolerance": "{proposal} is within the tolerance of {replicas}",
+    Reason.SCALE_DOWN_STABILIZED: "the highest proposal of the last {window:.0f} s was {replicas}",
+    Reason.SCALE_UP_STABILIZED: "the lowest proposal of the last {window:.0f} s was {replicas}",
+    Reason.WITHIN_TOLERANCE: "{proposal} is within the tolerance of {replicas}",
 }
 
 
@@ -30,41 +33,64 @@ def down_window_s(spec: ModelSpec, *, cold_start_s: float) -> float:
     return float(rules.stabilization_window_s)
 
 
-def adjust(s: Situation, wanted: Wanted) -> Verdict | None:
+def watch_window(
+    memory: ModelMemory, *, at: float, serving: int, window_s: float, start_without: bool
+) -> bool:
+    """Tell whether a whole window has been watched; at first sight, remember what is there.
+
+    That first entry is how HPA keeps a restart from scaling down: what is asked for counts as proposed
+    once.
+
+    Args:
+        memory: of the model; changed at first sight.
+        at: now, seconds.
+        serving: the replicas that are to serve, as they are now.
+        window_s: look-back for scaling down.
+        start_without: as if the windows were full from the start.
+    """
+    if memory.first_at is None:
+        memory.first_at = at
+        if not start_without:
+            memory.hpa.recommendations.append((at, serving))
+    return start_without or at - memory.first_at >= window_s
+
+
+def adjust(situation: Situation, count: ReplicaCount, hpa: HpaMemory, /) -> Verdict | None:
     """Bound a change by the proposals of the windows, and remember this one."""
-    behavior = s.spec.behavior
-    level = wanted.level
-    blind = s.proposal is None or (bool(s.blind) and s.proposal < s.level)
-    if blind and behavior is not None:
+    behavior, there = situation.spec.behavior, situation.serving_replicas
+    proposal = situation.proposal
+    if situation.blind is not None and proposal is not None and proposal < there:
+        proposal = None  # it rests on what cannot be seen
+    if proposal is None and behavior is not None:
         return None
-    raw = s.level if blind or s.proposal is None else s.proposal
-    reason = ""
-    if behavior is not None and _tolerated(behavior, current=s.level, proposal=level):
-        level = raw = s.level
-        reason = "WithinTolerance"
-    down_s = down_window_s(s.spec, cold_start_s=s.cold_start_s)
+    serving, raw = count.serving, there if proposal is None else proposal
+    reason: Reason | None = None
+    if behavior is not None and _tolerated(behavior, current=there, proposal=serving):
+        serving = raw = there
+        reason = Reason.WITHIN_TOLERANCE
+    down_s = down_window_s(situation.spec, cold_start_s=situation.cold_start_s)
     up_s = 0.0
     if behavior is not None and behavior.scale_up is not None:
         up_s = float(behavior.scale_up.stabilization_window_s or 0)
-    limited = hpa.stabilize(
-        s.hpa.recommendations,
-        at=s.at,
-        current=s.level,
-        proposal=level,
+    limited = stabilize(
+        hpa.recommendations,
+        at=situation.at,
+        current=there,
+        proposal=serving,
         up_window_s=up_s,
         down_window_s=down_s,
         remember=raw,
     )
-    if limited.replicas == wanted.level:
+    if limited.replicas == count.serving:
         return None
-    if limited.replicas != level:
-        reason = limited.reason
+    if reason is None or limited.replicas != serving:
+        reason = Reason(limited.reason)
     message = _MESSAGES[reason].format(
-        window=up_s if reason == "ScaleUpStabilized" else down_s,
+        window=up_s if reason is Reason.SCALE_UP_STABILIZED else down_s,
         replicas=limited.replicas,
-        proposal=wanted.level,
+        proposal=count.serving,
     )
-    return Verdict(at_level(s, wanted, limited.replicas), reason, message)
+    return Verdict(with_stand_ins(situation, limited.replicas), reason, message)
 
 
 def _tolerated(behavior: Behavior, *, current: int, proposal: int) -> bool:
@@ -73,7 +99,7 @@ def _tolerated(behavior: Behavior, *, current: int, proposal: int) -> bool:
     down = behavior.scale_down.tolerance_ratio if behavior.scale_down is not None else None
     if current in {0, proposal}:
         return False
-    return hpa.within_tolerance(
+    return within_tolerance(
         proposal / current,
         up_ratio=0.0 if up is None else up,
         down_ratio=0.0 if down is None else down,

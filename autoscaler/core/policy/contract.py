@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple, Protocol
 
+from autoscaler.core.contract.reasons import Reason
 from autoscaler.core.demand.demand import Demand
 from autoscaler.core.forecast import Forecast
 from autoscaler.core.supply.supply import Supply
@@ -38,9 +39,7 @@ class Proposal(NamedTuple):
     """Over all pools, >= floor; None: it cannot tell."""
     policy: str
     """The name in POLICIES that had the say."""
-    reason: str
-    """One CamelCase word: `WorthItsCost`, `RequestsWait`, `AtFloor`, `FollowsDemand`,
-    `NoHistory`, `DemandUnknown`."""
+    reason: Reason
     message: str
 
 

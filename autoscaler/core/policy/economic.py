@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+from autoscaler.core.contract.reasons import Reason
 from autoscaler.core.forecast import Forecast
 from autoscaler.core.policy import reactive
 from autoscaler.core.policy.backlog import pressing_replicas
@@ -31,7 +32,7 @@ def propose(given: PolicyInput, /) -> Proposal:
     """Propose the replicas that are worth their cost, at least the floor."""
     if given.demand.replicas is None:
         return Proposal(
-            replicas=None, policy=NAME, reason="DemandUnknown", message=given.demand.message
+            replicas=None, policy=NAME, reason=Reason.DEMAND_UNKNOWN, message=given.demand.message
         )
     if given.forecast is None:
         return _without_history(given)
@@ -47,12 +48,12 @@ def propose(given: PolicyInput, /) -> Proposal:
         replicas_max=given.replicas_max,
         likely=likely,
     )
-    replicas, reason = count, "WorthItsCost"
+    replicas, reason = count, Reason.WORTH_ITS_COST
     pressing = pressing_replicas(given)
     if pressing is not None and math.ceil(pressing - ROUNDING) > replicas:
-        replicas, reason = math.ceil(pressing - ROUNDING), "RequestsWait"
+        replicas, reason = math.ceil(pressing - ROUNDING), Reason.REQUESTS_WAIT
     if given.floor > replicas:
-        replicas, reason = given.floor, "AtFloor"
+        replicas, reason = given.floor, Reason.AT_FLOOR
     message = _account(values, count=count, given=given, minutes=steps.step_s / 60.0)
     message = f"{message}; {_ahead(given.forecast)}; {given.demand.message}"
     return Proposal(replicas=replicas, policy=NAME, reason=reason, message=message)
@@ -64,7 +65,7 @@ def _without_history(given: PolicyInput) -> Proposal:
     present = given.supply.total
     return proposal._replace(
         replicas=present if proposal.replicas is None else max(proposal.replicas, present),
-        reason="NoHistory",
+        reason=Reason.NO_HISTORY,
         message=(
             f"the forecast has no history of one cold start ({given.cold_start_s:.0f} s) yet: "
             f"reactive, and never below the {present} there are; {proposal.message}"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 
+from autoscaler.core.contract.reasons import Reason
 from autoscaler.core.policy.backlog import pressing_replicas
 from autoscaler.core.policy.contract import PolicyInput, Proposal
 from autoscaler.core.tuning import ROUNDING, TUNING
@@ -19,7 +20,7 @@ def propose(given: PolicyInput, /) -> Proposal:
     demand = given.demand.replicas
     if demand is None:
         return Proposal(
-            replicas=None, policy=NAME, reason="DemandUnknown", message=given.demand.message
+            replicas=None, policy=NAME, reason=Reason.DEMAND_UNKNOWN, message=given.demand.message
         )
     if given.offered_replicas is not None:
         demand = max(given.offered_replicas, pressing_replicas(given) or 0.0)
@@ -28,12 +29,12 @@ def propose(given: PolicyInput, /) -> Proposal:
         return Proposal(
             replicas=given.floor,
             policy=NAME,
-            reason="AtFloor",
+            reason=Reason.AT_FLOOR,
             message=f"{given.demand.message}: {demand:.2f} replicas, the floor is {given.floor}",
         )
     return Proposal(
         replicas=asked,
         policy=NAME,
-        reason="FollowsDemand",
+        reason=Reason.FOLLOWS_DEMAND,
         message=f"{given.demand.message}: {demand:.2f} replicas and a fifth more",
     )

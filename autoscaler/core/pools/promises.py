@@ -18,28 +18,48 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
+from dataclasses import dataclass
 
 from autoscaler.core.contract.spec import Pause
 from autoscaler.core.contract.state import CapacityType, Promise
-from autoscaler.core.pools.placement import arrange
-from autoscaler.core.pools.situation import PromisePlan, Situation, Wanted
+from autoscaler.core.pools.situation import Situation
+from autoscaler.core.pools.stand_ins import place_serving
 from autoscaler.core.supply.doomed import DoomedNode
 
 
-def plan_promises(s: Situation, wanted: Wanted) -> PromisePlan:
-    """Plan the promises for a number that has passed the other guards."""
-    pool = s.layout.fallback
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromisePlan:
+    """What is to stand on the on-demand scale target, and how much of it is in force."""
+
+    promises: tuple[Promise, ...] = ()
+    """Ordered by node."""
+    in_force: int = 0
+    """Fallback replicas on top of what placement gives the on-demand pool."""
+    raised: tuple[Promise, ...] = ()
+    """New ones, or ones made larger, of this tick."""
+    released: int = 0
+    """Replicas released in this tick."""
+
+    @property
+    def total(self) -> int:
+        """Sum of what is promised."""
+        return sum([promise.replicas for promise in self.promises])
+
+
+def plan_promises(situation: Situation, *, serving: int) -> PromisePlan:
+    """Plan the promises for so many serving replicas, which have passed the other guards."""
+    pool = situation.order.fallback
     if pool is None:
         return PromisePlan()
-    observed = s.observation.pools[pool]
+    observed = situation.observation.pools[pool]
     if not observed.promises_readable:
         # Somebody broke the annotation. It is left alone, and so is the fallback that we know of.
-        return PromisePlan(in_force=s.pools[pool].fallback)
-    if s.spec.pause is Pause.ALL:
-        return PromisePlan(promises=observed.promises, in_force=s.pools[pool].fallback)
-    if s.doom is None and not observed.promises:
+        return PromisePlan(in_force=situation.pools[pool].fallback)
+    if situation.spec.pause is Pause.ALL:
+        return PromisePlan(promises=observed.promises, in_force=situation.pools[pool].fallback)
+    if situation.doom is None and not observed.promises:
         return PromisePlan()
-    raised = _raise(s, wanted, promises=observed.promises)
+    raised = _raise(situation, serving=serving, promises=observed.promises)
     renewed = {promise.node for promise in raised}
     promises = tuple(
         sorted(
@@ -48,60 +68,71 @@ def plan_promises(s: Situation, wanted: Wanted) -> PromisePlan:
         )
     )
     total = sum([promise.replicas for promise in promises])
-    in_force = _in_force(s, wanted, promised=total)
-    if not s.may_shrink or s.pools[pool].pinned:
-        in_force = min(total, max(in_force, s.pools[pool].fallback))
+    in_force = _in_force(situation, serving=serving, promised=total)
+    if not situation.may_shrink or situation.pools[pool].pinned:
+        in_force = min(total, max(in_force, situation.pools[pool].fallback))
     else:
-        promises = _release(s, promises, surplus=total - in_force)
+        promises = _release(situation, promises, surplus=total - in_force)
         total = in_force
     return PromisePlan(
         promises=promises,
         in_force=in_force,
         raised=tuple([promise for promise in promises if promise.node in renewed]),
-        released=max(0, s.promised - total),
+        released=max(0, situation.promised - total),
     )
 
 
-def _in_force(s: Situation, wanted: Wanted, *, promised: int) -> int:
+def _in_force(situation: Situation, *, serving: int, promised: int) -> int:
     """Return how much of the promises still stands in for something."""
-    arrangement = arrange(s, level=wanted.level, promised=promised, stand_ins=wanted.stand_ins)
-    gap = arrangement.gap if s.spec.spot.on_demand_fallback else 0
+    not_back = 0
+    if situation.spec.spot.on_demand_fallback:
+        not_back = place_serving(situation, serving, promised=promised).not_back
     lost = sum(
         [
             pool.lost
-            for pool, spec in zip(s.pools, s.spec.pools, strict=True)
+            for pool, spec in zip(situation.pools, situation.spec.pools, strict=True)
             if spec.capacity_type is CapacityType.ON_DEMAND
         ]
     )
-    return min(promised, gap + lost)
+    return min(promised, not_back + lost)
 
 
-def _raise(s: Situation, wanted: Wanted, *, promises: tuple[Promise, ...]) -> tuple[Promise, ...]:
+def _raise(
+    situation: Situation, *, serving: int, promises: tuple[Promise, ...]
+) -> tuple[Promise, ...]:
     """Return the promises to be made now: one for each doomed node that lacks one.
 
     The shortfall of a node is what is to serve less what will, within what the node takes with it.
     Promises made before, and for nodes looked at before, count as covered, also where they will not
     be ready by the deadline: another one would come later still.
     """
-    if s.doom is None or not s.stock.doomed_rows:
+    if situation.doom is None or not situation.stock.doomed_rows:
         return ()
     made: list[Promise] = []
-    pools: list[int] = s.observation.replicas.pool.tolist()
-    standing = {promise.node: promise for promise in promises}
+    pools: list[int] = situation.observation.replicas.pool.tolist()
+    by_node = {promise.node: promise for promise in promises}
     new = 0
-    for node in sorted(s.doom.nodes, key=_by_deadline):
-        old = standing.get(node.name)
-        doomed = _doomed_since(s, node, pools=pools, since=None if old is None else old.since)
+    for node in sorted(situation.doom.nodes, key=_by_deadline):
+        old = by_node.get(node.name)
+        doomed = _doomed_since(
+            situation, node, pools=pools, since=None if old is None else old.since
+        )
         if doomed == 0:
             continue
-        limit = s.cold_start_s if node.deadline_at is None else node.deadline_at - s.at
-        covered = _serving_by(s, limit_s=limit) + _promised_beside(s, limit_s=limit) + new
-        shortfall = max(0, min(wanted.level - covered, doomed))
+        limit = (
+            situation.cold_start_s if node.deadline_at is None else node.deadline_at - situation.at
+        )
+        covered = (
+            _serving_by(situation, limit_s=limit) + _promised_beside(situation, limit_s=limit) + new
+        )
+        shortfall = max(0, min(serving - covered, doomed))
         if shortfall == 0:
             continue
         before = 0 if old is None else old.replicas
         made.append(
-            Promise(node=node.name, replicas=before + shortfall, since=float(math.ceil(s.at)))
+            Promise(
+                node=node.name, replicas=before + shortfall, since=float(math.ceil(situation.at))
+            )
         )
         new += shortfall
     return tuple(made)
@@ -111,48 +142,54 @@ def _by_deadline(node: DoomedNode) -> tuple[float, str]:
     return (-math.inf if node.deadline_at is None else node.deadline_at, node.name)
 
 
-def _doomed_since(s: Situation, node: DoomedNode, *, pools: list[int], since: float | None) -> int:
+def _doomed_since(
+    situation: Situation, node: DoomedNode, *, pools: list[int], since: float | None
+) -> int:
     """Count a node's replicas that a promise may be made for, and that no promise was made for.
 
     A second interruption of a node of that name has other replicas: they came after the promise.
     """
-    rows = s.stock.doomed_rows.get(node.index, ())
+    rows = situation.stock.doomed_rows.get(node.index, ())
     if since is not None:
-        rows = [row for row in rows if s.observation.replicas.created_at[row] > since]
-    if node.lost and s.spec.spot.on_demand_fallback:
+        rows = [row for row in rows if situation.observation.replicas.created_at[row] > since]
+    if node.lost and situation.spec.spot.on_demand_fallback:
         return len(rows)
     # Under a notice, a ReplicaSet replaces on-demand replicas as they are evicted.
-    interruptible = sum([pools[row] in s.layout.interruptible for row in rows])
+    interruptible = sum([pools[row] in situation.order.interruptible for row in rows])
     if node.lost:
         return len(rows) - interruptible
-    return interruptible if s.spec.spot.on_demand_fallback else 0
+    return interruptible if situation.spec.spot.on_demand_fallback else 0
 
 
-def _serving_by(s: Situation, *, limit_s: float) -> int:
+def _serving_by(situation: Situation, *, limit_s: float) -> int:
     """Count the replicas, not doomed, that are ready or expected so by a node's deadline.
 
     Of a lost node (it is gone already) the limit is one cold start: by then a replica that were
     started now would be ready.
     """
-    supply = s.stock.supply
+    supply = situation.stock.supply
     return supply.ready + bisect_right(supply.starting_remaining_s, limit_s)
 
 
-def _promised_beside(s: Situation, *, limit_s: float) -> int:
+def _promised_beside(situation: Situation, *, limit_s: float) -> int:
     """Count the promised replicas that are not among those serving by then."""
-    pool = s.layout.fallback
-    if pool is None or s.promised == 0:
+    pool = situation.order.fallback
+    if pool is None or situation.promised == 0:
         return 0
-    counts = s.stock.supply.pools[pool]
+    counts = situation.stock.supply.pools[pool]
     serving = counts.ready + bisect_right(counts.starting_remaining_s, limit_s)
-    return s.promised - min(s.pools[pool].fallback, max(0, serving - s.pools[pool].base))
+    return situation.promised - min(
+        situation.pools[pool].fallback, max(0, serving - situation.pools[pool].floor)
+    )
 
 
-def _release(s: Situation, promises: tuple[Promise, ...], *, surplus: int) -> tuple[Promise, ...]:
+def _release(
+    situation: Situation, promises: tuple[Promise, ...], *, surplus: int
+) -> tuple[Promise, ...]:
     """Take a surplus from the promises: of nodes that are no longer doomed first, oldest first."""
     if surplus <= 0:
         return promises
-    doomed = set() if s.doom is None else {node.name for node in s.doom.nodes}
+    doomed = set() if situation.doom is None else {node.name for node in situation.doom.nodes}
     left = {promise.node: promise.replicas for promise in promises}
     for promise in sorted(promises, key=lambda p: (p.node in doomed, p.since, p.node)):
         cut = min(left[promise.node], surplus)

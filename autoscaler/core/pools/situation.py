@@ -1,30 +1,36 @@
-"""What one model's guards and its placement look at: the facts of one tick.
+"""The situation: what is true of one model at one tick, for its guards and its placement to look at.
 
-Replicas are counted in two ways. The *level* is how many are to serve. The number that is asked of
-the API is the level, plus stand-ins (replicas asked for in one pool because another pool's are stuck
-or not back yet), plus the fallback (promised on-demand replicas, the interruption's own stand-ins).
-Policy, stabilization and rate think in levels; bounds and budget bind what is asked for, fallback
-apart.
+Replicas are counted in two ways. The *serving replicas* are those that are to serve. The *asked
+replicas* are what is asked of the API: the serving ones, and stand-ins on top (`stand_ins`). The
+on-demand fallback (`promises`) is in neither; it comes on top of both. Policy, stabilization and rate
+think in serving replicas; bounds and budget bind what is asked for.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from autoscaler.core.contract.reasons import Reason
 from autoscaler.core.contract.spec import ModelSpec
-from autoscaler.core.contract.state import CapacityType, ModelObservation, NodeColumns, Promise
-from autoscaler.core.hpa import HpaMemory
-from autoscaler.core.pools.layout import Layout
+from autoscaler.core.contract.state import ModelObservation
+from autoscaler.core.pools.order import PoolOrder
+from autoscaler.core.pools.slots import Placement
 from autoscaler.core.supply.doomed import Doom
 from autoscaler.core.supply.stock import Stock
 
 
-@dataclass(slots=True, kw_only=True)
-class PoolState:
-    """One pool at this tick. Written once, by `assess_pools`."""
+class Blindness(NamedTuple):
+    """Why what is seen may not be true any more, so that nothing may be scaled down."""
+
+    reason: Reason
+    message: str
+
+
+class PoolState(NamedTuple):
+    """One pool at this tick."""
 
     current: int
     ready: int
@@ -36,7 +42,7 @@ class PoolState:
     stuck: int
     doomed: int
     lost: int
-    base: int
+    floor: int
     """The warm floor, in the pool that keeps it; else 0."""
     fallback: int
     """Of the current replicas: promised ones."""
@@ -45,37 +51,33 @@ class PoolState:
     """Not to be cut: it rolls out, or its promises cannot be read."""
 
     @property
-    def beyond(self) -> int:
-        """Current replicas beyond its base and its fallback."""
-        return max(0, self.current - self.base - self.fallback)
+    def ordinary(self) -> int:
+        """Current replicas that are neither its warm floor nor its fallback."""
+        return max(0, self.current - self.floor - self.fallback)
 
 
-@dataclass(slots=True, kw_only=True)
-class Situation:
-    """One model at this tick. Written by `Assessment`; only `proposal`, `granted` and `unseen` are filled in later."""
+class Situation(NamedTuple):
+    """One model at this tick."""
 
     at: float
     spec: ModelSpec
-    layout: Layout
+    order: PoolOrder
     observation: ModelObservation
     doom: Doom | None
     stock: Stock
-    pools: list[PoolState]
-    standing: int
-    """Of the current replicas: stand-ins outside the preferred pool."""
-    hpa: HpaMemory
-    """The stabilization window and rate events; the only part that a guard may change."""
+    pools: Sequence[PoolState]
     cold_start_s: float
     """Of the pool that the next start would go to."""
-    current: int
-    """As asked of the API, without the fallback in force."""
-    level: int
-    """Of the current ones, those that are to serve: without stand-ins."""
+    asked_replicas: int
+    """Asked of the API now, without the fallback in force."""
+    serving_replicas: int
+    """Of these, the ones that are to serve: without stand-ins."""
+    stand_ins: int
+    """Of these, the ones that stand in for others, outside the preferred pool."""
     promised: int
     """Fallback replicas promised on the on-demand target."""
-    blind: str
-    """Why nothing may be scaled down, one CamelCase word; empty: we can see."""
-    blind_message: str
+    blind: Blindness | None
+    """None: we can see."""
     may_shrink: bool
     """Replicas may be given up at all: we can see, a whole window has been watched, no pause."""
     pinned: bool
@@ -84,12 +86,10 @@ class Situation:
     """No node is doomed, nothing is promised, stuck or stood in for: almost every tick."""
     floor_ready: int
     """Replicas that count in the warm floor: ready, not doomed, on its capacity type."""
-    proposal: int | None = None
-    """The policy's; None: it could not tell."""
-    granted: int | None = None
-    """What the GPU budget leaves this model; None: there is no budget."""
-    unseen: tuple[str, ...] = ()
-    """Models that share the budget, and of whose GPUs nothing is known."""
+    proposal: int | None
+    """The policy's, in serving replicas; None: it could not tell."""
+    placements: dict[tuple[int, int], Placement]
+    """What `stand_ins.place_serving` has found so far, empty at first; it changes no result."""
 
     @property
     def rolling_out(self) -> bool:
@@ -97,56 +97,11 @@ class Situation:
         return any(pool.rolling_out for pool in self.pools)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PromisePlan:
-    """What is to stand on the on-demand scale target, and how much of it is in force."""
-
-    promises: tuple[Promise, ...] = ()
-    """Ordered by node."""
-    in_force: int = 0
-    """Fallback replicas on top of what placement gives the on-demand pool."""
-    raised: tuple[Promise, ...] = ()
-    """New ones, or ones made larger, of this tick."""
-    released: int = 0
-    """Replicas released in this tick."""
-
-    @property
-    def total(self) -> int:
-        """Sum of what is promised."""
-        return sum([promise.replicas for promise in self.promises])
-
-
-class Wanted(NamedTuple):
-    """The number on its way through the guards."""
-
-    level: int
-    """Replicas that are to serve."""
-    asked: int
-    """Asked for: the level and its stand-ins, within the bounds; without the fallback."""
-    stand_ins: bool = False
-    """Whether stuck and missing replicas are stood in for (the guard `starting` says so)."""
-    plan: PromisePlan | None = None
-    """The interruption's; None: it has not been asked yet."""
-
-    @property
-    def replicas(self) -> int:
-        """All that is asked for, fallback included: the number in the trail."""
-        return self.asked if self.plan is None else self.asked + self.plan.in_force
-
-
-class Verdict(NamedTuple):
-    """What a guard makes of it, and why. None instead of a verdict: it has nothing to say."""
-
-    wanted: Wanted
-    reason: str
-    message: str
-
-
 def assess_pools(
     *,
     at: float,
     spec: ModelSpec,
-    layout: Layout,
+    order: PoolOrder,
     observation: ModelObservation,
     stock: Stock,
     placed: dict[str, int],
@@ -158,8 +113,8 @@ def assess_pools(
     Args:
         at: now, seconds.
         spec: of the model.
-        layout: of its pools.
-        observation: of the model; every pool's target can be read.
+        order: of its pools.
+        observation: of the model; the target of every pool can be read.
         stock: its replicas, told apart.
         placed: what was last decided for each pool without the fallback.
         promised: fallback replicas promised.
@@ -168,16 +123,16 @@ def assess_pools(
     states = []
     for index, pool in enumerate(observation.pools):
         counts = stock.supply.pools[index]
-        base = spec.warm_floor.replicas if index == layout.floor else 0
+        floor = spec.warm_floor.replicas if index == order.floor else 0
         current = pool.current_replicas or 0
         fallback = 0
-        if promised and index == layout.fallback:
+        if promised and index == order.fallback:
             # What we placed there is known unless we have just started; then only the floor is.
             # A promise that is written and not yet acted on adds nothing to the pool.
-            known = placed.get(pool.name, base)
+            known = placed.get(pool.name, floor)
             fallback = min(promised, max(0, current - known))
-        elif index == layout.fallback and not pool.promises_readable:
-            # What is promised is unknown; what is there beyond what we placed is left alone.
+        elif index == order.fallback and not pool.promises_readable:
+            # What is promised is unknown; what is there on top of what we placed is left alone.
             fallback = max(0, current - placed.get(pool.name, current))
         states.append(
             PoolState(
@@ -188,62 +143,39 @@ def assess_pools(
                 stuck=counts.stuck,
                 doomed=counts.doomed,
                 lost=counts.lost,
-                base=base,
+                floor=floor,
                 fallback=fallback,
                 rolling_out=pool.rolling_out,
                 pinned=pool.rolling_out or not pool.promises_readable,
             )
         )
-    outside = any(state.beyond for index, state in enumerate(states) if index != layout.preferred)
-    if (outside or promised or interrupted) and layout.interruptible:
-        _count_returned(
-            states, at=at, spec=spec, layout=layout, observation=observation, stock=stock
-        )
+    elsewhere = any(
+        state.ordinary for index, state in enumerate(states) if index != order.preferred
+    )
+    if (elsewhere or promised or interrupted) and order.interruptible:
+        back = _count_returned(at=at, spec=spec, observation=observation, stock=stock)
+        for index in order.interruptible:
+            states[index] = states[index]._replace(returned=back[index])
     return states
 
 
-def is_quiet(pools: list[PoolState], *, layout: Layout, promised: int, doom: Doom | None) -> bool:
-    """Tell whether a level lies on the pools in the plain way."""
+def is_quiet(
+    pools: Sequence[PoolState], *, order: PoolOrder, promised: int, doom: Doom | None
+) -> bool:
+    """Tell whether the replicas that are to serve lie on the pools in their order, without stand-ins."""
     if doom is not None or promised:
         return False
     for index, pool in enumerate(pools):
-        if pool.stuck or (index != layout.preferred and pool.beyond):
+        if pool.stuck or (index != order.preferred and pool.ordinary):
             return False
-    return layout.floor is None or pools[layout.floor].ready >= pools[layout.floor].base
+    return order.floor is None or pools[order.floor].ready >= pools[order.floor].floor
 
 
 def _count_returned(
-    states: list[PoolState],
-    *,
-    at: float,
-    spec: ModelSpec,
-    layout: Layout,
-    observation: ModelObservation,
-    stock: Stock,
-) -> None:
-    """Count the spot replicas that have been ready for the return time, by their own transition."""
+    *, at: float, spec: ModelSpec, observation: ModelObservation, stock: Stock
+) -> list[int]:
+    """Count, by pool, replicas that have been ready for the return time, by their own transition."""
     replicas = observation.replicas
     back = stock.ready & (at - replicas.ready_at >= spec.spot.return_after_s)
-    counts = np.bincount(replicas.pool[back], minlength=len(states)).tolist()
-    for index in layout.interruptible:
-        states[index].returned = counts[index]
-
-
-def count_floor_ready(
-    *, spec: ModelSpec, observation: ModelObservation, nodes: NodeColumns, stock: Stock
-) -> int:
-    """Count the replicas that count in the warm floor. Those of a Mixed pool are told by their nodes."""
-    wanted = spec.warm_floor.capacity_type
-    if spec.warm_floor.replicas == 0 or wanted is None:
-        return stock.supply.ready
-    count = 0
-    for index, pool in enumerate(spec.pools):
-        ready = stock.supply.pools[index].ready
-        if pool.capacity_type is wanted:
-            count += ready
-        elif pool.capacity_type is CapacityType.MIXED and ready:
-            replicas = observation.replicas
-            of_type = np.array([*(kind is wanted for kind in nodes.capacity_type), False])
-            mine = stock.ready & (replicas.pool == index)
-            count += int(np.count_nonzero(mine & of_type[replicas.node]))
-    return count
+    counts: list[int] = np.bincount(replicas.pool[back], minlength=len(spec.pools)).tolist()
+    return counts

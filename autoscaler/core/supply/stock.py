@@ -7,22 +7,19 @@ never on its way; a doomed one counts neither as supply nor in the floor from th
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import numpy as np
 
 from autoscaler.core.contract.spec import ModelSpec
 from autoscaler.core.contract.state import NO_NODE, BoolArray, ModelObservation, ReplicaColumns
 from autoscaler.core.supply.doomed import Doom
-from autoscaler.core.supply.framebuffers import LoadingMemory
+from autoscaler.core.supply.framebuffers import LoadingMemory, watch_loading
 from autoscaler.core.supply.free_gpus import FreeGpus
 from autoscaler.core.supply.supply import PoolSupply, Supply
 from autoscaler.core.tuning import TUNING
-
-WatchLoading: TypeAlias = Callable[..., list[float | None]]
-"""`loading.watch_loading`, or what replaces it."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -53,7 +50,6 @@ def take_stock(
     doom: Doom | None,
     cold_starts_s: Sequence[float],
     gpus: FreeGpus,
-    watch: WatchLoading,
 ) -> Stock:
     """Tell the replicas of a model apart, once a tick.
 
@@ -65,7 +61,6 @@ def take_stock(
         doom: the doomed nodes.
         cold_starts_s: by pool, of finished starts: one that hangs must not put off its own expiry.
         gpus: the account of free GPUs.
-        watch: tells when framebuffers rose.
     """
     replicas = observation.replicas
     pools = observation.pools
@@ -101,7 +96,6 @@ def take_stock(
         replicas=replicas,
         waiting=waiting,
         cold_starts_s=cold_starts_s,
-        watch=watch,
     )
     for index, tally in enumerate(tallies):
         pool, cold_start_s = spec.pools[index], cold_starts_s[index]
@@ -176,7 +170,6 @@ def _tally_starts(
     replicas: ReplicaColumns,
     waiting: BoolArray,
     cold_starts_s: Sequence[float],
-    watch: WatchLoading,
 ) -> None:
     """Count the replicas that are not ready; an overdue one has 0 s to go until it expires.
 
@@ -193,7 +186,7 @@ def _tally_starts(
         replicas.created_at[rows].tolist(),
         replicas.scheduled_at[rows].tolist(),
         replicas.unschedulable_since[rows].tolist(),
-        watch(memory.loading, at=at, replicas=replicas, rows=rows),
+        watch_loading(memory.loading, at=at, replicas=replicas, rows=rows),
         strict=True,
     )
     for pool, node, created_at, scheduled_at, since, rose_at in columns:

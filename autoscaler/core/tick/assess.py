@@ -1,282 +1,301 @@
-"""From one model's observation to a proposal and the facts that the guards look at.
+"""From one model's observation to a proposal and the situation that the guards look at.
 
 Here all of the model's memory learns, once a tick.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from autoscaler.core.contract.decision import Measures, Step
-from autoscaler.core.contract.events import Observed
-from autoscaler.core.contract.spec import EngineSettings, ForecastMode, ModelSpec, Pause
+from autoscaler.core.contract.reasons import StepBy
+from autoscaler.core.contract.spec import ForecastMode, ModelSpec, Pause
 from autoscaler.core.contract.state import BoolArray, FloatArray, ModelObservation
-from autoscaler.core.demand.demand import Demand
-from autoscaler.core.forecast import Forecast
-from autoscaler.core.guards.stabilization import down_window_s
+from autoscaler.core.demand.demand import Demand, measure_demand
+from autoscaler.core.forecast import Forecast, forecast, learn, scores
+from autoscaler.core.guards.freshness import find_blindness
+from autoscaler.core.guards.stabilization import down_window_s, watch_window
+from autoscaler.core.guards.warm_floor import count_ready
 from autoscaler.core.memory import ModelMemory
 from autoscaler.core.policy import PolicyInput, Proposal
 from autoscaler.core.policy.replica_value import steps_ahead
-from autoscaler.core.pools.layout import Layout
-from autoscaler.core.pools.placement import standing_in
-from autoscaler.core.pools.situation import (
-    Situation,
-    Wanted,
-    assess_pools,
-    count_floor_ready,
-    is_quiet,
+from autoscaler.core.pools.order import PoolOrder
+from autoscaler.core.pools.replica_count import ReplicaCount
+from autoscaler.core.pools.situation import Situation, assess_pools, is_quiet
+from autoscaler.core.pools.stand_ins import count_stand_ins
+from autoscaler.core.supply.cold_starts import (
+    ColdStartMemory,
+    cold_start_s,
+    finished_cold_start_s,
+    observe_starts,
 )
-from autoscaler.core.supply.cold_starts import ColdStartMemory
-from autoscaler.core.supply.doomed import Doom
-from autoscaler.core.supply.free_gpus import FreeGpus
 from autoscaler.core.supply.stock import Stock, take_stock
-from autoscaler.core.tick.parts import Parts
+from autoscaler.core.tick.facts import Draft, TickFacts
 from autoscaler.core.tuning import TUNING
 
 
-@dataclass(slots=True, kw_only=True)
-class Draft:
-    """A decision in the making."""
+class Learnt(NamedTuple):
+    """What this tick's observation says of a model."""
 
-    situation: Situation
-    wanted: Wanted
-    trail: list[Step]
-    proposal: Proposal
-    measures: Measures
+    demand: Demand
+    stock: Stock
+    answering: int
+    """Ready, not doomed replicas that say what they hold."""
+    sample_age_s: float | None
+    """Of the oldest sample of these; None: none answers."""
+    cold_start_s: float
+    """Of the preferred pool, to which the next start would go."""
+    forecast: Forecast | None
+    """None: no history yet, or switched off."""
 
 
-@dataclass(slots=True, kw_only=True)
-class Assessment:
-    """One model at one tick; used once, by `draft`."""
+def assess(
+    facts: TickFacts,
+    spec: ModelSpec,
+    observation: ModelObservation,
+    *,
+    order: PoolOrder,
+    memory: ModelMemory,
+) -> Draft:
+    """Learn from the observation, take stock, and let the policy propose.
 
-    spec: ModelSpec
-    observation: ModelObservation
-    at: float
-    event: Observed
-    settings: EngineSettings
-    layout: Layout
-    memory: ModelMemory
-    doom: Doom | None
-    gpus: FreeGpus
-    parts: Parts
+    Args:
+        facts: of the tick.
+        spec: of the model.
+        observation: of the model, its pools those of the spec.
+        order: of its pools.
+        memory: of the model; changed.
+    """
+    learnt = _learn(facts, spec, observation, order=order, memory=memory)
+    situation, proposal = _propose(facts, spec, observation, learnt, order=order, memory=memory)
+    serving = situation.serving_replicas if proposal.replicas is None else proposal.replicas
+    step = Step(
+        by=StepBy.POLICY,
+        before=sum([pool.current for pool in situation.pools]),
+        after=serving,
+        reason=proposal.reason,
+        message=proposal.message,
+    )
+    return Draft(
+        situation=situation,
+        count=ReplicaCount(serving, serving),
+        trail=[step],
+        proposal=proposal,
+        measures=_measure(spec, learnt, memory=memory),
+    )
 
-    def draft(self) -> Draft:
-        """Learn from the observation, take stock, and let the policy propose."""
-        at, spec, memory, parts = self.at, self.spec, self.memory, self.parts
-        replicas = self.observation.replicas
-        expected_s = self._learn_cold_starts()
-        ages_s = at - replicas.sampled_at
-        fresh: BoolArray = ages_s <= spec.sample_age_s_max  # NaN, never sampled, is not
-        demand = parts.measure_demand(
-            memory.demand, at=at, replicas=replicas, fresh=fresh, targets=spec.targets
+
+def _learn(
+    facts: TickFacts,
+    spec: ModelSpec,
+    observation: ModelObservation,
+    *,
+    order: PoolOrder,
+    memory: ModelMemory,
+) -> Learnt:
+    """Measure demand, count replicas by what can be expected of them, and look ahead."""
+    at, replicas = facts.at, observation.replicas
+    expected_s = _learn_cold_starts(facts, spec, observation, memory=memory)
+    ages_s = at - replicas.sampled_at
+    fresh: BoolArray = ages_s <= spec.sample_age_s_max  # NaN, never sampled, is not
+    demand = measure_demand(
+        memory.demand, at=at, replicas=replicas, fresh=fresh, targets=spec.targets
+    )
+    stock = take_stock(
+        memory.stock,
+        at=at,
+        spec=spec,
+        observation=observation,
+        doom=facts.doom,
+        cold_starts_s=expected_s,
+        gpus=facts.gpus,
+    )
+    answering, age_s = _count_answering(
+        facts, observation, demand=demand, ready=stock.ready, fresh=fresh, ages_s=ages_s
+    )
+    preferred = memory.cold_starts[spec.pools[order.preferred].name]
+    start_s = cold_start_s(preferred, prior_s=spec.cold_start_prior_s)
+    return Learnt(
+        demand=demand,
+        stock=stock,
+        answering=answering,
+        sample_age_s=age_s,
+        cold_start_s=start_s,
+        forecast=_look_ahead(facts, spec, demand, memory=memory, start_s=start_s),
+    )
+
+
+def _learn_cold_starts(
+    facts: TickFacts, spec: ModelSpec, observation: ModelObservation, *, memory: ModelMemory
+) -> list[float]:
+    """Return, by pool, what a start is expected to take by those that are finished."""
+    expected = []
+    for index, pool in enumerate(spec.pools):
+        kept = memory.cold_starts.get(pool.name)
+        if kept is None:
+            kept = memory.cold_starts[pool.name] = ColdStartMemory()
+        observe_starts(kept, at=facts.at, replicas=observation.replicas, pool=index)
+        expected.append(finished_cold_start_s(kept, prior_s=spec.cold_start_prior_s))
+    return expected
+
+
+def _count_answering(
+    facts: TickFacts,
+    observation: ModelObservation,
+    *,
+    demand: Demand,
+    ready: BoolArray,
+    fresh: BoolArray,
+    ages_s: FloatArray,
+) -> tuple[int, float | None]:
+    """Return how many ready, not doomed replicas answer, and the age of their oldest sample."""
+    if facts.doom is None and demand.answering == len(ages_s):
+        # every replica there is: almost every tick
+        return demand.answering, float(np.maximum.reduce(ages_s)) if demand.answering else None
+    replicas = observation.replicas
+    # A page that has no such series is fresh and says nothing: NaN is not >= 0.
+    in_flight = replicas.waiting_requests + replicas.running_requests
+    used: BoolArray = ready & fresh & (in_flight >= 0.0)
+    answering = int(np.count_nonzero(used))
+    return answering, float(np.maximum.reduce(ages_s[used])) if answering else None
+
+
+def _look_ahead(
+    facts: TickFacts, spec: ModelSpec, demand: Demand, *, memory: ModelMemory, start_s: float
+) -> Forecast | None:
+    """Learn from the offered demand and forecast it; None: no history yet, or switched off."""
+    if spec.forecast_mode is ForecastMode.OFF or facts.settings.policy == "reactive":
+        return None
+    steps = steps_ahead(cold_start_s=start_s, tick_s=facts.settings.tick_s)
+    learn(
+        memory.forecast,
+        at=facts.at,
+        offered_replicas=demand.offered_replicas,
+        mean_s=TUNING.mean_steps * steps.step_s,
+    )
+    return forecast(memory.forecast, at=facts.at, cold_start_s=start_s)
+
+
+def _propose(
+    facts: TickFacts,
+    spec: ModelSpec,
+    observation: ModelObservation,
+    learnt: Learnt,
+    *,
+    order: PoolOrder,
+    memory: ModelMemory,
+) -> tuple[Situation, Proposal]:
+    """Count what is there, let the policy propose, and put the facts together."""
+    stock = learnt.stock
+    promised = 0
+    if order.fallback is not None:
+        promises = observation.pools[order.fallback].promises
+        promised = sum([promise.replicas for promise in promises])
+    pools = assess_pools(
+        at=facts.at,
+        spec=spec,
+        order=order,
+        observation=observation,
+        stock=stock,
+        placed=memory.placed,
+        promised=promised,
+        interrupted=facts.doom is not None,
+    )
+    asked = sum([pool.current - pool.fallback for pool in pools])
+    stand_ins = count_stand_ins(pools, preferred=order.preferred, remembered=memory.stand_ins)
+    serving = asked - stand_ins
+    blind = find_blindness(
+        cluster_age_s=facts.at - facts.event.cluster_at,
+        cluster_age_s_max=facts.settings.cluster_age_s_max,
+        ready=stock.supply.ready,
+        answering=learnt.answering,
+        sample_age_s_max=spec.sample_age_s_max,
+    )
+    settled = watch_window(
+        memory,
+        at=facts.at,
+        serving=serving,
+        window_s=down_window_s(spec, cold_start_s=learnt.cold_start_s),
+        start_without=facts.settings.start_without_windows,
+    )
+    proposal = _ask_policy(facts, spec, learnt, memory=memory, serving=serving)
+    situation = Situation(
+        at=facts.at,
+        spec=spec,
+        order=order,
+        observation=observation,
+        doom=facts.doom,
+        stock=stock,
+        pools=pools,
+        cold_start_s=learnt.cold_start_s,
+        asked_replicas=asked,
+        serving_replicas=serving,
+        stand_ins=stand_ins,
+        promised=promised,
+        blind=blind,
+        may_shrink=settled and blind is None and spec.pause is Pause.NO,
+        pinned=any(pool.pinned for pool in pools),
+        quiet=is_quiet(pools, order=order, promised=promised, doom=facts.doom),
+        floor_ready=count_ready(
+            spec=spec, observation=observation, nodes=facts.event.nodes, stock=stock
+        ),
+        proposal=proposal.replicas,
+        placements={},
+    )
+    return situation, proposal
+
+
+def _ask_policy(
+    facts: TickFacts, spec: ModelSpec, learnt: Learnt, *, memory: ModelMemory, serving: int
+) -> Proposal:
+    """Let the policy propose; it sees no more supply than the replicas that are to serve."""
+    name = "reactive" if spec.forecast_mode is ForecastMode.OFF else facts.settings.policy
+    propose = facts.parts.policies[name]
+    proposal = propose(
+        PolicyInput(
+            at=facts.at,
+            demand=learnt.demand,
+            forecast=learnt.forecast,
+            offered_replicas=_recently_offered(learnt.demand, memory=memory),
+            supply=learnt.stock.supply.within(serving),
+            cold_start_s=learnt.cold_start_s,
+            floor=max(spec.min_replicas, spec.warm_floor.replicas),
+            replicas_max=spec.max_replicas,
+            attainment_ratio=spec.objective.attainment_ratio,
+            tick_s=facts.settings.tick_s,
+            likely=memory.proposed,
         )
-        stock = take_stock(
-            memory.stock,
-            at=at,
-            spec=spec,
-            observation=self.observation,
-            doom=self.doom,
-            cold_starts_s=expected_s,
-            gpus=self.gpus,
-            watch=parts.watch_loading,
-        )
-        answering, age_s = self._listen(demand, ready=stock.ready, fresh=fresh, ages_s=ages_s)
-        preferred = spec.pools[self.layout.preferred].name
-        cold_start_s = parts.cold_start_s(
-            memory.cold_starts[preferred], prior_s=spec.cold_start_prior_s
-        )
-        forecast = self._look_ahead(demand, cold_start_s=cold_start_s)
-        situation = self._situate(stock, answering=answering, cold_start_s=cold_start_s)
-        proposal = self._propose(situation, demand=demand, forecast=forecast)
-        situation.proposal = proposal.replicas
-        asked = situation.level if proposal.replicas is None else proposal.replicas
-        before = sum([pool.current for pool in situation.pools])
-        step = Step(
-            by="policy",
-            before=before,
-            after=asked,
-            reason=proposal.reason,
-            message=proposal.message,
-        )
-        return Draft(
-            situation=situation,
-            wanted=Wanted(asked, asked),
-            trail=[step],
-            proposal=proposal,
-            measures=self._measure(
-                demand, forecast, cold_start_s=cold_start_s, observation_age_s=age_s
-            ),
-        )
+    )
+    memory.proposed = proposal.replicas
+    return proposal
 
-    def _listen(
-        self, demand: Demand, *, ready: BoolArray, fresh: BoolArray, ages_s: FloatArray
-    ) -> tuple[int, float | None]:
-        """Return how many ready, not doomed replicas answer, and the age of their oldest sample."""
-        if self.doom is None and demand.answering == len(ages_s):
-            # every replica there is: almost every tick
-            return demand.answering, float(np.maximum.reduce(ages_s)) if demand.answering else None
-        replicas = self.observation.replicas
-        # A page that has no such series is fresh and says nothing: NaN is not >= 0.
-        in_flight = replicas.waiting_requests + replicas.running_requests
-        used: BoolArray = ready & fresh & (in_flight >= 0.0)
-        answering = int(np.count_nonzero(used))
-        return answering, float(np.maximum.reduce(ages_s[used])) if answering else None
 
-    def _learn_cold_starts(self) -> list[float]:
-        """Return, by pool, what a start is expected to take by those that are finished."""
-        parts, kept_by_pool = self.parts, self.memory.cold_starts
-        expected = []
-        for index, pool in enumerate(self.spec.pools):
-            kept = kept_by_pool.get(pool.name)
-            if kept is None:
-                kept = kept_by_pool[pool.name] = ColdStartMemory()
-            parts.observe_starts(kept, at=self.at, replicas=self.observation.replicas, pool=index)
-            expected.append(parts.finished_cold_start_s(kept, prior_s=self.spec.cold_start_prior_s))
-        return expected
+def _recently_offered(demand: Demand, *, memory: ModelMemory) -> float | None:
+    """Return the mean offered demand of the last third of a cold start, where it is remembered."""
+    history = memory.forecast.history
+    if demand.offered_replicas is None or history.slot < 0:
+        return None
+    return history.mean(memory.forecast.mean_slots)
 
-    def _look_ahead(self, demand: Demand, *, cold_start_s: float) -> Forecast | None:
-        if self.spec.forecast_mode is ForecastMode.OFF or self.settings.policy == "reactive":
-            return None
-        memory = self.memory.forecast
-        steps = steps_ahead(cold_start_s=cold_start_s, tick_s=self.settings.tick_s)
-        self.parts.learn(
-            memory,
-            at=self.at,
-            offered_replicas=demand.offered_replicas,
-            mean_s=TUNING.mean_steps * steps.step_s,
-        )
-        return self.parts.forecast(memory, at=self.at, cold_start_s=cold_start_s)
 
-    def _recently_offered(self, demand: Demand) -> float | None:
-        """Return the mean offered load of the last third of a cold start, where it is remembered."""
-        memory = self.memory.forecast
-        if demand.offered_replicas is None or memory.history.slot < 0:
-            return None
-        return memory.history.mean(memory.mean_slots)
-
-    def _situate(self, stock: Stock, *, answering: int, cold_start_s: float) -> Situation:
-        """Put the facts together, all but the policy's proposal."""
-        spec, layout, memory = self.spec, self.layout, self.memory
-        promised = 0
-        if layout.fallback is not None:
-            promises = self.observation.pools[layout.fallback].promises
-            promised = sum([promise.replicas for promise in promises])
-        pools = assess_pools(
-            at=self.at,
-            spec=spec,
-            layout=layout,
-            observation=self.observation,
-            stock=stock,
-            placed=memory.placed,
-            promised=promised,
-            interrupted=self.doom is not None,
-        )
-        current = sum([pool.current - pool.fallback for pool in pools])
-        standing = standing_in(pools, preferred=layout.preferred, remembered=memory.standing)
-        level = current - standing
-        blind, blind_message = self._find_blindness(ready=stock.supply.ready, answering=answering)
-        settled = self._settle(level=level, cold_start_s=cold_start_s)
-        return Situation(
-            at=self.at,
-            spec=spec,
-            layout=layout,
-            observation=self.observation,
-            doom=self.doom,
-            stock=stock,
-            pools=pools,
-            standing=standing,
-            hpa=memory.hpa,
-            cold_start_s=cold_start_s,
-            current=current,
-            level=level,
-            promised=promised,
-            blind=blind,
-            blind_message=blind_message,
-            may_shrink=settled and not blind and spec.pause is Pause.NO,
-            pinned=any(pool.pinned for pool in pools),
-            quiet=is_quiet(pools, layout=layout, promised=promised, doom=self.doom),
-            floor_ready=count_floor_ready(
-                spec=spec, observation=self.observation, nodes=self.event.nodes, stock=stock
-            ),
-        )
-
-    def _find_blindness(self, *, ready: int, answering: int) -> tuple[str, str]:
-        """Return why nothing may be scaled down: a reason and a message, empty where we can see."""
-        age_s, limit_s = self.at - self.event.cluster_at, self.settings.cluster_age_s_max
-        if not age_s <= limit_s:  # NaN is not either
-            message = (
-                f"the cluster was last in step {age_s:.0f} s ago, more than the {limit_s:.0f} s "
-                "that are allowed"
-            )
-            return "ClusterStale", message
-        if answering < ready:
-            message = (
-                f"{ready - answering} of {ready} ready replicas have not said for "
-                f"{self.spec.sample_age_s_max:.0f} s what they hold"
-            )
-            return "MetricsStale", message
-        return "", ""
-
-    def _settle(self, *, level: int, cold_start_s: float) -> bool:
-        """Tell whether a whole window has been watched; at first sight, remember what is there.
-
-        That first entry is HPA's own way not to forget into a scale-down: what was asked for counts
-        as proposed once.
-        """
-        memory, without = self.memory, self.settings.start_without_windows
-        if memory.first_at is None:
-            memory.first_at = self.at
-            if not without:
-                memory.hpa.recommendations.append((self.at, level))
-        window_s = down_window_s(self.spec, cold_start_s=cold_start_s)
-        return without or self.at - memory.first_at >= window_s
-
-    def _propose(self, s: Situation, *, demand: Demand, forecast: Forecast | None) -> Proposal:
-        """Let the policy propose a level; it sees no more supply than the level that is asked for."""
-        spec, settings = self.spec, self.settings
-        name = "reactive" if spec.forecast_mode is ForecastMode.OFF else settings.policy
-        proposal = self.parts.policies[name](
-            PolicyInput(
-                self.at,
-                demand,
-                forecast,
-                self._recently_offered(demand),
-                s.stock.supply.within(s.level),
-                s.cold_start_s,
-                max(spec.min_replicas, spec.warm_floor.replicas),
-                spec.max_replicas,
-                spec.objective.attainment_ratio,
-                settings.tick_s,
-                self.memory.proposed,
-            )
-        )
-        self.memory.proposed = proposal.replicas
-        return proposal
-
-    def _measure(
-        self,
-        demand: Demand,
-        forecast: Forecast | None,
-        *,
-        cold_start_s: float,
-        observation_age_s: float | None,
-    ) -> Measures:
-        scores = self.parts.scores(self.memory.forecast)
-        return Measures(
-            demand_replicas=demand.replicas,
-            offered_replicas=demand.offered_replicas,
-            waiting_requests=demand.waiting_requests,
-            running_requests=demand.running_requests,
-            kv_usage_ratio=demand.kv_usage_ratio,
-            forecast_replicas=None if forecast is None else forecast.mean_replicas,
-            forecast_low_replicas=None if forecast is None else forecast.low_replicas,
-            forecast_high_replicas=None if forecast is None else forecast.high_replicas,
-            forecast_error_ratio=scores.error_ratio,
-            forecast_pinball_loss_replicas=scores.pinball_loss_replicas,
-            forecast_coverage_ratio=scores.coverage_ratio,
-            cold_start_s=cold_start_s,
-            warm_floor_replicas=self.spec.warm_floor.replicas,
-            observation_age_s=observation_age_s,
-        )
+def _measure(spec: ModelSpec, learnt: Learnt, *, memory: ModelMemory) -> Measures:
+    """Write down the numbers that the decision rests on."""
+    demand, ahead, quality = learnt.demand, learnt.forecast, scores(memory.forecast)
+    return Measures(
+        demand_replicas=demand.replicas,
+        offered_replicas=demand.offered_replicas,
+        waiting_requests=demand.waiting_requests,
+        running_requests=demand.running_requests,
+        kv_usage_ratio=demand.kv_usage_ratio,
+        forecast_replicas=None if ahead is None else ahead.mean_replicas,
+        forecast_low_replicas=None if ahead is None else ahead.low_replicas,
+        forecast_high_replicas=None if ahead is None else ahead.high_replicas,
+        forecast_error_ratio=quality.error_ratio,
+        forecast_pinball_loss_replicas=quality.pinball_loss_replicas,
+        forecast_coverage_ratio=quality.coverage_ratio,
+        cold_start_s=learnt.cold_start_s,
+        warm_floor_replicas=spec.warm_floor.replicas,
+        observation_age_s=learnt.sample_age_s,
+    )

@@ -1,75 +1,73 @@
-"""From the guards' number to a decision and its commands."""
+"""From the number that the stages let through to a decision and its commands."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from autoscaler.core.contract.decision import Decision, Direction, Measures, PoolDecision, Step
+from autoscaler.core.contract.reasons import Reason, StepBy
 from autoscaler.core.contract.spec import Mode, ModelSpec, Pause
 from autoscaler.core.contract.state import ModelObservation
 from autoscaler.core.memory import ModelMemory
-from autoscaler.core.pools.placement import Placement, place
-from autoscaler.core.pools.situation import Situation, Wanted
-from autoscaler.core.tick.assess import Draft
+from autoscaler.core.pools.placement import hold_pools, place
+from autoscaler.core.pools.replica_count import ReplicaCount
+from autoscaler.core.pools.situation import Situation
 from autoscaler.core.tick.conditions import describe, describe_hold
+from autoscaler.core.tick.facts import Draft
+from autoscaler.core.tick.parts import Drain
 from autoscaler.core.tick.writes import Writes
-
-UNREADABLE = "TargetUnreadable"
 
 
 def conclude(
-    draft: Draft,
-    *,
-    event: int,
-    memory: ModelMemory,
-    writes: Writes,
-    drain: Callable[..., None],
+    draft: Draft, *, event: int, memory: ModelMemory, writes: Writes, drain: Drain
 ) -> Decision:
     """Place the number, write the decision, and send what is due.
 
     Args:
-        draft: after all guards.
+        draft: after all guards and stages.
         event: id of the `Observed`.
         memory: of the model; what is placed is remembered.
         writes: takes the commands.
-        drain: cordons and evicts (`interruption.drain`).
+        drain: cordons and evicts (`drain.drain`).
     """
-    s, wanted, trail = draft.situation, draft.wanted, draft.trail
-    readable = all(pool.current_replicas is not None for pool in s.observation.pools)
-    held = not readable or s.spec.pause is Pause.ALL
-    placement = _hold_pools(s) if held else place(s, wanted)
-    memory.standing = placement.standing
-    total = sum(placement.desired)
-    if total != wanted.replicas:
-        trail.append(_placement_step(s, wanted, total=total, readable=readable))
-    acts = s.spec.mode is Mode.ACTIVE and s.spec.pause is not Pause.ALL
-    if acts:
-        raised = _write(s, wanted, placement, memory=memory, writes=writes) if readable else None
-        drain(s, memory=memory, writes=writes, raised=raised)
+    situation, count, trail = draft.situation, draft.count, draft.trail
+    spec = situation.spec
+    readable = all(pool.current_replicas is not None for pool in situation.observation.pools)
+    if readable and spec.pause is not Pause.ALL:
+        placement = place(situation, count)
+    else:
+        placement = hold_pools(situation)
+    memory.stand_ins = placement.stand_ins
+    desired = placement.desired
+    total = sum(desired)
+    if total != count.total:
+        trail.append(_placement_step(situation, count, total=total, readable=readable))
+    if spec.mode is Mode.ACTIVE and spec.pause is not Pause.ALL:
+        raised = None
+        if readable:
+            raised = _write(situation, count, desired, memory=memory, writes=writes)
+        drain(situation, memory=memory, writes=writes, raised=raised)
     if memory.refusals:
-        # What is still wanted is on its way again; the rest is history.
+        # Of what is still desired a command is on its way again; older refusals say nothing more.
         due = {pending.target for pending in writes.memory.pending.values()}
         for target in [target for target in memory.refusals if target not in due]:
             del memory.refusals[target]
-    current = sum([pool.current for pool in s.pools])
+    current = sum([pool.current for pool in situation.pools])
+    last = trail[-1]
     conditions = (
-        describe(
-            s, wanted=wanted, unplaced=placement.unplaced, trail=trail, refusals=memory.refusals
-        )
+        describe(situation, count, placement=placement, trail=trail, refusals=memory.refusals)
         if readable
-        else describe_hold(UNREADABLE, trail[-1].message)
+        else describe_hold(Reason.TARGET_UNREADABLE, last.message)
     )
     return Decision(
         event=event,
-        at=s.at,
-        model=s.spec.key,
+        at=situation.at,
+        model=spec.key,
         direction=_direction(current, total),
-        reason=_last_word(trail),
+        reason=last.reason,
         policy=draft.proposal.policy,
         current_replicas=current if readable else None,
         proposal_replicas=draft.proposal.replicas,
         desired_replicas=total if readable else None,
-        pools=_pool_decisions(s, wanted, placement),
+        pools=_pool_decisions(situation, count, desired),
         trail=tuple(trail),
         conditions=conditions,
         measures=draft.measures,
@@ -82,7 +80,7 @@ def hold(
     observation: ModelObservation | None,
     event: int,
     at: float,
-    reason: str,
+    reason: Reason,
     message: str,
 ) -> Decision:
     """Decide to hold a model about which nothing else can be said."""
@@ -117,7 +115,7 @@ def hold(
         ),
         trail=(
             Step(
-                by="policy",
+                by=StepBy.POLICY,
                 before=sum(known),
                 after=sum(known),
                 reason=reason,
@@ -144,62 +142,65 @@ def hold(
     )
 
 
-def _hold_pools(s: Situation) -> Placement:
-    """Ask of every pool what it has; of one that cannot be read, nothing."""
-    return Placement(
-        desired=tuple([pool.current for pool in s.pools]), standing=s.standing, unplaced=0
-    )
-
-
-def _placement_step(s: Situation, wanted: Wanted, *, total: int, readable: bool) -> Step:
+def _placement_step(
+    situation: Situation, count: ReplicaCount, *, total: int, readable: bool
+) -> Step:
     if not readable:
         unread = ", ".join(
             [
                 str(spec.target)
-                for spec, pool in zip(s.spec.pools, s.observation.pools, strict=True)
+                for spec, pool in zip(
+                    situation.spec.pools, situation.observation.pools, strict=True
+                )
                 if pool.current_replicas is None
             ]
         )
-        reason, message = UNREADABLE, f"cannot be read, so nothing is written: {unread}"
-    elif total > wanted.replicas:
-        reason = "PoolsHeld"
+        reason = Reason.TARGET_UNREADABLE
+        message = f"cannot be read, so nothing is written: {unread}"
+    elif total > count.total:
+        reason = Reason.POOLS_HELD
         message = "a pool is not cut while that cannot be seen, rolls out, or holds doomed replicas"
     else:
-        reason, message = "PoolsFull", "the pools cannot take it all"
-    return Step(by="placement", before=wanted.replicas, after=total, reason=reason, message=message)
+        reason, message = Reason.POOLS_FULL, "the pools cannot take it all"
+    return Step(
+        by=StepBy.PLACEMENT, before=count.total, after=total, reason=reason, message=message
+    )
 
 
 def _write(
-    s: Situation, wanted: Wanted, placement: Placement, *, memory: ModelMemory, writes: Writes
+    situation: Situation,
+    count: ReplicaCount,
+    desired: tuple[int, ...],
+    *,
+    memory: ModelMemory,
+    writes: Writes,
 ) -> str | None:
     """Send annotation and scales; return what a drain has to wait for."""
     raised: str | None = None
     annotated: str | None = None
-    fallback = s.layout.fallback
-    in_force = 0 if wanted.plan is None else wanted.plan.in_force
-    if fallback is not None and wanted.plan is not None:
-        observed = s.observation.pools[fallback]
+    spec, fallback = situation.spec, situation.order.fallback
+    if fallback is not None and count.plan is not None:
+        observed = situation.observation.pools[fallback]
         if observed.promises_readable:
             annotated = writes.annotate(
-                model=s.spec.key,
-                target=s.spec.pools[fallback].target,
+                model=spec.key,
+                target=spec.pools[fallback].target,
                 observed=observed.promises,
-                promises=wanted.plan.promises,
+                promises=count.plan.promises,
             )
-    _drop_stray_promises(s, writes=writes)
-    key = s.spec.key
-    for index, pool in enumerate(s.spec.pools):
-        desired, current = placement.desired[index], s.pools[index].current
-        placed = desired
+    _drop_stray_promises(situation, writes=writes)
+    for index, pool in enumerate(spec.pools):
+        state = situation.pools[index]
+        placed = desired[index]
         if index == fallback:
-            placed = desired - in_force
+            placed -= count.fallback
             memory.placed[pool.name] = placed
         sent = writes.set_replicas(
-            model=key,
+            model=spec.key,
             target=pool.target,
-            current=current,
-            replicas=desired,
-            level_change=placed - (current - s.pools[index].fallback),
+            current=state.current,
+            replicas=desired[index],
+            serving_change=placed - (state.current - state.fallback),
             after=annotated if index == fallback else None,
         )
         if index == fallback:
@@ -207,37 +208,36 @@ def _write(
     return raised
 
 
-def _drop_stray_promises(s: Situation, *, writes: Writes) -> None:
+def _drop_stray_promises(situation: Situation, *, writes: Writes) -> None:
     """Take promises from pools that no longer carry the fallback (prices or pools have changed).
 
-    Their replicas stay as long as they stand in for something: placement sees them beyond the base.
+    Their replicas stay as long as they stand in for something: to placement they are ordinary ones.
     """
-    for index, observed in enumerate(s.observation.pools):
-        if observed.promises and index != s.layout.fallback and s.may_shrink:
+    for index, observed in enumerate(situation.observation.pools):
+        if observed.promises and index != situation.order.fallback and situation.may_shrink:
             writes.annotate(
-                model=s.spec.key,
-                target=s.spec.pools[index].target,
+                model=situation.spec.key,
+                target=situation.spec.pools[index].target,
                 observed=observed.promises,
                 promises=(),
             )
 
 
-def _pool_decisions(s: Situation, wanted: Wanted, placement: Placement) -> tuple[PoolDecision, ...]:
-    in_force = 0 if wanted.plan is None else wanted.plan.in_force
+def _pool_decisions(
+    situation: Situation, count: ReplicaCount, desired: tuple[int, ...]
+) -> tuple[PoolDecision, ...]:
     decisions: list[PoolDecision] = []
-    for index, pool in enumerate(s.observation.pools):
-        current, supply = pool.current_replicas, s.stock.supply.pools[index]
-        desired = None if current is None else placement.desired[index]
-        fallback = in_force if index == s.layout.fallback else 0
+    for index, pool in enumerate(situation.observation.pools):
+        supply = situation.stock.supply.pools[index]
         decisions.append(
             PoolDecision(
                 pool=pool.name,
-                current_replicas=current,
+                current_replicas=pool.current_replicas,
                 ready_replicas=supply.ready,
                 starting_replicas=supply.starting,
                 doomed_replicas=supply.doomed,
-                desired_replicas=desired,
-                fallback_replicas=fallback,
+                desired_replicas=None if pool.current_replicas is None else desired[index],
+                fallback_replicas=count.fallback if index == situation.order.fallback else 0,
             )
         )
     return tuple(decisions)
@@ -247,8 +247,3 @@ def _direction(current: int, desired: int) -> Direction:
     if desired == current:
         return Direction.HOLD
     return Direction.UP if desired > current else Direction.DOWN
-
-
-def _last_word(trail: list[Step]) -> str:
-    """Return the reason of the last step after the policy's; of the policy's if there is none."""
-    return trail[-1].reason

@@ -3,7 +3,7 @@
 There is no step machine. On every tick each step's condition is looked at anew, so a crash between
 any two of them leaves the next tick to go on:
 
-1. The fallback is promised and raised (`promises`, written by the engine).
+1. The fallback is promised and raised (`pools.promises`, written by `conclude`).
 2. A node that nobody has cordoned is cordoned, once the raise was accepted.
 3. Once it is *observed* unschedulable, every pod of the model on it is evicted, loading ones too:
    sooner, its replacement might land on it again. The grace period ends before the deadline, so that
@@ -34,7 +34,7 @@ error of the API server.)"""
 
 
 def drain(
-    s: Situation,
+    situation: Situation,
     *,
     memory: ModelMemory,
     writes: Writes,
@@ -43,28 +43,37 @@ def drain(
     """Cordon doomed nodes and evict the model's pods on them, as far as that is due.
 
     Args:
-        s: the facts.
+        situation: the facts.
         memory: of the model; tells which evictions were refused.
         writes: takes the commands.
         raised: the command after which the fallback is raised, while it is not accepted.
     """
-    if s.doom is None or not s.stock.doomed_rows:
+    if situation.doom is None or not situation.stock.doomed_rows:
         return
-    for node in s.doom.nodes:
-        rows = s.stock.doomed_rows.get(node.index, ())
+    for node in situation.doom.nodes:
+        rows = situation.stock.doomed_rows.get(node.index, ())
         if node.lost or not rows:
             continue
-        left_s, span_s = _time_left(s, node)
-        # Half of the notice is the raise's; then the streams' drain cannot wait for it any longer.
+        left_s, span_s = _time_left(situation, node)
+        # In the first half of a notice, eviction waits until the fallback is raised. After that it
+        # does not: the rest of the time is for the requests that the evicted replicas still serve.
         after = None if left_s <= 0.5 * span_s else raised
         if node.unschedulable:
-            _evict(s, rows, memory=memory, writes=writes, after=after, left_s=left_s, span_s=span_s)
+            _evict(
+                situation,
+                rows,
+                memory=memory,
+                writes=writes,
+                after=after,
+                left_s=left_s,
+                span_s=span_s,
+            )
         else:
-            writes.cordon(model=s.spec.key, node=node.name, after=after)
+            writes.cordon(model=situation.spec.key, node=node.name, after=after)
 
 
 def _evict(
-    s: Situation,
+    situation: Situation,
     rows: Sequence[int],
     *,
     memory: ModelMemory,
@@ -73,17 +82,17 @@ def _evict(
     left_s: float,
     span_s: float,
 ) -> None:
-    """Evict the pods of one node; delete one whose budget refused when its drain can wait no longer."""
-    replicas = s.observation.replicas
+    """Evict the pods of one node; delete one whose budget refused once its drain can wait no longer."""
+    replicas = situation.observation.replicas
     for row in sorted(rows, key=lambda row: replicas.name[row]):
         own_s = float(replicas.grace_s[row])
         own_s = DEFAULT_GRACE_S if math.isnan(own_s) else own_s
         pod = replicas.name[row]
-        namespace = s.spec.pools[int(replicas.pool[row])].target.namespace
+        namespace = situation.spec.pools[int(replicas.pool[row])].target.namespace
         refused = memory.refusals.get(f"Pod/{namespace}/{pod}") if memory.refusals else None
         overdue = left_s <= min(own_s, 0.5 * span_s)
         writes.remove_pod(
-            model=s.spec.key,
+            model=situation.spec.key,
             namespace=namespace,
             pod=pod,
             grace_s=max(1, math.floor(min(own_s, left_s))),
@@ -105,10 +114,10 @@ def uncordon_withdrawn(
         writes.uncordon(model=model, node=nodes.name[index])
 
 
-def _time_left(s: Situation, node: DoomedNode) -> tuple[float, float]:
+def _time_left(situation: Situation, node: DoomedNode) -> tuple[float, float]:
     """Return the seconds until the drain must be over, and how many the notice gave."""
     if node.deadline_at is None:
         return math.inf, math.inf
-    margin_s = s.spec.spot.drain_margin_s
-    left_s = node.deadline_at - s.at - margin_s
+    margin_s = situation.spec.spot.drain_margin_s
+    left_s = node.deadline_at - situation.at - margin_s
     return left_s, max(0.0, node.deadline_at - node.noticed_at - margin_s)

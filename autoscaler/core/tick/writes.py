@@ -1,7 +1,7 @@
-"""Writes: from what is wanted to commands, each sent once.
+"""Writes: from what is desired to commands, each sent once.
 
 A command whose effect is not observed yet is pending and is not sent again, until it is refused or
-its time is over. Nothing else is remembered of it: what is still wanted then is found anew.
+its time is over. Nothing else is remembered of it: what is still desired then is found anew.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Writes:
         target: ScaleTarget,
         current: int,
         replicas: int,
-        level_change: int,
+        serving_change: int,
         after: str | None = None,
     ) -> str | None:
         """Set a scale target's replicas, unless that is so, or on its way.
@@ -58,7 +58,7 @@ class Writes:
             target: the scale target.
             current: as observed.
             replicas: as desired.
-            level_change: of `replicas - current`, what is no fallback: rate limits count it.
+            serving_change: of `replicas - current`, what is no fallback: rate limits count it.
             after: the command that must be accepted first.
 
         Returns:
@@ -68,13 +68,9 @@ class Writes:
         if current == replicas and not self.memory.pending:
             return None  # almost every tick
         pending = self._pending("SetReplicas", str(target))
-        if pending is not None and pending.value == replicas:
-            if current != replicas:
-                return None if pending.accepted else pending.id
-            self.memory.pending.pop((pending.kind, pending.target))
-            return None
-        if current == replicas and (pending is None or pending.accepted):
-            return None
+        same, arrived = pending is not None and pending.value == replicas, current == replicas
+        if not self._is_due(pending, arrived=arrived, same=same):
+            return _awaited(pending) if same and not arrived else None
         command = SetReplicas(
             id=self._next_id(),
             model=model,
@@ -83,7 +79,7 @@ class Writes:
             scale_target=target,
             replicas=replicas,
         )
-        self._send(command, value=replicas, level_change=level_change)
+        self._send(command, value=replicas, serving_change=serving_change)
         return command.id
 
     def annotate(
@@ -99,15 +95,12 @@ class Writes:
         Returns:
             As `set_replicas`.
         """
-        value, standing = to_text(promises), to_text(observed)
+        value, there = to_text(promises), to_text(observed)
         pending = self._pending("Annotate", str(target))
-        if pending is not None and _promise_alike(pending.value, value):
-            if standing != value and not _promise_alike(standing, value):
-                return None if pending.accepted else pending.id
-            self.memory.pending.pop((pending.kind, pending.target))
-            return None
-        if standing == value and (pending is None or pending.accepted):
-            return None
+        same = pending is not None and _promise_alike(pending.value, value)
+        arrived = there == value or (same and _promise_alike(there, value))
+        if not self._is_due(pending, arrived=arrived, same=same):
+            return _awaited(pending) if same and not arrived else None
         command = Annotate(
             id=self._next_id(),
             model=model,
@@ -118,6 +111,30 @@ class Writes:
         )
         self._send(command, value=value)
         return command.id
+
+    def _is_due(self, pending: Pending | None, *, arrived: bool, same: bool) -> bool:
+        """Tell whether a write has to be sent, by what is observed and what is on its way.
+
+        | arrived | last command to this target | |
+        |---|---|---|
+        | yes | none, or another that was accepted | nothing to send |
+        | yes | the same | nothing to send: it has arrived, and is forgotten |
+        | yes | another that is not accepted yet | send: it has to be called back |
+        | no | the same | nothing to send: it is waited for |
+        | no | none, or another | send |
+
+        Args:
+            pending: the last command to this target whose effect was not observed; None: there is none.
+            arrived: what is desired is observed.
+            same: that command asked for what is desired.
+        """
+        if pending is None:
+            return not arrived
+        if same:
+            if arrived:
+                del self.memory.pending[pending.kind, pending.target]
+            return False
+        return not arrived or not pending.accepted
 
     def cordon(self, *, model: str, node: str, after: str | None) -> None:
         """Cordon a node, once over all models that have replicas on it."""
@@ -171,7 +188,7 @@ class Writes:
         return self.memory.pending.get((kind, target))
 
     def _send(
-        self, command: Command, *, value: int | str | None = None, level_change: int = 0
+        self, command: Command, *, value: int | str | None = None, serving_change: int = 0
     ) -> None:
         self.commands.append(command)
         if isinstance(command, SetReplicas | Annotate):
@@ -183,7 +200,7 @@ class Writes:
             model=command.model,
             value=value,
             expires_at=command.expires_at,
-            level_change=level_change,
+            serving_change=serving_change,
         )
         self.memory.pending[pending.kind, pending.target] = pending
 
@@ -194,6 +211,11 @@ class Writes:
         """Give a command its time, and on top the time of what it waits for."""
         sent = None if after is None else self.expiries.get(after)
         return (self.at if sent is None else sent) + COMMAND_TIMEOUT_S
+
+
+def _awaited(pending: Pending | None) -> str | None:
+    """Return the id of a command, while it is not known to be accepted."""
+    return None if pending is None or pending.accepted else pending.id
 
 
 def _promise_alike(one: int | str | None, other: str | None) -> bool:

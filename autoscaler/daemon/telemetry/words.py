@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from autoscaler.core.contract.reasons import Reason, StepBy
 from autoscaler.core.contract.state import NODE_STATUS
 from autoscaler.notices.node_marks import DIALECTS
 
@@ -24,39 +25,8 @@ COMMAND_REASONS = ("Accepted", *SENT_AND_REFUSED, "Superseded", "Skipped", "With
 NOTICE_SOURCES = (*dict.fromkeys(dialect.source for dialect in DIALECTS), NODE_STATUS)
 """`Interruption.source`."""
 
-REASONS = (
-    # of the policies
-    "AtFloor",
-    "DemandUnknown",
-    "FollowsDemand",
-    "NoHistory",
-    "RequestsWait",
-    "WorthItsCost",
-    # of the guards, in their order
-    "ClusterStale",
-    "MetricsStale",
-    "RolloutInProgress",
-    "StandsIn",
-    "ScaleDownStabilized",
-    "ScaleUpStabilized",
-    "WithinTolerance",
-    "ScaleDownLimit",
-    "ScaleUpLimit",
-    "WarmFloor",
-    "TooFewReplicas",
-    "TooManyReplicas",
-    "GpuBudget",
-    "Paused",
-    "ScaleDownPaused",
-    "FallbackActive",
-    "FallbackRaised",
-    "FallbackReleased",
-    # of placement
-    "PoolsFull",
-    "PoolsHeld",
-    # of a model about which nothing can be decided
-    "InvariantBroken",
-    "TargetUnreadable",
-    "Unobserved",
-)
+REASONS = tuple(Reason)
 """`Decision.reason`."""
+
+ADJUSTMENTS = tuple(by for by in StepBy if by not in {StepBy.POLICY, StepBy.PLACEMENT})
+"""The guards and stages between the proposal and its placement: `Step.by` of what adjusted it."""

@@ -212,9 +212,9 @@ def test_every_command_comes_back_whole(command):
 
 
 def test_an_outcome_comes_back_whole():
-    story = Scenario(model(pools=[on_demand(), spot()]))
+    story = Scenario(model(pools=[on_demand(), spot()], minimum=9))
     story.look(
-        100.0, group(ready=1), group("spot", ready=2, node="s1"), wants=9,
+        100.0, group(ready=1), group("spot", ready=2, node="s1"),
         interruptions=[notice("s1", deadline_at=220.0)],
     )  # fmt: skip
     again = through_json(story.outcome)

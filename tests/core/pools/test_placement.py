@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from autoscaler.core.pools.layout import lay_out
+from autoscaler.core.pools.order import order_pools
 from tests.builders import ON_DEMAND, SPOT, PoolNow, group, mixed, model, on_demand, promised, spot
 from tests.expect import Scenario, expect
 
@@ -24,9 +24,9 @@ O, S, M = on_demand(), spot(), mixed()  # noqa: E741  as short as the tables nee
         pytest.param([spot("b", price=1.0), spot("a", price=1.0)], None, ["b", "a"], None, None, id="a tie goes by the spec"),
     ],
 )  # fmt: skip
-def test_layout(pools, warm_on, preference, floor, fallback):
+def test_the_order_of_pools(pools, warm_on, preference, floor, fallback):
     spec = model(pools=pools, warm=1, warm_on=warm_on)
-    found = lay_out(spec)
+    found = order_pools(spec)
     names = [pool.name for pool in spec.pools]
     assert [names[index] for index in found.preference] == preference
     assert (None if found.floor is None else names[found.floor]) == floor

@@ -6,12 +6,15 @@ import structlog
 
 from autoscaler.core.contract.decision import Decision, Direction
 from autoscaler.core.contract.events import Observed, SpecChanged
-from autoscaler.core.guards import GUARDS
+from autoscaler.core.contract.reasons import Reason
 from autoscaler.daemon.loop import Handled, Listener
 from autoscaler.daemon.telemetry.metrics import Metrics
-from autoscaler.daemon.telemetry.words import REASONS
+from autoscaler.daemon.telemetry.words import ADJUSTMENTS, REASONS
 
-_FALLBACK_EVENTS = {"FallbackRaised": "fallback.raised", "FallbackReleased": "fallback.released"}
+_FALLBACK_EVENTS = {
+    Reason.FALLBACK_RAISED: "fallback.raised",
+    Reason.FALLBACK_RELEASED: "fallback.released",
+}
 
 _log = structlog.get_logger(__name__)
 
@@ -52,10 +55,10 @@ class DecisionListener(Listener):
         namespace, _, model = decision.model.partition("/")
         count = self._metrics.count
         count("decisions_total", namespace, model, str(decision.direction), decision.reason)
-        if decision.reason == "InvariantBroken":
+        if decision.reason == Reason.INVARIANT_BROKEN:
             count("engine_errors_total")
         for step in decision.trail:
-            if step.by in GUARDS and step.before != step.after:
+            if step.by in ADJUSTMENTS and step.before != step.after:
                 direction = Direction.UP if step.after > step.before else Direction.DOWN
                 count("guard_adjustments_total", namespace, model, step.by, str(direction))
 
@@ -122,7 +125,7 @@ class DecisionListener(Listener):
         for direction in Direction:
             for reason in REASONS:
                 count("decisions_total", namespace, model, str(direction), reason, by=0)
-        for guard in GUARDS:
+        for guard in ADJUSTMENTS:
             for direction in (Direction.UP, Direction.DOWN):
                 count("guard_adjustments_total", namespace, model, guard, str(direction), by=0)
 

@@ -1,4 +1,4 @@
-"""Which pool takes what: the standing order of a model's pools.
+"""Which pool takes what: the order of a model's pools.
 
 The warm floor goes on its capacity type, the rest on spot where there is a spot pool (else on Mixed,
 else on on-demand), the fallback on on-demand; among several of a kind, the cheapest. Computed once
@@ -17,11 +17,11 @@ _CLASS_ORDER = {CapacityType.SPOT: 0, CapacityType.MIXED: 1, CapacityType.ON_DEM
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Layout:
+class PoolOrder:
     """Pools by index into `ModelSpec.pools`."""
 
     preference: tuple[int, ...]
-    """Where replicas beyond the floor go: the first that can have them."""
+    """Where replicas that are not the floor go: the first that can have them."""
     preferred: int
     """The first of these: the pool that the next start goes to."""
     floor: int | None
@@ -34,23 +34,23 @@ class Layout:
     """Spot and Mixed pools, for whose doomed replicas a promise is made."""
 
 
-def lay_out(spec: ModelSpec) -> Layout:
+def order_pools(spec: ModelSpec) -> PoolOrder:
     """Order the pools of a model."""
     pools = spec.pools
     preference = tuple(sorted(range(len(pools)), key=lambda index: _cost_key(pools, index)))
     on_demand = [
         index for index in preference if pools[index].capacity_type is CapacityType.ON_DEMAND
     ]
-    wanted = spec.warm_floor.capacity_type
+    floor_type = spec.warm_floor.capacity_type
     floor: int | None = None
     preferred_floor = 0
-    if wanted is not None:
-        of_type = [index for index in preference if pools[index].capacity_type is wanted]
+    if floor_type is not None:
+        of_type = [index for index in preference if pools[index].capacity_type is floor_type]
         if of_type and of_type[0] == preference[0]:
             preferred_floor = spec.warm_floor.replicas
         elif of_type and spec.warm_floor.replicas > 0:
             floor = of_type[0]
-    return Layout(
+    return PoolOrder(
         preference=preference,
         preferred=preference[0],
         floor=floor,

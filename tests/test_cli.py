@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import json
 import logging
@@ -318,8 +319,8 @@ def test_simulate_hands_on_its_options(capsys, monkeypatch):
     given = {}
     import simulations.simulate
 
-    def run_simulate(**options) -> int:
-        given.update(options)
+    def run_simulate(request) -> int:
+        given.update(dataclasses.asdict(request))
         return 0
 
     monkeypatch.setattr(simulations.simulate, "run_simulate", run_simulate)
@@ -378,25 +379,24 @@ def test_simulate_hands_on_its_options(capsys, monkeypatch):
 
 def test_what_simulate_offers_is_what_the_replay_knows():
     """The command spells choices and defaults out: importing them would make `--help` slow."""
-    import inspect
-
     from simulations.replay.conditions import LEADS_S, conditions_of
     from simulations.results.tables import OUTPUTS
     from simulations.serving.fleet import ROUTINGS
-    from simulations.simulate import run_simulate
+    from simulations.simulate import SimulateRequest
 
     options = {option.name: option for option in cli.cli.commands["simulate"].params}
-    known = inspect.signature(run_simulate).parameters
-    assert set(options) == set(known)
+    assert set(options) == {field.name for field in dataclasses.fields(SimulateRequest)}
     assert set(options["routing"].type.choices) == set(ROUTINGS)
     assert set(options["output"].type.choices) == set(OUTPUTS)
     assert options["spot_lead"].metavar.split("|") == [*LEADS_S, "SECONDS"]
-    asked = {name: option.default for name, option in options.items()} | {
-        name: known[name].default for name in ("prices", "spot", "faults", "max_replicas")
+    defaults = {
+        name: option.default
+        for name, option in options.items()
+        if isinstance(option.default, bool | float | str | tuple)
     }
-    taken = {name: asked[name] for name in inspect.signature(conditions_of).parameters}
-    meant = taken | {name: known[name].default for name in taken}
-    assert conditions_of(**taken) == conditions_of(**meant), "the same defaults"
+    written = SimulateRequest(**(defaults | {"traces": ["t"]}))
+    left_out = SimulateRequest(traces=["t"])
+    assert conditions_of(written) == conditions_of(left_out), "the same defaults"
 
 
 @pytest.mark.parametrize("columns", [80, 100])
@@ -462,9 +462,7 @@ def test_simulate_on_ray_without_ray_is_two_and_names_the_extra(capsys):
         capsys, "simulate", "generate:flat,hours=0.01,rate=1", "--ray", "auto", "--policy", "hpa"
     )
     assert (code, out) == (2, "")
-    assert err.splitlines() == [
-        "autoscaler: --ray: Ray is not installed; pip install 'inference-autoscaler[ray]'"
-    ]
+    assert err == MISSING.format(library="ray", extra="ray")
 
 
 def test_demo_hands_on_its_options_and_its_code(capsys, monkeypatch, tmp_path):

@@ -12,7 +12,7 @@ from autoscaler.cli.exits import end_with
 from autoscaler.cli.prometheus_options import reads_prometheus
 
 if TYPE_CHECKING:
-    from simulations.field.capture.ranges import Server
+    from simulations.field.capture.ranges import PrometheusServer
 
 
 @click.command()
@@ -66,7 +66,7 @@ if TYPE_CHECKING:
 )
 def advise(
     *,
-    server: Server,
+    server: PrometheusServer,
     until: str | None,
     context: str | None,
     kubeconfig: str | None,
@@ -79,14 +79,14 @@ def advise(
     Finds the models in a Prometheus that scrapes vLLM, replays what scales them now and
     inference-aware on their own traffic, and holds the replay against what really happened.
     """
-    from simulations.field.advise.run import Asked, run_advise
+    from simulations.field.advise.run import AdviseRequest, run_advise
 
     from_cluster = (
         _scalers(kubeconfig, context, asked["namespace"]) if kubeconfig or context else []
     )
     end_with(
         run_advise(
-            Asked(server=server, until=_moment(until), **asked),
+            AdviseRequest(server=server, until=_moment(until), **asked),
             from_cluster=from_cluster,
             output=output,
             report=report,

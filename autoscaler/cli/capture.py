@@ -11,7 +11,7 @@ from autoscaler.cli.exits import end_with
 from autoscaler.cli.prometheus_options import reads_prometheus
 
 if TYPE_CHECKING:
-    from simulations.field.capture.ranges import Server
+    from simulations.field.capture.ranges import PrometheusServer
 
 
 @click.command()
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 )
 def capture(
     *,
-    server: Server,
+    server: PrometheusServer,
     namespace: str | None,
     model: str | None,
     since: str,

@@ -52,10 +52,10 @@ def reads_prometheus(command: Callable[..., None]) -> Callable[..., None]:
         headers: tuple[str, ...],
         **asked: Any,
     ) -> None:
-        from simulations.field.capture.ranges import Server, header_pairs
+        from simulations.field.capture.ranges import PrometheusServer, header_pairs
 
         pairs = header_pairs(headers)
-        server = Server(
+        server = PrometheusServer(
             url=prometheus, bearer_token_file=bearer_token_file, ca_file=ca_file, headers=pairs
         )
         command(server=server, **asked)

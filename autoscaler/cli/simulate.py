@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -116,56 +117,13 @@ from autoscaler.cli.exits import end_with
     metavar="ADDRESS",
     help="Make the runs on this Ray cluster (auto: the one this machine is in), not in processes here.",
 )
-def simulate(
-    *,
-    traces: tuple[str, ...],
-    policies: tuple[str, ...],
-    sweep: bool,
-    objective: str,
-    scale: float,
-    seeds: int,
-    profile: str,
-    prices: str | None,
-    cold_start: str,
-    max_replicas: int | None,
-    routing: str,
-    spot: str | None,
-    spot_lead: str,
-    faults: str | None,
-    bounds: bool,
-    report: Path | None,
-    output: str,
-    jobs: int | None,
-    ray: str | None,
-) -> None:
+def simulate(**options: Any) -> None:
     """Replay traffic through policies and say what each would have served, lost and cost.
 
     TRACE is a recording (Azure or BurstGPT CSV, Mooncake JSON lines, ServeGen's windows,
     t_s,input_tokens,output_tokens, or counts), gzip'd or not, or PATH,from=2d,days=1 for a part of it;
     or it is made up: generate:diurnal (bursty, ramp, flat), as in generate:bursty,hours=2,rate=4.
     """
-    from simulations.simulate import run_simulate
+    from simulations.simulate import SimulateRequest, run_simulate
 
-    end_with(
-        run_simulate(
-            traces=traces,
-            policies=policies,
-            sweep=sweep,
-            objective=objective,
-            scale=scale,
-            seeds=seeds,
-            profile=profile,
-            prices=prices,
-            cold_start=cold_start,
-            max_replicas=max_replicas,
-            routing=routing,
-            spot=spot,
-            spot_lead=spot_lead,
-            faults=faults,
-            bounds=bounds,
-            report=report,
-            output=output,
-            jobs=jobs,
-            ray=ray,
-        )
-    )
+    end_with(run_simulate(SimulateRequest(**options)))

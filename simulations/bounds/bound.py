@@ -15,7 +15,7 @@ import numpy as np
 
 from autoscaler.core.contract.state import FloatArray, IntArray
 from simulations.bounds.hull import Hull, hull
-from simulations.bounds.program import BoundPool, Solution, Workload, least_cost
+from simulations.bounds.program import BoundPool, BoundWork, Solution, least_cost
 from simulations.bounds.work import least_work_s
 from simulations.serving.columns import Int64Array, RequestColumns
 from simulations.serving.profiles.profiles import Profile
@@ -104,7 +104,7 @@ def make_bound(
     # what is due after the trace's end may be done after it, at no charge
     within = due_ns <= span_s * 1e9
     weight = work_s / step_s
-    work = Workload(
+    work = BoundWork(
         arrived=_by_step(arrived_at, weight, steps),
         due=_by_step(due_at[within], weight[within], steps),
     )

@@ -34,14 +34,6 @@ class BoundFigures:
     relaxed_ratio: float | None
     """Against the clairvoyant that may miss as many requests, the heaviest ones: never below 1."""
 
-    def to_json(self) -> dict[str, float | None]:
-        """In the published schema."""
-        return {
-            "cost_usd": round(self.cost_usd, 6),
-            "ratio": None if self.ratio is None else round(self.ratio, 6),
-            "relaxed_ratio": None if self.relaxed_ratio is None else round(self.relaxed_ratio, 6),
-        }
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LookaheadFigures:
@@ -52,13 +44,25 @@ class LookaheadFigures:
     ratio: float | None
     """Its cost over the clairvoyant's at its own attainment."""
 
-    def to_json(self) -> dict[str, float | None]:
-        """As it stands in a row."""
-        return {
-            "cost_usd": round(self.cost_usd, 6),
-            "attainment": round(self.attainment, 6),
-            "ratio": None if self.ratio is None else round(self.ratio, 6),
-        }
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BoundSchedule:
+    """What the clairvoyant pays for over time."""
+
+    attainment: float
+    """That it keeps."""
+    hours: Sequence[float]
+    replicas: Sequence[float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BoundCurve:
+    """The clairvoyant's cost over attainment, on one trace."""
+
+    trace: str
+    attainment: Sequence[float]
+    cost_usd: Sequence[float]
+    schedule: BoundSchedule | None = None
 
 
 def trace_bound(
@@ -104,7 +108,7 @@ def trace_bound(
     )
 
 
-def figures(
+def bound_figures(
     *, name: str, cost_usd: float, attainment: float, requests: int, bound: Bound
 ) -> BoundFigures:
     """Hold a row against its bound.

@@ -39,7 +39,7 @@ class BoundPool:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Workload:
+class BoundWork:
     """Work in replica-steps, by step of arrival and by the step by whose end it is due."""
 
     arrived: FloatArray
@@ -61,7 +61,7 @@ class Solution:
 
 
 def least_cost(
-    work: Workload,
+    work: BoundWork,
     *,
     pools: tuple[BoundPool, ...],
     given_up: float,

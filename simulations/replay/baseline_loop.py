@@ -5,8 +5,28 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
+from autoscaler.core.contract.state import CapacityType
 from simulations.agenda import NS, Agenda, Priority, seconds
-from simulations.peers.baseline import Baseline, RouterView, SpotAware, TargetView
+from simulations.peers.baseline import (
+    Baseline,
+    BaselineSetting,
+    MakeBaseline,
+    Parameters,
+    RouterView,
+    SpotAware,
+    TargetView,
+)
+from simulations.replay.conditions import Conditions
+from simulations.replay.stage import (
+    MIXED,
+    ON_DEMAND,
+    SPOT,
+    ReplayStage,
+    initial_replicas,
+    make_stage,
+    new_deployment,
+)
+from simulations.traces.trace import Trace
 from simulations.world.objects import SimulatedDeployment, SimulatedNode
 from simulations.world.world import SimulatedWorld
 
@@ -18,7 +38,7 @@ DRAIN_NS = NS
 
 
 class BaselineLoop:
-    """One baseline over the only Deployment of a world, or over spot and on demand, in this order."""
+    """One baseline over the only SimulatedDeployment of a world, or over spot and on demand, in this order."""
 
     def __init__(
         self, baseline: Baseline, *, world: SimulatedWorld, agenda: Agenda, end_ns: int
@@ -108,3 +128,38 @@ class BaselineLoop:
         self._world.cordon(node, by_us=False)
         for pod in tuple(node.pods):
             self._world.evict(pod, grace_s=pod.deployment.grace_s, at_ns=at_ns)
+
+
+def start_baseline(
+    trace: Trace,
+    make: MakeBaseline,
+    conditions: Conditions,
+    *,
+    seed: int,
+    parameters: Parameters,
+) -> ReplayStage:
+    """The stage of a run under a baseline, which is about to scrape and sync."""
+    baseline = make(
+        BaselineSetting(
+            profile=conditions.profile,
+            objective=conditions.objective.of_model(trace.requests, conditions.profile),
+            replicas_max=conditions.replicas_max,
+            replicas_initial=initial_replicas(trace, conditions),
+            cold_start_s=conditions.cold_start.mean_s,
+            requests=trace.requests,
+        ),
+        **parameters,
+    )
+    replicas = baseline.initial_replicas
+    if conditions.spot is None:
+        deployments = [new_deployment(ON_DEMAND, CapacityType.ON_DEMAND, replicas=replicas)]
+    elif isinstance(baseline, SpotAware):
+        deployments = [
+            new_deployment(SPOT, CapacityType.SPOT),
+            new_deployment(ON_DEMAND, CapacityType.ON_DEMAND, replicas=replicas),
+        ]
+    else:
+        deployments = [new_deployment(MIXED, CapacityType.MIXED, replicas=replicas)]
+    stage = make_stage(trace, conditions, deployments, seed=seed)
+    BaselineLoop(baseline, world=stage.world, agenda=stage.agenda, end_ns=stage.end_ns).start()
+    return stage

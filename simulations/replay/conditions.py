@@ -1,26 +1,27 @@
-"""What a comparison is made under, out of what was asked for; every policy is given the same."""
+"""What a comparison is made under; every policy is given the same."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 
 from autoscaler.errors import SettingsError
-from simulations.replay.replay import Conditions
 from simulations.serving.fleet import ROUTINGS
-from simulations.serving.objective import parse_objective
+from simulations.serving.objective import RequestObjective, parse_objective
 from simulations.serving.offered_demand import peak_replicas
 from simulations.serving.profiles.profile_files import find_profile
+from simulations.serving.profiles.profiles import Profile
 from simulations.serving.replica_capacity import replica_capacity, written_target
-from simulations.traces.overlay import scaled
-from simulations.traces.reading import Trace
+from simulations.traces.overlay import scaled_requests
+from simulations.traces.trace import Trace
+from simulations.world.cold_start import COLD_STARTS, ColdStart
 from simulations.world.cold_start import cold_start as parse_cold_start
-from simulations.world.faults import read_faults
+from simulations.world.faults import Fault, read_faults
 from simulations.world.market.prices import MarketProfile, priced
-from simulations.world.market.spot import read_spot
+from simulations.world.market.spot import SpotHistory, read_spot
 
 REPLICAS_MAX = 10
 """As in the resource, unless the trace's peak needs more."""
@@ -33,46 +34,80 @@ LEADS_S: Mapping[str, float] = MappingProxyType(
 """From a spot notice to the machine's end, as each cloud documents it."""
 
 
-def conditions_of(
-    *,
-    profile: str,
-    prices: str | None,
-    cold_start: str,
-    scale: float,
-    objective: str,
-    max_replicas: int | None,
-    spot: str | None,
-    spot_lead: float | str,
-    faults: str | None,
-    routing: str,
-) -> Conditions:
-    """Read and check what was asked for; the maximum may still be open (0: see `with_room`).
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conditions:
+    """What every policy of a comparison is given alike."""
+
+    profile: Profile
+    cold_start: ColdStart = COLD_STARTS["standard"]
+    scale: float = 1.0
+    objective: RequestObjective = field(default_factory=RequestObjective)
+    replicas_max: int = 10
+    """0: still open, see `with_maximum`."""
+    spot: SpotHistory | None = None
+    spot_lead_s: float = 120.0
+    faults: tuple[Fault, ...] = ()
+    routing: str = "least-outstanding"
+    replicas_first: int | None = None
+    """Ready at the first moment; None: what the trace's first five minutes need."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConditionsRequest:
+    """The conditions as a user writes them."""
+
+    profile: str = "llama-3.1-8b/1xL40S"
+    """A name in PROFILES, or a file that `autoscaler calibrate` wrote."""
+    prices: str | None = None
+    """A TOML file of dollars per GPU-hour, or a history of spot prices; None: list prices."""
+    cold_start: str = "standard"
+    """A name in COLD_STARTS, seconds, or a file of measured starts."""
+    scale: float = 1.0
+    """Copies of the trace laid over each other; below 1 it is thinned."""
+    objective: str = "ttft=1+2x,tpot=0.1"
+    """`ttft=SECONDS,tpot=SECONDS`, or `ttft=1+2x,…` with x for a request's own prefill."""
+    max_replicas: int | None = None
+    """Of every policy; None: 10, or half more than the peak needs."""
+    routing: str = "least-outstanding"
+    """`round-robin`, `least-outstanding` or `prefix`."""
+    spot: str | None = None
+    """A recording of a spot market; None: all nodes are on demand."""
+    spot_lead: float | str = 120.0
+    """From a notice to the loss: `aws`, `gcp`, `azure`, `none`, or seconds."""
+    faults: str | None = None
+    """A TOML file of declared faults; None: nothing goes wrong."""
+
+
+def conditions_of(request: ConditionsRequest) -> Conditions:
+    """Read and check what is requested; the maximum may still be open.
 
     Raises:
         AutoscalerError: Something in it cannot be worked with.
     """
-    if max_replicas is not None and max_replicas < 1:
-        raise SettingsError(f"--max-replicas {max_replicas}: write 1 or more")
+    most, scale, routing = request.max_replicas, request.scale, request.routing
+    if most is not None and most < 1:
+        raise SettingsError(f"--max-replicas {most}: write 1 or more")
     if routing not in ROUTINGS:
         raise SettingsError(f"--routing {routing!r}: write one of {', '.join(ROUTINGS)}")
     if not 0 < scale <= 10_000:
         raise SettingsError(f"--scale {scale}: write a number above 0, at most 10000")
-    listed = find_profile(profile)
-    paid = listed if prices is None else priced(listed, prices)
-    if spot is None and isinstance(paid, MarketProfile):
+    profile = find_profile(request.profile)
+    if request.prices is not None:
+        profile = priced(profile, request.prices)
+    if request.spot is None and isinstance(profile, MarketProfile):
         raise SettingsError(
-            f"--prices {prices}: a history of spot prices, and nothing is bought on spot; "
+            f"--prices {request.prices}: a history of spot prices, and nothing is bought on spot; "
             "name a market with --spot, or flat prices in TOML"
         )
     return Conditions(
-        profile=paid,
-        cold_start=parse_cold_start(cold_start),
+        profile=profile,
+        cold_start=parse_cold_start(request.cold_start),
         scale=scale,
-        objective=parse_objective(objective),
-        replicas_max=max_replicas or 0,
-        spot=None if spot is None else read_spot(spot),
-        spot_lead_s=_lead_s(spot_lead),
-        faults=() if faults is None else read_faults(Path(faults)),
+        objective=parse_objective(request.objective),
+        replicas_max=most or 0,
+        spot=None if request.spot is None else read_spot(request.spot),
+        spot_lead_s=_lead_s(request.spot_lead),
+        faults=() if request.faults is None else read_faults(Path(request.faults)),
         routing=routing,
     )
 
@@ -98,11 +133,11 @@ def load_tested(conditions: Conditions, trace: Trace) -> Conditions:
     return replace(conditions, profile=replace(conditions.profile, in_flight_target=target))
 
 
-def with_room(conditions: Conditions, trace: Trace) -> Conditions:
-    """Where no maximum was given, with one that lets all breathe: 10, or half more than the peak."""
+def with_maximum(conditions: Conditions, trace: Trace) -> Conditions:
+    """Where no maximum was given: with 10 replicas, or half more than the trace's peak needs."""
     if conditions.replicas_max:
         return conditions
-    requests = scaled(trace.requests, scale=conditions.scale, seed=0)
+    requests = scaled_requests(trace.requests, scale=conditions.scale, seed=0)
     peak = peak_replicas(requests, conditions.profile)
     return replace(conditions, replicas_max=max(REPLICAS_MAX, peak + peak // 2))
 

@@ -23,13 +23,36 @@ from autoscaler.core.contract.commands import (
 )
 from autoscaler.core.contract.decision import Outcome
 from autoscaler.core.contract.events import CommandFinished, Event, NoticeReceived, SpecChanged
-from autoscaler.core.contract.spec import FleetSpec
+from autoscaler.core.contract.spec import (
+    FleetSpec,
+    ModelSpec,
+    PoolSpec,
+    ScaleTarget,
+    Targets,
+    WarmFloor,
+)
+from autoscaler.core.contract.state import CapacityType
 from autoscaler.core.engine import Engine, EngineSettings, build_engine
 from simulations.agenda import NS, Agenda, Priority, seconds
+from simulations.replay.conditions import Conditions
 from simulations.replay.observation import Observer
+from simulations.replay.stage import (
+    ON_DEMAND,
+    SPOT,
+    ReplayStage,
+    initial_replicas,
+    make_stage,
+    new_deployment,
+)
+from simulations.serving.columns import RequestColumns
+from simulations.traces.trace import Trace
 from simulations.world.objects import SimulatedDeployment, SimulatedNode, SimulatedPod
 from simulations.world.world import SimulatedWorld
 
+ENGINE_POLICIES = ("inference-aware", "economic", "reactive")
+"""Policies that are the production engine; the first with its default configuration."""
+NAMESPACE = "serving"
+MODEL = "replayed"
 WRITE_NS = NS // 10
 """One write to the API server; those of one target come one after the other."""
 
@@ -189,3 +212,61 @@ def _annotate(deployment: SimulatedDeployment, command: Annotate) -> None:
         deployment.annotations.pop(command.key, None)
     else:
         deployment.annotations[command.key] = command.value
+
+
+def start_engine(
+    trace: Trace,
+    policy: str,
+    conditions: Conditions,
+    *,
+    seed: int,
+    listeners: Sequence[Listener] = (),
+) -> ReplayStage:
+    """The stage of a run under one of ENGINE_POLICIES, its engine about to tick."""
+    first = initial_replicas(trace, conditions)
+    if conditions.spot is None:
+        deployments = [new_deployment(ON_DEMAND, CapacityType.ON_DEMAND, replicas=first)]
+    else:
+        # the spot pool first: a raise goes where it is cheapest; the warm replica is on demand
+        deployments = [
+            new_deployment(SPOT, CapacityType.SPOT, replicas=first - 1),
+            new_deployment(ON_DEMAND, CapacityType.ON_DEMAND, replicas=1),
+        ]
+    spec = model_spec(conditions, trace.requests)
+    kept = spec.warm_floor.replicas
+    stage = make_stage(trace, conditions, deployments, seed=seed, on_demand_kept=kept)
+    settings = EngineSettings() if policy == ENGINE_POLICIES[0] else EngineSettings(policy=policy)
+    EngineLoop(
+        EngineLoopSetting(engine=settings, fleet=FleetSpec(models=(spec,)), end_ns=stage.end_ns),
+        world=stage.world,
+        observer=Observer(stage.world, model=spec.key, gpus_per_replica=conditions.profile.gpus),
+        agenda=stage.agenda,
+        listeners=listeners,
+    ).start()
+    return stage
+
+
+def model_spec(conditions: Conditions, requests: RequestColumns) -> ModelSpec:
+    """The resource a user would write for this fleet: all else is its default."""
+    profile = conditions.profile
+    pools = [_pool(ON_DEMAND, CapacityType.ON_DEMAND, profile.usd_per_hour)]
+    if conditions.spot is not None:
+        pools.insert(0, _pool(SPOT, CapacityType.SPOT, profile.spot_usd_per_hour))
+    return ModelSpec(
+        namespace=NAMESPACE,
+        name=MODEL,
+        pools=tuple(pools),
+        max_replicas=conditions.replicas_max,
+        warm_floor=WarmFloor(replicas=1, capacity_type=CapacityType.ON_DEMAND),
+        objective=conditions.objective.of_model(requests, profile),
+        targets=Targets(in_flight_requests=float(profile.in_flight_target)),
+    )
+
+
+def _pool(name: str, capacity_type: CapacityType, price: float) -> PoolSpec:
+    return PoolSpec(
+        name=name,
+        target=ScaleTarget(namespace=NAMESPACE, name=name),
+        capacity_type=capacity_type,
+        price_usd_per_hour=price,
+    )

@@ -8,7 +8,7 @@ to the pod's end, until the trace's end.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from autoscaler.errors import InvariantBroken
 from simulations.agenda import NS
 from simulations.bounds.figures import BoundFigures, LookaheadFigures
 from simulations.replay.run import Run
-from simulations.results.report.line import Timeline
+from simulations.results.text import rounded
 from simulations.serving.columns import RequestColumns, RequestOutcome, RequestResults
 from simulations.serving.objective import CHUNK
 from simulations.serving.profiles.profiles import Profile
@@ -54,7 +54,26 @@ class SpotFigures:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class Timeline:
+    """The run over time, a few hundred points whatever its length: columns over the same moments."""
+
+    hours: FloatArray
+    """Middle of each slot, from the trace's start."""
+    on_demand: FloatArray
+    """Replicas paid for, mean of the slot."""
+    spot: FloatArray
+    waiting: FloatArray
+    """Requests that have no first token yet, at the slot's middle."""
+    ttft_p95_s: FloatArray
+    """Of the requests that arrived in the slot; NaN: none was completed."""
+    lost: FloatArray
+    """Requests lost in the slot."""
+    interruptions: FloatArray | None = None
+    """Nodes with a replica that were noticed, or lost without a notice, in the slot; None: not kept."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
     """One run."""
 
     trace: str
@@ -108,55 +127,46 @@ class Row:
 
     def to_json(self) -> dict[str, object]:
         """The row in the published schema."""
-        plain: dict[str, object] = {
-            "trace": self.trace,
-            "policy": self.policy,
-            "seed": self.seed,
-            "requests": self.requests,
-            "completed": self.completed,
-            "aborted": self.aborted,
-            "lost": self.lost,
-            "gpu_hours": round(self.gpu_hours, 6),
-            "cost_usd": round(self.cost_usd, 6),
-            "attainment": round(self.attainment, 6),
-            "ttft_s": _rounded(self.ttft_s),
-            "tpot_s": _rounded(self.tpot_s),
-            "replicas": {"mean": round(self.replicas_mean, 6), "max": self.replicas_max},
-            "starts": self.starts,
-            "starts_per_day": _round(self.starts_per_day),
-            "flaps": self.flaps,
-            "worst_5min_attainment": _round(self.worst_5min_attainment),
-            "goodput_per_gpu": _round(self.goodput_per_gpu),
-            "wall_s": round(self.wall_s, 3),
-        }
+        plain = {name: rounded(getattr(self, name, None)) for name in _PUBLISHED}
+        plain["replicas"] = {"mean": rounded(self.replicas_mean), "max": self.replicas_max}
+        plain["wall_s"] = round(self.wall_s, 3)
         if self.setting is not None:
-            plain["setting"] = self.setting
-            plain["parameters"] = dict(self.parameters or {})
+            plain |= {"setting": self.setting, "parameters": dict(self.parameters or {})}
         if self.spot is not None:
-            plain["interruptions"] = self.spot.interruptions
-            plain["lost_within_notice"] = self.spot.lost_within_notice
-            plain["fallback_hours"] = round(self.spot.fallback_hours, 6)
+            plain |= {f.name: rounded(getattr(self.spot, f.name)) for f in fields(self.spot)}
         if self.bound is not None and self.attainment_unlimited is not None:
-            plain["bound"] = self.bound.to_json()
-            plain["attainment_unlimited"] = round(self.attainment_unlimited, 6)
-            plain["attainment_relative"] = _round(self.attainment_relative)
+            for name in ("bound", "attainment_unlimited", "attainment_relative"):
+                plain[name] = rounded(getattr(self, name))
         if self.lookahead is not None:
-            plain["lookahead"] = self.lookahead.to_json()
+            plain["lookahead"] = rounded(self.lookahead)
         return plain
 
 
-def _rounded(quantiles: Quantiles) -> dict[str, float | None]:
-    return {
-        name: _round(value)
-        for name, value in (("p50", quantiles.p50), ("p95", quantiles.p95), ("p99", quantiles.p99))
-    }
+_PUBLISHED = (
+    "trace",
+    "policy",
+    "seed",
+    "requests",
+    "completed",
+    "aborted",
+    "lost",
+    "gpu_hours",
+    "cost_usd",
+    "attainment",
+    "ttft_s",
+    "tpot_s",
+    "replicas",
+    "starts",
+    "starts_per_day",
+    "flaps",
+    "worst_5min_attainment",
+    "goodput_per_gpu",
+    "wall_s",
+)
+"""Of every row, in this order."""
 
 
-def _round(value: float | None) -> float | None:
-    return None if value is None else round(value, 6)
-
-
-def score(run: Run) -> Row:
+def score(run: Run) -> Score:
     """Make the row of a finished run.
 
     Raises:
@@ -180,7 +190,7 @@ def score(run: Run) -> Row:
     replica_hours = sum(p.to_ns - p.from_ns for p in payments) / (3600 * NS)
     gpu_hours = replica_hours * run.profile.gpus
     hours = run.end_ns / (3600 * NS)
-    return Row(
+    return Score(
         trace=run.trace,
         policy=run.policy,
         seed=run.seed,

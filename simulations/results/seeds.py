@@ -4,95 +4,83 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-
-import numpy as np
+from statistics import fmean
 
 from simulations.peers.rules.registry import REFERENCES
-from simulations.results.scorecard import Row
+from simulations.results.scorecard import Score, Timeline
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Figure:
-    """One figure of a row."""
+    """One figure of a score."""
 
     title: str
-    of: Callable[[Row], float | None]
+    of: Callable[[Score], float | None]
     form: str
     """Of `format`, as people read it."""
     more_is_better: bool = False
 
 
 FIGURES: Mapping[str, Figure] = {
-    "cost_usd": Figure(title="cost $", of=lambda row: row.cost_usd, form=".2f"),
-    "attainment": Figure(
-        title="attained", of=lambda row: row.attainment, form=".2%", more_is_better=True
-    ),
+    "cost_usd": Figure("cost $", lambda score: score.cost_usd, ".2f"),
+    "attainment": Figure("attained", lambda score: score.attainment, ".2%", more_is_better=True),
     "ratio": Figure(
-        title="× bound", of=lambda row: None if row.bound is None else row.bound.ratio, form=".2f"
+        "× bound", lambda score: None if score.bound is None else score.bound.ratio, ".2f"
     ),
     "relaxed_ratio": Figure(
-        title="× relaxed",
-        of=lambda row: None if row.bound is None else row.bound.relaxed_ratio,
-        form=".2f",
+        "× relaxed", lambda score: None if score.bound is None else score.bound.relaxed_ratio, ".2f"
     ),
     "attainment_relative": Figure(
-        title="of possible",
-        of=lambda row: row.attainment_relative,
-        form=".2%",
-        more_is_better=True,
+        "of possible", lambda score: score.attainment_relative, ".2%", more_is_better=True
     ),
     "worst_5min_attainment": Figure(
-        title="worst 5 min",
-        of=lambda row: row.worst_5min_attainment,
-        form=".1%",
-        more_is_better=True,
+        "worst 5 min", lambda score: score.worst_5min_attainment, ".1%", more_is_better=True
     ),
     "goodput_per_gpu": Figure(
-        title="good/s/GPU", of=lambda row: row.goodput_per_gpu, form=".3f", more_is_better=True
+        "good/s/GPU", lambda score: score.goodput_per_gpu, ".3f", more_is_better=True
     ),
-    "ttft_p50_s": Figure(title="TTFT p50 s", of=lambda row: row.ttft_s.p50, form=".2f"),
-    "ttft_p95_s": Figure(title="TTFT p95 s", of=lambda row: row.ttft_s.p95, form=".2f"),
-    "ttft_p99_s": Figure(title="TTFT p99 s", of=lambda row: row.ttft_s.p99, form=".2f"),
-    "tpot_p50_s": Figure(title="TPOT p50 s", of=lambda row: row.tpot_s.p50, form=".3f"),
-    "tpot_p95_s": Figure(title="TPOT p95 s", of=lambda row: row.tpot_s.p95, form=".3f"),
-    "tpot_p99_s": Figure(title="TPOT p99 s", of=lambda row: row.tpot_s.p99, form=".3f"),
-    "gpu_hours": Figure(title="GPU h", of=lambda row: row.gpu_hours, form=".2f"),
-    "replicas_mean": Figure(title="replicas", of=lambda row: row.replicas_mean, form=".2f"),
-    "starts_per_day": Figure(title="starts/day", of=lambda row: row.starts_per_day, form=".0f"),
-    "flaps": Figure(title="flaps", of=lambda row: float(row.flaps), form=".1f"),
-    "aborted": Figure(title="aborted", of=lambda row: float(row.aborted), form=".1f"),
-    "lost": Figure(title="lost", of=lambda row: float(row.lost), form=".1f"),
+    "ttft_p50_s": Figure("TTFT p50 s", lambda score: score.ttft_s.p50, ".2f"),
+    "ttft_p95_s": Figure("TTFT p95 s", lambda score: score.ttft_s.p95, ".2f"),
+    "ttft_p99_s": Figure("TTFT p99 s", lambda score: score.ttft_s.p99, ".2f"),
+    "tpot_p50_s": Figure("TPOT p50 s", lambda score: score.tpot_s.p50, ".3f"),
+    "tpot_p95_s": Figure("TPOT p95 s", lambda score: score.tpot_s.p95, ".3f"),
+    "tpot_p99_s": Figure("TPOT p99 s", lambda score: score.tpot_s.p99, ".3f"),
+    "gpu_hours": Figure("GPU h", lambda score: score.gpu_hours, ".2f"),
+    "replicas_mean": Figure("replicas", lambda score: score.replicas_mean, ".2f"),
+    "starts_per_day": Figure("starts/day", lambda score: score.starts_per_day, ".0f"),
+    "flaps": Figure("flaps", lambda score: score.flaps, ".1f"),
+    "aborted": Figure("aborted", lambda score: score.aborted, ".1f"),
+    "lost": Figure("lost", lambda score: score.lost, ".1f"),
     "interruptions": Figure(
-        title="interrupted",
-        of=lambda row: None if row.spot is None else float(row.spot.interruptions),
-        form=".1f",
+        "interrupted", lambda score: None if score.spot is None else score.spot.interruptions, ".1f"
     ),
     "lost_within_notice": Figure(
-        title="lost in notice",
-        of=lambda row: None if row.spot is None else float(row.spot.lost_within_notice),
-        form=".1f",
+        "lost in notice",
+        lambda score: None if score.spot is None else score.spot.lost_within_notice,
+        ".1f",
     ),
     "fallback_hours": Figure(
-        title="fallback h",
-        of=lambda row: None if row.spot is None else row.spot.fallback_hours,
-        form=".2f",
+        "fallback h", lambda score: None if score.spot is None else score.spot.fallback_hours, ".2f"
     ),
 }
 """By key, the headline first: in the order in which tables show them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Averaged:
+class SeedAverage:
     """One policy in one setting on one trace."""
 
     trace: str
     policy: str
     setting: str
     """`default` or `best`."""
-    rows: tuple[Row, ...]
-    """One a seed."""
     mean: Mapping[str, float | None]
+    """Over the seeds, by key of FIGURES."""
     worst: Mapping[str, float | None]
+    scores: tuple[Score, ...] = ()
+    """One a seed; empty where the figures are no score's."""
+    timeline: Timeline | None = None
+    """Of the first seed, where it was kept."""
 
     @property
     def reference(self) -> bool:
@@ -102,44 +90,56 @@ class Averaged:
     @property
     def name(self) -> str:
         """As a table calls it."""
-        return called(self.policy, self.setting)
+        return policy_label(self.policy, self.setting)
+
+    @property
+    def cost_usd(self) -> float:
+        """The mean, which every score has."""
+        return self.mean["cost_usd"] or 0.0
+
+    @property
+    def attainment(self) -> float:
+        """The mean, which every score has."""
+        return self.mean["attainment"] or 0.0
 
 
-def called(policy: str, setting: str) -> str:
+def policy_label(policy: str, setting: str) -> str:
     """A policy in a setting, as a table calls it."""
     marks = ["reference"] * (policy in REFERENCES) + ["best"] * (setting == "best")
     return f"{policy} ({', '.join(marks)})" if marks else policy
 
 
-def averaged(rows: Sequence[Row]) -> list[Averaged]:
+def seed_averages(scores: Sequence[Score]) -> list[SeedAverage]:
     """Over the seeds, in the order in which policies appear."""
-    groups: dict[tuple[str, str, str], list[Row]] = {}
-    for row in rows:
-        groups.setdefault((row.trace, row.policy, row.setting or "default"), []).append(row)
+    groups: dict[tuple[str, str, str], list[Score]] = {}
+    for score in scores:
+        key = (score.trace, score.policy, score.setting or "default")
+        groups.setdefault(key, []).append(score)
     return [
-        Averaged(
+        SeedAverage(
             trace=trace,
             policy=policy,
             setting=setting,
-            rows=tuple(group),
             mean={key: _mean(figure, group) for key, figure in FIGURES.items()},
             worst={key: _worst(figure, group) for key, figure in FIGURES.items()},
+            scores=tuple(group),
+            timeline=group[0].timeline,
         )
         for (trace, policy, setting), group in groups.items()
     ]
 
 
-def _known(figure: Figure, rows: Sequence[Row]) -> list[float]:
-    return [value for value in map(figure.of, rows) if value is not None]
+def _known(figure: Figure, scores: Sequence[Score]) -> list[float]:
+    return [value for value in map(figure.of, scores) if value is not None]
 
 
-def _mean(figure: Figure, rows: Sequence[Row]) -> float | None:
-    known = _known(figure, rows)
-    return float(np.mean(known)) if known else None
+def _mean(figure: Figure, scores: Sequence[Score]) -> float | None:
+    known = _known(figure, scores)
+    return fmean(known) if known else None
 
 
-def _worst(figure: Figure, rows: Sequence[Row]) -> float | None:
-    known = _known(figure, rows)
+def _worst(figure: Figure, scores: Sequence[Score]) -> float | None:
+    known = _known(figure, scores)
     if not known:
         return None
     return min(known) if figure.more_is_better else max(known)

@@ -1,4 +1,4 @@
-"""How far the runs are, on stderr: a bar for a terminal, a line a run for a log."""
+"""How far the runs are, on stderr: a line a run, and on a terminal a bar below them."""
 
 from __future__ import annotations
 
@@ -9,33 +9,23 @@ from typing import Protocol, TextIO
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from simulations.results.scorecard import Row
+from simulations.results.scorecard import Score
 
 
 class Reporter(Protocol):
-    """Tells how far the runs are."""
+    """Is told how far the runs are."""
 
-    def share(self, done: float) -> None:
+    def progress(self, runs: float) -> None:
         """So many runs are done, parts of runs included."""
 
-    def end(self, row: Row) -> None:
-        """A run has come to this."""
-
-
-class Teller(Reporter, Protocol):
-    """Tells it of other things than runs, too."""
-
     def say(self, line: str) -> None:
-        """One is done, and this is to be said of it."""
+        """One more is done, and this is to be said of it."""
 
 
 @contextmanager
-def reporting(file: TextIO, *, runs: int, doing: str = "replaying") -> Iterator[Teller]:
+def reporting(file: TextIO, *, runs: int, doing: str = "replaying") -> Iterator[Reporter]:
     """Report on `runs` runs, or on as many of what is being done, for as long as the context lasts."""
-    if not file.isatty():
-        yield _Lines(file, runs=runs)
-        return
-    bar = Progress(
+    with Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         TextColumn("{task.percentage:3.0f} %"),
@@ -43,45 +33,30 @@ def reporting(file: TextIO, *, runs: int, doing: str = "replaying") -> Iterator[
         TimeRemainingColumn(),
         console=Console(file=file),
         transient=True,
-    )
-    with bar:
+        disable=not file.isatty(),
+    ) as bar:
         yield _Bar(bar, runs=runs, doing=doing)
 
 
-def _line(row: Row) -> str:
+def score_line(score: Score) -> str:
+    """What a log says of a run that is done."""
     return (
-        f"{row.trace}  {row.policy}  seed {row.seed}: ${row.cost_usd:.2f}, "
-        f"{100 * row.attainment:.2f} % attained, {row.wall_s:.1f} s"
+        f"{score.trace}  {score.policy}  seed {score.seed}: ${score.cost_usd:.2f}, "
+        f"{100 * score.attainment:.2f} % attained, {score.wall_s:.1f} s"
     )
-
-
-class _Lines:
-    def __init__(self, file: TextIO, *, runs: int) -> None:
-        self._file = file
-        self._runs = runs
-        self._ended = 0
-
-    def share(self, done: float) -> None:
-        """Nothing: lines cannot be taken back."""
-
-    def end(self, row: Row) -> None:
-        self.say(_line(row))
-
-    def say(self, line: str) -> None:
-        self._ended += 1
-        print(f"{self._ended}/{self._runs}  {line}", file=self._file, flush=True)
 
 
 class _Bar:
     def __init__(self, bar: Progress, *, runs: int, doing: str) -> None:
         self._bar = bar
         self._task = bar.add_task(f"{doing}, {runs} runs", total=float(runs))
+        self._runs = runs
+        self._said = 0
 
-    def share(self, done: float) -> None:
-        self._bar.update(self._task, completed=done)
-
-    def end(self, row: Row) -> None:
-        self.say(_line(row))
+    def progress(self, runs: float) -> None:
+        self._bar.update(self._task, completed=runs)
 
     def say(self, line: str) -> None:
-        self._bar.console.print(line, highlight=False)
+        self._said += 1
+        text = f"{self._said}/{self._runs}  {line}"
+        self._bar.console.print(text, highlight=False, markup=False, soft_wrap=True)

@@ -8,13 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
-from simulations.replay.replay import Conditions, run
-from simulations.results.report.timeline import timeline
-from simulations.results.scorecard import Row, score
-from simulations.runs.progress import Reporter
-from simulations.runs.ray_runs import play_on_ray
-from simulations.runs.side_by_side import all_of
-from simulations.traces.reading import Trace, read_trace
+from simulations.replay.conditions import Conditions
+from simulations.replay.replay import run
+from simulations.results.scorecard import Score, score
+from simulations.results.timeline import timeline
+from simulations.runs.progress import Reporter, score_line
+from simulations.runs.side_by_side import results_of
+from simulations.traces.trace import Trace, read_trace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +35,7 @@ class Plan:
 
 
 @lru_cache(maxsize=4)
-def loaded(spec: str) -> Trace:
+def cached_trace(spec: str) -> Trace:
     """The trace of this name, read once a process."""
     return read_trace(spec)
 
@@ -45,9 +45,9 @@ def cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def play(plan: Plan, /, *, progress: Callable[[float], None] = lambda _: None) -> Row:
+def play(plan: Plan, /, *, progress: Callable[[float], None] = lambda _: None) -> Score:
     """Make one run."""
-    trace = loaded(plan.trace)
+    trace = cached_trace(plan.trace)
     # as the daemon does: what was imported and read stays, and the collector need not walk it
     gc.freeze()
     finished = run(
@@ -66,8 +66,8 @@ def play(plan: Plan, /, *, progress: Callable[[float], None] = lambda _: None) -
 
 def play_all(
     plans: Sequence[Plan], *, jobs: int, reporter: Reporter, ray_address: str | None = None
-) -> list[Row]:
-    """Make every run; the rows are in the order of the plans, however they are made.
+) -> list[Score]:
+    """Make every run; the scores are in the order of the plans, however they are made.
 
     Args:
         plans: What to run.
@@ -75,8 +75,11 @@ def play_all(
         reporter: Is told how far they are.
         ray_address: Of a Ray cluster that makes them instead.
     """
-    if ray_address is not None:
-        return play_on_ray(plans, address=ray_address, play=play, reporter=reporter)
-    return all_of(
-        play, plans, jobs=jobs, share=reporter.share, ended=lambda _number, row: reporter.end(row)
+    return results_of(
+        play,
+        plans,
+        jobs=jobs,
+        reporter=reporter,
+        line=lambda _, score: score_line(score),
+        ray_address=ray_address,
     )

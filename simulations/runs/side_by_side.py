@@ -1,17 +1,26 @@
-"""The same work on many things: one after the other, or side by side in processes of this machine."""
+"""The same work on many things: one after the other, in processes of this machine, or on a Ray cluster.
+
+Processes are joblib's (loky). Ray is spoken to itself: its backend for joblib hands out nothing before
+all of it is done, and knows no `ray://` addresses.
+"""
 
 from __future__ import annotations
 
-import multiprocessing
+import contextlib
+import functools
 import os
+import socket
 import threading
 import time
-from collections.abc import Callable, MutableSequence, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from typing import Protocol, TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
 
-POLL_S = 0.25
+from autoscaler.errors import AutoscalerError, SettingsError
+from simulations.runs.progress import Reporter
+
 ORPHAN_POLL_S = 1.0
+CONNECT_TIMEOUT_S = 5.0
 
 Thing = TypeVar("Thing")
 Made = TypeVar("Made")
@@ -26,93 +35,129 @@ class Work(Protocol[Thing_contra, Made_co]):
         """Do it; `progress` is told the share done, 0 to 1."""
 
 
-def all_of(
+def results_of(
     work: Work[Thing, Made],
     things: Sequence[Thing],
     *,
     jobs: int,
-    share: Callable[[float], None] = lambda _: None,
-    ended: Callable[[int, Made], None] = lambda _number, _made: None,
+    reporter: Reporter,
+    line: Callable[[int, Made], str],
+    ray_address: str | None = None,
 ) -> list[Made]:
-    """Do the work on each; the answers are in the order of the things, however they are made.
+    """Do the work on each; the results are in the order of the things, however they are made.
 
     Args:
         work: What to do.
         things: What to do it on.
-        jobs: So many at a time.
-        share: Is told how many are done, parts included.
-        ended: Is told the number of each that is done, and what came of it.
+        jobs: So many at a time, in processes where it is more than one.
+        reporter: Is told how many are done; where one follows the other, parts included.
+        line: What is said of the one of this number when it is done.
+        ray_address: Of a Ray cluster that does the work instead; None: this machine does.
+
+    Raises:
+        AutoscalerError: What the work raised, or there is no cluster at the address.
     """
-    jobs = min(jobs, len(things))
-    if jobs > 1:
-        return _side_by_side(work, things, jobs, share, ended)
-    answers = []
+    if ray_address is not None:
+        ended = _on_ray(work, things, ray_address)
+    elif min(jobs, len(things)) > 1:
+        ended = _in_processes(work, things, min(jobs, len(things)))
+    else:
+        ended = _one_by_one(work, things, reporter)
+    results: dict[int, Made] = {}
+    for number, made in ended:
+        results[number] = made
+        reporter.progress(len(results))
+        reporter.say(line(number, made))
+    return [results[number] for number in range(len(things))]
+
+
+def _one_by_one(
+    work: Work[Thing, Made], things: Sequence[Thing], reporter: Reporter
+) -> Iterator[tuple[int, Made]]:
     for number, thing in enumerate(things):
 
-        def note(part: float, number: int = number) -> None:
-            share(number + part)
+        def note(part: float, done: int = number) -> None:
+            reporter.progress(done + part)
 
-        answers.append(work(thing, progress=note))
-        ended(number, answers[-1])
-    return answers
+        yield number, work(thing, progress=note)
 
 
-_shares: MutableSequence[float] | None = None
-"""In a worker: how far each thing is, shared with the parent."""
+def _in_processes(
+    work: Work[Thing, Made], things: Sequence[Thing], jobs: int
+) -> Iterator[tuple[int, Made]]:
+    from joblib import Parallel, delayed  # noqa: PLC0415  an extra that only this needs
+
+    # no memory maps of large arrays: the serving kernel is compiled for arrays that can be written
+    parallel = Parallel(n_jobs=jobs, return_as="generator_unordered", batch_size=1, max_nbytes=None)
+    call = delayed(_numbered)
+    yield from parallel(
+        call(work, number, thing, parent=os.getpid()) for number, thing in enumerate(things)
+    )
 
 
-def _begin_worker(shares: MutableSequence[float], parent: int) -> None:
-    global _shares  # noqa: PLW0603  a process pool hands shared memory over in no other way
-    _shares = shares
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+def _numbered(
+    work: Work[Thing, Made], number: int, thing: Thing, *, parent: int
+) -> tuple[int, Made]:
+    _end_with(parent)
+    return number, work(thing, progress=_ignore)
 
 
+def _ignore(_: float) -> None:
+    """Parts of what another process does are not told."""
+
+
+@functools.cache
 def _end_with(parent: int) -> None:
     """End this worker where whoever asked was killed: nobody waits for it, and nobody would end it."""
-    while os.getppid() == parent:
-        time.sleep(ORPHAN_POLL_S)
-    os._exit(1)
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(ORPHAN_POLL_S)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
-def _numbered(work: Work[Thing, Made], number: int, thing: Thing) -> Made:
-    def note(part: float) -> None:
-        if _shares is not None:
-            _shares[number] = part
+def _on_ray(
+    work: Work[Thing, Made], things: Sequence[Thing], address: str
+) -> Iterator[tuple[int, Made]]:
+    """Do the work on the cluster at `address` (`auto`: the one that this machine belongs to)."""
+    import ray  # noqa: PLC0415  an extra that only this needs
 
-    made = work(thing, progress=note)
-    note(1.0)
-    return made
+    try:
+        check_listening(address)
+        ray.init(address=address, log_to_driver=False, logging_level="error")
+    except (OSError, OverflowError, ValueError, RuntimeError) as error:
+        raise SettingsError(
+            f"--ray {address!r}: no cluster there: {error}; start one with `ray start --head`"
+        ) from error
+    try:
+        task = ray.remote(num_cpus=1)(result_in)
+        numbers = {task.remote(Path.cwd(), work, thing): n for n, thing in enumerate(things)}
+        waiting: list[Any] = list(numbers)
+        while waiting:
+            (done,), waiting = ray.wait(waiting, num_returns=1)
+            yield numbers[done], ray.get(done)
+    except ray.exceptions.RayTaskError as error:
+        # as itself, not wrapped in a remote traceback
+        raise (error.cause if isinstance(error.cause, AutoscalerError) else error) from None
+    finally:
+        ray.shutdown()
 
 
-def _side_by_side(
-    work: Work[Thing, Made],
-    things: Sequence[Thing],
-    jobs: int,
-    share: Callable[[float], None],
-    ended: Callable[[int, Made], None],
-) -> list[Made]:
-    # spawned, not forked: the parent may have threads (a progress bar, an event loop, a session's pool)
-    context = multiprocessing.get_context("spawn")
-    shares = context.Array("d", len(things), lock=False)
-    pool = ProcessPoolExecutor(
-        max_workers=jobs,
-        mp_context=context,
-        initializer=_begin_worker,
-        initargs=(shares, os.getpid()),
-    )
-    with pool:
-        futures: list[Future[Made]] = [
-            pool.submit(_numbered, work, number, thing) for number, thing in enumerate(things)
-        ]
-        numbers = {future: number for number, future in enumerate(futures)}
-        waiting = set(futures)
-        try:
-            while waiting:
-                done, waiting = wait(waiting, timeout=POLL_S, return_when=FIRST_COMPLETED)
-                share(sum(shares))
-                for future in sorted(done, key=numbers.__getitem__):
-                    ended(numbers[future], future.result())
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-    return [future.result() for future in futures]
+def result_in(folder: Path, work: Work[Thing, Made], thing: Thing) -> Made:
+    """Do the work where the command was given: a trace's path may be relative to it."""
+    if not folder.is_dir():
+        raise SettingsError(
+            f"--ray: no folder {folder} on {socket.gethostname()}; "
+            "workers need the traces under the same paths"
+        )
+    with contextlib.chdir(folder):
+        return work(thing, progress=_ignore)
+
+
+def check_listening(address: str) -> None:
+    """Raise OSError where nobody listens at HOST:PORT: Ray itself would try for minutes, loudly."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if port.isdecimal():
+        socket.create_connection((host, int(port)), timeout=CONNECT_TIMEOUT_S).close()

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from simulations.peers.rules.registry import BASELINES
-from simulations.results.scorecard import Row
+from simulations.results.scorecard import Score
 from simulations.runs.runs import Plan
 
 DEFAULT = "default"
@@ -30,13 +30,13 @@ def sweep_plans(plans: Sequence[Plan]) -> list[Plan]:
 
 
 def best_parameters(
-    swept: Sequence[Plan], rows: Sequence[Row]
+    swept: Sequence[Plan], scores: Sequence[Score]
 ) -> dict[tuple[str, str], Mapping[str, float]]:
     """The best setting by trace and policy."""
     best: dict[tuple[str, str], tuple[tuple[bool, float, float], Mapping[str, float]]] = {}
-    for plan, row in zip(swept, rows, strict=True):
-        attains = row.attainment >= plan.conditions.objective.attainment_ratio
-        rank = (not attains, row.cost_usd if attains else -row.attainment, row.cost_usd)
+    for plan, score in zip(swept, scores, strict=True):
+        attains = score.attainment >= plan.conditions.objective.attainment_ratio
+        rank = (not attains, score.cost_usd if attains else -score.attainment, score.cost_usd)
         key = (plan.trace, plan.policy)
         if key not in best or rank < best[key][0]:
             best[key] = (rank, plan.parameters)

@@ -18,7 +18,7 @@ SHIFT_S = 60.0
 """Each request of a copy is moved by its own uniform draw from 0 to this."""
 
 
-def scaled(requests: RequestColumns, *, scale: float, seed: int) -> RequestColumns:
+def scaled_requests(requests: RequestColumns, *, scale: float, seed: int) -> RequestColumns:
     """Overlay `scale` copies: whole copies, and of the last one a thinned part.
 
     The last answer is kept: a sweep replays the same traffic under one policy after the other.
@@ -57,7 +57,7 @@ _kept: list[_Kept] = []
 def _overlaid(requests: RequestColumns, scale: float, seed: int) -> RequestColumns:
     random = stream(seed, "overlay")
     if scale < 1.0:
-        return taken(requests, np.flatnonzero(random.random(len(requests)) < scale))
+        return selected_requests(requests, np.flatnonzero(random.random(len(requests)) < scale))
     copies = [np.arange(len(requests)) for _ in range(int(scale))]
     if rest := scale - int(scale):
         copies.append(np.flatnonzero(random.random(len(requests)) < rest))
@@ -75,10 +75,12 @@ def _overlaid(requests: RequestColumns, scale: float, seed: int) -> RequestColum
     order = np.argsort(arrivals, kind="stable")
     rows = rows[order]
     arrivals = arrivals[order]
-    return taken(requests, rows, arrival_ns=arrivals, copy=None if copy is None else copy[order])
+    return selected_requests(
+        requests, rows, arrival_ns=arrivals, copy=None if copy is None else copy[order]
+    )
 
 
-def taken(
+def selected_requests(
     requests: RequestColumns,
     rows: IntArray,
     *,
@@ -108,7 +110,7 @@ def _taken_blocks(
     taken_ends: IntArray = np.cumsum(lengths)
     # position of each taken block: its request's start, plus how far into the request it is
     within = np.arange(lengths.sum()) - np.repeat(taken_ends - lengths, lengths)
-    taken = blocks[np.repeat(starts, lengths) + within]
+    selected_requests = blocks[np.repeat(starts, lengths) + within]
     if copy is not None and len(blocks):
-        taken = taken + np.repeat(copy, lengths) * (int(blocks.max()) + 1)
-    return taken, taken_ends
+        selected_requests = selected_requests + np.repeat(copy, lengths) * (int(blocks.max()) + 1)
+    return selected_requests, taken_ends

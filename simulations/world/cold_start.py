@@ -23,7 +23,7 @@ import numpy as np
 
 from autoscaler.errors import SettingsError, TraceError
 from simulations.agenda import NS
-from simulations.traces.opening import opened
+from simulations.traces.files import open_lines
 from simulations.traces.rows import TraceLines, header_columns
 from simulations.traces.spec import split_spec
 
@@ -168,7 +168,7 @@ def measured_cold_start(spec: str) -> ColdStart:
         raise TraceError(
             f"{spec}: rest is {settings['rest']!r}; write one of {', '.join(COLD_STARTS)}"
         )
-    with opened(path) as lines:
+    with open_lines(path) as lines:
         text = iter(lines)
         header = next(text, "")
         names = [name.strip() for name in header.split(",")]

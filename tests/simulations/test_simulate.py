@@ -11,25 +11,26 @@ import pytest
 from autoscaler.errors import SettingsError, TraceError
 from simulations.peers.rules.registry import BASELINES
 from simulations.results.scorecard import SCHEMA
-from simulations.simulate import expanded, run_simulate
+from simulations.simulate import SimulateRequest, policy_names, run_simulate
 from simulations.traces.generate import Recipe, generate
 
 TRACE = "generate:flat,hours=0.05,rate=1,input=200,output=50"
 
 
 def simulated(capsys: pytest.CaptureFixture[str], **options: Any) -> tuple[str, str]:
-    assert run_simulate(**({"traces": [TRACE], "jobs": 1} | options)) == 0
+    request = SimulateRequest(**({"traces": [TRACE], "jobs": 1} | options))
+    assert run_simulate(request) == 0
     captured = capsys.readouterr()
     return captured.out, captured.err
 
 
 def test_all_is_our_default_and_every_baseline_each_once():
-    assert expanded(["hpa", "all"]) == (
+    assert policy_names(["hpa", "all"]) == (
         "hpa",
         "inference-aware",
         *(b for b in BASELINES if b != "hpa"),
     )
-    assert expanded([]) == ("inference-aware",)
+    assert policy_names([]) == ("inference-aware",)
 
 
 def test_json_is_the_published_schema(capsys: pytest.CaptureFixture[str]):
@@ -95,12 +96,12 @@ def test_a_recorded_file_by_its_name_and_a_scale(
 )
 def test_what_cannot_be_worked_with_is_said(options: dict[str, Any], found: str):
     with pytest.raises(SettingsError) as caught:
-        run_simulate(**({"traces": [TRACE]} | options))
+        run_simulate(SimulateRequest(**({"traces": [TRACE]} | options)))
     assert found in str(caught.value)
 
 
 def test_a_trace_or_market_that_cannot_be_read_is_said(tmp_path: Path):
     with pytest.raises(TraceError, match=r"none\.csv: cannot be read"):
-        run_simulate(traces=[str(tmp_path / "none.csv")])
+        run_simulate(SimulateRequest(traces=[str(tmp_path / "none.csv")]))
     with pytest.raises(TraceError, match=r"none\.csv: cannot be read"):
-        run_simulate(traces=[TRACE], spot=str(tmp_path / "none.csv"))
+        run_simulate(SimulateRequest(traces=[TRACE], spot=str(tmp_path / "none.csv")))

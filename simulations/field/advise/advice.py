@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from simulations.field.advise.figures import Breach, Compared, PolicyFigures, rounded
-from simulations.field.advise.profile_choice import Choice
+from simulations.field.advise.figures import Breach, Compared, PolicyFigures
+from simulations.field.advise.profile_choice import ProfileChoice
 from simulations.field.advise.starts import MeasuredStart
-from simulations.results.report.line import Timeline
+from simulations.results.scorecard import Timeline
+from simulations.results.text import rounded
 
 SCHEMA = "autoscaler.advise/v1"
 MONTH_H = 730.0
@@ -39,7 +40,7 @@ class Advice:
     holes_s: Sequence[Sequence[int]]
     requests: float
     """Captured."""
-    choice: Choice
+    choice: ProfileChoice
     start: MeasuredStart
     notes: Sequence[str]
     """What else was found or assumed."""

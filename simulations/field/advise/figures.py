@@ -9,12 +9,15 @@ import numpy as np
 
 from autoscaler.core.contract.state import BoolArray, FloatArray, IntArray
 from simulations.field.advise.parts import Part
-from simulations.field.advise.played import Played
+from simulations.field.advise.replays import ReplayResult
 from simulations.field.capture.capture import Captured, Histogram
 from simulations.results.scorecard import Quantiles
+from simulations.results.text import rounded
 
 PER_REQUEST = "vllm:request_time_per_output_token_seconds"
 """The one family of token times that counts requests; the others count tokens."""
+REQUESTS = ("requests", "completed", "aborted", "lost")
+MEANS = ("gpu_hours", "cost_usd", "attainment", "ttft_s", "tpot_s")
 QUEUE_MIN = 0.5
 """Waiting requests on average below which a relative error says nothing."""
 
@@ -43,32 +46,16 @@ class PolicyFigures:
         """As a row of `autoscaler.simulate/v1` names them."""
         return {
             "policy": self.policy,
-            "requests": round(self.requests),
-            "completed": round(self.completed),
-            "aborted": round(self.aborted),
-            "lost": round(self.lost),
-            "gpu_hours": round(self.gpu_hours, 6),
-            "cost_usd": round(self.cost_usd, 6),
-            "attainment": round(self.attainment, 6),
-            "ttft_s": _quantiles_json(self.ttft_s),
-            "tpot_s": _quantiles_json(self.tpot_s),
-            "replicas": {"mean": round(self.replicas_mean, 6), "max": self.replicas_max},
+            **{name: round(getattr(self, name)) for name in REQUESTS},
+            **{name: rounded(getattr(self, name)) for name in MEANS},
+            "replicas": {"mean": rounded(self.replicas_mean), "max": self.replicas_max},
             "starts": round(self.starts),
             "flaps": round(self.flaps),
             "worst_5min_attainment": rounded(self.worst_5min_attainment),
         }
 
 
-def _quantiles_json(found: Quantiles) -> dict[str, float | None]:
-    return {"p50": rounded(found.p50), "p95": rounded(found.p95), "p99": rounded(found.p99)}
-
-
-def rounded(value: float | None) -> float | None:
-    """To six digits behind the point; None stays."""
-    return None if value is None else round(float(value), 6)
-
-
-def policy_figures(played: Sequence[Played], parts: Sequence[Part]) -> PolicyFigures:
+def policy_figures(played: Sequence[ReplayResult], parts: Sequence[Part]) -> PolicyFigures:
     """Sum the parts of one policy, each by its weight."""
     weights = [part.weight for part in parts]
     lengths = [w * (part.last - part.first) for w, part in zip(weights, parts, strict=True)]
@@ -104,7 +91,7 @@ def _total(per_minute: IntArray) -> float:
     return float(per_minute.sum())
 
 
-def tpot_s(played: Played) -> FloatArray:
+def tpot_s(played: ReplayResult) -> FloatArray:
     """Of each completed request with more than one token."""
     several = played.gaps > 0
     paces: FloatArray = played.decode_s[several] / played.gaps[several]
@@ -142,7 +129,9 @@ class Compared:
         return self.replayed / self.recorded - 1.0
 
 
-def compare(captured: Captured, parts: Sequence[Part], played: Sequence[Played]) -> list[Compared]:
+def compare(
+    captured: Captured, parts: Sequence[Part], played: Sequence[ReplayResult]
+) -> list[Compared]:
     """The replay of the recorded replicas against what was recorded, over the same steps."""
     steps = np.zeros(len(captured.arrivals), dtype=np.bool_)
     for part in parts:
@@ -175,7 +164,9 @@ def compare(captured: Captured, parts: Sequence[Part], played: Sequence[Played])
     return found
 
 
-def _lengths(captured: Captured, steps: BoolArray, played: Sequence[Played]) -> Iterator[Compared]:
+def _lengths(
+    captured: Captured, steps: BoolArray, played: Sequence[ReplayResult]
+) -> Iterator[Compared]:
     for name in ("prompt_tokens", "output_tokens"):
         histogram = captured.histograms.get(name)
         number = 0.0 if histogram is None else float(histogram.counts[steps].sum())
@@ -190,7 +181,7 @@ def _lengths(captured: Captured, steps: BoolArray, played: Sequence[Played]) -> 
 
 
 def _latencies(
-    captured: Captured, steps: BoolArray, played: Sequence[Played]
+    captured: Captured, steps: BoolArray, played: Sequence[ReplayResult]
 ) -> Iterator[Compared]:
     tpot = captured.histograms.get("tpot_s")
     by_request = tpot is not None and tpot.metric == PER_REQUEST
@@ -268,7 +259,7 @@ class Breach:
 def breaches(
     captured: Captured,
     parts: Sequence[Part],
-    policies: Sequence[Sequence[Played]],
+    policies: Sequence[Sequence[ReplayResult]],
     *,
     attainment_ratio: float,
 ) -> list[Breach]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from autoscaler.errors import SettingsError
 from simulations.field.advise.advice import JUDGED, Advice
 from simulations.field.advise.figures import PolicyFigures
-from simulations.field.advise.tables import headline, lines, rests_on
-from simulations.field.advise.telling import comparison
-from simulations.results.report.entry import Entry
+from simulations.field.advise.sentences import comparison
+from simulations.field.advise.tables import headline, rests_on, summary_lines
 from simulations.results.report.page import render
+from simulations.results.report.write import write_page
+from simulations.results.seeds import SeedAverage
 
 COLUMNS = {
     "cost_usd": "cost, USD",
@@ -41,7 +41,7 @@ SHOWN = (*JUDGED, "running_mean", "waiting_mean", "replicas_mean")
 """Quantities that are compared on the page; the command's output has all."""
 
 
-def write_page(path: Path, advices: Sequence[Advice]) -> None:
+def write_advice_page(path: Path, advices: Sequence[Advice]) -> None:
     """Write the page.
 
     Raises:
@@ -56,7 +56,7 @@ def write_page(path: Path, advices: Sequence[Advice]) -> None:
         notes={
             advice.name: [
                 headline(advice),
-                *_told(lines(advice)),
+                *_told(summary_lines(advice)),
                 "As it was, replayed: "
                 + "; ".join(
                     comparison(c)
@@ -68,18 +68,14 @@ def write_page(path: Path, advices: Sequence[Advice]) -> None:
             for advice in advices
         },
     )
-    try:
-        path.write_text(page)
-    except OSError as error:
-        message = f"--report {path}: {error}; give a file in a folder that exists"
-        raise SettingsError(message) from error
+    write_page(path, page)
 
 
 def _told(told: Iterator[tuple[str, str]]) -> list[str]:
     return [f"{label}: {text}" if label else text for label, text in told]
 
 
-def _entries(advice: Advice) -> Iterator[Entry]:
+def _entries(advice: Advice) -> Iterator[SeedAverage]:
     timelines = dict(advice.timelines)
     policies = {advice.now.policy: (advice.now, 0), advice.recorded.policy: (advice.recorded, None)}
     if advice.now.policy == advice.recorded.policy:
@@ -88,12 +84,11 @@ def _entries(advice: Advice) -> Iterator[Entry]:
     for name, (figures, which) in policies.items():
         table = _figures(figures)
         table["breached"] = None if which is None else float(len(advice.breached(which)))
-        yield Entry(
+        yield SeedAverage(
             trace=advice.name,
             policy=name,
             setting="default",
-            seeds=1,
-            figures=table,
+            mean=table,
             worst=table,
             timeline=timelines.get(name),
         )

@@ -15,7 +15,7 @@ from autoscaler.core.contract.state import BoolArray, FloatArray
 from autoscaler.errors import SettingsError
 from simulations.field.capture.capture import Captured
 from simulations.serving.columns import RequestColumns
-from simulations.traces.reading import Trace
+from simulations.traces.trace import Trace
 
 SHORT_HOLE_S = 300
 """A shorter hole stays in: Prometheus restarted. It is replayed as rest."""
@@ -53,7 +53,7 @@ class PartTrace(Trace):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cut:
+class ReplayedParts:
     """What of a capture is replayed."""
 
     parts: tuple[Part, ...]
@@ -61,7 +61,7 @@ class Cut:
     """How it was chosen; empty: all that is known is replayed."""
 
 
-def cut(captured: Captured, *, budget_s: float, runs: int, jobs: int) -> Cut:
+def choose_parts(captured: Captured, *, budget_s: float, runs: int, jobs: int) -> ReplayedParts:
     """Everything known where it fits the budget, else the busiest and the median day.
 
     Args:
@@ -82,7 +82,7 @@ def cut(captured: Captured, *, budget_s: float, runs: int, jobs: int) -> Cut:
     step = captured.grid.step
     days = _days(captured)
     if len(days) < 3 or estimate_s(captured, whole, runs=runs, jobs=jobs) <= budget_s:
-        return Cut(parts=tuple(whole), told="")
+        return ReplayedParts(parts=tuple(whole), told="")
     ranked = sorted(days, key=lambda day: float(captured.arrivals[day[0] : day[1]].sum()))
     median, peak = ranked[(len(ranked) - 1) // 2], ranked[-1]
     parts = [
@@ -91,7 +91,7 @@ def cut(captured: Captured, *, budget_s: float, runs: int, jobs: int) -> Cut:
         for part in _between_holes(captured, *day)
     ]
     replayed_h = sum(part.last - part.first for part in parts) * step / 3600
-    return Cut(
+    return ReplayedParts(
         parts=tuple(parts),
         told=(
             f"{replayed_h:.0f} h of {len(captured.arrivals) * step / 3600:.0f} h are replayed: the "

@@ -28,7 +28,7 @@ _VARIANTS = (("fp8", ("fp8", "w8a8")), ("awq", ("awq", "gptq", "int4", "w4a16", 
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
+class ProfileChoice:
     """A profile and why it was taken."""
 
     profile: Profile
@@ -71,7 +71,7 @@ def read_clues(reader: RangeReader, captured: Captured, pods: Sequence[str], gri
     )
 
 
-def said(asked: Sequence[str], model_name: str) -> Profile | None:
+def requested_profile(asked: Sequence[str], model_name: str) -> Profile | None:
     """The profile that the command line names for this model: `NAME`, or `MODEL=NAME`.
 
     Raises:
@@ -84,7 +84,7 @@ def said(asked: Sequence[str], model_name: str) -> Profile | None:
     return None
 
 
-def guess(captured: Captured, clues: Clues) -> Choice:
+def guess_profile(captured: Captured, clues: Clues) -> ProfileChoice:
     """Take the profile of this model, or of one of its size, whose figures come closest.
 
     Raises:
@@ -110,7 +110,7 @@ def guess(captured: Captured, clues: Clues) -> Choice:
     if clues.kv_tokens:
         # known, so not guessed; the engine keeps one block to itself
         best = replace(best, kv_blocks=max(2, int(clues.kv_tokens) // best.block_tokens))
-    return Choice(profile=best, told=how, guessed=True)
+    return ProfileChoice(profile=best, told=how, guessed=True)
 
 
 def _model(name: str) -> tuple[str, str]:

@@ -21,25 +21,29 @@ from simulations.field.advise.manifests import (
     read_manifests,
     scalers_among,
 )
-from simulations.field.advise.page import write_page
-from simulations.field.advise.parts import Cut, cut, part_trace, replica_counts
-from simulations.field.advise.played import OURS, RECORDED, Played, Replay, play_all
-from simulations.field.advise.profile_choice import Choice, guess, read_clues, said
+from simulations.field.advise.page import write_advice_page
+from simulations.field.advise.parts import ReplayedParts, choose_parts, part_trace, replica_counts
+from simulations.field.advise.profile_choice import (
+    ProfileChoice,
+    guess_profile,
+    read_clues,
+    requested_profile,
+)
+from simulations.field.advise.replays import OURS, RECORDED, ReplayPlan, ReplayResult, play_all
 from simulations.field.advise.starts import MeasuredStart, measured_start, read_replicas
 from simulations.field.advise.tables import write_advice
 from simulations.field.capture.capture import Captured, capture, find_subjects
 from simulations.field.capture.draw import WINDOW_S, draw_requests
 from simulations.field.capture.files import holes
-from simulations.field.capture.ranges import Grid, RangeReader, Server
+from simulations.field.capture.ranges import Grid, PrometheusServer, RangeReader
 from simulations.field.capture.run import parse_span
-from simulations.replay.conditions import load_tested, with_room
-from simulations.replay.replay import Conditions
+from simulations.replay.conditions import Conditions, load_tested, with_maximum
 from simulations.rng import stream
 from simulations.runs.progress import reporting
 from simulations.runs.runs import cores
 from simulations.serving.columns import RequestColumns
 from simulations.serving.objective import RequestObjective, parse_objective
-from simulations.traces.reading import Trace
+from simulations.traces.trace import Trace
 from simulations.world.cold_start import cold_start as parse_cold_start
 
 OUTPUTS = ("table", "json")
@@ -52,10 +56,10 @@ REQUESTS_MIN = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class AdviseRequest:
     """What the command line asks for."""
 
-    server: Server
+    server: PrometheusServer
     namespace: str | None = None
     models: Sequence[str] = ()
     """Only these model_names; empty: all."""
@@ -83,16 +87,16 @@ class _Found:
     captured: Captured
     requests: RequestColumns
     pods: tuple[str, ...]
-    choice: Choice
+    choice: ProfileChoice
     start: MeasuredStart
     conditions: Conditions
     scaler: Scaler | None
-    cut: Cut
+    parts: ReplayedParts
     notes: tuple[str, ...]
 
 
 def run_advise(
-    asked: Asked,
+    asked: AdviseRequest,
     *,
     from_cluster: Sequence[Manifest] = (),
     output: str = "table",
@@ -117,12 +121,12 @@ def run_advise(
     except SourceError as error:
         raise SettingsError(str(error)) from error
     if report is not None:
-        write_page(report, advices)
+        write_advice_page(report, advices)
     write_advice(advices, output=output, prometheus=asked.server.url, file=sys.stdout)
     return 0
 
 
-def _advise(asked: Asked, from_cluster: Sequence[Manifest]) -> list[Advice]:
+def _advise(asked: AdviseRequest, from_cluster: Sequence[Manifest]) -> list[Advice]:
     scalers = [
         as_scaler(manifest)
         for manifest in (*read_manifests(asked.manifests), *scalers_among(from_cluster))
@@ -142,7 +146,7 @@ def _advise(asked: Asked, from_cluster: Sequence[Manifest]) -> list[Advice]:
     return [_advice(number, model, played, asked) for number, model in enumerate(found)]
 
 
-def _find(asked: Asked, scalers: Sequence[Scaler]) -> list[_Found]:
+def _find(asked: AdviseRequest, scalers: Sequence[Scaler]) -> list[_Found]:
     """Capture every model asked for.
 
     Raises:
@@ -170,11 +174,11 @@ def _find(asked: Asked, scalers: Sequence[Scaler]) -> list[_Found]:
             _say(f"{subject.name}: {len(requests)} requests in {asked.since}; left out")
             continue
         replicas = read_replicas(reader, subject, grid)
-        profile = said(asked.profiles, subject.model_name)
+        profile = requested_profile(asked.profiles, subject.model_name)
         if profile is None:
-            choice = guess(captured, read_clues(reader, captured, replicas.pods, grid))
+            choice = guess_profile(captured, read_clues(reader, captured, replicas.pods, grid))
         else:
-            choice = Choice(profile=profile, told="as asked", guessed=False)
+            choice = ProfileChoice(profile=profile, told="as asked", guessed=False)
         start = (
             measured_start(reader, subject, grid, replicas)
             if asked.cold_start is None
@@ -197,10 +201,10 @@ def _prepared(
     captured: Captured,
     requests: RequestColumns,
     pods: tuple[str, ...],
-    choice: Choice,
+    choice: ProfileChoice,
     start: MeasuredStart,
     scalers: Sequence[Scaler],
-    asked: Asked,
+    asked: AdviseRequest,
     models: int,
 ) -> _Found:
     scaler, notes = _scaler(scalers)
@@ -220,7 +224,7 @@ def _prepared(
         whole,
     )
     if not most:
-        conditions = with_room(conditions, whole)
+        conditions = with_maximum(conditions, whole)
         seen = int(captured.replicas.max())
         conditions = replace(conditions, replicas_max=max(conditions.replicas_max, seen))
     for name, column in (("prompt_tokens", "prompts"), ("output_tokens", "answers")):
@@ -228,15 +232,15 @@ def _prepared(
             notes.append(f"this Prometheus has no lengths of {column}; a customary one is assumed")
     jobs = cores() if asked.jobs is None else asked.jobs
     runs = 2 if scaler is None or scaler.policy is None else 3
-    cutting = cut(
+    chosen = choose_parts(
         captured,
         budget_s=float("inf") if asked.full else BUDGET_S / models / _busy(),
         runs=runs,
         jobs=jobs,
     )
-    if cutting.told:
-        notes.append(cutting.told)
-        _say(f"{captured.subject.name}: {cutting.told}")
+    if chosen.told:
+        notes.append(chosen.told)
+        _say(f"{captured.subject.name}: {chosen.told}")
     return _Found(
         captured=captured,
         requests=requests,
@@ -245,7 +249,7 @@ def _prepared(
         start=start,
         conditions=conditions,
         scaler=scaler,
-        cut=cutting,
+        parts=chosen,
         notes=tuple(notes),
     )
 
@@ -270,12 +274,12 @@ def _scaler(scalers: Sequence[Scaler]) -> tuple[Scaler | None, list[str]]:
     return scaler, []
 
 
-def _replays(number: int, model: _Found, asked: Asked) -> list[Replay]:
+def _replays(number: int, model: _Found, asked: AdviseRequest) -> list[ReplayPlan]:
     counts = replica_counts(model.captured).astype(int)
     replays = []
-    for index, part in enumerate(model.cut.parts):
+    for index, part in enumerate(model.parts.parts):
         first = max(1, int(counts[max(0, part.first - 1)]))
-        base = Replay(
+        base = ReplayPlan(
             model=number,
             part=index,
             policy=OURS,
@@ -285,7 +289,7 @@ def _replays(number: int, model: _Found, asked: Asked) -> list[Replay]:
                 replicas_first=min(first, model.conditions.replicas_max),
             ),
             seed=asked.seed,
-            with_timeline=index == _longest(model.cut),
+            with_timeline=index == _longest(model.parts),
         )
         replays += [
             base,
@@ -301,20 +305,22 @@ def _replays(number: int, model: _Found, asked: Asked) -> list[Replay]:
     return replays
 
 
-def _longest(cutting: Cut) -> int:
-    lengths = [part.last - part.first for part in cutting.parts]
+def _longest(replayed: ReplayedParts) -> int:
+    lengths = [part.last - part.first for part in replayed.parts]
     return lengths.index(max(lengths))
 
 
-def _advice(number: int, model: _Found, played: Sequence[Played], asked: Asked) -> Advice:
-    mine: Mapping[str, list[Played]] = {
+def _advice(
+    number: int, model: _Found, played: Sequence[ReplayResult], asked: AdviseRequest
+) -> Advice:
+    mine: Mapping[str, list[ReplayResult]] = {
         policy: sorted(
             (p for p in played if p.replay.model == number and p.replay.policy == policy),
             key=lambda one: one.replay.part,
         )
         for policy in dict.fromkeys(p.replay.policy for p in played if p.replay.model == number)
     }
-    captured, parts = model.captured, model.cut.parts
+    captured, parts = model.captured, model.parts.parts
     now = RECORDED if model.scaler is None else model.scaler.name
     step = captured.grid.step
     objective: RequestObjective = model.conditions.objective

@@ -19,7 +19,7 @@ STANDARD = "standard"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Replicas:
+class SeenReplicas:
     """The serving processes of a model over a grid."""
 
     pods: tuple[str, ...]
@@ -37,7 +37,7 @@ class MeasuredStart:
     """As output says it."""
 
 
-def read_replicas(reader: RangeReader, subject: Subject, grid: Grid) -> Replicas:
+def read_replicas(reader: RangeReader, subject: Subject, grid: Grid) -> SeenReplicas:
     """Which processes there were, and when the new ones were first seen."""
     metric = subject.select(GAUGES["running"][0])
     series = reader.series(f"sum by (namespace, pod, instance) ({metric})", grid)
@@ -49,11 +49,11 @@ def read_replicas(reader: RangeReader, subject: Subject, grid: Grid) -> Replicas
         if first > 0 and there[:, first - 1].any():
             seen[_key(one)] = float(grid.moments[first])
     pods = {one.labels["pod"] for one in series if one.labels.get("pod")}
-    return Replicas(pods=tuple(sorted(pods)), first_seen=seen)
+    return SeenReplicas(pods=tuple(sorted(pods)), first_seen=seen)
 
 
 def measured_start(
-    reader: RangeReader, subject: Subject, grid: Grid, replicas: Replicas
+    reader: RangeReader, subject: Subject, grid: Grid, replicas: SeenReplicas
 ) -> MeasuredStart:
     """The median start that can be seen, else the standard one.
 
@@ -89,7 +89,7 @@ def measured_start(
     )
 
 
-def _took(began: list[Series], replicas: Replicas, grid: Grid) -> list[float]:
+def _took(began: list[Series], replicas: SeenReplicas, grid: Grid) -> list[float]:
     """How long each start took; one that began before the grid only missed its first scrape."""
     took = []
     for one in began:

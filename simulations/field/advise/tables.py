@@ -13,7 +13,15 @@ from rich.text import Text
 
 from simulations.field.advise.advice import SCHEMA, Advice
 from simulations.field.advise.figures import PolicyFigures
-from simulations.field.advise.telling import NAMES, belief, next_steps, quantity, stretches, verdict
+from simulations.field.advise.sentences import (
+    NAMES,
+    belief,
+    next_steps,
+    quantity,
+    stretches,
+    verdict,
+)
+from simulations.results.text import percent_text, text_table
 
 WIDTH = 100
 """Of text that goes to a file."""
@@ -31,7 +39,7 @@ def write_advice(advices: Sequence[Advice], *, output: str, prometheus: str, fil
         console.print(Text(headline(advice), style="bold"))
         console.print(_policies(advice))
         console.print()
-        console.print(_lines(lines(advice)))
+        console.print(_lines(summary_lines(advice)))
         console.print()
         console.print(_compared(advice))
         console.print()
@@ -52,22 +60,23 @@ def headline(advice: Advice) -> str:
 
 
 def _policies(advice: Advice) -> Table:
-    shown = Table(box=None, pad_edge=False, header_style="bold")
-    shown.add_column("", overflow="fold")
-    for name in ("cost $", "attained", "TTFT p95", "replicas", "max", "starts", "breached"):
-        shown.add_column(name, justify="right", no_wrap=True)
-    for label, figures, minutes in _rows(advice):
-        shown.add_row(
+    heads = ("", "cost $", "attained", "TTFT p95", "replicas", "max", "starts", "breached")
+    rows = (
+        (
             label,
             f"{figures.cost_usd:,.2f}",
-            f"{100 * figures.attainment:.2f} %",
+            percent_text(figures.attainment),
             "-" if figures.ttft_s.p95 is None else f"{figures.ttft_s.p95:.2f} s",
             f"{figures.replicas_mean:.2f}",
             str(figures.replicas_max),
             f"{figures.starts:.0f}",
             minutes,
         )
-    return shown
+        for label, figures, minutes in _rows(advice)
+    )
+    table = text_table(heads, rows)
+    table.columns[0].no_wrap, table.columns[0].overflow = False, "fold"
+    return table
 
 
 def _rows(advice: Advice) -> Iterator[tuple[str, PolicyFigures, str]]:
@@ -81,16 +90,17 @@ def _rows(advice: Advice) -> Iterator[tuple[str, PolicyFigures, str]]:
 
 
 def _compared(advice: Advice) -> Table:
-    shown = Table(box=None, pad_edge=False, header_style="bold")
-    shown.add_column("as it was", no_wrap=True)
-    for name in ("recorded", "replayed", "error"):
-        shown.add_column(name, justify="right", no_wrap=True)
-    for one in advice.compared:
-        if one.recorded is not None:
-            error = "" if one.error is None else f"{100 * one.error:+.1f} %"
-            values = (quantity(v, one) for v in (one.recorded, one.replayed))
-            shown.add_row(NAMES[one.name], *values, error)
-    return shown
+    rows = (
+        (
+            NAMES[one.name],
+            quantity(one.recorded, one),
+            quantity(one.replayed, one),
+            "" if one.error is None else f"{100 * one.error:+.1f} %",
+        )
+        for one in advice.compared
+        if one.recorded is not None
+    )
+    return text_table(("as it was", "recorded", "replayed", "error"), rows)
 
 
 def _lines(told: Iterator[tuple[str, str]]) -> Table:
@@ -102,7 +112,7 @@ def _lines(told: Iterator[tuple[str, str]]) -> Table:
     return shown
 
 
-def lines(advice: Advice) -> Iterator[tuple[str, str]]:
+def summary_lines(advice: Advice) -> Iterator[tuple[str, str]]:
     """What the table comes to, each line with its label."""
     yield "in short", verdict(advice)
     yield "breached", f"now {stretches(advice.breached(0), 0)}"

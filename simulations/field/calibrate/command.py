@@ -24,7 +24,7 @@ from simulations.field.calibrate.prometheus import read_windows
 from simulations.field.calibrate.request_log import ServedRequests, read_request_log
 from simulations.field.calibrate.windows import fit_windows
 from simulations.field.capture.capture import find_subjects
-from simulations.field.capture.ranges import Grid, RangeReader, Server, header_pairs
+from simulations.field.capture.ranges import Grid, PrometheusServer, RangeReader, header_pairs
 from simulations.field.capture.run import parse_span
 from simulations.serving.columns import RequestColumns
 from simulations.serving.profiles.profile_files import find_profile, write_profile
@@ -137,7 +137,7 @@ def _base(name: str, more: dict[str, object]) -> Profile:
 def _fit_metrics(base: Profile, url: str | None, more: dict[str, object]) -> Fit:
     assert url is not None
     headers = header_pairs(tuple(more["headers"]))  # type: ignore[arg-type]  # a tuple, says click
-    server = Server(
+    server = PrometheusServer(
         url=url,
         bearer_token_file=more["bearer_token_file"],  # type: ignore[arg-type]  # a path, says click
         ca_file=more["ca_file"],  # type: ignore[arg-type]  # the same

@@ -8,7 +8,7 @@ import numpy as np
 
 from autoscaler.core.contract.state import FloatArray
 from autoscaler.errors import SourceError
-from simulations.field.calibrate.windows import Windows
+from simulations.field.calibrate.windows import MetricWindows
 from simulations.field.capture.counters import increases
 from simulations.field.capture.ranges import Grid, RangeReader, Series
 from simulations.field.capture.signals import Subject, by_process
@@ -26,7 +26,7 @@ Process = tuple[tuple[str, str], ...]
 
 def read_windows(
     reader: RangeReader, subject: Subject, grid: Grid, *, kv_tokens_max: int
-) -> Windows:
+) -> MetricWindows:
     """One row for each process and step of the grid.
 
     Args:
@@ -91,12 +91,12 @@ def _of_process(
     running: FloatArray,
     kv_tokens: FloatArray,
     prompts: tuple[FloatArray, FloatArray],
-) -> Windows:
+) -> MetricWindows:
     ordered = sorted(buckets, key=lambda series: float(series.labels["le"]))
     bounds = np.array([float(series.labels["le"]) for series in ordered])
     cumulated = np.column_stack([increases(series.values) for series in ordered])
     steps = cumulated[:, -1]
-    return Windows(
+    return MetricWindows(
         length_s=np.full(len(steps), float(grid.step)),
         steps=np.nan_to_num(steps),
         bounds=bounds,
@@ -134,11 +134,11 @@ def _increase(found: dict[Process, list[Series]], process: Process, grid: Grid) 
 _level: Callable[[dict[Process, list[Series]], Process, Grid], FloatArray] = _series
 
 
-def _joined(parts: list[Windows], outside: list[float]) -> Windows:
+def _joined(parts: list[MetricWindows], outside: list[float]) -> MetricWindows:
     """The windows of all processes, as far as they have the same buckets as the first."""
     alike = [part for part in parts if np.array_equal(part.bounds, parts[0].bounds)]
-    names = [name for name in Windows.__slots__ if name not in ("bounds", "outside_s")]
+    names = [name for name in MetricWindows.__slots__ if name not in ("bounds", "outside_s")]
     columns = {name: np.concatenate([getattr(part, name) for part in alike]) for name in names}
     known = [value for value in outside if np.isfinite(value)]
     mean = float(np.mean(known)) if known else float("nan")
-    return Windows(bounds=parts[0].bounds, outside_s=mean, **columns)
+    return MetricWindows(bounds=parts[0].bounds, outside_s=mean, **columns)

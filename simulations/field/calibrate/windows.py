@@ -36,7 +36,7 @@ ROUNDS = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Windows:
+class MetricWindows:
     """What one or several engines did; one row a window of one of them."""
 
     length_s: FloatArray
@@ -68,7 +68,7 @@ class Windows:
         )
 
 
-def fit_windows(windows: Windows, base: Profile, floors: Floors) -> Fit:
+def fit_windows(windows: MetricWindows, base: Profile, floors: Floors) -> Fit:
     """Fit the base profile's coefficients to windows of metrics.
 
     Raises:
@@ -104,7 +104,7 @@ def fit_windows(windows: Windows, base: Profile, floors: Floors) -> Fit:
     )
 
 
-def _wait_ns(windows: Windows, busy: BoolArray, profile: Profile) -> float:
+def _wait_ns(windows: MetricWindows, busy: BoolArray, profile: Profile) -> float:
     """How long a request waits for the step under way to end, before any histogram begins.
 
     Half a step's time, weighed by that time: who comes, comes more likely in a long one.
@@ -121,7 +121,7 @@ def _wait_ns(windows: Windows, busy: BoolArray, profile: Profile) -> float:
     return float(squares / (2 * lengths))
 
 
-def _features(windows: Windows, profile: Profile, floors: Floors) -> FloatArray:
+def _features(windows: MetricWindows, profile: Profile, floors: Floors) -> FloatArray:
     """Per step of each window: 1, tokens beyond the flat part (with attention), context, decodes."""
     steps = np.maximum(windows.steps, 1.0)
     decodes = windows.generated_tokens / steps
@@ -138,7 +138,7 @@ def _features(windows: Windows, profile: Profile, floors: Floors) -> FloatArray:
     )
 
 
-def _spread(windows: Windows) -> tuple[FloatArray, FloatArray]:
+def _spread(windows: MetricWindows) -> tuple[FloatArray, FloatArray]:
     """(tokens, steps) of each part of each bucket, of each window."""
     lower = np.concatenate([[0.0], windows.bounds[:-1]])
     upper = np.where(np.isfinite(windows.bounds), windows.bounds, 2 * lower)

@@ -36,7 +36,7 @@ def header_pairs(given: Iterable[str]) -> dict[str, str]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Server:
+class PrometheusServer:
     """How to reach a Prometheus (or what speaks its API)."""
 
     url: str
@@ -83,7 +83,7 @@ class Grid:
 class RangeReader:
     """Queries one server. Not for several threads: its session is one."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: PrometheusServer) -> None:
         """Open a session; nothing is asked yet.
 
         Raises:

@@ -12,7 +12,7 @@ from autoscaler.errors import SettingsError, SourceError
 from simulations.field.capture.capture import Captured, capture, find_subjects
 from simulations.field.capture.draw import draw_requests
 from simulations.field.capture.files import holes, write_capture
-from simulations.field.capture.ranges import Grid, RangeReader, Server
+from simulations.field.capture.ranges import Grid, PrometheusServer, RangeReader
 
 SPAN_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
@@ -39,7 +39,7 @@ def parse_span(text: str) -> float:
 
 def run_capture(
     *,
-    server: Server,
+    server: PrometheusServer,
     output: Path,
     namespace: str | None,
     model: str | None,

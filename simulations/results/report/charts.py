@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from autoscaler.core.contract.state import FloatArray
-from simulations.results.report.entry import BoundCurve, BoundSchedule, Entry
-from simulations.results.report.line import Timeline
+from simulations.bounds.figures import BoundCurve, BoundSchedule
+from simulations.results.scorecard import Timeline
+from simulations.results.seeds import SeedAverage
 
 COLOURS = ("#0b6e4f", "#d1495b", "#30638e", "#b8860b", "#6a4c93", "#00798c", "#7d8597", "#bc6c25")
 SYMBOLS = ("circle", "square", "triangle-up", "hexagon")
@@ -46,7 +47,7 @@ class Look:
     symbol: str
 
 
-def looks(entries: Sequence[Entry]) -> dict[str, Look]:
+def looks(entries: Sequence[SeedAverage]) -> dict[str, Look]:
     """By policy; a reference is grey."""
     found: dict[str, Look] = {}
     number = 0
@@ -62,14 +63,14 @@ def looks(entries: Sequence[Entry]) -> dict[str, Look]:
     return found
 
 
-def shown_first(entries: Sequence[Entry]) -> set[str]:
+def shown_first(entries: Sequence[SeedAverage]) -> set[str]:
     """Names drawn over time before the reader picks: ours, the references, the first others."""
     marked = [entry.name for entry in entries if entry.policy == OURS or entry.reference]
     others = [entry.name for entry in entries if entry.name not in marked]
     return {*marked, *others[: max(1, SHOWN - len(marked))]}
 
 
-def charts(entries: Sequence[Entry], curve: BoundCurve | None) -> list[Chart]:
+def charts(entries: Sequence[SeedAverage], curve: BoundCurve | None) -> list[Chart]:
     """All charts of one trace that there is something to draw for."""
     look = looks(entries)
     drawn = [entry for entry in entries if entry.timeline is not None]
@@ -115,7 +116,7 @@ def charts(entries: Sequence[Entry], curve: BoundCurve | None) -> list[Chart]:
 
 
 def _trade(
-    entries: Sequence[Entry], curve: BoundCurve | None, look: Mapping[str, Look]
+    entries: Sequence[SeedAverage], curve: BoundCurve | None, look: Mapping[str, Look]
 ) -> dict[str, Any]:
     """Missed share on a logarithmic axis, as 99 % and 99.9 % are told apart; ticks say attainment."""
     data: list[dict[str, Any]] = []
@@ -140,7 +141,7 @@ def _trade(
         points = [
             entry
             for entry in entries
-            if entry.policy == policy and entry.figures.get("attainment") is not None
+            if entry.policy == policy and entry.mean.get("attainment") is not None
         ]
         data.append(_points(points, look[policy]))
     return {
@@ -152,15 +153,15 @@ def _trade(
     }
 
 
-def _points(points: Sequence[Entry], look: Look) -> dict[str, Any]:
+def _points(points: Sequence[SeedAverage], look: Look) -> dict[str, Any]:
     """A policy's default, joined by a thin line with its best setting in hindsight: a hollow mark."""
     return {
-        "x": [_missed(point.figures["attainment"] or 0.0) for point in points],
-        "y": [point.figures.get("cost_usd") for point in points],
+        "x": [_missed(point.mean["attainment"] or 0.0) for point in points],
+        "y": [point.mean.get("cost_usd") for point in points],
         "mode": "lines+markers+text",
         "name": points[0].policy if points else "",
         "text": [point.name for point in points],
-        "customdata": [100 * (point.figures["attainment"] or 0.0) for point in points],
+        "customdata": [100 * (point.mean["attainment"] or 0.0) for point in points],
         "hovertemplate": "%{text}<br>%{customdata:.2f} %, %{y:.2f} USD<extra></extra>",
         "textposition": "top center",
         "line": {"color": look.colour, "width": 1, "dash": "dot"},
@@ -181,7 +182,9 @@ def _missed(attainment: float) -> float:
 
 
 def _over_time(
-    entries: Sequence[Entry], column: Callable[[Timeline], FloatArray], look: Mapping[str, Look]
+    entries: Sequence[SeedAverage],
+    column: Callable[[Timeline], FloatArray],
+    look: Mapping[str, Look],
 ) -> dict[str, Any]:
     shown = shown_first(entries)
     data = [
@@ -193,7 +196,7 @@ def _over_time(
 
 
 def _line(
-    entry: Entry, line: Timeline, values: FloatArray, look: Look, shown: set[str]
+    entry: SeedAverage, line: Timeline, values: FloatArray, look: Look, shown: set[str]
 ) -> dict[str, Any]:
     return {
         "x": _rounded(line.hours),
@@ -209,7 +212,7 @@ def _line(
     }
 
 
-def _spot(entries: Sequence[Entry], look: Mapping[str, Look]) -> dict[str, Any]:
+def _spot(entries: Sequence[SeedAverage], look: Mapping[str, Look]) -> dict[str, Any]:
     figure = _over_time(entries, lambda line: line.spot, look)
     shown = shown_first(entries)
     for entry in entries:

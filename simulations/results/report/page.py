@@ -10,15 +10,16 @@ from types import MappingProxyType
 from typing import Any
 
 from autoscaler.errors import SettingsError
+from simulations.bounds.figures import BoundCurve
 from simulations.results.report.charts import GREY, OURS, charts, looks, schedule_name, shown_first
-from simulations.results.report.entry import BoundCurve, Entry
+from simulations.results.seeds import SeedAverage
 
 
 def render(
     *,
     title: str,
     subtitle: str,
-    entries: Sequence[Entry],
+    entries: Sequence[SeedAverage],
     columns: Mapping[str, str],
     bounds: Sequence[BoundCurve] = (),
     notes: Mapping[str, Sequence[str]] = MappingProxyType({}),
@@ -30,10 +31,10 @@ def render(
         title: Heading.
         subtitle: What was run, in one line.
         entries: Rows, in order of trace.
-        columns: Key in `figures` -> heading, in order.
+        columns: Key of their figures -> heading, in order.
         bounds: One curve a trace, where bounds were computed.
         notes: By trace: paragraphs over its table.
-        forms: Key in `figures` -> how `format` writes it; four digits where there is none.
+        forms: Key of their figures -> how `format` writes it; four digits where there is none.
 
     Raises:
         SettingsError: plotly is not installed.
@@ -72,7 +73,7 @@ def _plotly() -> str:
 
 def _section(
     trace: str,
-    entries: Sequence[Entry],
+    entries: Sequence[SeedAverage],
     columns: Mapping[str, str],
     curve: BoundCurve | None,
     number: int,
@@ -95,7 +96,9 @@ def _section(
     )
 
 
-def _table(entries: Sequence[Entry], columns: Mapping[str, str], forms: Mapping[str, str]) -> str:
+def _table(
+    entries: Sequence[SeedAverage], columns: Mapping[str, str], forms: Mapping[str, str]
+) -> str:
     heads = "".join(f"<th>{html.escape(name)}</th>" for name in ("policy", *columns.values()))
     rows = []
     for entry in entries:
@@ -103,9 +106,9 @@ def _table(entries: Sequence[Entry], columns: Mapping[str, str], forms: Mapping[
         cells = [f'<td data-v="{name}">{name}</td>']
         for key in columns:
             form = forms.get(key, ".4g")
-            value, worst = entry.figures.get(key), entry.worst.get(key)
+            value, worst = entry.mean.get(key), entry.worst.get(key)
             shown = "–" if value is None else format(value, form)
-            if entry.seeds > 1 and worst is not None and worst != value:
+            if len(entry.scores) > 1 and worst is not None and worst != value:
                 shown += f" <small>{format(worst, form)}</small>"
             cells.append(f'<td data-v="{"" if value is None else value}">{shown}</td>')
         kind = "ours" if entry.policy == OURS else "reference" if entry.reference else ""
@@ -117,7 +120,7 @@ def _table(entries: Sequence[Entry], columns: Mapping[str, str], forms: Mapping[
     )
 
 
-def _chips(entries: Sequence[Entry], curve: BoundCurve | None) -> str:
+def _chips(entries: Sequence[SeedAverage], curve: BoundCurve | None) -> str:
     """Buttons that are the legend of all charts, and pick what those over time show."""
     look, shown = looks(entries), shown_first(entries)
     buttons = []

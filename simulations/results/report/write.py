@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from autoscaler.errors import SettingsError
-from simulations.results.report.entry import BoundCurve, Entry
+from simulations.bounds.figures import BoundCurve
 from simulations.results.report.page import render
-from simulations.results.scorecard import Row
-from simulations.results.seeds import FIGURES, averaged
+from simulations.results.scorecard import Score
+from simulations.results.seeds import FIGURES, seed_averages
 
 
 def check_report(path: Path) -> None:
@@ -27,27 +27,15 @@ def check_report(path: Path) -> None:
         )
 
 
-def write_report(path: Path, rows: Sequence[Row], *, curves: Sequence[BoundCurve]) -> None:
+def write_report(path: Path, scores: Sequence[Score], *, curves: Sequence[BoundCurve]) -> None:
     """Write the report of a comparison.
 
     Raises:
         SettingsError: The file cannot be written, or plotly is not installed.
     """
-    entries = [
-        Entry(
-            trace=line.trace,
-            policy=line.policy,
-            setting=line.setting,
-            seeds=len(line.rows),
-            figures=line.mean,
-            worst=line.worst,
-            timeline=line.rows[0].timeline,
-            reference=line.reference,
-        )
-        for line in averaged(rows)
-    ]
-    had = [key for key in FIGURES if any(entry.figures.get(key) is not None for entry in entries)]
-    seeds = len({row.seed for row in rows})
+    entries = seed_averages(scores)
+    had = [key for key in FIGURES if any(entry.mean[key] is not None for entry in entries)]
+    seeds = len({score.seed for score in scores})
     page = render(
         title="Replay",
         subtitle=(
@@ -60,6 +48,11 @@ def write_report(path: Path, rows: Sequence[Row], *, curves: Sequence[BoundCurve
         forms={key: FIGURES[key].form for key in had},
         bounds=curves,
     )
+    write_page(path, page)
+
+
+def write_page(path: Path, page: str) -> None:
+    """Write a page that is made; raises SettingsError where the file cannot be written."""
     try:
         path.write_text(page)
     except OSError as error:

@@ -22,7 +22,7 @@ from simulations.studies.benchmark.whole_trace import trace_row, trace_table
 
 MADE_UP = "generate:diurnal,hours=24,rate=2"
 BAD_INPUT = 2
-Row = TypeVar("Row")
+Measured = TypeVar("Measured")
 _output = click.option(
     "-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True
 )
@@ -47,7 +47,7 @@ def main() -> None:
 @_output
 def kernel(replicas: str, requests: int, repetitions: int, output: str) -> None:
     """Requests per second of CPU time, beside the naive reference."""
-    rows = [_apart(kernel_row, size, requests, repetitions) for size in _sizes(replicas)]
+    rows = [_in_own_process(kernel_row, size, requests, repetitions) for size in _sizes(replicas)]
     _print(rows, kernel_table, output)
 
 
@@ -58,7 +58,7 @@ def kernel(replicas: str, requests: int, repetitions: int, output: str) -> None:
 @_output
 def ticks(replicas: str, ticks: int, repetitions: int, output: str) -> None:
     """CPU time of a tick: the engine and the world around it, apart."""
-    rows = [_apart(ticks_row, size, ticks, repetitions) for size in _sizes(replicas)]
+    rows = [_in_own_process(ticks_row, size, ticks, repetitions) for size in _sizes(replicas)]
     _print(rows, ticks_table, output)
 
 
@@ -70,7 +70,7 @@ def ticks(replicas: str, ticks: int, repetitions: int, output: str) -> None:
 def trace(file: str, policies: tuple[str, ...], scale: float, output: str) -> None:
     """CPU time of a whole replay of FILE, from the first byte to the row."""
     try:
-        rows = [_apart(trace_row, file, policy, scale) for policy in policies]
+        rows = [_in_own_process(trace_row, file, policy, scale) for policy in policies]
     except AutoscalerError as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(BAD_INPUT)
@@ -98,7 +98,7 @@ def _sizes(text: str) -> list[int]:
     return sizes
 
 
-def _apart(measure: Callable[..., Row], *arguments: object) -> Row:
+def _in_own_process(measure: Callable[..., Measured], *arguments: object) -> Measured:
     """Call it in a process of its own."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         return pool.submit(measure, *arguments).result()

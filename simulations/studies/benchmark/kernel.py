@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from rich.table import Table
 
+from simulations.results.text import text_table
 from simulations.serving.columns import RequestColumns, RequestOutcome
 from simulations.serving.fleet import TIMEOUT_NS, ServingFleet
 from simulations.serving.profiles.profiles import PROFILES
@@ -74,9 +75,9 @@ def _cpu_s(fleet: ServingFleet | ReferenceFleet, columns: RequestColumns, replic
 
 def kernel_table(rows: list[KernelRow]) -> Table:
     """For people."""
-    table = Table("replicas", "requests", "CPU s", "requests/CPU s", "naive", "times", "MB")
-    for row in rows:
-        table.add_row(
+    heads = ("replicas", "requests", "CPU s", "requests/CPU s", "naive", "times", "MB")
+    cells = (
+        (
             str(row.replicas),
             f"{row.requests:,}",
             f"{row.cpu_s:.2f}",
@@ -85,4 +86,6 @@ def kernel_table(rows: list[KernelRow]) -> Table:
             f"{row.requests_per_cpu_s / row.naive_requests_per_cpu_s:,.0f}",
             f"{row.rss_bytes / 1e6:,.0f}",
         )
-    return table
+        for row in rows
+    )
+    return text_table(heads, cells)

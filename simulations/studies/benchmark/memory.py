@@ -19,6 +19,7 @@ from rich.table import Table
 
 from simulations.replay.run import Run
 from simulations.results.scorecard import score
+from simulations.results.text import text_table
 from simulations.serving.columns import RequestColumns
 from simulations.serving.fleet import ServingFleet
 from simulations.serving.objective import RequestObjective
@@ -26,7 +27,7 @@ from simulations.serving.profiles.profiles import PROFILES
 from simulations.studies.benchmark.kernel import SETTLE_NS
 from simulations.studies.benchmark.traffic import PROFILE, REQUESTS_PER_S, conversations
 from simulations.traces.formats import mooncake_jsonl, plain_csv
-from simulations.traces.reading import read_trace
+from simulations.traces.trace import read_trace
 from simulations.world.ledger import Ledger
 
 REPLICAS = 32
@@ -146,11 +147,9 @@ def _rss_bytes() -> int:
 
 def memory_table(rows: list[MemoryRow]) -> Table:
     """For people."""
-    table = Table(
-        "requests", "prefixes", "base MB", "read MB", "state MB", "MB a million", "peak MB"
-    )
-    for row in rows:
-        table.add_row(
+    heads = ("requests", "prefixes", "base MB", "read MB", "state MB", "MB a million", "peak MB")
+    cells = (
+        (
             f"{row.requests:,}",
             "with" if row.prefixes else "without",
             f"{row.base_rss_bytes / 1e6:,.0f}",
@@ -159,4 +158,6 @@ def memory_table(rows: list[MemoryRow]) -> Table:
             f"{row.state_rss_bytes_per_million / 1e6:,.1f}",
             f"{row.peak_rss_bytes / 1e6:,.0f}",
         )
-    return table
+        for row in rows
+    )
+    return text_table(heads, cells)

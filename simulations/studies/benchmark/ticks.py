@@ -19,13 +19,15 @@ from autoscaler.core.contract.spec import FleetSpec, WarmFloor
 from autoscaler.core.contract.state import CapacityType
 from autoscaler.core.engine import Engine, EngineSettings
 from simulations.agenda import NS, Agenda
-from simulations.replay.engine_loop import EngineLoop, EngineLoopSetting
+from simulations.replay.conditions import Conditions
+from simulations.replay.engine_loop import EngineLoop, EngineLoopSetting, model_spec
 from simulations.replay.observation import Observer
-from simulations.replay.replay import GRACE_S, ON_DEMAND, Conditions, model_spec
+from simulations.replay.stage import GRACE_S, ON_DEMAND
+from simulations.results.text import text_table
 from simulations.serving.fleet import ServingFleet
 from simulations.serving.profiles.profiles import PROFILES
+from simulations.studies.benchmark.machine_speed import reference_turn_s
 from simulations.studies.benchmark.traffic import PROFILE, REQUESTS_PER_S, conversations
-from simulations.studies.benchmark.yardstick import yardstick_s
 from simulations.world.cold_start import COLD_STARTS
 from simulations.world.objects import SimulatedDeployment
 from simulations.world.world import SimulatedWorld, WorldSetting
@@ -118,7 +120,7 @@ def _measured(replicas: int, ticks: int) -> TicksRow:
     agenda.run_until(end_ns)
     spent_ns = time.process_time_ns() - began
     assert len(deployment.active) == replicas, "the fleet did not keep its size"
-    yardstick = yardstick_s()
+    yardstick = reference_turn_s()
     engine_s = engine.spent_ns / ticks / 1e9
     world_s = (spent_ns - engine.spent_ns - fleet.spent_ns) / ticks / 1e9
     return TicksRow(
@@ -136,18 +138,17 @@ def _measured(replicas: int, ticks: int) -> TicksRow:
 
 def ticks_table(rows: list[TicksRow]) -> Table:
     """For people."""
-    table = Table(
-        "replicas", "ticks", "engine us", "world us", "both us", "serving us", "yardsticks"
-    )
-    for row in rows:
-        both_s = row.engine_s_per_tick + row.world_s_per_tick
-        table.add_row(
+    heads = ("replicas", "ticks", "engine us", "world us", "both us", "serving us", "yardsticks")
+    cells = (
+        (
             str(row.replicas),
             f"{row.ticks:,}",
             f"{row.engine_s_per_tick * 1e6:,.0f}",
             f"{row.world_s_per_tick * 1e6:,.0f}",
-            f"{both_s * 1e6:,.0f}",
+            f"{(row.engine_s_per_tick + row.world_s_per_tick) * 1e6:,.0f}",
             f"{row.serving_s_per_tick * 1e6:,.0f}",
             f"{row.engine_in_yardsticks + row.world_in_yardsticks:.2f}",
         )
-    return table
+        for row in rows
+    )
+    return text_table(heads, cells)

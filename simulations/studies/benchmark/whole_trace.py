@@ -9,11 +9,17 @@ from dataclasses import dataclass
 
 from rich.table import Table
 
-from simulations.replay.conditions import conditions_of, load_tested, with_room
+from simulations.replay.conditions import (
+    ConditionsRequest,
+    conditions_of,
+    load_tested,
+    with_maximum,
+)
 from simulations.replay.replay import run
 from simulations.results.scorecard import score
+from simulations.results.text import text_table
 from simulations.studies.benchmark.traffic import PROFILE
-from simulations.traces.reading import read_trace
+from simulations.traces.trace import read_trace
 
 TICK_S = 5.0
 """Of the engine."""
@@ -44,22 +50,11 @@ class TraceRow:
 
 def trace_row(spec: str, policy: str, scale: float) -> TraceRow:
     """Replay one trace under one policy."""
-    conditions = conditions_of(
-        profile=PROFILE,
-        prices=None,
-        cold_start="standard",
-        scale=scale,
-        objective="ttft=1+2x,tpot=0.1",
-        max_replicas=None,
-        spot=None,
-        spot_lead=120.0,
-        faults=None,
-        routing="least-outstanding",
-    )
+    conditions = conditions_of(ConditionsRequest(profile=PROFILE, scale=scale))
     marks = [time.process_time()]
     trace = read_trace(spec)
     marks.append(time.process_time())
-    conditions = with_room(load_tested(conditions, trace), trace)
+    conditions = with_maximum(load_tested(conditions, trace), trace)
     marks.append(time.process_time())
     finished = run(trace, policy, seed=0, conditions=conditions)
     marks.append(time.process_time())
@@ -86,11 +81,9 @@ def trace_row(spec: str, policy: str, scale: float) -> TraceRow:
 
 def trace_table(rows: list[TraceRow]) -> Table:
     """For people."""
-    table = Table(
-        "trace", "policy", "scale", "requests", "days", "CPU s", "of it run", "us/tick", "MB"
-    )
-    for row in rows:
-        table.add_row(
+    heads = ("trace", "policy", "scale", "requests", "days", "CPU s", "of it run", "us/tick", "MB")
+    cells = (
+        (
             row.trace,
             row.policy,
             f"{row.scale:g}",
@@ -101,4 +94,6 @@ def trace_table(rows: list[TraceRow]) -> Table:
             f"{row.us_per_tick:,.0f}",
             f"{row.peak_rss_bytes / 1e6:,.0f}",
         )
-    return table
+        for row in rows
+    )
+    return text_table(heads, cells)

@@ -19,10 +19,10 @@ import msgspec
 from rich.console import Console
 
 from autoscaler.errors import AutoscalerError
-from simulations.studies.fidelity.fit import Coefficients, Speed, fit, speed_of
+from simulations.studies.fidelity.fit import FittedCoefficients, Speed, fit, speed_of
 from simulations.studies.fidelity.noise import noise_floor
 from simulations.studies.fidelity.predict import Errors, predict
-from simulations.studies.fidelity.runs import Run, read_runs
+from simulations.studies.fidelity.runs import MeasuredRun, read_runs
 from simulations.studies.fidelity.scheduler import scheduler_equality
 from simulations.studies.fidelity.tables import WIDTH, error_table, scheduler_table
 
@@ -33,9 +33,9 @@ def default_calibration() -> Path:
     return root / "vllm-runs"
 
 
-def fidelity(runs: Sequence[Run], calibrations: Sequence[Run]) -> list[Errors]:
+def fidelity(runs: Sequence[MeasuredRun], calibrations: Sequence[MeasuredRun]) -> list[Errors]:
     """Errors of every run, blind and told, in order of the runs."""
-    fitted: dict[str, Coefficients] = {}
+    fitted: dict[str, FittedCoefficients] = {}
     rows = []
     for run in runs:
         if run.model not in fitted:

@@ -20,7 +20,7 @@ from scipy.optimize import nnls
 from autoscaler.core.contract.state import BoolArray, FloatArray
 from autoscaler.errors import SettingsError
 from simulations.serving.profiles.profiles import Profile
-from simulations.studies.fidelity.runs import Run
+from simulations.studies.fidelity.runs import MeasuredRun
 
 FLAT_TOKENS = tuple(range(1, 17))
 ARTEFACT_RATIO = 0.6
@@ -35,7 +35,7 @@ MEMORY_BYTES_PER_S_MAX = 4e11
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Coefficients:
+class FittedCoefficients:
     """One model on one machine, in seconds."""
 
     step_s: float
@@ -61,7 +61,7 @@ class Speed:
     pause: float = 1.0
 
 
-def fit(runs: Sequence[Run]) -> Coefficients:
+def fit(runs: Sequence[MeasuredRun]) -> FittedCoefficients:
     """Fit one model's coefficients on its calibration runs.
 
     Raises:
@@ -88,7 +88,7 @@ def fit(runs: Sequence[Run]) -> Coefficients:
     pause_s, pause_decode_s, factor = _fit_pause(runs, flat, values)
     values = np.where(ARITHMETIC > 0, values * factor, values)
     before_s, after_s = _fit_around(runs)
-    return Coefficients(
+    return FittedCoefficients(
         step_s=float(values[0]),
         token_s=float(values[1]),
         flat_tokens=flat,
@@ -103,7 +103,7 @@ def fit(runs: Sequence[Run]) -> Coefficients:
     )
 
 
-def speed_of(run: Run, fitted: Coefficients) -> Speed:
+def speed_of(run: MeasuredRun, fitted: FittedCoefficients) -> Speed:
     """The machine's speed in a run, from its step log alone: reading, arithmetic, pause."""
     table = _features(run, fitted.flat_tokens)
     reading = table[:, 0] * fitted.step_s + table[:, 2] * fitted.kv_token_s
@@ -127,7 +127,7 @@ def speed_of(run: Run, fitted: Coefficients) -> Speed:
     )
 
 
-def profile_of(run: Run, fitted: Coefficients, speed: Speed) -> Profile:
+def profile_of(run: MeasuredRun, fitted: FittedCoefficients, speed: Speed) -> Profile:
     """The run's server as the serving model takes it."""
     return Profile(
         name=f"recorded/{run.name}",
@@ -155,7 +155,7 @@ def profile_of(run: Run, fitted: Coefficients, speed: Speed) -> Profile:
     )
 
 
-def _floors(run: Run) -> FloatArray:
+def _floors(run: MeasuredRun) -> FloatArray:
     """Reading the weights, and a token's keys and values, at the fastest memory there is."""
     floors = np.zeros(5)
     floors[0] = run.weight_bytes / MEMORY_BYTES_PER_S_MAX
@@ -163,7 +163,7 @@ def _floors(run: Run) -> FloatArray:
     return floors
 
 
-def _features(run: Run, flat_tokens: int) -> FloatArray:
+def _features(run: MeasuredRun, flat_tokens: int) -> FloatArray:
     """Rows of (1, tokens beyond the flat part, context read by decodes, pairs, prefills)."""
     steps = run.steps
     # chunks of a prompt attend to the chunks before: the log does not say to how much, the run does
@@ -207,7 +207,7 @@ class _Pauses:
     """Of the step itself."""
 
 
-def _pauses(runs: Sequence[Run], expected: Sequence[FloatArray]) -> _Pauses:
+def _pauses(runs: Sequence[MeasuredRun], expected: Sequence[FloatArray]) -> _Pauses:
     """From one end to the next, so that the sum comes out right whatever single steps were logged as.
 
     Only where the engine had work all along: what decodes in a step was there before it.
@@ -234,7 +234,9 @@ def _ratio(part: FloatArray, of: FloatArray, *, otherwise: float = 1.0) -> float
     return float(part.sum()) / total if total > 0 else otherwise
 
 
-def _fit_pause(runs: Sequence[Run], flat: int, values: FloatArray) -> tuple[float, float, float]:
+def _fit_pause(
+    runs: Sequence[MeasuredRun], flat: int, values: FloatArray
+) -> tuple[float, float, float]:
     """Pause, its share per decode, and the factor by which arithmetic is off in sum."""
     tables = [_features(run, flat) for run in runs]
     pauses = _pauses(runs, [table @ values for table in tables])
@@ -247,7 +249,7 @@ def _fit_pause(runs: Sequence[Run], flat: int, values: FloatArray) -> tuple[floa
     return float(solved[0]), float(solved[1]), factor
 
 
-def _fit_around(runs: Sequence[Run]) -> tuple[float, float]:
+def _fit_around(runs: Sequence[MeasuredRun]) -> tuple[float, float]:
     """Before and after the engine: from requests that were alone, from all, and the server's own clock.
 
     A request alone (phase `single`) shows the way in; under load it is longer: what clients see of the

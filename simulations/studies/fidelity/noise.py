@@ -12,7 +12,7 @@ from itertools import combinations
 
 import numpy as np
 
-from simulations.studies.fidelity.runs import Run
+from simulations.studies.fidelity.runs import MeasuredRun
 
 SHARED_RATIO_MIN = 0.9
 
@@ -33,7 +33,7 @@ class Noise:
     e2e_mean_difference: float
 
 
-def noise_floor(runs: Sequence[Run]) -> list[Noise]:
+def noise_floor(runs: Sequence[MeasuredRun]) -> list[Noise]:
     """Every pair of runs of one plan, in order of name."""
     return [
         noise
@@ -42,7 +42,7 @@ def noise_floor(runs: Sequence[Run]) -> list[Noise]:
     ]
 
 
-def _noise(first: Run, second: Run) -> Noise | None:
+def _noise(first: MeasuredRun, second: MeasuredRun) -> Noise | None:
     if first.server != second.server:
         return None
     places = {name: row for row, name in enumerate(second.names)}

@@ -8,8 +8,8 @@ import numpy as np
 
 from autoscaler.core.contract.state import FloatArray
 from simulations.serving.fleet import ServingFleet
-from simulations.studies.fidelity.fit import Coefficients, Speed, profile_of
-from simulations.studies.fidelity.runs import Run
+from simulations.studies.fidelity.fit import FittedCoefficients, Speed, profile_of
+from simulations.studies.fidelity.runs import MeasuredRun
 
 NO_TIMEOUT_NS = 10**13
 
@@ -37,7 +37,7 @@ class Errors:
     speed_pause: float
 
 
-def predict(run: Run, fitted: Coefficients, speed: Speed, *, mode: str) -> Errors:
+def predict(run: MeasuredRun, fitted: FittedCoefficients, speed: Speed, *, mode: str) -> Errors:
     """Serve the run's requests as they were sent, and compare those that came whole."""
     fleet = ServingFleet(
         profile_of(run, fitted, speed),

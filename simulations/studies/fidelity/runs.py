@@ -19,7 +19,7 @@ STREAM_UNIT_S = 1e-4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Steps:
+class StepLog:
     """The engine's own step log; one row a step."""
 
     ended_s: FloatArray
@@ -39,7 +39,7 @@ class Steps:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
+class MeasuredRun:
     """One run of one server."""
 
     name: str
@@ -72,7 +72,7 @@ class Run:
     """In the run."""
     prefix_hit_tokens: float
     prompt_tokens: float
-    steps: Steps
+    steps: StepLog
     context_tokens: FloatArray
     """Of each step: tokens of context that its decodes read, from what clients had received."""
     pairs: float
@@ -91,7 +91,7 @@ class Run:
         )
 
 
-def read_run(folder: Path) -> Run:
+def read_run(folder: Path) -> MeasuredRun:
     """Read one folder.
 
     Raises:
@@ -112,7 +112,7 @@ def read_run(folder: Path) -> Run:
         message = f"reading the run {folder}: {type(error).__name__}: {error}; is it in the format of its README?"
         raise TraceError(message) from error
     streams = [_stream(r) for r in sent]
-    return Run(
+    return MeasuredRun(
         name=described["name"],
         model=described["model"],
         calibration=described["kind"] == "closed",
@@ -143,7 +143,7 @@ def read_run(folder: Path) -> Run:
     )
 
 
-def read_runs(folder: Path) -> list[Run]:
+def read_runs(folder: Path) -> list[MeasuredRun]:
     """All runs below a folder, in order of name.
 
     Raises:
@@ -237,12 +237,12 @@ def _columns(requests: list[dict[str, Any]], block: int) -> RequestColumns:
     )
 
 
-def _steps(path: Path, described: dict[str, Any]) -> Steps:
+def _steps(path: Path, described: dict[str, Any]) -> StepLog:
     with gzip.open(path, "rt") as text:
         table = np.loadtxt(text, delimiter=",", skiprows=1, ndmin=2)
     ended, _, prefills, prefill_tokens, decodes, decode_tokens, elapsed_ms, kv_percent = table.T
     room = (described["kv_blocks"] - 1) * described["block_size"]
-    return Steps(
+    return StepLog(
         ended_s=ended,
         elapsed_s=elapsed_ms / 1e3,
         prefill_requests=prefills,

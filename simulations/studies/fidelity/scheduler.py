@@ -15,8 +15,8 @@ import numpy as np
 from autoscaler.core.contract.state import FloatArray
 from simulations.serving.profiles.profiles import Profile
 from simulations.serving.reference.engine import EngineSequence, EngineStep, ReferenceEngine
-from simulations.studies.fidelity.fit import Coefficients, Speed, profile_of
-from simulations.studies.fidelity.runs import Run
+from simulations.studies.fidelity.fit import FittedCoefficients, Speed, profile_of
+from simulations.studies.fidelity.runs import MeasuredRun
 
 SURELY_S = 0.25
 """A request sent so long before a step began is in the engine's inbox then. One that came later may
@@ -46,7 +46,7 @@ class SchedulerEquality:
 
 
 def scheduler_equality(
-    run: Run, engine: Callable[[Profile, int], ReferenceEngine] = ReferenceEngine
+    run: MeasuredRun, engine: Callable[[Profile, int], ReferenceEngine] = ReferenceEngine
 ) -> SchedulerEquality:
     """Step an engine (the reference's) through a run's step log."""
     telling = _Telling(run, engine)
@@ -71,8 +71,8 @@ def scheduler_equality(
 class _Telling:
     """An engine on the clock of a log."""
 
-    def __init__(self, run: Run, engine: Callable[[Profile, int], ReferenceEngine]) -> None:
-        unit = Coefficients(
+    def __init__(self, run: MeasuredRun, engine: Callable[[Profile, int], ReferenceEngine]) -> None:
+        unit = FittedCoefficients(
             step_s=0.0,
             token_s=0.0,
             flat_tokens=0,
@@ -131,7 +131,7 @@ class _Telling:
             at_hand += 1
 
 
-def _sequence(run: Run, row: int) -> EngineSequence:
+def _sequence(run: MeasuredRun, row: int) -> EngineSequence:
     columns = run.columns
     prefix: tuple[int, ...] = ()
     if columns.blocks is not None and columns.block_ends is not None and run.prefix_caching:

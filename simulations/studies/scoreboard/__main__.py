@@ -8,16 +8,16 @@ from pathlib import Path
 
 import click
 from rich.console import Console
-from rich.table import Table
 
 from autoscaler.errors import AutoscalerError, SettingsError
+from simulations.results.text import text_table
 from simulations.runs.runs import cores
-from simulations.studies.scoreboard.cache import Cache, code_digest
+from simulations.studies.scoreboard.cache import EntryCache, code_digests
 from simulations.studies.scoreboard.entries import Board, Setting, read_board, settings_of
+from simulations.studies.scoreboard.entry_runs import play_entry
 from simulations.studies.scoreboard.pace import Pace
-from simulations.studies.scoreboard.page import Played, page
-from simulations.studies.scoreboard.playing import play_entry
-from simulations.studies.scoreboard.sizing import Sized, sized
+from simulations.studies.scoreboard.page import EntryScores, scoreboard_page
+from simulations.studies.scoreboard.sizes import SizedEntry, sized_entry
 
 FILE = Path(__file__).with_name("scoreboard.toml")
 WIDTH = 160
@@ -63,15 +63,18 @@ def main(
     try:
         board = read_board(file)
         settings = settings_of(board, path=file, traces=traces, only=only)
-        code = code_digest()
-        caches = [Cache(cache, setting, code=code, code_now=code_digest) for setting in settings]
+        code = code_digests()
+        caches = [
+            EntryCache(cache, setting, code=code, code_now=code_digests) for setting in settings
+        ]
         if fresh:
             for kept in caches:
                 kept.forget()
+        entries = [_sized(s, kept) for s, kept in zip(settings, caches, strict=True)]
         if dry_run:
-            show_sizes([_measured(s, kept) for s, kept in zip(settings, caches, strict=True)])
+            show_sizes(entries)
             return
-        text = make_page(board, settings, caches, jobs=jobs or cores())
+        text = make_page(board, entries, caches, jobs=jobs or cores())
         if str(output) == "-":
             print(text, end="")
         else:
@@ -82,55 +85,54 @@ def main(
 
 
 def make_page(
-    board: Board, settings: Sequence[Setting], caches: Sequence[Cache], *, jobs: int
+    board: Board, entries: Sequence[SizedEntry], caches: Sequence[EntryCache], *, jobs: int
 ) -> str:
     """Play every entry, or take what is kept of it, and write the page.
 
     Args:
         board: The file.
-        settings: Its entries, or some of them.
+        entries: Its entries, or some of them.
         caches: Of each entry.
         jobs: Runs side by side.
     """
-    entries = [_measured(s, kept) for s, kept in zip(settings, caches, strict=True)]
     pace = Pace(sys.stderr, weights=[entry.cpu_s for entry in entries])
     played = []
     with pace.showing():
         for number, (entry, kept) in enumerate(zip(entries, caches, strict=True)):
             pace.begin(number, entry.setting.entry.name)
             finished = play_entry(entry, cache=kept, jobs=jobs, pace=pace)
-            played.append(Played(sized=entry, rows=finished.rows, seconds=finished.seconds))
+            played.append(
+                EntryScores(sized=entry, scores=finished.scores, seconds=finished.seconds)
+            )
             pace.at(1.0)
-    return page(played, objective=board.objective, processors=min(jobs, cores()))
+    return scoreboard_page(played, objective=board.objective, processors=min(jobs, cores()))
 
 
-def _measured(setting: Setting, kept: Cache) -> Sized:
+def _sized(setting: Setting, kept: EntryCache) -> SizedEntry:
     print(f"measuring {setting.entry.name}", file=sys.stderr, flush=True)
-    return sized(setting, kept)
+    return sized_entry(setting, kept)
 
 
-def show_sizes(entries: Sequence[Sized]) -> None:
+def show_sizes(entries: Sequence[SizedEntry]) -> None:
     """What each entry comes to, and about how long the runs would take."""
-    table = Table(box=None, pad_edge=False)
-    table.add_column("entry", no_wrap=True)
-    for head in ("requests", "hours", "scale", "target", "peak", "mean", "max", "runs", "CPU min"):
-        table.add_column(head, justify="right", no_wrap=True)
-    for entry in entries:
-        size = entry.size
-        table.add_row(
+    heads = ("entry", "requests", "hours", "scale", "target", "peak", "mean", "max", "runs")
+    rows: list[Sequence[str]] = [
+        (
             entry.setting.entry.name,
-            f"{size.requests:,}",
-            f"{size.span_s / 3600:.2f}",
+            f"{entry.size.requests:,}",
+            f"{entry.size.span_s / 3600:.2f}",
             f"{entry.setting.entry.scale:g}",
-            f"{size.in_flight_target:g}",
-            str(size.peak_replicas),
-            f"{size.mean_replicas:.2f}",
-            str(size.replicas_max),
+            f"{entry.size.in_flight_target:g}",
+            str(entry.size.peak_replicas),
+            f"{entry.size.mean_replicas:.2f}",
+            str(entry.size.replicas_max),
             str(entry.runs),
             f"{entry.cpu_s / 60:.1f}",
         )
-    table.add_row("all", *[""] * 6, "", str(sum(e.runs for e in entries)))
-    Console(width=WIDTH).print(table)
+        for entry in entries
+    ]
+    rows.append(("all", *[""] * 7, str(sum(entry.runs for entry in entries)), ""))
+    Console(width=WIDTH).print(text_table((*heads, "CPU min"), rows))
     print(f"about {sum(entry.cpu_s for entry in entries) / 3600:.2f} CPU-hours in all")
 
 

@@ -1,7 +1,8 @@
 """Finished parts of a board, on disk: a run that was stopped goes on where it was.
 
 A part is known by what it depends on: the code that makes a run, the libraries under it, the entry and
-its files. Anything else of that name is stale, and is not read.
+its files. Anything else of that name is stale: it is not read, and the part that is made replaces it.
+(`joblib.Memory` would know neither an entry's parts nor when the code changed while they were made.)
 """
 
 from __future__ import annotations
@@ -24,14 +25,24 @@ Part = TypeVar("Part")
 PARTS = SIZE, SWEPT, PLAYED, BOUNDED = "size", "swept", "played", "bounded"
 """Of an entry, in the order in which they are made."""
 LIBRARIES = ("numba", "numpy", "scipy")
-RUN = ("__init__.py", "agenda.py", "rng.py", "serving", "traces", "world", "peers", "replay")
-"""Rooms of the simulations that a run passes through."""
-JUDGED = ("bounds", "results", "runs")
-"""Those that hold it against the bounds and make its row."""
+RUN_ROOMS = (
+    "autoscaler/core",
+    "autoscaler/errors.py",
+    "simulations/agenda.py",
+    "simulations/rng.py",
+    "simulations/serving",
+    "simulations/traces",
+    "simulations/world",
+    "simulations/peers",
+    "simulations/replay",
+)
+"""What a run passes through."""
+SCORE_ROOMS = ("simulations/bounds", "simulations/results", "simulations/runs")
+"""What scores it and holds it against the bounds."""
 
 
-class Code(msgspec.Struct, frozen=True, kw_only=True):
-    """Digests of the code, and of the libraries and the Python under it."""
+class CodeDigests(msgspec.Struct, frozen=True, kw_only=True):
+    """Of the code, and of the libraries and the Python under it."""
 
     runs: str
     """Of what a run passes through."""
@@ -39,32 +50,30 @@ class Code(msgspec.Struct, frozen=True, kw_only=True):
     """Of that and what holds it against the bounds: a better bound needs no run anew."""
 
 
-def code_files() -> Iterator[tuple[str, Path]]:
-    """Every source file that a row may depend on, with its name in the project."""
-    for package, rooms in ((autoscaler, ("core", "errors.py")), (simulations, (*RUN, *JUDGED))):
-        root = Path(package.__path__[0])
-        for file in sorted(root.rglob("*.py")):
-            if file.relative_to(root).parts[0] in rooms:
-                yield f"{root.name}/{file.relative_to(root).as_posix()}", file
-
-
-def of_a_run(name: str) -> bool:
-    """Whether a run passes through the file of this name, its row and bounds apart."""
-    package, room = name.split("/")[:2]
-    return package == "autoscaler" or room in RUN
-
-
-def code_digest() -> Code:
+def code_digests() -> CodeDigests:
     """Of the code as it is."""
-    runs = hashlib.sha256(sys.version.encode())
+    digest = hashlib.sha256(sys.version.encode())
     for library in LIBRARIES:
-        runs.update(f"{library} {importlib.metadata.version(library)}\n".encode())
-    beside = hashlib.sha256()
-    for name, file in code_files():
-        digest = runs if of_a_run(name) else beside
+        digest.update(f"{library} {importlib.metadata.version(library)}\n".encode())
+    runs, bounds = (_with_files(digest, rooms) for rooms in (RUN_ROOMS, RUN_ROOMS + SCORE_ROOMS))
+    return CodeDigests(runs=runs, bounds=bounds)
+
+
+def _with_files(digest: Any, rooms: tuple[str, ...]) -> str:
+    digest = digest.copy()
+    for name, file in code_files(rooms):
         digest.update(name.encode() + b"\0" + file.read_bytes() + b"\0")
-    beside.update(runs.digest())
-    return Code(runs=runs.hexdigest(), bounds=beside.hexdigest())
+    return str(digest.hexdigest())
+
+
+def code_files(rooms: tuple[str, ...]) -> Iterator[tuple[str, Path]]:
+    """Every source file of these rooms, with its name in the project."""
+    roots = {package.__name__: Path(package.__path__[0]) for package in (autoscaler, simulations)}
+    for room in rooms:
+        package, _, inside = room.partition("/")
+        place = roots[package] / inside
+        for file in [place] if place.is_file() else sorted(place.rglob("*.py")):
+            yield f"{package}/{file.relative_to(roots[package]).as_posix()}", file
 
 
 def entry_digest(setting: Setting, *, code: str) -> str:
@@ -78,11 +87,16 @@ def entry_digest(setting: Setting, *, code: str) -> str:
     return digest.hexdigest()
 
 
-class Cache:
+class EntryCache:
     """The finished parts of one entry."""
 
     def __init__(
-        self, folder: Path, setting: Setting, *, code: Code, code_now: Callable[[], Code]
+        self,
+        folder: Path,
+        setting: Setting,
+        *,
+        code: CodeDigests,
+        code_now: Callable[[], CodeDigests],
     ) -> None:
         """Know the entry.
 
@@ -141,5 +155,5 @@ class Cache:
             self._file(part).unlink(missing_ok=True)
 
 
-def _code_of(part: str, code: Code) -> str:
+def _code_of(part: str, code: CodeDigests) -> str:
     return code.bounds if part == BOUNDED else code.runs

@@ -9,8 +9,7 @@ from typing import Annotated
 import msgspec
 
 from autoscaler.errors import AutoscalerError, SettingsError
-from simulations.replay.conditions import conditions_of
-from simulations.replay.replay import Conditions
+from simulations.replay.conditions import Conditions, ConditionsRequest, conditions_of
 from simulations.traces.generate import PREFIX, recipe_of
 from simulations.traces.spec import split_spec
 
@@ -18,7 +17,7 @@ SEEDS_MIN = 5
 """Fewer say nothing about the worst of them."""
 
 
-class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class BoardEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One trace and what it is replayed under."""
 
     name: Annotated[str, msgspec.Meta(pattern="^[a-z0-9][a-z0-9.-]*$")]
@@ -47,13 +46,13 @@ class Board(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     """All entries, in the order of the page."""
 
     objective: str = "ttft=1+2x,tpot=0.1"
-    entry: Annotated[tuple[Entry, ...], msgspec.Meta(min_length=1)]
+    entry: Annotated[tuple[BoardEntry, ...], msgspec.Meta(min_length=1)]
 
 
 class Setting(msgspec.Struct, frozen=True, kw_only=True):
     """An entry whose files were found and whose conditions were read."""
 
-    entry: Entry
+    entry: BoardEntry
     spec: str
     """What `read_trace` takes."""
     conditions: Conditions
@@ -78,7 +77,7 @@ def read_board(path: Path) -> Board:
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise SettingsError(f"{path}: no TOML: {error}; correct the file") from error
     except msgspec.ValidationError as error:
-        known = ", ".join(Entry.__struct_fields__)
+        known = ", ".join(BoardEntry.__struct_fields__)
         raise SettingsError(f"{path}: {error}; an [[entry]] has {known}") from error
     names = [entry.name for entry in board.entry]
     twice = sorted({name for name in names if names.count(name) > 1})
@@ -112,7 +111,7 @@ def settings_of(board: Board, *, path: Path, traces: Path, only: tuple[str, ...]
     ]
 
 
-def _setting(entry: Entry, *, board: Board, path: Path, traces: Path) -> Setting:
+def _setting(entry: BoardEntry, *, board: Board, path: Path, traces: Path) -> Setting:
     where = f"{path}: entry {entry.name!r}"
     files: list[Path] = []
     spec = entry.trace
@@ -129,16 +128,16 @@ def _setting(entry: Entry, *, board: Board, path: Path, traces: Path) -> Setting
         if (profile := Path(entry.profile)).is_file():
             files.append(profile)
         conditions = conditions_of(
-            profile=entry.profile,
-            prices=None,
-            cold_start=entry.cold_start,
-            scale=entry.scale,
-            objective=board.objective,
-            max_replicas=None,
-            spot=None if entry.spot is None else str(traces / entry.spot),
-            spot_lead=entry.spot_lead,
-            faults=None if entry.faults is None else str(path.parent / entry.faults),
-            routing=entry.routing,
+            ConditionsRequest(
+                profile=entry.profile,
+                cold_start=entry.cold_start,
+                scale=entry.scale,
+                objective=board.objective,
+                routing=entry.routing,
+                spot=None if entry.spot is None else str(traces / entry.spot),
+                spot_lead=entry.spot_lead,
+                faults=None if entry.faults is None else str(path.parent / entry.faults),
+            )
         )
     except AutoscalerError as error:
         text = str(error)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-from simulations.results.scorecard import Row
-from simulations.runs.progress import Teller
+from simulations.runs.progress import Reporter
 
 LINE_S = 20.0
 """Between two lines in a log; a bar moves when it can."""
@@ -39,19 +39,17 @@ class Pace:
         self._share = 0.0
         self._kept = 0.0
         self._file = file
-        self._bar: Progress | None = None
-        if file.isatty():
-            self._bar = Progress(
-                BarColumn(), TextColumn("{task.description}"), console=Console(file=file)
-            )
-            self._task = self._bar.add_task("", total=1.0)
+        self._bar = Progress(
+            BarColumn(),
+            TextColumn("{task.description}"),
+            console=Console(file=file),
+            disable=not file.isatty(),
+        )
+        self._task = self._bar.add_task("", total=1.0)
 
     @contextmanager
     def showing(self) -> Iterator[None]:
         """Show a bar, where there is a terminal, for as long as the context lasts."""
-        if self._bar is None:
-            yield
-            return
         with self._bar:
             yield
 
@@ -66,7 +64,7 @@ class Pace:
         self._share = to
         self._say(always=True)
 
-    def stage(self, *, until: float, runs: int) -> Teller:
+    def stage(self, *, until: float, runs: int) -> Reporter:
         """A reporter of so many runs, which bring the entry to the share `until`."""
         return _Stage(self, begins=self._share, until=until, runs=runs)
 
@@ -85,9 +83,9 @@ class Pace:
     def remaining_s(self) -> float | None:
         """Until the board is done; None: nothing has been worked on yet."""
         worked = self._finished() - self._kept
-        elapsed = self._clock() - self._began
         if worked <= 0.005 * sum(self._weights):
             return None
+        elapsed = self._clock() - self._began
         return elapsed * (sum(self._weights) - self._finished()) / worked
 
     def _finished(self) -> float:
@@ -98,20 +96,13 @@ class Pace:
         left = self.remaining_s
         text = (
             f"entry {self._entry + 1} of {len(self._weights)} ({self._name}), {100 * self.done:.1f} % "
-            f"of all, {_clock_text(now - self._began)} so far"
-            + (f", about {_clock_text(left)} to go" if left is not None else "")
+            f"of all, {timedelta(seconds=round(now - self._began))} so far"
+            + (f", about {timedelta(seconds=round(left))} to go" if left is not None else "")
         )
-        if self._bar is not None:
-            self._bar.update(self._task, completed=self.done, description=text)
-        elif always or now - self._line_at >= LINE_S:
+        self._bar.update(self._task, completed=self.done, description=text)
+        if self._bar.disable and (always or now - self._line_at >= LINE_S):
             self._line_at = now
             print(text, file=self._file, flush=True)
-
-
-def _clock_text(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}"
 
 
 class _Stage:
@@ -120,15 +111,11 @@ class _Stage:
     def __init__(self, pace: Pace, *, begins: float, until: float, runs: int) -> None:
         self._pace = pace
         self._begins = begins
-        self._until = until
+        self._length = until - begins
         self._runs = max(runs, 1)
 
-    def share(self, done: float) -> None:
-        """So many runs are done, parts of runs included."""
-        self._pace.at(self._begins + (self._until - self._begins) * min(1.0, done / self._runs))
-
-    def end(self, row: Row) -> None:
-        """One run of thousands: not worth a line."""
+    def progress(self, runs: float) -> None:
+        self._pace.at(self._begins + self._length * min(1.0, runs / self._runs))
 
     def say(self, line: str) -> None:
-        """One bound of dozens: neither."""
+        """One run of thousands: not worth a line."""

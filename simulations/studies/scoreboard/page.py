@@ -11,21 +11,22 @@ from dataclasses import dataclass
 from autoscaler import __version__
 from simulations.peers.rules.lookahead import NAME as LOOKAHEAD
 from simulations.peers.rules.registry import BASELINES
-from simulations.results.scorecard import Row
-from simulations.studies.scoreboard.sizing import Sized
+from simulations.results.scorecard import Score
+from simulations.results.seeds import SeedAverage, seed_averages
+from simulations.results.text import markdown_table, number_text, percent_text, usd_text
+from simulations.runs.sweep import BEST
+from simulations.studies.scoreboard.sizes import SizedEntry
 from simulations.studies.scoreboard.standings import (
     NEAR_ATTAINMENT,
     OURS,
     TIE_RATIO,
-    Standing,
-    Verdict,
-    as_it_comes,
-    hindsight,
-    leader,
-    standings,
-    verdict,
+    DuelResult,
+    best_peer,
+    duel_result,
+    peers_as_shipped,
+    peers_in_hindsight,
 )
-from simulations.studies.scoreboard.tables import entry_table, figure, markdown, money, share
+from simulations.studies.scoreboard.tables import entry_table, parameters_text
 
 COMMAND = "make scoreboard"
 TOLD = ("static-peak", "static-mean")
@@ -33,11 +34,11 @@ TOLD = ("static-peak", "static-mean")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Played:
+class EntryScores:
     """An entry and all its rows."""
 
-    sized: Sized
-    rows: Sequence[Row]
+    sized: SizedEntry
+    scores: Sequence[Score]
     seconds: float
     """In all its runs, sweeps included."""
 
@@ -52,22 +53,37 @@ class Played:
         return self.sized.conditions.objective.attainment_ratio
 
     @property
-    def table(self) -> list[Standing]:
-        """One standing a policy and setting."""
-        return standings(self.rows)
+    def averages(self) -> list[SeedAverage]:
+        """One a policy and setting."""
+        return seed_averages(self.scores)
+
+    @property
+    def ours(self) -> SeedAverage:
+        """Of our policy."""
+        return next(average for average in self.averages if average.policy == OURS)
+
+    def peers(self, *, tuned: bool) -> list[SeedAverage]:
+        """Each baseline as shipped, or as well as hindsight can make it."""
+        if not tuned:
+            return peers_as_shipped(self.averages)
+        return peers_in_hindsight(self.averages, attainment_ratio=self.attainment_ratio)
+
+    def result(self, peer: SeedAverage) -> DuelResult:
+        """Of our policy against a peer."""
+        return duel_result(self.ours, peer, attainment_ratio=self.attainment_ratio)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Duel:
     """Our policy against the best of the peers on one entry."""
 
-    played: Played
-    ours: Standing
-    peer: Standing
-    verdict: Verdict
+    played: EntryScores
+    ours: SeedAverage
+    peer: SeedAverage
+    result: DuelResult
 
 
-def page(played: Sequence[Played], *, objective: str, processors: int) -> str:
+def scoreboard_page(played: Sequence[EntryScores], *, objective: str, processors: int) -> str:
     """The whole page.
 
     Args:
@@ -76,17 +92,17 @@ def page(played: Sequence[Played], *, objective: str, processors: int) -> str:
         processors: Of this machine, as far as they were used.
     """
     parts = [
-        _opening(played, objective),
+        _introduction(played, objective),
         _summary(played),
         _against_each(played),
         _losses(played),
         *(_entry(one) for one in played),
-        _making(played, processors=processors),
+        _footer(played, processors=processors),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _opening(played: Sequence[Played], objective: str) -> str:
+def _introduction(played: Sequence[EntryScores], objective: str) -> str:
     ratio = played[0].attainment_ratio
     return f"""# Scoreboard
 
@@ -95,7 +111,7 @@ sentences that the entries bring along. Each policy is replayed as its project s
 one also with the best of twelve settings, chosen in hindsight on the first seed: nobody has that before the traffic has
 come. `{OURS}` runs with its defaults only. What the replay models, counts and leaves out is in [README.md](README.md).
 
-- The objective is `{objective}` (x: the request's own prefill). A policy **attains** where {share(ratio)} of all requests, lost
+- The objective is `{objective}` (x: the request's own prefill). A policy **attains** where {percent_text(ratio)} of all requests, lost
   and aborted ones included, are within it, as a mean over the seeds.
 - Of two that attain the **cheaper wins**; one that attains beats one that does not; of two that do not, the one that serves
   more within the objective wins, or, within {100 * NEAR_ATTAINMENT:g} percentage points, the cheaper. A difference of at most {100 * TIE_RATIO:g} % in
@@ -106,41 +122,30 @@ come. `{OURS}` runs with its defaults only. What the replay models, counts and l
 - `static-peak` and `static-mean` know the whole trace's load beforehand. All are told the same load-tested capacity of a replica."""
 
 
-def _duels(played: Sequence[Played], *, tuned: bool, told: bool = True) -> list[_Duel]:
+def _duels(played: Sequence[EntryScores], *, tuned: bool, told: bool = True) -> list[_Duel]:
     """Against the best peer of each entry; without `told`, of those that do not know its load."""
     duels = []
     for one in played:
-        table, ratio = one.table, one.attainment_ratio
-        ours = next(standing for standing in table if standing.policy == OURS)
-        field = hindsight(table, attainment_ratio=ratio) if tuned else as_it_comes(table)
-        field = [peer for peer in field if told or peer.policy not in TOLD]
-        if not field:
-            continue
-        peer = leader(field, attainment_ratio=ratio)
-        duels.append(
-            _Duel(
-                played=one,
-                ours=ours,
-                peer=peer,
-                verdict=verdict(ours, peer, attainment_ratio=ratio),
-            )
-        )
+        peers = [peer for peer in one.peers(tuned=tuned) if told or peer.policy not in TOLD]
+        if peers:
+            peer = best_peer(peers, attainment_ratio=one.attainment_ratio)
+            duels.append(_Duel(played=one, ours=one.ours, peer=peer, result=one.result(peer)))
     return duels
 
 
-def _summary(played: Sequence[Played]) -> str:
+def _summary(played: Sequence[EntryScores]) -> str:
     default, tuned = _duels(played, tuned=False), _duels(played, tuned=True)
     rows = [
         (
             f"[{one.name}](#{_anchor(one.name)})",
             str(one.sized.size.peak_replicas),
-            money(first.ours.cost_usd),
-            share(first.ours.attainment),
-            figure(first.ours.ratio),
-            _described(first.peer),
-            _result(first),
-            _described(second.peer),
-            _result(second),
+            usd_text(first.ours.cost_usd),
+            percent_text(first.ours.attainment),
+            number_text(first.ours.mean["ratio"]),
+            _peer_text(first.peer),
+            _result_text(first),
+            _peer_text(second.peer),
+            _result_text(second),
         )
         for one, first, second in zip(played, default, tuned, strict=True)
     ]
@@ -158,61 +163,55 @@ def _summary(played: Sequence[Played]) -> str:
         )
         if duels
     )
-    return f"## Summary\n\n{told}\n\n{markdown(heads, rows, left=(0, 5, 6, 7, 8))}"
+    return f"## Summary\n\n{told}\n\n{markdown_table(heads, rows, left=(0, 5, 6, 7, 8))}"
 
 
 def _count(duels: Sequence[_Duel]) -> str:
-    counts = Counter(duel.verdict for duel in duels)
+    counts = Counter(duel.result for duel in duels)
     names = Counter(duel.peer.policy for duel in duels)
     by_count = sorted(names.items(), key=lambda item: (-item[1], item[0]))
     return (
-        f"of {len(duels)} entries {counts[Verdict.WON]} won, {counts[Verdict.TIED]} tied, "
-        f"{counts[Verdict.LOST]} lost. The best peer is "
+        f"of {len(duels)} entries {counts[DuelResult.WON]} won, {counts[DuelResult.TIED]} tied, "
+        f"{counts[DuelResult.LOST]} lost. The best peer is "
         + ", ".join(f"`{name}` on {count}" for name, count in by_count)
         + "; whoever takes one has to know beforehand which."
     )
 
 
-def _described(peer: Standing) -> str:
+def _peer_text(peer: SeedAverage) -> str:
     return (
-        f"{peer.policy}{' (best)' if peer.is_best else ''}: {money(peer.cost_usd)}, "
-        f"{share(peer.attainment)}"
+        f"{peer.policy}{' (best)' if peer.setting == BEST else ''}: {usd_text(peer.cost_usd)}, "
+        f"{percent_text(peer.attainment)}"
     )
 
 
-def _result(duel: _Duel) -> str:
+def _result_text(duel: _Duel) -> str:
     cost = duel.peer.cost_usd / duel.ours.cost_usd - 1 if duel.ours.cost_usd > 0 else 0.0
     points = 100 * (duel.peer.attainment - duel.ours.attainment)
-    return f"**{duel.verdict}**: it costs {100 * cost:+.1f} %, attains {points:+.2f} points"
+    return f"**{duel.result}**: it costs {100 * cost:+.1f} %, attains {points:+.2f} points"
 
 
-def _against_each(played: Sequence[Played]) -> str:
-    rows = []
-    for policy in BASELINES:
-        counts = {tuned: Counter[Verdict]() for tuned in (False, True)}
-        for one in played:
-            table, ratio = one.table, one.attainment_ratio
-            ours = next(standing for standing in table if standing.policy == OURS)
-            for tuned in (False, True):
-                field = hindsight(table, attainment_ratio=ratio) if tuned else as_it_comes(table)
-                for peer in field:
-                    if peer.policy == policy:
-                        counts[tuned][verdict(ours, peer, attainment_ratio=ratio)] += 1
-        rows.append(
-            (policy, *(str(counts[tuned][kind]) for tuned in (False, True) for kind in Verdict))
-        )
-    heads = ("peer", *(f"{kind}, {name}" for name in ("shipped", "hindsight") for kind in Verdict))
+def _against_each(played: Sequence[EntryScores]) -> str:
+    counts = Counter(
+        (peer.policy, tuned, one.result(peer))
+        for one in played
+        for tuned in (False, True)
+        for peer in one.peers(tuned=tuned)
+    )
+    columns = [(tuned, result) for tuned in (False, True) for result in DuelResult]
+    rows = [(name, *(str(counts[name, *column]) for column in columns)) for name in BASELINES]
+    heads = ("peer", *(f"{kind}, {'hindsight' if tuned else 'shipped'}" for tuned, kind in columns))
     return "\n\n".join(
-        ("## Against each peer", "Entries that we won, tied and lost.", markdown(heads, rows))
+        ("## Against each peer", "Entries that we won, tied and lost.", markdown_table(heads, rows))
     )
 
 
-def _losses(played: Sequence[Played]) -> str:
+def _losses(played: Sequence[EntryScores]) -> str:
     lines = [
         f"- {_loss(duel)}"
         for tuned in (False, True)
         for duel in _duels(played, tuned=tuned)
-        if duel.verdict is Verdict.LOST
+        if duel.result is DuelResult.LOST
     ]
     found = "\n".join(dict.fromkeys(lines)) or "To none of the best peers on these entries."
     return f"## Where we lose\n\n{found}"
@@ -220,23 +219,32 @@ def _losses(played: Sequence[Played]) -> str:
 
 def _loss(duel: _Duel) -> str:
     ours, peer = duel.ours, duel.peer
-    setting = f" ({', '.join(_parameters(peer))})" if peer.is_best and peer.parameters else ""
+    tuned = parameters_text(peer) if peer.setting == BEST else ""
+    setting = f" ({tuned})" if tuned else ""
     change = peer.cost_usd / ours.cost_usd - 1 if ours.cost_usd > 0 else 0.0
-    told = f"{100 * abs(change):.1f} % {'less' if change < 0 else 'more'}"
+    difference = f"{100 * abs(change):.1f} % {'less' if change < 0 else 'more'}"
+    (replicas, our_replicas), (starts, our_starts), (ttft_s, our_ttft_s) = (
+        [number_text(side.mean[key], form) for side in (peer, ours)]
+        for key, form in (
+            ("replicas_mean", ".2f"),
+            ("starts_per_day", ".0f"),
+            ("ttft_p95_s", ".2f"),
+        )
+    )
     return (
-        f"**{duel.played.name}**, to `{peer.policy}`{setting}: {money(peer.cost_usd)} at {share(peer.attainment)} "
-        f"against our {money(ours.cost_usd)} at {share(ours.attainment)} ({told}). "
-        f"It keeps {peer.replicas_mean:.2f} replicas on average to our {ours.replicas_mean:.2f}, with "
-        f"{figure(peer.starts_per_day, digits=0)} starts a day to our {figure(ours.starts_per_day, digits=0)}, and a TTFT p95 of "
-        f"{figure(peer.ttft_p95_s)} s to our {figure(ours.ttft_p95_s)} s."
+        f"**{duel.played.name}**, to `{peer.policy}`{setting}: {usd_text(peer.cost_usd)} at "
+        f"{percent_text(peer.attainment)} against our {usd_text(ours.cost_usd)} at "
+        f"{percent_text(ours.attainment)} ({difference}). It keeps {replicas} replicas on average to our "
+        f"{our_replicas}, with {starts} starts a day to our {our_starts}, and a TTFT p95 of {ttft_s} s to "
+        f"our {our_ttft_s} s."
         + (" It was told the trace's load beforehand." if peer.policy in TOLD else "")
     )
 
 
-def _entry(one: Played) -> str:
+def _entry(one: EntryScores) -> str:
     entry, size, conditions = one.sized.setting.entry, one.sized.size, one.sized.conditions
     ratio = one.attainment_ratio
-    unlimited = [row.attainment_unlimited for row in one.rows if row.attainment_unlimited]
+    unlimited = [row.attainment_unlimited for row in one.scores if row.attainment_unlimited]
     what = (
         f"`{entry.trace}` at scale {entry.scale:g} on `{entry.profile}`: {size.requests:,} requests in "
         f"{size.span_s / 3600:.1f} h; the busiest ten seconds need {size.peak_replicas} replicas, the mean "
@@ -249,15 +257,11 @@ def _entry(one: Played) -> str:
     if entry.faults is not None:
         what += f" Faults as in `{entry.faults}`."
     if unlimited:
-        what += f" A fleet without limit attains {share(min(unlimited))}."
-    parts = [f"## {one.name}", entry.why, what, entry_table(one.table, attainment_ratio=ratio)]
+        what += f" A fleet without limit attains {percent_text(min(unlimited))}."
+    parts = [f"## {one.name}", entry.why, what, entry_table(one.averages, attainment_ratio=ratio)]
     if entry.remark:
         parts.append(entry.remark)
     return "\n\n".join(parts)
-
-
-def _parameters(standing: Standing) -> list[str]:
-    return [f"{name}={value:g}" for name, value in sorted(standing.parameters.items())]
 
 
 def _anchor(name: str) -> str:
@@ -265,7 +269,7 @@ def _anchor(name: str) -> str:
     return "".join(c for c in name.lower().replace(" ", "-") if c.isalnum() or c in "-_")
 
 
-def _making(played: Sequence[Played], *, processors: int) -> str:
+def _footer(played: Sequence[EntryScores], *, processors: int) -> str:
     seconds = sum(one.seconds for one in played)
     runs = sum(one.sized.runs for one in played)
     versions = ", ".join(

@@ -1,114 +1,81 @@
-"""Markdown tables and the figures in them."""
+"""The table of an entry: one row a policy and setting."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
-from simulations.studies.scoreboard.standings import Standing
+from simulations.results.seeds import SeedAverage
+from simulations.results.text import markdown_table, number_text, percent_text
+from simulations.runs.sweep import BEST
 
-_HEADS = (
-    "policy",
-    "setting",
-    "attains",
-    "cost $ mean",
-    "worst",
-    "attained mean",
-    "worst",
-    "of unlimited",
-    "ratio",
-    "relaxed",
-    "GPU h",
-    "goodput/s per GPU",
-    "replicas",
-    "max",
-    "worst 5 min",
-    "TTFT p50 s",
-    "p95",
-    "p99",
-    "TPOT p50 s",
-    "p95",
-    "p99",
-    "starts/day",
-    "flaps",
-    "aborted",
-    "lost",
+_NUMBERS = (
+    ("ratio", "ratio", ".2f"),
+    ("relaxed", "relaxed_ratio", ".2f"),
+    ("GPU h", "gpu_hours", ".1f"),
+    ("goodput/s per GPU", "goodput_per_gpu", ".3f"),
+    ("replicas", "replicas_mean", ".2f"),
+    ("max", "", ""),
+    ("worst 5 min", "", ""),
+    ("TTFT p50 s", "ttft_p50_s", ".2f"),
+    ("p95", "ttft_p95_s", ".2f"),
+    ("p99", "ttft_p99_s", ".2f"),
+    ("TPOT p50 s", "tpot_p50_s", ".3f"),
+    ("p95", "tpot_p95_s", ".3f"),
+    ("p99", "tpot_p99_s", ".3f"),
+    ("starts/day", "starts_per_day", ".0f"),
+    ("flaps", "flaps", ".0f"),
+    ("aborted", "aborted", ".0f"),
+    ("lost", "lost", ".0f"),
 )
-_SPOT_HEADS = ("interruptions", "lost in notice", "fallback h")
+"""Head, figure and form of each column behind the attainments; two are no means."""
+_SPOT_NUMBERS = (
+    ("interruptions", "interruptions", ".1f"),
+    ("lost in notice", "lost_within_notice", ".1f"),
+    ("fallback h", "fallback_hours", ".1f"),
+)
 
 
-def entry_table(table: Sequence[Standing], *, attainment_ratio: float) -> str:
-    """One row a policy and setting; those of spot only where there was spot."""
-    spot = any(standing.interruptions is not None for standing in table)
+def entry_table(averages: Sequence[SeedAverage], *, attainment_ratio: float) -> str:
+    """One row a policy and setting; columns of spot only where there was spot."""
+    spot = any(average.mean["interruptions"] is not None for average in averages)
+    numbers = _NUMBERS + (_SPOT_NUMBERS if spot else ())
+    heads = (
+        *("policy", "setting", "attains", "cost $ mean", "worst"),
+        *("attained mean", "worst", "of unlimited"),
+        *(head for head, _, _ in numbers),
+    )
     rows = [
         (
-            standing.policy,
-            _setting(standing),
-            "yes" if standing.attainment >= attainment_ratio else "no",
-            f"{standing.cost_usd:.2f}",
-            f"{standing.cost_usd_worst:.2f}",
-            share(standing.attainment),
-            share(standing.attainment_worst),
-            share(standing.attainment_relative),
-            figure(standing.ratio),
-            figure(standing.relaxed_ratio),
-            f"{standing.gpu_hours:.1f}",
-            figure(standing.goodput_per_gpu, digits=3),
-            f"{standing.replicas_mean:.2f}",
-            str(standing.replicas_max),
-            "-" if standing.worst_5min is None else f"{100 * standing.worst_5min:.1f} %",
-            figure(standing.ttft_p50_s),
-            figure(standing.ttft_p95_s),
-            figure(standing.ttft_p99_s),
-            figure(standing.tpot_p50_s, digits=3),
-            figure(standing.tpot_p95_s, digits=3),
-            figure(standing.tpot_p99_s, digits=3),
-            figure(standing.starts_per_day, digits=0),
-            f"{standing.flaps:.0f}",
-            f"{standing.aborted:.0f}",
-            f"{standing.lost:.0f}",
-            *(_spot(standing) if spot else ()),
+            average.policy,
+            _setting(average),
+            "yes" if average.attainment >= attainment_ratio else "no",
+            number_text(average.cost_usd),
+            number_text(average.worst["cost_usd"]),
+            percent_text(average.attainment),
+            percent_text(average.worst["attainment"]),
+            percent_text(average.mean["attainment_relative"]),
+            *(_cell(average, *number) for number in numbers),
         )
-        for standing in table
+        for average in averages
     ]
-    return markdown(_HEADS + (_SPOT_HEADS if spot else ()), rows, left=(0, 1))
+    return markdown_table(heads, rows, left=(0, 1))
 
 
-def _setting(standing: Standing) -> str:
-    if not standing.is_best:
-        return standing.setting
-    named = ", ".join(f"{name}={value:g}" for name, value in sorted(standing.parameters.items()))
-    return f"{standing.setting}: {named}"
+def _cell(average: SeedAverage, head: str, figure: str, form: str) -> str:
+    if head == "max":
+        return str(max(score.replicas_max for score in average.scores))
+    if head == "worst 5 min":
+        return percent_text(average.worst["worst_5min_attainment"], 1)
+    return number_text(average.mean[figure], form)
 
 
-def _spot(standing: Standing) -> tuple[str, ...]:
-    return tuple(
-        "-" if value is None else f"{value:.1f}"
-        for value in (
-            standing.interruptions,
-            standing.lost_within_notice,
-            standing.fallback_hours,
-        )
-    )
+def _setting(average: SeedAverage) -> str:
+    if average.setting != BEST:
+        return average.setting
+    return f"{average.setting}: {parameters_text(average)}"
 
 
-def markdown(
-    heads: Sequence[str], rows: Sequence[Sequence[str]], *, left: Collection[int] = (0,)
-) -> str:
-    """A table whose columns are right-aligned but for those in `left`."""
-    rule = [":---" if column in left else "---:" for column in range(len(heads))]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in (heads, rule, *rows))
-
-
-def money(usd: float) -> str:
-    """Dollars and cents."""
-    return f"${usd:,.2f}"
-
-
-def share(ratio: float) -> str:
-    """Per cent, with the two digits that attainments differ in."""
-    return f"{100 * ratio:.2f} %"
-
-
-def figure(value: float | None, *, digits: int = 2) -> str:
-    """A number, or a dash where it is unknown."""
-    return "-" if value is None else f"{value:.{digits}f}"
+def parameters_text(average: SeedAverage) -> str:
+    """Those that its setting changes."""
+    parameters = average.scores[0].parameters or {}
+    return ", ".join(f"{name}={value:g}" for name, value in sorted(parameters.items()))

@@ -16,7 +16,7 @@ from autoscaler.core.contract.state import FloatArray, IntArray
 from simulations.agenda import NS
 from simulations.rng import stream
 from simulations.serving.columns import RequestColumns
-from simulations.traces.drawn import REQUESTS_MAX, Drawn
+from simulations.traces.contents import REQUESTS_MAX, TraceContents
 from simulations.traces.generate import SPREAD_INPUT, SPREAD_OUTPUT, Recipe, lognormal_tokens
 from simulations.traces.rows import MAX_TOKENS, TraceLines, header_columns, named_columns
 from simulations.traces.spec import TraceSpec, number
@@ -43,7 +43,7 @@ def recognizes(first_line: str) -> bool:
     return header_columns(first_line, COLUMNS) is not None
 
 
-def draw(lines: TraceLines, asked: TraceSpec) -> Drawn:
+def draw(lines: TraceLines, asked: TraceSpec) -> TraceContents:
     """Draw the requests of the steps that are asked for."""
     series = _read(lines)
     if len(series.at_s) < 2:
@@ -64,7 +64,7 @@ def draw(lines: TraceLines, asked: TraceSpec) -> Drawn:
                 f"{counts[within].sum()} requests, and at most {REQUESTS_MAX} are drawn at once",
                 remedy="ask for a part with from and days, or for a share with thin",
             )
-    return Drawn(
+    return TraceContents(
         requests=_requests(at_s, counts, step_s, means, asked),
         holes_s=_holes(at_s, counted, step_s, asked),
         notes=tuple(notes),

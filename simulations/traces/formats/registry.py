@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from simulations.traces.drawn import Drawn
+from simulations.traces.contents import TraceContents
 from simulations.traces.formats import (
     azure_csv,
     burstgpt_csv,
@@ -30,7 +30,7 @@ class TraceFormat:
     """For people: how a file of this format begins."""
     read: Callable[[TraceLines, RequestRows], None] | None = None
     """Reads every request, in order of arrival; raises TraceError."""
-    draw: Callable[[TraceLines, TraceSpec], Drawn] | None = None
+    draw: Callable[[TraceLines, TraceSpec], TraceContents] | None = None
     """Draws all steps that the part asked for touches, thinned; raises TraceError."""
     settings: tuple[str, ...] = ()
     """What may stand behind the path, beside what every format takes."""

@@ -29,8 +29,8 @@ from autoscaler.core.contract.state import FloatArray, IntArray
 from simulations.agenda import NS
 from simulations.rng import stream
 from simulations.serving.columns import RequestColumns
-from simulations.traces.drawn import REQUESTS_MAX, Drawn
-from simulations.traces.opening import opened
+from simulations.traces.contents import REQUESTS_MAX, TraceContents
+from simulations.traces.files import open_lines
 from simulations.traces.rows import TraceLines, header_columns, named_columns
 from simulations.traces.spec import TraceSpec
 from simulations.traces.token_percentiles import BLOCK_S, TokenPercentiles, read_percentiles
@@ -75,7 +75,7 @@ def recognizes(first_line: str) -> bool:
     return header_columns(first_line, COLUMNS) is not None
 
 
-def draw(lines: TraceLines, asked: TraceSpec) -> Drawn:
+def draw(lines: TraceLines, asked: TraceSpec) -> TraceContents:
     """Draw the requests of the tenants and of the windows that are asked for."""
     rule = asked.settings.get("unmeasured", UNMEASURED[0])
     if rule not in UNMEASURED:
@@ -93,7 +93,7 @@ def draw(lines: TraceLines, asked: TraceSpec) -> Drawn:
             remedy="write tenant=NUMBER, or tenant=NUMBER+NUMBER",
         )
     tokens_path = _tokens_path(lines.path, asked)
-    with opened(tokens_path) as token_lines:
+    with open_lines(tokens_path) as token_lines:
         percentiles = read_percentiles(token_lines, tenants=wanted)
     notes: list[str] = []
     _settle_unmeasured(windows, percentiles, rule, asked, notes)
@@ -103,7 +103,7 @@ def draw(lines: TraceLines, asked: TraceSpec) -> Drawn:
             f"{expected:.0f} requests, and at most {REQUESTS_MAX} are drawn at once",
             remedy="ask for a part with from and days, or for a share with thin",
         )
-    return Drawn(
+    return TraceContents(
         requests=_requests(windows, percentiles, asked),
         holes_s=_holes(windows.known, asked),
         notes=tuple(notes),

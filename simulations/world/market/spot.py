@@ -20,7 +20,7 @@ import numpy as np
 from autoscaler.errors import TraceError
 from simulations.agenda import NS
 from simulations.rng import stream
-from simulations.traces.opening import opened
+from simulations.traces.files import open_lines
 from simulations.traces.rows import TraceLines
 from simulations.traces.spec import number, split_spec
 
@@ -72,7 +72,7 @@ def read_spot(spec: str | Path) -> SpotHistory:
         TraceError: It cannot be read, or has nothing of what is asked for.
     """
     path, settings = split_spec(str(spec))
-    with opened(path) as lines:
+    with open_lines(path) as lines:
         text = iter(lines)
         header = next(text, "")
         if header == PROBES_HEADER:

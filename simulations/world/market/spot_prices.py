@@ -17,7 +17,7 @@ from types import MappingProxyType
 
 from autoscaler.errors import TraceError
 from simulations.agenda import NS
-from simulations.traces.opening import opened
+from simulations.traces.files import open_lines
 from simulations.traces.rows import TraceLines
 from simulations.traces.spec import number, seconds, split_spec
 
@@ -127,7 +127,7 @@ class PriceHistory:
 
 def is_price_history(path: Path) -> bool:
     """Whether a file begins like one; raises TraceError where it cannot be read."""
-    with opened(path) as lines:
+    with open_lines(path) as lines:
         return next(iter(lines), "") == HEADER
 
 
@@ -150,7 +150,7 @@ def read_price_history(spec: str) -> PriceHistory:
     level = settings.get("level", LEVEL_SETTINGS[0])
     if level not in LEVEL_SETTINGS:
         raise TraceError(f"{spec}: level is {level!r}; write {' or '.join(LEVEL_SETTINGS)}")
-    with opened(path) as lines:
+    with open_lines(path) as lines:
         text = iter(lines)
         header = next(text, "")
         if header != HEADER:

@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 
 from autoscaler.errors import InvariantBroken
-from simulations.bounds.figures import figures, trace_bound, unlimited_attainment
+from simulations.bounds.figures import bound_figures, trace_bound, unlimited_attainment
 from simulations.peers.rules.registry import BASELINES
-from simulations.replay.replay import Conditions, run
+from simulations.replay.conditions import Conditions
+from simulations.replay.replay import run
 from simulations.results.scorecard import score
 from simulations.serving.columns import RequestColumns
 from simulations.serving.objective import RequestObjective
 from simulations.serving.profiles.profiles import PROFILES
-from simulations.traces.reading import read_trace
+from simulations.traces.trace import read_trace
 
 PROFILE = PROFILES["llama-3.1-8b/1xL40S"]
 
@@ -54,7 +55,7 @@ def test_s7_no_policy_beats_the_clairvoyant(policy, conditions, bound):
     assert policy == "inference-aware" or policy in BASELINES
     trace, least = bound
     row = score(run(trace, policy, seed=0, conditions=conditions))
-    held = figures(
+    held = bound_figures(
         name=policy,
         cost_usd=row.cost_usd,
         attainment=row.attainment,
@@ -68,7 +69,7 @@ def test_s7_no_policy_beats_the_clairvoyant(policy, conditions, bound):
 def test_a_row_that_beats_it_fails_the_run(bound):
     trace, least = bound
     with pytest.raises(InvariantBroken, match="the serving model or the bound is wrong"):
-        figures(
+        bound_figures(
             name="too good",
             cost_usd=least.relaxed(0) * 0.9,
             attainment=1.0,

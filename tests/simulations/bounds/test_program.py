@@ -1,6 +1,8 @@
-"""The linear program: worked cases, and never above the level program where nothing may wait."""
+"""The linear program: worked cases, and never dearer than any schedule of whole replicas."""
 
 from __future__ import annotations
+
+import itertools
 
 import numpy as np
 import pytest
@@ -8,8 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simulations.bounds.hull import NEGLIGIBLE, TOLERANCE, hull
-from simulations.bounds.levels import hull_cost, level_values
-from simulations.bounds.program import BoundPool, Workload
+from simulations.bounds.program import BoundPool, BoundWork
 from simulations.bounds.program import least_cost as solution
 
 
@@ -18,7 +19,7 @@ def work(arrived, wait=0):
     due = np.zeros_like(arrived)
     for step, amount in enumerate(arrived):
         due[min(step + wait, len(arrived) - 1)] += amount
-    return Workload(arrived=arrived, due=due)
+    return BoundWork(arrived=arrived, due=due)
 
 
 def least_cost(*args, **options):
@@ -64,28 +65,64 @@ def test_the_floor_is_always_paid():
     assert cost == pytest.approx(6.0)
 
 
-@settings(max_examples=40, deadline=None)
+def schedules(steps: int, most: int, *, start_steps: int, initial: int):
+    """Every (paid, serving) pair of a fleet of at most `most` interchangeable replicas."""
+    singles = []
+    for on in itertools.product((0, 1), repeat=steps):
+        for early in (False, True):  # ready before the first step, or started at it
+            serving = [0] * steps
+            for t in range(steps):
+                first = t
+                while first > 0 and on[first - 1]:
+                    first -= 1
+                warm = early and first == 0
+                serving[t] = int(on[t] and (warm or t - first >= start_steps))
+            singles.append((early and bool(on[0]), on, tuple(serving)))
+    singles = list(dict.fromkeys(singles))
+    for group in itertools.combinations_with_replacement(singles, most):
+        if sum(early for early, _, _ in group) <= initial:
+            paid = sum(sum(on) for _, on, _ in group)
+            serving = np.sum([s for _, _, s in group], axis=0)
+            yield paid, serving
+
+
+@pytest.mark.slow
+@settings(max_examples=25, deadline=None)
 @given(
-    need=st.lists(st.floats(0, 3), min_size=4, max_size=14),
-    start_steps=st.integers(0, 3),
+    need=st.lists(st.floats(0, 2), min_size=3, max_size=5),
+    start_steps=st.integers(0, 2),
+    initial=st.integers(0, 1),
     share=st.floats(0.6, 1.0),
 )
-def test_never_above_the_level_program(need, start_steps, share):
+def test_no_schedule_of_whole_replicas_is_cheaper(need, start_steps, initial, share):
+    """Fractional replicas, and work given up anywhere: the program can only be cheaper, or equal."""
     need = np.array(need)
-    if need.sum() < 0.5:
-        return
-    initial = int(np.ceil(need.max()))
-    prices = np.geomspace(0.5, 500, 60)
-    values = level_values(need, start_steps=start_steps, prices=prices, initial=initial)
-    served = need.sum() * share
-    cost = least_cost(
-        work(need),
-        pools=(pool(start_steps=start_steps, initial=initial),),
-        given_up=need.sum() - served,
-    )
-    # fractional replicas and work given up anywhere: the program can only be cheaper, or equal
-    grid = 1e-6 + 0.12 * served  # the hull is drawn at 60 prices, which costs a little
-    assert cost <= hull_cost(values, prices=prices, served=served) + grid
+    most = int(np.ceil(need.max()))
+    given_up = (1.0 - share) * need.sum()
+    costs = [
+        paid
+        for paid, serving in schedules(len(need), most, start_steps=start_steps, initial=initial)
+        if np.minimum(need, serving).sum() >= need.sum() - given_up
+    ]
+    if costs:
+        terms = {"pools": (pool(start_steps=start_steps, initial=initial),)}
+        assert least_cost(work(need), given_up=given_up, **terms) <= min(costs) + 1e-6
+
+
+@pytest.mark.parametrize(
+    ("name", "need", "start_steps", "expected"),
+    [
+        # two replicas all along, ready from the start: nothing to save
+        ("flat", [2.0] * 10, 3, 20.0),
+        # a gap shorter than a start is bridged: 2 steps paid for, against 3 for starting anew
+        ("short gap", [1, 1, 1, 0, 0, 1, 1, 1], 3, 8.0),
+        # a longer gap is left and started into: 3 + 3 on, 3 for the start
+        ("long gap", [1, 1, 1, 0, 0, 0, 0, 0, 1, 1, 1], 3, 9.0),
+    ],
+)
+def test_all_work_costs_the_closed_form(name, need, start_steps, expected):
+    terms = {"pools": (pool(start_steps=start_steps, initial=int(np.ceil(need[0]))),)}
+    assert least_cost(work(need), given_up=0.0, **terms) == pytest.approx(expected), name
 
 
 @settings(max_examples=30, deadline=None)

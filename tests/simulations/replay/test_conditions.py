@@ -1,31 +1,28 @@
 """What a comparison is made under: checked, load-tested on the trace's own requests, with room."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
-from simulations.replay.conditions import LEADS_S, conditions_of, load_tested, with_room
-from simulations.replay.replay import Conditions
+from simulations.replay.conditions import (
+    LEADS_S,
+    Conditions,
+    ConditionsRequest,
+    conditions_of,
+    load_tested,
+    with_maximum,
+)
 from simulations.serving.offered_demand import first_replicas, peak_replicas
 from simulations.serving.replica_capacity import replica_capacity, written_target
 from simulations.traces.generate import Recipe, generate
-from simulations.traces.reading import Trace
+from simulations.traces.trace import Trace
 from tests.simulations.world.world_builder import PROFILE, requests
 
 
-def asked(**changes: object) -> Conditions:
-    defaults: dict[str, object] = {
-        "profile": PROFILE.name,
-        "prices": None,
-        "cold_start": "standard",
-        "scale": 1.0,
-        "objective": "ttft=1+2x,tpot=0.1",
-        "max_replicas": None,
-        "spot": None,
-        "spot_lead": "aws",
-        "faults": None,
-        "routing": "prefix",
-    }
-    return conditions_of(**(defaults | changes))  # type: ignore[arg-type]  # a test's words
+def asked(**changes: Any) -> Conditions:
+    defaults = {"profile": PROFILE.name, "spot_lead": "aws", "routing": "prefix"}
+    return conditions_of(ConditionsRequest(**(defaults | changes)))
 
 
 def test_what_was_asked_for():
@@ -39,9 +36,9 @@ def test_what_was_asked_for():
 def test_room_is_made_where_no_maximum_is_given():
     burst = Trace(name="t", requests=requests(np.linspace(0, 10, 4000).tolist()))
     peak = peak_replicas(burst.requests, PROFILE)
-    assert with_room(asked(), burst).replicas_max == peak + peak // 2 > 10
-    assert with_room(asked(max_replicas=3), burst).replicas_max == 3
-    assert with_room(asked(), Trace(name="t", requests=requests([0.0]))).replicas_max == 10
+    assert with_maximum(asked(), burst).replicas_max == peak + peak // 2 > 10
+    assert with_maximum(asked(max_replicas=3), burst).replicas_max == 3
+    assert with_maximum(asked(), Trace(name="t", requests=requests([0.0]))).replicas_max == 10
 
 
 def test_the_first_minutes_need_what_they_need():

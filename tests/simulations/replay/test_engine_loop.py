@@ -12,10 +12,11 @@ from autoscaler.core.contract.spec import FleetSpec
 from autoscaler.core.contract.state import CapacityType, InterruptionKind
 from autoscaler.core.engine import EngineSettings
 from simulations.agenda import EPOCH_S, NS
-from simulations.replay.engine_loop import EngineLoop, EngineLoopSetting
+from simulations.replay.conditions import Conditions
+from simulations.replay.engine_loop import EngineLoop, EngineLoopSetting, model_spec
 from simulations.replay.observation import Observer
-from simulations.replay.replay import Conditions, model_spec, run
-from simulations.traces.reading import Trace
+from simulations.replay.replay import run
+from simulations.traces.trace import Trace
 from simulations.world.cold_start import COLD_STARTS
 from simulations.world.market.spot import MachineLife, SpotHistory
 from simulations.world.world import SimulatedWorld

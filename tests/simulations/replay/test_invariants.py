@@ -23,12 +23,14 @@ from autoscaler.core.engine import Engine, EngineSettings, build_engine
 from simulations.agenda import NS
 from simulations.bounds.bound import PoolTerms, make_bound
 from simulations.peers.rules.registry import BASELINES
-from simulations.replay.replay import ENGINE_POLICIES, Conditions, run
+from simulations.replay.conditions import Conditions
+from simulations.replay.engine_loop import ENGINE_POLICIES
+from simulations.replay.replay import run
 from simulations.replay.run import Run
 from simulations.results.scorecard import score
 from simulations.serving.columns import NEVER, RequestColumns, RequestOutcome
 from simulations.traces.generate import Recipe, generate
-from simulations.traces.reading import Trace
+from simulations.traces.trace import Trace
 from simulations.world.cold_start import COLD_STARTS
 from simulations.world.faults import Fault, FaultKind
 from simulations.world.market.spot import MachineLife, SpotHistory
@@ -86,10 +88,10 @@ def test_s1_bytes_do_not_depend_on_the_hash_seed_nor_on_how_many_run_side_by_sid
     script = tmp_path / "script.py"
     script.write_text(
         "import sys\n"
-        "from simulations.simulate import run_simulate\n"
+        "from simulations.simulate import SimulateRequest, run_simulate\n"
         "if __name__ == '__main__':\n"
-        "    run_simulate(traces=['generate:bursty,hours=0.2,rate=2,input=500,output=100'],\n"
-        "        policies=['all'], seeds=2, cold_start='warm', output='json', jobs=int(sys.argv[1]))\n"
+        "    run_simulate(SimulateRequest(traces=['generate:bursty,hours=0.2,rate=2,input=500,output=100'],\n"
+        "        policies=['all'], seeds=2, cold_start='warm', output='json', jobs=int(sys.argv[1])))\n"
     )
     documents = []
     for hash_seed, jobs in (("1", "1"), ("2", "2")):

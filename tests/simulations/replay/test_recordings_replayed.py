@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from simulations.simulate import run_simulate
+from simulations.simulate import SimulateRequest, run_simulate
 
 PROBES = "time_utc,event,instance,zone,gpu,gpus\n" + "".join(
     f"2020-03-01T10:{minute:02}:00.000Z,{event},a,east,v100,1\n"
@@ -32,17 +32,19 @@ def written(folder: Path, name: str, text: str) -> str:
 def test_a_run_on_recordings_of_every_kind(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     counts = "t_s,requests\n" + "".join(f"{60 * n},{'' if n == 7 else 60}\n" for n in range(20))
     status = run_simulate(
-        traces=[written(tmp_path, "counts.csv.gz", counts) + ",input=200,hours=0.3"],
-        policies=["static-mean", "inference-aware"],
-        cold_start=written(tmp_path, "starts.csv.gz", "load_s,warm_up_s\n20,30\n10,20\n"),
-        spot=written(tmp_path, "probes.csv.gz", PROBES) + ",zone=east,machines=5",
-        spot_lead="gcp",
-        prices=written(tmp_path, "prices.csv.gz", PRICES)
-        + ",instance_type=p3.2xlarge,on_demand=1.86",
-        seeds=2,
-        bounds=True,
-        jobs=1,
-        output="json",
+        SimulateRequest(
+            traces=[written(tmp_path, "counts.csv.gz", counts) + ",input=200,hours=0.3"],
+            policies=["static-mean", "inference-aware"],
+            cold_start=written(tmp_path, "starts.csv.gz", "load_s,warm_up_s\n20,30\n10,20\n"),
+            spot=written(tmp_path, "probes.csv.gz", PROBES) + ",zone=east,machines=5",
+            spot_lead="gcp",
+            prices=written(tmp_path, "prices.csv.gz", PRICES)
+            + ",instance_type=p3.2xlarge,on_demand=1.86",
+            seeds=2,
+            bounds=True,
+            jobs=1,
+            output="json",
+        )
     )
     assert status == 0
     captured = capsys.readouterr()

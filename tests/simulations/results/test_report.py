@@ -12,16 +12,17 @@ import numpy as np
 import pytest
 
 from autoscaler.errors import SettingsError
-from simulations.replay.replay import Conditions, run
-from simulations.results.report.entry import BoundCurve, BoundSchedule, Entry
-from simulations.results.report.line import Timeline
+from simulations.bounds.figures import BoundCurve, BoundSchedule
+from simulations.replay.conditions import Conditions
+from simulations.replay.replay import run
 from simulations.results.report.page import render
-from simulations.results.report.timeline import timeline
 from simulations.results.report.write import check_report, write_report
-from simulations.results.scorecard import score
+from simulations.results.scorecard import Timeline, score
+from simulations.results.seeds import SeedAverage
+from simulations.results.timeline import timeline
 from simulations.serving.columns import RequestColumns
 from simulations.serving.profiles.profiles import PROFILES
-from simulations.traces.reading import Trace
+from simulations.traces.trace import Trace
 from simulations.world.cold_start import cold_start
 from tests.require import require
 from tests.simulations.runs.test_sweep import row
@@ -37,13 +38,13 @@ def entry(policy="inference-aware", setting="default", **figures):
         lost=np.array([0.0, 1.0]),
     )
     known = {"attainment": 0.99, "cost_usd": 12.5} | figures
-    return Entry(
+    return SeedAverage(
         trace="a <trace>",
         policy=policy,
         setting=setting,
-        seeds=2,
-        figures=known,
+        mean=known,
         worst={"attainment": 0.9},
+        scores=(row(cost=1.0, attained=1.0),) * 2,
         timeline=line,
     )
 
@@ -75,7 +76,7 @@ CHROMIUM = (
 )  # fmt: skip
 
 
-def opened(folder: Path, text: str, *more: str) -> str:
+def browser_page(folder: Path, text: str, *more: str) -> str:
     """What a browser makes of a page, as HTML."""
     require("chromium", shutil.which("chromium"), "not installed")
     (folder / "page.html").write_text(text)
@@ -96,12 +97,11 @@ def compared():
         cost_usd=[1.0, 2.0],
         schedule=BoundSchedule(attainment=0.99, hours=[0.1, 0.2], replicas=[0.5, 1.5]),
     )
-    ideal = replace(entry("lookahead"), reference=True)
     return page(
         entry(),
         entry("hpa", cost_usd=9.0),
         entry("hpa", "best", cost_usd=8.0),
-        ideal,
+        entry("lookahead"),
         bounds=[curve],
     )
 
@@ -120,7 +120,7 @@ def test_a_browser_draws_the_charts_and_sorts_the_table(tmp_path):
       document.querySelector('.chip[data-name="hpa (best)"]').click();
       document.body.dataset.after = drawn();
     </script></body>"""
-    dom = opened(tmp_path, compared().replace("</body>", click))
+    dom = browser_page(tmp_path, compared().replace("</body>", click))
     body = dom[dom.rindex("<body") :]
     assert body.count('class="main-svg"') >= 6, "every chart is drawn"
     assert body.index(">hpa (best)<") < body.index(">hpa<") < body.index(">inference-aware<"), (
@@ -148,7 +148,7 @@ def test_it_fits_a_phone_and_asks_nobody_for_anything(tmp_path):
         document.body.dataset.asked = asked.getEntriesByType('resource').length;
       };
     </script></body>"""
-    dom = opened(tmp_path, frame, "--allow-file-access-from-files")
+    dom = browser_page(tmp_path, frame, "--allow-file-access-from-files")
     assert 'data-over="0"' in dom, "nothing sticks out to the right"
     assert re.search(r'data-charts="[1-9]', dom), "the charts were there when it was measured"
     assert 'data-asked="0"' in dom, "no request for anything but the page"

@@ -11,7 +11,7 @@ from rich.console import Console
 from simulations.bounds.figures import BoundFigures
 from simulations.peers.rules.lookahead import NAME as LOOKAHEAD
 from simulations.results.scorecard import Quantiles
-from simulations.results.seeds import averaged
+from simulations.results.seeds import seed_averages
 from simulations.results.summary_table import summary_tables
 from tests.simulations.runs.test_sweep import row
 
@@ -37,7 +37,7 @@ def printed(rows, width):
 
 
 def test_mean_and_worst_are_each_figures_own():
-    (line,) = averaged(seeds())
+    (line,) = seed_averages(seeds())
     assert line.mean["cost_usd"] == 3.0
     assert line.worst["cost_usd"] == 4.0, "more is worse"
     assert line.mean["attainment"] == pytest.approx(0.945)
@@ -47,7 +47,9 @@ def test_mean_and_worst_are_each_figures_own():
 
 
 def test_settings_and_references_have_lines_of_their_own():
-    names = [line.name for line in averaged(seeds() + seeds(setting="best") + seeds(LOOKAHEAD))]
+    names = [
+        line.name for line in seed_averages(seeds() + seeds(setting="best") + seeds(LOOKAHEAD))
+    ]
     assert names == ["hpa", "hpa (best)", "lookahead (reference)"]
 
 

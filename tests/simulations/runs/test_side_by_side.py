@@ -12,14 +12,22 @@ from pathlib import Path
 
 import pytest
 
-from simulations.runs.side_by_side import all_of
+from simulations.runs.side_by_side import results_of
+from tests.simulations.runs.reporters import RememberingReporter
 
 PARENT = """
 import os, sys
-from simulations.side_by_side import all_of
-from tests.simulations.test_side_by_side import wait_for_ever
+from simulations.runs.side_by_side import results_of
+from tests.simulations.runs.reporters import RememberingReporter
+from tests.simulations.runs.test_side_by_side import wait_for_ever
 if __name__ == "__main__":
-    all_of(wait_for_ever, [sys.argv[1]] * 2, jobs=2)
+    results_of(
+        wait_for_ever,
+        [sys.argv[1]] * 2,
+        jobs=2,
+        reporter=RememberingReporter(),
+        line=lambda number, made: "",
+    )
 """
 
 
@@ -35,20 +43,23 @@ def wait_for_ever(folder: str, /, *, progress: Callable[[float], None]) -> None:
 
 
 @pytest.mark.parametrize("jobs", [1, pytest.param(3, marks=pytest.mark.slow)])
-def test_answers_are_in_order_and_shares_add_up(jobs: int):
-    shares: list[float] = []
-    ended: list[tuple[int, float]] = []
-    answers = all_of(
-        half,
-        [4, 2, 8],
-        jobs=jobs,
-        share=shares.append,
-        ended=lambda number, answer: ended.append((number, answer)),
-    )
-    assert answers == [2.0, 1.0, 4.0]
-    assert sorted(ended) == [(0, 2.0), (1, 1.0), (2, 4.0)]
-    assert shares == sorted(shares)
-    assert all_of(half, [], jobs=jobs) == []
+def test_results_are_in_order_and_all_are_reported(jobs: int):
+    reporter = RememberingReporter()
+
+    def halves(numbers: list[int]) -> list[float]:
+        return results_of(
+            half,
+            numbers,
+            jobs=jobs,
+            reporter=reporter,
+            line=lambda number, made: f"{number} is {made}",
+        )
+
+    assert halves([4, 2, 8]) == [2.0, 1.0, 4.0]
+    assert sorted(reporter.said) == ["0 is 2.0", "1 is 1.0", "2 is 4.0"]
+    assert reporter.done == sorted(reporter.done)
+    assert reporter.done[-1] == 3
+    assert halves([]) == []
 
 
 @pytest.mark.slow

@@ -11,13 +11,13 @@ import pytest
 
 from simulations.bounds.figures import BoundFigures
 from simulations.peers.rules.registry import BASELINES
-from simulations.replay.replay import Conditions
-from simulations.results.scorecard import Quantiles, Row, SpotFigures
-from simulations.results.tables import write_rows
+from simulations.replay.conditions import Conditions
+from simulations.results.scorecard import Quantiles, Score, SpotFigures
+from simulations.results.tables import write_scores
 from simulations.runs.runs import Plan
 from simulations.runs.sweep import best_parameters, sweep_plans, with_best
 from simulations.serving.objective import RequestObjective
-from simulations.simulate import run_simulate
+from simulations.simulate import SimulateRequest, run_simulate
 from tests.simulations.world.world_builder import PROFILE
 
 CONDITIONS = Conditions(profile=PROFILE, objective=RequestObjective(attainment_ratio=0.99))
@@ -28,8 +28,8 @@ def plan(policy: str, *, seed: int = 0, trace: str = "t") -> Plan:
     return Plan(trace=trace, policy=policy, seed=seed, conditions=CONDITIONS)
 
 
-def row(*, cost: float, attained: float) -> Row:
-    return Row(
+def row(*, cost: float, attained: float) -> Score:
+    return Score(
         trace="t",
         policy="hpa",
         seed=0,
@@ -93,8 +93,9 @@ def test_the_best_runs_on_every_seed_behind_the_defaults():
 @pytest.mark.slow
 def test_rows_say_their_setting(capsys: pytest.CaptureFixture[str]):
     spec = "generate:bursty,hours=0.2,rate=3,input=300,output=100"
+    policies = ["inference-aware", "kubeai"]
     run_simulate(
-        traces=[spec], policies=["inference-aware", "kubeai"], sweep=True, output="json", jobs=1
+        SimulateRequest(traces=[spec], policies=policies, sweep=True, output="json", jobs=1)
     )
     rows = json.loads(capsys.readouterr().out)["rows"]
     assert [(r["policy"], r["setting"]) for r in rows] == [
@@ -112,7 +113,7 @@ def test_csv_keeps_each_settings_parameters_in_one_cell(capsys: pytest.CaptureFi
         replace(row(cost=1.0, attained=1.0), setting="best", parameters={"threshold": 2.0}),
         row(cost=3.0, attained=0.5),
     ]
-    write_rows(rows, output="csv", file=sys.stdout)
+    write_scores(rows, output="csv", file=sys.stdout)
     read = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     assert [line["setting"] for line in read] == ["default", "best", ""]
     assert json.loads(read[1]["parameters"]) == {"threshold": 2.0}
@@ -121,7 +122,7 @@ def test_csv_keeps_each_settings_parameters_in_one_cell(capsys: pytest.CaptureFi
 
 def test_the_table_tells_a_best_setting_from_the_default(capsys: pytest.CaptureFixture[str]):
     rows = [replace(row(cost=1.0, attained=1.0), setting=name) for name in ("default", "best")]
-    write_rows(rows, output="table", file=sys.stdout)
+    write_scores(rows, output="table", file=sys.stdout)
     assert "hpa (best)" in capsys.readouterr().out
 
 
@@ -135,11 +136,11 @@ def test_a_table_has_columns_for_bounds_and_spot_where_rows_have_them(
         attainment_unlimited=0.98765,
         spot=SpotFigures(interruptions=3, lost_within_notice=0, fallback_hours=1.25),
     )
-    write_rows([plain], output="table", file=sys.stdout)
+    write_scores([plain], output="table", file=sys.stdout)
     out = capsys.readouterr().out
     assert not any(name in out for name in ("× bound", "interrupted", "fallback h", "limit"))
     other = replace(held, bound=None, policy="a-policy-of-a-very-long-name", setting="best")
-    write_rows([held, other], output="table", file=sys.stdout)
+    write_scores([held, other], output="table", file=sys.stdout)
     out = capsys.readouterr().out
     assert "…" not in out, "nothing is cut"
     title, header, first, second = out.splitlines()

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from autoscaler.errors import TraceError
-from simulations.traces.reading import read_trace
+from simulations.traces.trace import read_trace
 
 OLD = (
     "Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type\n"

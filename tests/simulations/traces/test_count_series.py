@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from autoscaler.errors import TraceError
+from simulations.traces.files import open_lines
 from simulations.traces.formats.count_series import draw
-from simulations.traces.opening import opened
-from simulations.traces.reading import read_trace
 from simulations.traces.spec import trace_spec
+from simulations.traces.trace import read_trace
 
 COUNTS = "t_s,requests\n0,30\n60,0\n120,90.5\n180,90.5\n240,\n360,5\n"
 
@@ -22,7 +22,7 @@ def written(folder: Path, text: str = COUNTS) -> str:
 
 def test_each_step_has_its_requests_and_parts_are_carried_on(tmp_path: Path):
     asked = trace_spec(written(tmp_path) + ",input=100,output=20")
-    with opened(asked.path) as lines:
+    with open_lines(asked.path) as lines:
         arrivals = draw(lines, asked).requests.arrival_ns
     minutes = np.bincount(arrivals // (60 * 10**9))
     assert minutes.tolist() == [30, 0, 90, 91, 0, 0, 5]

@@ -7,7 +7,7 @@ import pytest
 
 from autoscaler.errors import TraceError
 from simulations.traces.generate import SHAPES, Recipe, generate, recipe_of
-from simulations.traces.reading import read_trace
+from simulations.traces.trace import read_trace
 
 
 @pytest.mark.parametrize("shape", SHAPES)

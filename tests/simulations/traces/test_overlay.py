@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from simulations.serving.columns import RequestColumns
-from simulations.traces.overlay import scaled
+from simulations.traces.overlay import scaled_requests
 
 
 def requests(count: int = 2000, *, span_s: float = 3600.0) -> RequestColumns:
@@ -28,13 +28,13 @@ def blocks_of(columns: RequestColumns, row: int) -> list[int]:
 
 def test_a_scale_of_one_is_the_trace_itself():
     columns = requests()
-    assert scaled(columns, scale=1.0, seed=3) is columns
+    assert scaled_requests(columns, scale=1.0, seed=3) is columns
 
 
 @pytest.mark.parametrize("scale", [0.25, 0.9])
 def test_a_fraction_thins_and_moves_nothing(scale: float):
     columns = requests()
-    thin = scaled(columns, scale=scale, seed=3)
+    thin = scaled_requests(columns, scale=scale, seed=3)
     assert len(thin) == pytest.approx(scale * len(columns), rel=0.1)
     assert set(np.diff(thin.prompt_tokens)) <= set(range(1, 50))  # in order, rows of the original
     spacing = columns.arrival_ns[thin.prompt_tokens] - columns.arrival_ns[thin.prompt_tokens[0]]
@@ -43,7 +43,7 @@ def test_a_fraction_thins_and_moves_nothing(scale: float):
 
 def test_whole_copies_are_laid_over_each_other_each_request_moved_by_its_own_draw():
     columns = requests()
-    thick = scaled(columns, scale=2.5, seed=3)
+    thick = scaled_requests(columns, scale=2.5, seed=3)
     assert len(thick) == pytest.approx(2.5 * len(columns), rel=0.05)
     counts = np.bincount(thick.prompt_tokens, minlength=len(columns))
     assert set(counts) == {2, 3}
@@ -55,13 +55,13 @@ def test_whole_copies_are_laid_over_each_other_each_request_moved_by_its_own_dra
 
 
 def test_time_is_never_stretched():
-    thick = scaled(requests(), scale=4.0, seed=3)
+    thick = scaled_requests(requests(), scale=4.0, seed=3)
     assert 3600 - 60 <= thick.arrival_ns[-1] / 1e9 <= 3600 + 60
 
 
 def test_each_copy_has_prefix_blocks_of_its_own():
     columns = requests(30, span_s=3600.0)
-    thick = scaled(columns, scale=2.0, seed=3)
+    thick = scaled_requests(columns, scale=2.0, seed=3)
     seen: dict[int, list[list[int]]] = {}
     for row in range(len(thick)):
         seen.setdefault(int(thick.prompt_tokens[row]), []).append(blocks_of(thick, row))
@@ -74,7 +74,7 @@ def test_each_copy_has_prefix_blocks_of_its_own():
 
 def test_another_seed_moves_otherwise_and_the_same_seed_alike():
     columns = requests()
-    first, again, other = (scaled(columns, scale=2.0, seed=seed) for seed in (1, 1, 2))
+    first, again, other = (scaled_requests(columns, scale=2.0, seed=seed) for seed in (1, 1, 2))
     assert first.arrival_ns.tolist() == again.arrival_ns.tolist()
     assert first.arrival_ns.tolist() != other.arrival_ns.tolist()
 
@@ -85,16 +85,16 @@ def test_nothing_scaled_is_nothing():
         prompt_tokens=np.zeros(0, np.int64),
         output_tokens=np.zeros(0, np.int64),
     )
-    assert len(scaled(empty, scale=3.0, seed=1)) == 0
+    assert len(scaled_requests(empty, scale=3.0, seed=1)) == 0
 
 
 def test_the_last_answer_is_kept_and_only_for_the_same_question():
     columns = requests()
-    first = scaled(columns, scale=2.5, seed=1)
-    assert scaled(columns, scale=2.5, seed=1) is first
-    other = scaled(columns, scale=2.5, seed=2)
+    first = scaled_requests(columns, scale=2.5, seed=1)
+    assert scaled_requests(columns, scale=2.5, seed=1) is first
+    other = scaled_requests(columns, scale=2.5, seed=2)
     assert not np.array_equal(other.arrival_ns, first.arrival_ns)
-    again = scaled(columns, scale=2.5, seed=1)
+    again = scaled_requests(columns, scale=2.5, seed=1)
     assert again is not first
     np.testing.assert_array_equal(again.arrival_ns, first.arrival_ns)
-    assert len(scaled(requests(), scale=1.5, seed=1)) < len(first)
+    assert len(scaled_requests(requests(), scale=1.5, seed=1)) < len(first)

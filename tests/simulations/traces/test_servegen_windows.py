@@ -9,11 +9,11 @@ import pytest
 
 from autoscaler.errors import TraceError
 from simulations.rng import stream
-from simulations.traces.drawn import Drawn
+from simulations.traces.contents import TraceContents
+from simulations.traces.files import open_lines
 from simulations.traces.formats.servegen_windows import GAPS, Window, arrivals_s, draw, shape_of
-from simulations.traces.opening import opened
-from simulations.traces.reading import read_trace
 from simulations.traces.spec import trace_spec
+from simulations.traces.trace import read_trace
 from tests.require import traces_folder
 
 WINDOWS = (
@@ -42,9 +42,9 @@ def written(
     return str(folder / ("x_windows.csv.gz" if zipped else "x_windows.csv"))
 
 
-def on_its_own_clock(spec: str) -> Drawn:
+def on_its_own_clock(spec: str) -> TraceContents:
     asked = trace_spec(spec)
-    with opened(asked.path) as lines:
+    with open_lines(asked.path) as lines:
         return draw(lines, asked)
 
 

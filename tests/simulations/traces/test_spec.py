@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from autoscaler.errors import TraceError
-from simulations.traces.reading import read_trace
 from simulations.traces.spec import split_spec, trace_spec
+from simulations.traces.trace import read_trace
 
 
 @pytest.mark.parametrize(

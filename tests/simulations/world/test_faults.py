@@ -11,8 +11,9 @@ from autoscaler.core.contract.decision import Outcome
 from autoscaler.core.contract.events import CommandFinished, Event, Observed
 from autoscaler.errors import SettingsError
 from simulations.agenda import EPOCH_S, NS
-from simulations.replay.replay import Conditions, run
-from simulations.traces.reading import Trace
+from simulations.replay.conditions import Conditions
+from simulations.replay.replay import run
+from simulations.traces.trace import Trace
 from simulations.world.cold_start import COLD_STARTS
 from simulations.world.faults import Fault, FaultKind, Faults, read_faults
 from tests.simulations.world.world_builder import PROFILE, deployment, requests, world

@@ -9,8 +9,8 @@ import pytest
 
 from simulations.field.advise.figures import breaches, policy_figures
 from simulations.field.advise.parts import Part, PartTrace
-from simulations.field.advise.played import RECORDED, Replay, play
-from simulations.replay.replay import Conditions
+from simulations.field.advise.replays import RECORDED, ReplayPlan, play
+from simulations.replay.conditions import Conditions
 from simulations.serving.profiles.profiles import PROFILES
 from simulations.traces.generate import from_spec
 from tests.simulations.field.advise.captures import captured
@@ -20,7 +20,7 @@ TRACE = PartTrace(
     requests=from_spec("generate:flat,hours=0.25,rate=2,input=300,output=50,seed=1"),
     length_ns=900 * 10**9,
 )
-REPLAY = Replay(
+REPLAY = ReplayPlan(
     model=0,
     part=0,
     policy=RECORDED,

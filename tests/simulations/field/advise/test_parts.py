@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from autoscaler.errors import SettingsError
-from simulations.field.advise.parts import cut, part_trace, replica_counts
+from simulations.field.advise.parts import choose_parts, part_trace, replica_counts
 from simulations.serving.columns import RequestColumns
 from tests.simulations.field.advise.captures import captured
 
@@ -20,7 +20,7 @@ def spans(found):
 
 
 def test_all_of_it_where_there_is_time():
-    found = cut(captured(arrivals=np.ones(7 * DAY)), budget_s=1e9, runs=2, jobs=1)
+    found = choose_parts(captured(arrivals=np.ones(7 * DAY)), budget_s=1e9, runs=2, jobs=1)
     assert spans(found) == [(0, 7 * DAY, 1.0)]
     assert found.told == ""
 
@@ -30,14 +30,14 @@ def test_holes_cut_but_short_ones_do_not():
     known[100:105] = False  # five minutes: a restart
     known[200:206] = False
     known[290:] = False
-    found = cut(captured(arrivals=np.ones(300), known=known), budget_s=1e9, runs=2, jobs=1)
+    found = choose_parts(captured(arrivals=np.ones(300), known=known), budget_s=1e9, runs=2, jobs=1)
     assert spans(found) == [(0, 200, 1.0), (206, 290, 1.0)]
 
 
 def test_a_scrap_between_holes_is_left_out():
     known = np.ones(300, dtype=bool)
     known[100:110] = known[115:130] = False
-    found = cut(captured(arrivals=np.ones(300), known=known), budget_s=1e9, runs=2, jobs=1)
+    found = choose_parts(captured(arrivals=np.ones(300), known=known), budget_s=1e9, runs=2, jobs=1)
     assert spans(found) == [(0, 100, 1.0), (130, 300, 1.0)]
 
 
@@ -45,14 +45,14 @@ def test_nothing_long_enough_says_so():
     known = np.zeros(300, dtype=bool)
     known[10:20] = True
     with pytest.raises(SettingsError, match=r"no stretch of 15 min without a hole.*--since"):
-        cut(captured(arrivals=np.ones(300), known=known), budget_s=1e9, runs=2, jobs=1)
+        choose_parts(captured(arrivals=np.ones(300), known=known), budget_s=1e9, runs=2, jobs=1)
 
 
 def test_without_time_the_peak_and_the_median_day_stand_for_all():
     """Day 2 is the busiest; of the others' 1, 2, 3, 4 and the peak's 9 a minute, 3 is the median."""
     rates = [2, 1, 9, 3, 4]
     arrivals = np.concatenate([np.full(DAY, rate) for rate in rates])
-    found = cut(captured(arrivals=arrivals), budget_s=0.0, runs=2, jobs=1)
+    found = choose_parts(captured(arrivals=arrivals), budget_s=0.0, runs=2, jobs=1)
     assert spans(found) == [(2 * DAY, 3 * DAY, 1.0), (3 * DAY, 4 * DAY, 4.0)] or spans(found) == [
         (3 * DAY, 4 * DAY, 4.0),
         (2 * DAY, 3 * DAY, 1.0),
@@ -62,7 +62,7 @@ def test_without_time_the_peak_and_the_median_day_stand_for_all():
 
 
 def test_two_days_are_never_extrapolated():
-    found = cut(captured(arrivals=np.ones(2 * DAY)), budget_s=0.0, runs=2, jobs=1)
+    found = choose_parts(captured(arrivals=np.ones(2 * DAY)), budget_s=0.0, runs=2, jobs=1)
     assert found.told == ""
 
 
@@ -90,7 +90,7 @@ def test_a_part_begins_at_its_own_zero_and_ends_with_its_last_step():
         output_tokens=np.arange(5),
     )
     whole = captured(arrivals=np.ones(10))
-    (part,) = cut(captured(arrivals=np.ones(20)), budget_s=1e9, runs=2, jobs=1).parts
+    (part,) = choose_parts(captured(arrivals=np.ones(20)), budget_s=1e9, runs=2, jobs=1).parts
     trace = part_trace(whole, requests, replace(part, first=1, last=4))
     assert (trace.requests.arrival_ns // 10**9).tolist() == [1, 59, 61]
     assert trace.requests.prompt_tokens.tolist() == [1, 2, 3]

@@ -8,9 +8,10 @@ import yaml
 
 from simulations.field.advise.manifests import as_scaler
 from simulations.field.advise.parts import PartTrace
-from simulations.field.advise.played import RECORDED, Replay, play
+from simulations.field.advise.replays import RECORDED, ReplayPlan, play
 from simulations.peers.rules.registry import BASELINES
-from simulations.replay.replay import Conditions, run
+from simulations.replay.conditions import Conditions
+from simulations.replay.replay import run
 from simulations.serving.profiles.profiles import PROFILES
 from simulations.traces.generate import from_spec
 from tests.simulations.field.advise.test_manifests import HPA, SCALED_OBJECT
@@ -26,8 +27,8 @@ HOUR = PartTrace(name="hour", requests=REQUESTS, length_ns=3600 * 10**9)
 CONDITIONS = Conditions(profile=PROFILE, replicas_first=2)
 
 
-def replay(policy: str, **more) -> Replay:
-    return Replay(model=0, part=0, policy=policy, conditions=CONDITIONS, seed=0, **more)
+def replay(policy: str, **more) -> ReplayPlan:
+    return ReplayPlan(model=0, part=0, policy=policy, conditions=CONDITIONS, seed=0, **more)
 
 
 @pytest.mark.slow

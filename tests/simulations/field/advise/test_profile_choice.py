@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 
 from autoscaler.errors import SettingsError
-from simulations.field.advise.profile_choice import Clues, expected_tpot_s, guess, said
+from simulations.field.advise.profile_choice import (
+    Clues,
+    expected_tpot_s,
+    guess_profile,
+    requested_profile,
+)
 from simulations.serving.profiles.profiles import PROFILES
 from tests.simulations.field.advise.captures import captured, constant
 
@@ -55,7 +60,7 @@ def recorded(model_name: str, *, tpot_s: float, running: float = 4.0):
     ],
 )
 def test_a_guess(rule, model_name, tpot_s, clues, profile):
-    found = guess(recorded(model_name, tpot_s=tpot_s), clues)
+    found = guess_profile(recorded(model_name, tpot_s=tpot_s), clues)
     assert (found.profile.name, found.guessed) == (profile, True), rule
     assert ("guess" in found.told) == (clues.gpu_name is None)
     if rule == "of its size":
@@ -63,7 +68,7 @@ def test_a_guess(rule, model_name, tpot_s, clues, profile):
 
 
 def test_a_recorded_cache_is_taken_as_it_is():
-    found = guess(recorded(LLAMA, tpot_s=0.028), Clues(kv_tokens=160_000.0))
+    found = guess_profile(recorded(LLAMA, tpot_s=0.028), Clues(kv_tokens=160_000.0))
     assert found.profile.kv_blocks == 10_000
 
 
@@ -78,17 +83,17 @@ def test_a_recorded_cache_is_taken_as_it_is():
 )
 def test_what_cannot_be_guessed_is_asked_for(model_name, clues, message):
     with pytest.raises(SettingsError, match=message):
-        guess(recorded(model_name, tpot_s=0.028), clues)
+        guess_profile(recorded(model_name, tpot_s=0.028), clues)
 
 
 def test_what_is_said_is_taken_for_all_or_for_one():
     name = "qwen3-14b/1xH100"
-    assert said([name], "m") == PROFILES[name]
-    assert said([f"org/m={name}"], "org/m") == PROFILES[name]
-    assert said([f"other={name}"], "org/m") is None
-    assert said([], "m") is None
+    assert requested_profile([name], "m") == PROFILES[name]
+    assert requested_profile([f"org/m={name}"], "org/m") == PROFILES[name]
+    assert requested_profile([f"other={name}"], "org/m") is None
+    assert requested_profile([], "m") is None
     with pytest.raises(SettingsError, match="no such profile"):
-        said(["m=nothing"], "m")
+        requested_profile(["m=nothing"], "m")
 
 
 def test_prefill_beside_the_decodes_makes_steps_longer():

@@ -11,7 +11,7 @@ import pytest
 
 from autoscaler.errors import SettingsError, SourceError
 from simulations.field.calibrate.prometheus import read_windows
-from simulations.field.calibrate.windows import Windows, fit_windows
+from simulations.field.calibrate.windows import MetricWindows, fit_windows
 from simulations.field.capture.ranges import Grid, RangeReader, Series
 from simulations.field.capture.signals import Subject
 from simulations.serving.profiles.profiles import Profile
@@ -127,7 +127,7 @@ class FakeReader(RangeReader):
         return found
 
 
-def windows(pods: list[Scraped], **more: str) -> Windows:
+def windows(pods: list[Scraped], **more: str) -> MetricWindows:
     points = min(len(pod.samples) for pod in pods)
     for pod in pods:
         del pod.samples[points:]

@@ -12,7 +12,7 @@ import pytest
 from autoscaler.errors import SettingsError, SourceError
 from simulations.field.capture.capture import capture, find_subjects
 from simulations.field.capture.draw import draw_requests
-from simulations.field.capture.ranges import Grid, RangeReader, Server
+from simulations.field.capture.ranges import Grid, PrometheusServer, RangeReader
 from simulations.field.capture.run import parse_span, run_capture
 from tests.simulations.real_prometheus import fill, prometheus
 
@@ -99,7 +99,7 @@ GRID = Grid(start=START, step=STEP, points=POINTS)
 @pytest.mark.prometheus
 def test_what_arrived_is_what_is_captured(filled):
     url, history = filled
-    reader = RangeReader(Server(url=url))
+    reader = RangeReader(PrometheusServer(url=url))
     (subject,) = find_subjects(reader, GRID, namespace="serving")
     assert (subject.model_name, subject.namespace) == (MODEL, "serving")
     captured = capture(reader, subject, GRID)
@@ -116,7 +116,7 @@ def test_what_arrived_is_what_is_captured(filled):
 @pytest.mark.prometheus
 def test_a_chunked_query_is_the_whole_one(filled):
     url, _ = filled
-    reader = RangeReader(Server(url=url))
+    reader = RangeReader(PrometheusServer(url=url))
     query = 'sum by (pod) (vllm:request_success_total{namespace="serving"})'
     whole = reader.series(query, GRID)
     finer = Grid(start=START, step=1, points=6001)  # more than one chunk of 5,000
@@ -132,7 +132,7 @@ def test_the_trace_holds_the_requests_and_their_lengths(filled, tmp_path, capsys
     url, _ = filled
     output = tmp_path / "trace.csv.gz"
     arguments = {
-        "server": Server(url=url, headers={"X-Scope-OrgID": "1"}),
+        "server": PrometheusServer(url=url, headers={"X-Scope-OrgID": "1"}),
         "output": output,
         "namespace": None,
         "model": MODEL,
@@ -180,6 +180,6 @@ def test_a_span_that_is_none_says_so(text):
 
 @pytest.mark.slow  # the client tries three times
 def test_an_address_where_nothing_listens_is_named():
-    reader = RangeReader(Server(url="http://127.0.0.1:9"))
+    reader = RangeReader(PrometheusServer(url="http://127.0.0.1:9"))
     with pytest.raises(SourceError, match=r"127\.0\.0\.1:9.*is the address right"):
         find_subjects(reader, GRID, namespace=None)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from simulations.bounds.figures import BoundFigures
-from simulations.results.scorecard import Quantiles, Row, SpotFigures
+from simulations.results.scorecard import Quantiles, Score, SpotFigures
 
 ENTRY = """
 objective = "ttft=1+2x,tpot=0.1"
@@ -33,10 +33,10 @@ def row(
     parameters: Mapping[str, float] | None = None,
     ratio: float | None = 2.0,
     spot: SpotFigures | None = None,
-) -> Row:
+) -> Score:
     """One run of a policy."""
     latency = Quantiles(p50=0.1, p95=0.5, p99=1.0)
-    made = Row(
+    made = Score(
         trace="waves",
         policy=policy,
         seed=seed,

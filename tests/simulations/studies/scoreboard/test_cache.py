@@ -6,15 +6,16 @@ import msgspec
 import pytest
 
 from autoscaler.errors import SettingsError
-from simulations.results.scorecard import Row
+from simulations.results.scorecard import Score
 from simulations.studies.scoreboard.cache import (
     BOUNDED,
-    Cache,
-    Code,
-    code_digest,
+    RUN_ROOMS,
+    SCORE_ROOMS,
+    CodeDigests,
+    EntryCache,
+    code_digests,
     code_files,
     entry_digest,
-    of_a_run,
 )
 from simulations.studies.scoreboard.entries import Setting, read_board, settings_of
 from tests.simulations.studies.scoreboard.rows import ENTRY, row
@@ -31,22 +32,22 @@ def setting_of(folder: Path, text: str = ENTRY) -> Setting:
 
 def cache_of(
     folder: Path, *, text: str = ENTRY, code: str = "one", now: str = "one", bounds: str = ""
-) -> Cache:
-    began, rests = (Code(runs=runs, bounds=f"{runs}{bounds}") for runs in (code, now))
-    return Cache(folder / "kept", setting_of(folder, text), code=began, code_now=lambda: rests)
+) -> EntryCache:
+    began, rests = (CodeDigests(runs=runs, bounds=f"{runs}{bounds}") for runs in (code, now))
+    return EntryCache(folder / "kept", setting_of(folder, text), code=began, code_now=lambda: rests)
 
 
 def test_rows_come_back_as_they_were(tmp_path: Path):
     cache_of(tmp_path).write("played", ROWS)
-    assert cache_of(tmp_path).read("played", list[Row]) == ROWS
-    assert cache_of(tmp_path).read("swept", list[Row]) is None
+    assert cache_of(tmp_path).read("played", list[Score]) == ROWS
+    assert cache_of(tmp_path).read("swept", list[Score]) is None
 
 
 def test_parts_can_be_forgotten(tmp_path: Path):
     cache = cache_of(tmp_path)
     cache.write("played", ROWS)
     cache.forget()
-    assert cache.read("played", list[Row]) is None
+    assert cache.read("played", list[Score]) is None
 
 
 @pytest.mark.parametrize(
@@ -61,21 +62,21 @@ def test_parts_can_be_forgotten(tmp_path: Path):
 def test_what_is_stale_is_not_read(tmp_path: Path, rule: str, code: str, text: str):
     cache_of(tmp_path).write("played", ROWS)
     stale = cache_of(tmp_path, text=text, code=code)
-    assert stale.read("played", list[Row]) is None, rule
+    assert stale.read("played", list[Score]) is None, rule
 
 
 def test_another_bound_needs_no_run_anew(tmp_path: Path):
     for part in ("played", BOUNDED):
         cache_of(tmp_path).write(part, ROWS)
     other = cache_of(tmp_path, bounds="tighter")
-    assert other.read("played", list[Row]) == ROWS
-    assert other.read(BOUNDED, list[Row]) is None
+    assert other.read("played", list[Score]) == ROWS
+    assert other.read(BOUNDED, list[Score]) is None
 
 
 def test_what_is_only_said_of_an_entry_makes_nothing_stale(tmp_path: Path):
     cache_of(tmp_path).write("played", ROWS)
     reworded = ENTRY.replace("Bursts.", "Waves.") + 'remark = "Said afterwards."\nreplicas = 8\n'
-    assert cache_of(tmp_path, text=reworded).read("played", list[Row]) == ROWS
+    assert cache_of(tmp_path, text=reworded).read("played", list[Score]) == ROWS
 
 
 def test_a_recording_that_changed_makes_its_entry_stale(tmp_path: Path):
@@ -97,13 +98,13 @@ def test_a_damaged_part_is_none(tmp_path: Path, damage: bytes):
     cache.write("played", ROWS)
     (file,) = (tmp_path / "kept").glob("waves.played.json")
     file.write_bytes(damage)
-    assert cache.read("played", list[Row]) is None
+    assert cache.read("played", list[Score]) is None
 
 
 def test_a_part_of_another_shape_is_none(tmp_path: Path):
     cache = cache_of(tmp_path)
     cache.write("played", [{"trace": "a row of some other version"}])
-    assert cache.read("played", list[Row]) is None
+    assert cache.read("played", list[Score]) is None
 
 
 def test_a_part_that_two_versions_of_the_code_made_is_not_kept(tmp_path: Path):
@@ -119,7 +120,7 @@ def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path):
 
 
 def test_the_code_is_what_a_run_passes_through():
-    names = {name for name, _ in code_files()}
+    names = {name for name, _ in code_files(RUN_ROOMS + SCORE_ROOMS)}
     for used in (
         "autoscaler/core/engine.py",
         "autoscaler/errors.py",
@@ -136,11 +137,11 @@ def test_the_code_is_what_a_run_passes_through():
         "simulations/field/advise/run.py",
     ):
         assert beside not in names
-    assert not of_a_run("simulations/bounds/bound.py")
-    assert of_a_run("simulations/peers/rules/lookahead.py")
-    assert of_a_run("simulations/replay/replay.py")
-    code = code_digest()
-    assert code == code_digest()
+    of_a_run = {name for name, _ in code_files(RUN_ROOMS)}
+    assert "simulations/bounds/bound.py" not in of_a_run
+    assert {"simulations/peers/rules/lookahead.py", "simulations/replay/replay.py"} <= of_a_run
+    code = code_digests()
+    assert code == code_digests()
     assert len({code.runs, code.bounds}) == 2
 
 

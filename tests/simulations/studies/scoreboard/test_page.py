@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from simulations.results.scorecard import Row, SpotFigures
-from simulations.studies.scoreboard.page import Played, page
-from simulations.studies.scoreboard.sizing import Size, Sized
+from simulations.results.scorecard import Score, SpotFigures
+from simulations.studies.scoreboard.page import EntryScores, scoreboard_page
+from simulations.studies.scoreboard.sizes import Size, SizedEntry
 from simulations.studies.scoreboard.standings import OURS
 from tests.simulations.studies.scoreboard.rows import ENTRY, row
 from tests.simulations.studies.scoreboard.test_cache import setting_of
@@ -30,9 +30,11 @@ ROWS = [
 ]
 
 
-def made(folder: Path, rows: Sequence[Row], *, text: str = ENTRY, seconds: float = 60.0) -> str:
-    sized = Sized(setting=setting_of(folder, text), size=SIZE)
-    return page([Played(sized=sized, rows=rows, seconds=seconds)], objective="ttft=1", processors=2)
+def made(folder: Path, rows: Sequence[Score], *, text: str = ENTRY, seconds: float = 60.0) -> str:
+    sized = SizedEntry(setting=setting_of(folder, text), size=SIZE)
+    return scoreboard_page(
+        [EntryScores(sized=sized, scores=rows, seconds=seconds)], objective="ttft=1", processors=2
+    )
 
 
 def section(text: str, heading: str) -> str:

@@ -9,12 +9,12 @@ from click.testing import CliRunner, Result
 
 from autoscaler.errors import SettingsError
 from simulations.peers.rules.registry import KINDS
-from simulations.results.scorecard import Row
+from simulations.results.scorecard import Score
 from simulations.studies.scoreboard.__main__ import main
-from simulations.studies.scoreboard.cache import BOUNDED, PLAYED, SWEPT, Cache, Code
+from simulations.studies.scoreboard.cache import BOUNDED, PLAYED, SWEPT, CodeDigests, EntryCache
+from simulations.studies.scoreboard.entry_runs import FinishedEntry, play_entry
 from simulations.studies.scoreboard.pace import Pace
-from simulations.studies.scoreboard.playing import Finished, play_entry
-from simulations.studies.scoreboard.sizing import sized
+from simulations.studies.scoreboard.sizes import sized_entry
 from tests.simulations.studies.scoreboard.rows import ENTRY
 from tests.simulations.studies.scoreboard.test_cache import setting_of
 
@@ -62,7 +62,7 @@ def test_a_tiny_board_end_to_end_and_again_from_what_is_kept(tmp_path: Path):
 
 
 TUNABLE = [name for name, kind in KINDS.items() if kind.sweep]
-CODE = Code(runs="one", bounds="one")
+CODE = CodeDigests(runs="one", bounds="one")
 
 
 class Switching:
@@ -71,33 +71,33 @@ class Switching:
     def __init__(self, looks: int) -> None:
         self.left = looks
 
-    def __call__(self) -> Code:
+    def __call__(self) -> CodeDigests:
         self.left -= 1
-        return CODE if self.left >= 0 else Code(runs="two", bounds="two")
+        return CODE if self.left >= 0 else CodeDigests(runs="two", bounds="two")
 
 
 @pytest.mark.slow
 def test_a_run_that_was_stopped_goes_on_behind_the_sweep(tmp_path: Path):
     setting = setting_of(tmp_path)
 
-    def kept(looks: int) -> Cache:
-        return Cache(tmp_path / "kept", setting, code=CODE, code_now=Switching(looks))
+    def kept(looks: int) -> EntryCache:
+        return EntryCache(tmp_path / "kept", setting, code=CODE, code_now=Switching(looks))
 
     pace = Pace(io.StringIO(), weights=[1.0])
-    entry = sized(setting, kept(1))
+    entry = sized_entry(setting, kept(1))
     with pytest.raises(SettingsError, match="code of the replay changed"):
         play_entry(entry, cache=kept(1), jobs=1, pace=pace)
-    swept = kept(0).read(SWEPT, list[Row])
+    swept = kept(0).read(SWEPT, list[Score])
     assert swept is not None
     assert len(swept) == 12 * len(TUNABLE)
-    assert kept(0).read(PLAYED, list[Row]) is None
+    assert kept(0).read(PLAYED, list[Score]) is None
 
     finished = play_entry(entry, cache=kept(2), jobs=1, pace=pace)
     # wall clocks never agree by chance: these rows are the ones that were kept
-    taken = {(row.policy, row.wall_s) for row in finished.rows if row.setting == "best"}
+    taken = {(row.policy, row.wall_s) for row in finished.scores if row.setting == "best"}
     assert len(taken) == len(TUNABLE)
     assert taken <= {(row.policy, row.wall_s) for row in swept}
-    assert kept(0).read(BOUNDED, Finished) == finished
+    assert kept(0).read(BOUNDED, FinishedEntry) == finished
 
 
 @pytest.mark.slow

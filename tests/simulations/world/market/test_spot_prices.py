@@ -7,7 +7,7 @@ import pytest
 
 from autoscaler.core.contract.state import CapacityType
 from autoscaler.errors import SettingsError, TraceError
-from simulations.replay.conditions import conditions_of
+from simulations.replay.conditions import ConditionsRequest, conditions_of
 from simulations.results.scorecard import cost_usd
 from simulations.serving.profiles.hardware import GPUS
 from simulations.serving.profiles.profiles import PROFILES
@@ -147,19 +147,9 @@ def test_flat_prices_have_no_settings(tmp_path: Path):
 
 
 def test_a_history_of_spot_prices_needs_a_spot_market(tmp_path: Path):
+    prices = written(tmp_path) + ",instance_type=p2.xlarge"
     with pytest.raises(SettingsError, match="name a market with --spot"):
-        conditions_of(
-            profile=ONE,
-            prices=written(tmp_path) + ",instance_type=p2.xlarge",
-            cold_start="standard",
-            scale=1.0,
-            objective="ttft=2,tpot=0.1",
-            max_replicas=None,
-            spot=None,
-            spot_lead=120.0,
-            faults=None,
-            routing="least-outstanding",
-        )
+        conditions_of(ConditionsRequest(profile=ONE, prices=prices))
 
 
 @pytest.mark.traces

@@ -18,7 +18,7 @@ FIRST_LINE_CHARACTERS = 1 << 20
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[TraceLines]:
+def open_lines(path: Path) -> Iterator[TraceLines]:
     """The lines of a file, decoded as they are asked for.
 
     Raises:

@@ -8,7 +8,7 @@ import pytest
 
 from autoscaler.errors import TraceError
 from simulations.traces.formats.registry import TRACES
-from simulations.traces.reading import read_trace, trace_name
+from simulations.traces.trace import read_trace, trace_name
 from tests.require import traces_folder
 
 PLAIN = "t_s,input_tokens,output_tokens\n10,100,7\n10.5,200,8\n12.000000001,300,9\n"

@@ -21,10 +21,10 @@ from simulations.agenda import NS
 from simulations.rng import stream
 from simulations.serving.columns import RequestColumns, WholeNumbers
 from simulations.traces import generate
-from simulations.traces.drawn import Drawn
+from simulations.traces.contents import TraceContents
+from simulations.traces.files import open_lines
 from simulations.traces.formats.registry import TRACES, TraceFormat
-from simulations.traces.opening import opened
-from simulations.traces.overlay import taken
+from simulations.traces.overlay import selected_requests
 from simulations.traces.rows import RequestRows, TraceLines
 from simulations.traces.spec import TraceSpec, trace_spec
 
@@ -58,7 +58,7 @@ def read_trace(spec: str) -> Trace:
     if spec.startswith(generate.PREFIX):
         return Trace(name=spec, requests=generate.from_spec(spec))
     asked = trace_spec(spec)
-    with opened(asked.path) as lines:
+    with open_lines(asked.path) as lines:
         format_ = _format(lines)
         asked.only(format_.settings, format_name=format_.name)
         if format_.draw is not None:
@@ -98,7 +98,7 @@ def _format(lines: TraceLines) -> TraceFormat:
     )
 
 
-def _recorded(lines: TraceLines, format_: TraceFormat, asked: TraceSpec) -> Drawn:
+def _recorded(lines: TraceLines, format_: TraceFormat, asked: TraceSpec) -> TraceContents:
     rows = RequestRows(settings=asked.settings)
     assert format_.read is not None
     format_.read(lines, rows)
@@ -115,7 +115,7 @@ def _recorded(lines: TraceLines, format_: TraceFormat, asked: TraceSpec) -> Draw
         blocks=_narrowed(_array(rows.blocks)) if rows.block_tokens else None,
         block_ends=_array(rows.block_ends) if rows.block_tokens else None,
     )
-    return Drawn(requests=requests, notes=tuple(rows.notes))
+    return TraceContents(requests=requests, notes=tuple(rows.notes))
 
 
 def _array(column: array[int]) -> Any:
@@ -131,7 +131,7 @@ def _narrowed(blocks: IntArray) -> WholeNumbers:
     return blocks
 
 
-def _part(drawn: Drawn, asked: TraceSpec, *, wall_clock: bool) -> Drawn:
+def _part(drawn: TraceContents, asked: TraceSpec, *, wall_clock: bool) -> TraceContents:
     """The part of recorded requests that was asked for."""
     if asked.whole:
         return drawn
@@ -153,10 +153,10 @@ def _part(drawn: Drawn, asked: TraceSpec, *, wall_clock: bool) -> Drawn:
         # by row number of the whole recording: another part keeps the same requests of it
         kept = stream(asked.seed, "thin").random(len(arrivals)) < asked.thin
         rows = rows[kept[rows]]
-    return Drawn(requests=taken(drawn.requests, rows), notes=drawn.notes)
+    return TraceContents(requests=selected_requests(drawn.requests, rows), notes=drawn.notes)
 
 
-def _within(drawn: Drawn, asked: TraceSpec) -> Drawn:
+def _within(drawn: TraceContents, asked: TraceSpec) -> TraceContents:
     """Without the requests of the first and last step that lie outside of what is asked for."""
     arrivals = drawn.requests.arrival_ns
     first = np.searchsorted(arrivals, round(asked.from_s * NS), side="left") if asked.from_s else 0
@@ -173,7 +173,7 @@ def _within(drawn: Drawn, asked: TraceSpec) -> Drawn:
     return replace(drawn, requests=requests)
 
 
-def _begun_at_zero(name: str, drawn: Drawn) -> Trace:
+def _begun_at_zero(name: str, drawn: TraceContents) -> Trace:
     """The trace with its first request at 0, and the holes between its first request and last."""
     requests = drawn.requests
     arrivals = requests.arrival_ns

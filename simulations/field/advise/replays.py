@@ -11,13 +11,14 @@ from autoscaler.core.contract.state import FloatArray, IntArray
 from simulations.agenda import NS
 from simulations.field.advise.parts import PartTrace
 from simulations.field.advise.policies import HpaAsWritten, RecordedReplicas, ScaledObjectAsWritten
-from simulations.replay.replay import ENGINE_POLICIES, Conditions, run
+from simulations.replay.conditions import Conditions
+from simulations.replay.engine_loop import ENGINE_POLICIES
+from simulations.replay.replay import run
 from simulations.replay.run import Run
-from simulations.results.report.line import Timeline
-from simulations.results.report.timeline import timeline
-from simulations.results.scorecard import Row, latencies, score
-from simulations.runs.progress import Reporter
-from simulations.runs.side_by_side import all_of
+from simulations.results.scorecard import Score, Timeline, latencies, score
+from simulations.results.timeline import timeline
+from simulations.runs.progress import Reporter, score_line
+from simulations.runs.side_by_side import results_of
 from simulations.serving.columns import RequestOutcome
 from simulations.world.cold_start import ColdStart
 
@@ -28,7 +29,7 @@ MINUTE_NS = 60 * NS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Replay:
+class ReplayPlan:
     """One run to be made."""
 
     model: int
@@ -48,11 +49,11 @@ class Replay:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Played:
+class ReplayResult:
     """What became of it. Arrays are of completed requests, but for the minutes."""
 
-    replay: Replay
-    row: Row
+    replay: ReplayPlan
+    row: Score
     ttft_s: FloatArray
     e2e_s: FloatArray
     decode_s: FloatArray
@@ -71,7 +72,9 @@ class Played:
     timeline: Timeline | None = None
 
 
-def play(replay: Replay, /, *, progress: Callable[[float], None] = lambda _: None) -> Played:
+def play(
+    replay: ReplayPlan, /, *, progress: Callable[[float], None] = lambda _: None
+) -> ReplayResult:
     """Make one run."""
     recorded = None
     conditions = replay.conditions
@@ -94,7 +97,7 @@ def play(replay: Replay, /, *, progress: Callable[[float], None] = lambda _: Non
     return _reduced(replay, finished, row, recorded)
 
 
-def _with_starts_paid(row: Row, run: Run, cold_start: ColdStart) -> Row:
+def _with_starts_paid(row: Score, run: Run, cold_start: ColdStart) -> Score:
     """With the starts paid for: a recorded count says only when a replica was there."""
     hours = row.starts * cold_start.mean_s / 3600
     length_hours = run.end_ns / (3600 * NS)
@@ -106,7 +109,9 @@ def _with_starts_paid(row: Row, run: Run, cold_start: ColdStart) -> Row:
     )
 
 
-def _reduced(replay: Replay, finished: Run, row: Row, recorded: RecordedReplicas | None) -> Played:
+def _reduced(
+    replay: ReplayPlan, finished: Run, row: Score, recorded: RecordedReplicas | None
+) -> ReplayResult:
     requests, results = finished.requests, finished.results
     done = results.outcome == RequestOutcome.COMPLETED
     ttft_s, tpot_s = latencies(requests, results)
@@ -114,7 +119,7 @@ def _reduced(replay: Replay, finished: Run, row: Row, recorded: RecordedReplicas
     met = done & (ttft_s <= limits_s) & (tpot_s <= finished.objective.tpot_s)
     minutes = max(1, -(-finished.end_ns // MINUTE_NS))
     minute = np.minimum(requests.arrival_ns // MINUTE_NS, minutes - 1)
-    return Played(
+    return ReplayResult(
         replay=replay,
         row=row,
         ttft_s=ttft_s[done].astype(np.float32),
@@ -134,12 +139,12 @@ def _mean(values: Sequence[float]) -> float | None:
     return float(np.mean(values)) if values else None
 
 
-def play_all(replays: Sequence[Replay], *, jobs: int, reporter: Reporter) -> list[Played]:
+def play_all(replays: Sequence[ReplayPlan], *, jobs: int, reporter: Reporter) -> list[ReplayResult]:
     """Make every run; the answers are in their order, however they are made."""
-    return all_of(
+    return results_of(
         play,
         replays,
         jobs=jobs,
-        share=reporter.share,
-        ended=lambda _number, played: reporter.end(played.row),
+        reporter=reporter,
+        line=lambda _, result: score_line(result.row),
     )

@@ -8,7 +8,7 @@ TURNS = 5
 STEPS = 20_000
 
 
-def yardstick_s() -> float:
+def reference_turn_s() -> float:
     """CPU seconds of a thousand steps of plain Python, the fastest of a few turns.
 
     A machine that is twice as fast, or half as busy, halves this and what it is a yardstick for.

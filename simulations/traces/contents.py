@@ -11,7 +11,7 @@ REQUESTS_MAX = 50_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Drawn:
+class TraceContents:
     """Requests on the recording's own clock."""
 
     requests: RequestColumns

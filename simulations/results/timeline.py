@@ -9,8 +9,7 @@ import numpy as np
 from autoscaler.core.contract.state import CapacityType, FloatArray
 from simulations.agenda import NS
 from simulations.replay.run import Run
-from simulations.results.report.line import Timeline
-from simulations.results.scorecard import latencies
+from simulations.results.scorecard import Timeline, latencies
 from simulations.serving.columns import NEVER, RequestOutcome
 
 POINTS_MAX = 720

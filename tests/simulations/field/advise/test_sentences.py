@@ -10,9 +10,9 @@ import pytest
 from autoscaler.settings import load_config
 from simulations.field.advise.advice import Advice
 from simulations.field.advise.figures import Breach, Compared, PolicyFigures, bucket_quantile
-from simulations.field.advise.profile_choice import Choice
+from simulations.field.advise.profile_choice import ProfileChoice
+from simulations.field.advise.sentences import belief, comparison, next_steps, stretches, verdict
 from simulations.field.advise.starts import MeasuredStart
-from simulations.field.advise.telling import belief, comparison, next_steps, stretches, verdict
 from simulations.results.scorecard import Quantiles
 from simulations.serving.profiles.profiles import PROFILES
 from simulations.world.cold_start import COLD_STARTS
@@ -54,7 +54,9 @@ def advice(*, now=(100.0, 0.99), ours=(80.0, 0.99), errors=(0.05,)) -> Advice:
         extrapolated=False,
         holes_s=[],
         requests=1000,
-        choice=Choice(profile=PROFILES["llama-3.1-8b/1xL40S"], told="as asked", guessed=False),
+        choice=ProfileChoice(
+            profile=PROFILES["llama-3.1-8b/1xL40S"], told="as asked", guessed=False
+        ),
         start=MeasuredStart(cold_start=COLD_STARTS["standard"], told="180 s"),
         notes=(),
         replicas_max=10,

@@ -13,6 +13,7 @@ from simulations.field.advise.advice import (
     Advice,
 )
 from simulations.field.advise.figures import Breach, Compared
+from simulations.results.text import percent_text
 
 SHOWN_STRETCHES = 4
 JOIN_S = 300
@@ -45,7 +46,7 @@ def verdict(advice: Advice) -> str:
 def _verdict(advice: Advice) -> str:
     saving, ratio = advice.saving_usd, abs(advice.saving_ratio)
     now, ours = advice.now.attainment, advice.ours.attainment
-    attained = f"{_percent(ours)} of requests attained against {_percent(now)} now"
+    attained = f"{percent_text(ours)} of requests attained against {percent_text(now)} now"
     money = f"${abs(saving):,.2f} of ${advice.now.cost_usd:,.2f} ({100 * ratio:.0f} %"
     if advice.hours > 0:
         money += f"; ${abs(saving) * MONTH_H / advice.hours:,.0f} a month at this rate"
@@ -128,10 +129,6 @@ def _stretch(stretch: Sequence[Breach], which: int) -> str:
     met = 1.0 - _missed(stretch, which) / requests
     until = "" if len(stretch) == 1 else f" to {last:%H:%M}"
     return f"{first:%a %d %H:%M}{until} ({100 * met:.0f} % met)"
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.2f} %"
 
 
 def next_steps(advices: Sequence[Advice], *, prometheus: str) -> list[str]:

@@ -8,13 +8,13 @@ import msgspec
 
 from autoscaler.errors import SettingsError
 from simulations.peers.rules.registry import KINDS
-from simulations.replay.conditions import load_tested, with_room
-from simulations.replay.replay import ENGINE_POLICIES, Conditions
-from simulations.runs.runs import Plan, loaded
+from simulations.replay.conditions import Conditions, load_tested, with_maximum
+from simulations.replay.engine_loop import ENGINE_POLICIES
+from simulations.runs.runs import Plan, cached_trace
 from simulations.serving.offered_demand import offered_replicas, peak_replicas
-from simulations.studies.scoreboard.cache import SIZE, Cache
+from simulations.studies.scoreboard.cache import SIZE, EntryCache
 from simulations.studies.scoreboard.entries import Setting
-from simulations.traces.overlay import scaled
+from simulations.traces.overlay import scaled_requests
 
 REQUESTS_MAX = 2_000_000
 SPAN_S_MAX = 86_400.0
@@ -46,7 +46,7 @@ class Size(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sized:
+class SizedEntry:
     """An entry ready to be run."""
 
     setting: Setting
@@ -90,7 +90,7 @@ class Sized:
         return ours * engine + (self.runs - ours) * baseline
 
 
-def sized(setting: Setting, cache: Cache) -> Sized:
+def sized_entry(setting: Setting, cache: EntryCache) -> SizedEntry:
     """How large the entry is: read and load-tested, or as it was when that was last done.
 
     Raises:
@@ -99,7 +99,7 @@ def sized(setting: Setting, cache: Cache) -> Sized:
     """
     size = cache.read(SIZE, Size)
     if size is None:
-        size = measured(setting)
+        size = measured_size(setting)
         cache.write(SIZE, size)
     entry = setting.entry
     if size.requests > REQUESTS_MAX or size.span_s > SPAN_S_MAX:
@@ -113,14 +113,14 @@ def sized(setting: Setting, cache: Cache) -> Sized:
             f"entry {entry.name!r}: at scale {entry.scale:g} the peak needs {peak} replicas, which is "
             f"not about {wanted}: try scale {entry.scale * wanted / peak:.3g}"
         )
-    return Sized(setting=setting, size=size)
+    return SizedEntry(setting=setting, size=size)
 
 
-def measured(setting: Setting) -> Size:
+def measured_size(setting: Setting) -> Size:
     """Read the entry's trace and load-test it; raises TraceError."""
-    trace = loaded(setting.spec)
-    requests = scaled(trace.requests, scale=setting.entry.scale, seed=0)
-    conditions = with_room(load_tested(setting.conditions, trace), trace)
+    trace = cached_trace(setting.spec)
+    requests = scaled_requests(trace.requests, scale=setting.entry.scale, seed=0)
+    conditions = with_maximum(load_tested(setting.conditions, trace), trace)
     return Size(
         in_flight_target=conditions.profile.in_flight_target,
         replicas_max=conditions.replicas_max,

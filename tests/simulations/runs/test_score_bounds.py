@@ -12,20 +12,23 @@ from hypothesis import strategies as st
 
 from autoscaler.errors import InvariantBroken
 from simulations.agenda import NS
-from simulations.bounds.figures import figures, trace_bound, unlimited_attainment
+from simulations.bounds.figures import bound_figures, trace_bound, unlimited_attainment
 from simulations.peers.rules.lookahead import NAME as LOOKAHEAD
-from simulations.replay.replay import Conditions, run, spot_lives
+from simulations.replay.conditions import Conditions
+from simulations.replay.replay import run
+from simulations.replay.stage import spot_lives
 from simulations.results.scorecard import score
-from simulations.runs.bounded import bound_key, bounded, with_bounds
 from simulations.runs.runs import Plan, play
+from simulations.runs.score_bounds import bound_key, bounded_scores
 from simulations.serving.columns import RequestColumns
-from simulations.simulate import run_simulate
-from simulations.traces.reading import Trace
+from simulations.simulate import SimulateRequest, run_simulate
+from simulations.traces.trace import Trace
 from simulations.world.cold_start import COLD_STARTS, cold_start
 from simulations.world.ledger import Ledger
 from simulations.world.market.prices import MarketProfile
 from simulations.world.market.spot import MachineLife, SpotHistory
 from simulations.world.market.spot_prices import SpotPrices
+from tests.simulations.runs.reporters import RememberingReporter
 from tests.simulations.world.world_builder import PROFILE
 
 TRACE = "generate:bursty,hours=0.15,rate=2,input=300,output=100"
@@ -93,7 +96,7 @@ def test_s7_holds_on_any_market_at_any_price(seed, policy, rate, spans, prices, 
         start_s=conditions.cold_start.shortest_s,
         spot=spot_lives(conditions.spot, seed, trace.end_ns),
     )
-    held = figures(
+    held = bound_figures(
         name=policy,
         cost_usd=row.cost_usd,
         attainment=row.attainment,
@@ -136,17 +139,17 @@ def test_bounds_side_by_side_are_the_same():
     ]
     assert len({bound_key(plan) for plan in plans}) == 2
     rows = [play(plan) for plan in plans]
-    alone = bounded(rows, plans, jobs=1, reporter=None)
-    apart = bounded(rows, plans, jobs=2, reporter=None)
-    assert [row.to_json() for row in alone.rows] == [row.to_json() for row in apart.rows]
+    alone = bounded_scores(rows, plans, jobs=1, reporter=RememberingReporter())
+    apart = bounded_scores(rows, plans, jobs=2, reporter=RememberingReporter())
+    assert [row.to_json() for row in alone.scores] == [row.to_json() for row in apart.scores]
     assert alone.curves == apart.curves
-    ahead = alone.rows[2]
+    ahead = alone.scores[2]
     assert ahead.bound is not None
-    for row in (alone.rows[0], ahead):
+    for row in (alone.scores[0], ahead):
         assert row.lookahead is not None
         assert row.lookahead.cost_usd == ahead.cost_usd
         assert row.lookahead.ratio == ahead.bound.ratio
-    assert alone.rows[1].lookahead != alone.rows[0].lookahead
+    assert alone.scores[1].lookahead != alone.scores[0].lookahead
 
 
 def test_seeds_share_a_bound_where_nothing_is_drawn():
@@ -160,7 +163,7 @@ def test_seeds_share_a_bound_where_nothing_is_drawn():
 def test_a_ledger_that_forgets_to_pay_fails_the_run(monkeypatch):
     plan = Plan(trace=TRACE, policy="static-peak", seed=0, conditions=CONDITIONS)
     honest = play(plan)
-    (held,) = with_bounds([honest], [plan])
+    (held,) = bounded_scores([honest], [plan], jobs=1, reporter=RememberingReporter()).scores
     assert held.bound is not None
     assert held.bound.relaxed_ratio is not None
     # so much of every payment is forgotten that what is left is below anyone's least
@@ -176,25 +179,29 @@ def test_a_ledger_that_forgets_to_pay_fails_the_run(monkeypatch):
     monkeypatch.setattr(Ledger, "closed", forgetful)
     with pytest.raises(InvariantBroken, match=r"static-peak, seed 0: cost .* is below"):
         run_simulate(
-            traces=[TRACE],
-            policies=["static-peak"],
-            cold_start="hot",
-            max_replicas=4,
-            bounds=True,
-            jobs=1,
+            SimulateRequest(
+                traces=[TRACE],
+                policies=["static-peak"],
+                cold_start="hot",
+                max_replicas=4,
+                bounds=True,
+                jobs=1,
+            )
         )
 
 
 @pytest.mark.slow
 def test_with_bounds_the_reference_is_beside_the_rows_and_not_among_them(capsys):
-    asked = {"traces": [TRACE], "policies": ["static-peak"], "cold_start": "hot", "jobs": 1}
-    run_simulate(**asked, bounds=True, output="json")
+    request = SimulateRequest(
+        traces=[TRACE], policies=["static-peak"], cold_start="hot", jobs=1, bounds=True
+    )
+    run_simulate(replace(request, output="json"))
     (row,) = json.loads(capsys.readouterr().out)["rows"]
     assert set(row["bound"]) == {"cost_usd", "ratio", "relaxed_ratio"}
     assert set(row["lookahead"]) == {"cost_usd", "attainment", "ratio"}
     assert row["attainment_relative"] == pytest.approx(
         row["attainment"] / row["attainment_unlimited"], abs=1e-6
     )
-    run_simulate(**asked, bounds=True)
+    run_simulate(request)
     out = capsys.readouterr().out
     assert "lookahead" in out

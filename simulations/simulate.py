@@ -20,7 +20,7 @@ from simulations.replay.conditions import (
 from simulations.replay.engine_loop import ENGINE_POLICIES
 from simulations.results.report.write import check_report, write_report
 from simulations.results.tables import OUTPUTS, write_scores
-from simulations.runs.progress import reporting
+from simulations.runs.progress import open_reporter
 from simulations.runs.runs import Plan, cached_trace, cores, play_all
 from simulations.runs.score_bounds import bound_key, bounded_scores
 from simulations.runs.sweep import best_parameters, sweep_plans, with_best
@@ -79,15 +79,15 @@ def run_simulate(request: SimulateRequest) -> int:
     jobs = request.jobs or cores()
     if request.sweep:
         tried = sweep_plans(plans)
-        with reporting(sys.stderr, runs=len(tried)) as reporter:
+        with open_reporter(sys.stderr, runs=len(tried)) as reporter:
             scores = play_all(tried, jobs=jobs, reporter=reporter, ray_address=request.ray)
         plans = with_best(plans, best_parameters(tried, scores))
-    with reporting(sys.stderr, runs=len(plans)) as reporter:
+    with open_reporter(sys.stderr, runs=len(plans)) as reporter:
         scores = play_all(plans, jobs=jobs, reporter=reporter, ray_address=request.ray)
     curves: list[BoundCurve] = []
     if request.bounds:
         bounds = len({bound_key(plan) for plan in plans})
-        with reporting(sys.stderr, runs=bounds, doing="bounds") as reporter:
+        with open_reporter(sys.stderr, runs=bounds, doing="bounds") as reporter:
             bounded = bounded_scores(scores, plans, jobs=jobs, reporter=reporter)
         scores, curves = bounded.scores, bounded.curves
     if request.report is not None:

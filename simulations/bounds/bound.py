@@ -114,7 +114,7 @@ def make_bound(
             price_per_step=_prices(terms.usd_per_hour, moments, step_s) * (step_s / 3600.0),
             start_steps=int(start_s // step_s),
             initial=terms.initial,
-            available=_sampled(terms.available, moments, step_s),
+            available=_most_available(terms.available, moments, step_s),
         )
         for terms in pools
     )
@@ -146,7 +146,7 @@ def _by_step(step: IntArray, weight: FloatArray, steps: int) -> FloatArray:
     return np.bincount(step, weights=weight, minlength=steps).astype(np.float64)
 
 
-def _sampled(
+def _most_available(
     available: tuple[FloatArray, FloatArray] | None, moments: FloatArray, step_s: float
 ) -> FloatArray | None:
     """The most that could be had at any moment of each step: rounded so that it stays a bound."""

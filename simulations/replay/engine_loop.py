@@ -118,7 +118,7 @@ class EngineLoop:
             self._agenda.add(at_ns + self._tick_ns, self._tick, priority=Priority.OBSERVED)
 
     def _observe(self, at_ns: int) -> None:
-        self._handle(self._observer.observed(at_ns, id_=self._id()), at_ns)
+        self._handle(self._observer.observation(at_ns, id_=self._id()), at_ns)
 
     def _on_notice(self, node: SimulatedNode, at_ns: int) -> None:
         self._agenda.add(at_ns, partial(self._mark, node), priority=Priority.NOTICE_RECEIVED)

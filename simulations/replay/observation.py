@@ -50,8 +50,8 @@ class Observer:
         self._interruptions: tuple[Interruption, ...] = ()
         self._pools: tuple[PoolObservation, ...] = ()
 
-    def observed(self, at_ns: int, *, id_: int) -> Observed:
-        """The level as of now, with each pod's last samples."""
+    def observation(self, at_ns: int, *, id_: int) -> Observed:
+        """What there is now, with each pod's last samples."""
         if not self._world.faults.blind(at_ns) or self._version == -1:
             self._told_ns = at_ns
             if self._version != self._world.version:

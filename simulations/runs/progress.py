@@ -23,7 +23,7 @@ class Reporter(Protocol):
 
 
 @contextmanager
-def reporting(file: TextIO, *, runs: int, doing: str = "replaying") -> Iterator[Reporter]:
+def open_reporter(file: TextIO, *, runs: int, doing: str = "replaying") -> Iterator[Reporter]:
     """Report on `runs` runs, or on as many of what is being done, for as long as the context lasts."""
     with Progress(
         TextColumn("{task.description}"),

@@ -89,13 +89,13 @@ def _in_processes(
 
     # no memory maps of large arrays: the serving kernel is compiled for arrays that can be written
     parallel = Parallel(n_jobs=jobs, return_as="generator_unordered", batch_size=1, max_nbytes=None)
-    call = delayed(_numbered)
+    call = delayed(_numbered_result)
     yield from parallel(
         call(work, number, thing, parent=os.getpid()) for number, thing in enumerate(things)
     )
 
 
-def _numbered(
+def _numbered_result(
     work: Work[Thing, Made], number: int, thing: Thing, *, parent: int
 ) -> tuple[int, Made]:
     _end_with(parent)

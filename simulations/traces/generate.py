@@ -137,10 +137,10 @@ def _wobble(steps: int, random: np.random.Generator) -> FloatArray:
     keep = 1.0 - STEP_S / WOBBLE_S
     innovations = random.standard_normal(steps) * (WOBBLE * np.sqrt(1.0 - keep**2))
     wobble = np.empty(steps)
-    level = WOBBLE * random.standard_normal()
+    deviation = WOBBLE * random.standard_normal()
     for step in range(steps):
-        level = keep * level + innovations[step]
-        wobble[step] = level
+        deviation = keep * deviation + innovations[step]
+        wobble[step] = deviation
     return wobble
 
 

@@ -29,16 +29,16 @@ def scaled_requests(requests: RequestColumns, *, scale: float, seed: int) -> Req
     """
     if scale == 1.0 or not len(requests):
         return requests
-    if _kept and _kept[0].answers(requests, scale, seed):
-        return _kept[0].overlaid
-    _kept.clear()  # before the next one is made: there is never memory for two
-    overlaid = _overlaid(requests, scale, seed)
-    _kept.append(_Kept(requests=requests, scale=scale, seed=seed, overlaid=overlaid))
+    if _last and _last[0].answers(requests, scale, seed):
+        return _last[0].overlaid
+    _last.clear()  # before the next one is made: there is never memory for two
+    overlaid = _overlay(requests, scale, seed)
+    _last.append(_LastAnswer(requests=requests, scale=scale, seed=seed, overlaid=overlaid))
     return overlaid
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Kept:
+class _LastAnswer:
     """What was overlaid, and what came of it."""
 
     requests: RequestColumns
@@ -51,10 +51,10 @@ class _Kept:
         return self.requests is requests and (self.scale, self.seed) == (scale, seed)
 
 
-_kept: list[_Kept] = []
+_last: list[_LastAnswer] = []
 
 
-def _overlaid(requests: RequestColumns, scale: float, seed: int) -> RequestColumns:
+def _overlay(requests: RequestColumns, scale: float, seed: int) -> RequestColumns:
     random = stream(seed, "overlay")
     if scale < 1.0:
         return selected_requests(requests, np.flatnonzero(random.random(len(requests)) < scale))
@@ -91,7 +91,7 @@ def selected_requests(
     arrivals = requests.arrival_ns[rows] if arrival_ns is None else arrival_ns
     blocks, ends = requests.blocks, requests.block_ends
     if blocks is not None and ends is not None:
-        blocks, ends = _taken_blocks(blocks, ends, rows, copy)
+        blocks, ends = _selected_blocks(blocks, ends, rows, copy)
     return RequestColumns(
         arrival_ns=arrivals - (arrivals[0] if len(arrivals) else 0),
         prompt_tokens=requests.prompt_tokens[rows],
@@ -102,7 +102,7 @@ def selected_requests(
     )
 
 
-def _taken_blocks(
+def _selected_blocks(
     blocks: WholeNumbers, ends: IntArray, rows: IntArray, copy: IntArray | None
 ) -> tuple[WholeNumbers, IntArray]:
     starts = np.concatenate([[0], ends[:-1]])[rows]

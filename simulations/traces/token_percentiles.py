@@ -60,14 +60,14 @@ class TokenPercentiles:
 
     def draw(self, rows: IntArray, random: np.random.Generator) -> tuple[IntArray, IntArray]:
         """(input tokens, output tokens) of one request a row."""
-        drawn = {field: self._drawn(field, rows, random) for field in self.fields}
+        drawn = {field: self._draw_lengths(field, rows, random) for field in self.fields}
         if self.fields == TEXT_FIELDS:
             prompts = drawn["input_tokens"]
         else:
             prompts = drawn["text_tokens"] + drawn["image_tokens"] * drawn["image_count"]
         return np.maximum(prompts, 1), np.maximum(drawn["output_tokens"], 1)
 
-    def _drawn(self, field: str, rows: IntArray, random: np.random.Generator) -> IntArray:
+    def _draw_lengths(self, field: str, rows: IntArray, random: np.random.Generator) -> IntArray:
         share = random.random(len(rows))
         table = self.quantiles[field]
         part = np.searchsorted(SHARES, share, side="right") - 1

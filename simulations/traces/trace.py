@@ -64,13 +64,15 @@ def read_trace(spec: str) -> Trace:
         if format_.draw is not None:
             drawn = _within(format_.draw(lines, asked), asked)
         else:
-            drawn = _part(_recorded(lines, format_, asked), asked, wall_clock=format_.wall_clock)
+            drawn = _part(
+                _read_recording(lines, format_, asked), asked, wall_clock=format_.wall_clock
+            )
     if not len(drawn.requests):
         raise asked.failure(
             "no request in the part that is asked for",
             remedy="name another part of it with from, and hours or days",
         )
-    return _begun_at_zero(trace_name(asked.path) + asked.suffix, drawn)
+    return _from_zero(trace_name(asked.path) + asked.suffix, drawn)
 
 
 def trace_name(path: Path) -> str:
@@ -98,7 +100,7 @@ def _format(lines: TraceLines) -> TraceFormat:
     )
 
 
-def _recorded(lines: TraceLines, format_: TraceFormat, asked: TraceSpec) -> TraceContents:
+def _read_recording(lines: TraceLines, format_: TraceFormat, asked: TraceSpec) -> TraceContents:
     rows = RequestRows(settings=asked.settings)
     assert format_.read is not None
     format_.read(lines, rows)
@@ -112,7 +114,7 @@ def _recorded(lines: TraceLines, format_: TraceFormat, asked: TraceSpec) -> Trac
         prompt_tokens=_array(rows.prompt_tokens),
         output_tokens=_array(rows.output_tokens),
         block_tokens=rows.block_tokens,
-        blocks=_narrowed(_array(rows.blocks)) if rows.block_tokens else None,
+        blocks=_narrow_blocks(_array(rows.blocks)) if rows.block_tokens else None,
         block_ends=_array(rows.block_ends) if rows.block_tokens else None,
     )
     return TraceContents(requests=requests, notes=tuple(rows.notes))
@@ -123,7 +125,7 @@ def _array(column: array[int]) -> Any:
     return np.frombuffer(column, dtype=column.typecode)
 
 
-def _narrowed(blocks: IntArray) -> WholeNumbers:
+def _narrow_blocks(blocks: IntArray) -> WholeNumbers:
     """In half the memory, where the identities allow it."""
     small = np.iinfo(np.int32)
     if len(blocks) and small.min <= blocks.min() and blocks.max() <= small.max:
@@ -173,7 +175,7 @@ def _within(drawn: TraceContents, asked: TraceSpec) -> TraceContents:
     return replace(drawn, requests=requests)
 
 
-def _begun_at_zero(name: str, drawn: TraceContents) -> Trace:
+def _from_zero(name: str, drawn: TraceContents) -> Trace:
     """The trace with its first request at 0, and the holes between its first request and last."""
     requests = drawn.requests
     arrivals = requests.arrival_ns

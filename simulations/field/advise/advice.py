@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from simulations.field.advise.figures import Breach, Compared, PolicyFigures
+from simulations.field.advise.figures import Breach, Comparison
 from simulations.field.advise.profile_choice import ProfileChoice
 from simulations.field.advise.starts import MeasuredStart
-from simulations.results.scorecard import Timeline
+from simulations.results.scorecard import Score
 from simulations.results.text import rounded
 
 SCHEMA = "autoscaler.advise/v1"
@@ -20,6 +20,11 @@ BELIEVED_RATIO, ROUGH_RATIO = 0.15, 0.35
 """Largest error of a mean latency up to which the replay is believed, or called rough. A measured
 vLLM's own speed wanders by up to a quarter between equal runs."""
 JUDGED = ("ttft_mean", "tpot_mean", "e2e_mean")
+
+_ROW = (
+    *("policy", "requests", "completed", "aborted", "lost", "gpu_hours", "cost_usd", "attainment"),
+    *("ttft_s", "tpot_s", "replicas", "starts", "flaps", "worst_5min_attainment"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,14 +57,13 @@ class Advice:
     """What the engine was told of the objective: that of the median request."""
     in_flight_target: float
     """And of a replica: requests in flight, from a load test on this traffic."""
-    now: PolicyFigures
+    now: Score
     """What scales it now, else the recorded replicas."""
-    recorded: PolicyFigures
-    ours: PolicyFigures
+    recorded: Score
+    ours: Score
     breaches: Sequence[Breach]
     """Shares of now, and ours."""
-    compared: Sequence[Compared]
-    timelines: Sequence[tuple[str, Timeline]] = ()
+    compared: Sequence[Comparison]
 
     @property
     def name(self) -> str:
@@ -104,17 +108,17 @@ class Advice:
             "profile": {
                 "name": self.choice.profile.name,
                 "guessed": self.choice.guessed,
-                "why": self.choice.told,
+                "why": self.choice.explanation,
                 "usd_per_hour": self.choice.profile.usd_per_hour,
             },
-            "cold_start": {"mean_s": self.start.cold_start.mean_s, "why": self.start.told},
-            "since": moment(self.since),
-            "until": moment(self.until),
+            "cold_start": {"mean_s": self.start.cold_start.mean_s, "why": self.start.explanation},
+            "since": utc_text(self.since),
+            "until": utc_text(self.until),
             "hours": round(self.hours, 6),
             "replayed_hours": round(self.replayed_hours, 6),
             "extrapolated": self.extrapolated,
             "holes": [
-                [moment(self.since + first), moment(self.since + last)]
+                [utc_text(self.since + first), utc_text(self.since + last)]
                 for first, last in self.holes_s
             ],
             "requests": round(self.requests),
@@ -123,14 +127,14 @@ class Advice:
             "replicas_max": self.replicas_max,
             "in_flight_target": self.in_flight_target,
             "notes": list(self.notes),
-            "now": self.now.to_json(),
-            "as_recorded": self.recorded.to_json(),
-            "inference_aware": self.ours.to_json(),
+            "now": _row(self.now),
+            "as_recorded": _row(self.recorded),
+            "inference_aware": _row(self.ours),
             "saving_usd": round(self.saving_usd, 6),
             "saving_ratio": round(self.saving_ratio, 6),
             "breached_minutes": [
                 {
-                    "at": moment(breach.at),
+                    "at": utc_text(breach.at),
                     "requests": breach.requests,
                     "now": rounded(breach.shares[0]),
                     "inference_aware": rounded(breach.shares[1]),
@@ -143,6 +147,12 @@ class Advice:
         }
 
 
-def moment(at: float) -> str:
+def _row(score: Score) -> dict[str, object]:
+    """What of a score is told, with the names of a row of `autoscaler.simulate/v1`."""
+    row = score.to_json()
+    return {name: row[name] for name in _ROW}
+
+
+def utc_text(at: float) -> str:
     """RFC 3339, UTC, whole seconds."""
     return datetime.fromtimestamp(round(at), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -2,88 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from autoscaler.core.contract.state import BoolArray, FloatArray, IntArray
 from simulations.field.advise.parts import Part
 from simulations.field.advise.replays import ReplayResult
-from simulations.field.capture.capture import Captured, Histogram
-from simulations.results.scorecard import Quantiles
-from simulations.results.text import rounded
+from simulations.field.capture.capture import Capture, Histogram
+from simulations.results.scorecard import Quantiles, Score
 
 PER_REQUEST = "vllm:request_time_per_output_token_seconds"
 """The one family of token times that counts requests; the others count tokens."""
-REQUESTS = ("requests", "completed", "aborted", "lost")
-MEANS = ("gpu_hours", "cost_usd", "attainment", "ttft_s", "tpot_s")
 QUEUE_MIN = 0.5
 """Waiting requests on average below which a relative error says nothing."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PolicyFigures:
-    """One policy on one model, over its parts and their weights."""
-
-    policy: str
-    requests: float
-    completed: float
-    aborted: float
-    lost: float
-    gpu_hours: float
-    cost_usd: float
-    attainment: float
-    ttft_s: Quantiles
-    tpot_s: Quantiles
-    replicas_mean: float
-    replicas_max: int
-    starts: float
-    flaps: float
-    worst_5min_attainment: float | None
-
-    def to_json(self) -> dict[str, object]:
-        """As a row of `autoscaler.simulate/v1` names them."""
-        return {
-            "policy": self.policy,
-            **{name: round(getattr(self, name)) for name in REQUESTS},
-            **{name: rounded(getattr(self, name)) for name in MEANS},
-            "replicas": {"mean": rounded(self.replicas_mean), "max": self.replicas_max},
-            "starts": round(self.starts),
-            "flaps": round(self.flaps),
-            "worst_5min_attainment": rounded(self.worst_5min_attainment),
-        }
-
-
-def policy_figures(played: Sequence[ReplayResult], parts: Sequence[Part]) -> PolicyFigures:
-    """Sum the parts of one policy, each by its weight."""
+def weighted_score(played: Sequence[ReplayResult], parts: Sequence[Part]) -> Score:
+    """One policy's score: the sum of its parts, each by its weight."""
     weights = [part.weight for part in parts]
     lengths = [w * (part.last - part.first) for w, part in zip(weights, parts, strict=True)]
+    scores = [one.row for one in played]
 
-    def total(values: Sequence[float]) -> float:
-        return float(np.dot(weights, values))
+    def total(figure: Callable[[Score], float]) -> float:
+        return float(np.dot(weights, [figure(score) for score in scores]))
 
-    requests = total([_total(one.minute_requests) for one in played])
-    met = total([_total(one.minute_met) for one in played])
-    worst = [
-        one.row.worst_5min_attainment for one in played if one.row.worst_5min_attainment is not None
-    ]
-    return PolicyFigures(
+    requests = float(np.dot(weights, [_total(one.minute_requests) for one in played]))
+    met = float(np.dot(weights, [_total(one.minute_met) for one in played]))
+    worst = [known for score in scores if (known := score.worst_5min_attainment) is not None]
+    return replace(
+        scores[0],
         policy=played[0].replay.policy,
-        requests=requests,
-        completed=total([one.row.completed for one in played]),
-        aborted=total([one.row.aborted for one in played]),
-        lost=total([one.row.lost for one in played]),
-        gpu_hours=total([one.row.gpu_hours for one in played]),
-        cost_usd=total([one.row.cost_usd for one in played]),
+        requests=round(requests),
+        completed=round(total(lambda score: score.completed)),
+        aborted=round(total(lambda score: score.aborted)),
+        lost=round(total(lambda score: score.lost)),
+        gpu_hours=total(lambda score: score.gpu_hours),
+        cost_usd=total(lambda score: score.cost_usd),
         attainment=met / requests if requests else 1.0,
         ttft_s=_quantiles([one.ttft_s for one in played], weights),
         tpot_s=_quantiles([tpot_s(one) for one in played], weights),
-        replicas_mean=float(np.average([one.row.replicas_mean for one in played], weights=lengths)),
-        replicas_max=max(one.row.replicas_max for one in played),
-        starts=total([one.row.starts for one in played]),
-        flaps=total([one.row.flaps for one in played]),
-        worst_5min_attainment=min(worst) if worst else None,
+        replicas_mean=float(np.average([score.replicas_mean for score in scores], weights=lengths)),
+        replicas_max=max(score.replicas_max for score in scores),
+        starts=round(total(lambda score: score.starts)),
+        flaps=round(total(lambda score: score.flaps)),
+        worst_5min_attainment=min(worst, default=None),
+        timeline=next((score.timeline for score in scores if score.timeline is not None), None),
     )
 
 
@@ -111,7 +76,7 @@ def _quantiles(values: Sequence[FloatArray], weights: Sequence[float]) -> Quanti
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Compared:
+class Comparison:
     """One quantity, as recorded and as the replay of the recorded replicas has it."""
 
     name: str
@@ -129,22 +94,22 @@ class Compared:
         return self.replayed / self.recorded - 1.0
 
 
-def compare(
-    captured: Captured, parts: Sequence[Part], played: Sequence[ReplayResult]
-) -> list[Compared]:
+def comparisons(
+    captured: Capture, parts: Sequence[Part], played: Sequence[ReplayResult]
+) -> list[Comparison]:
     """The replay of the recorded replicas against what was recorded, over the same steps."""
     steps = np.zeros(len(captured.arrivals), dtype=np.bool_)
     for part in parts:
         steps[part.first : part.last] = True
     lengths = [float(part.last - part.first) for part in parts]
     found = [
-        Compared(
+        Comparison(
             name="requests",
             unit="",
             recorded=float(captured.arrivals[steps].sum()),
             replayed=float(sum(_total(one.minute_requests) for one in played)),
         ),
-        Compared(
+        Comparison(
             name="replicas_mean",
             unit="",
             recorded=float(captured.replicas[steps & captured.known].mean()),
@@ -159,20 +124,20 @@ def compare(
     ):
         recorded = float(gauge[steps & captured.known].mean()) if len(gauge) else None
         found.append(
-            Compared(name=name, unit="", recorded=recorded, replayed=_mean(means, lengths))
+            Comparison(name=name, unit="", recorded=recorded, replayed=_mean(means, lengths))
         )
     return found
 
 
 def _lengths(
-    captured: Captured, steps: BoolArray, played: Sequence[ReplayResult]
-) -> Iterator[Compared]:
+    captured: Capture, steps: BoolArray, played: Sequence[ReplayResult]
+) -> Iterator[Comparison]:
     for name in ("prompt_tokens", "output_tokens"):
         histogram = captured.histograms.get(name)
         number = 0.0 if histogram is None else float(histogram.counts[steps].sum())
         if histogram is not None and number > 0:
             drawn = np.concatenate([getattr(one.replay.trace.requests, name) for one in played])
-            yield Compared(
+            yield Comparison(
                 name=f"{name}_mean",
                 unit="",
                 recorded=float(histogram.sums[steps].sum()) / number,
@@ -181,8 +146,8 @@ def _lengths(
 
 
 def _latencies(
-    captured: Captured, steps: BoolArray, played: Sequence[ReplayResult]
-) -> Iterator[Compared]:
+    captured: Capture, steps: BoolArray, played: Sequence[ReplayResult]
+) -> Iterator[Comparison]:
     tpot = captured.histograms.get("tpot_s")
     by_request = tpot is not None and tpot.metric == PER_REQUEST
     paces = np.concatenate([tpot_s(one) for one in played])
@@ -201,10 +166,10 @@ def _latencies(
             continue
         counts = histogram.counts[steps].sum(axis=0)
         recorded_mean = float(histogram.sums[steps].sum() / counts.sum())
-        yield Compared(name=f"{name}_mean", unit="s", recorded=recorded_mean, replayed=mean)
+        yield Comparison(name=f"{name}_mean", unit="s", recorded=recorded_mean, replayed=mean)
         if name != "tpot" or by_request:
             yield (
-                Compared(
+                Comparison(
                     name=f"{name}_p95",
                     unit="s",
                     recorded=bucket_quantile(histogram.bounds, counts, 0.95),
@@ -257,7 +222,7 @@ class Breach:
 
 
 def breaches(
-    captured: Captured,
+    captured: Capture,
     parts: Sequence[Part],
     policies: Sequence[Sequence[ReplayResult]],
     *,

@@ -12,7 +12,7 @@ import yaml
 
 from autoscaler.errors import SettingsError
 from simulations.field.advise.policies import HpaAsWritten, ScaledObjectAsWritten
-from simulations.field.advise.signals import Signal, named, queried
+from simulations.field.advise.signals import Signal, signal_of_metric, signal_of_query
 from simulations.field.capture.signals import Subject
 from simulations.peers.hpa.spec import HpaSpec, MetricKind, hpa_spec
 from simulations.peers.hpa.target import external
@@ -77,7 +77,7 @@ def scalers_among(documents: Iterable[Any]) -> Iterable[Manifest]:
             yield document
 
 
-def as_scaler(manifest: Manifest) -> Scaler:
+def scaler_of(manifest: Manifest) -> Scaler:
     """Read one; what cannot be modelled becomes its `reason`."""
     metadata = manifest.get("metadata") or {}
     namespace = metadata.get("namespace")
@@ -120,7 +120,7 @@ def _metric_signal(metric: Manifest) -> Signal:
     if kind not in (MetricKind.PODS, MetricKind.EXTERNAL, MetricKind.OBJECT):
         what = (metric.get("resource") or {}).get("name", kind)
         raise SettingsError(f"its {kind} metric ({what}) is not modelled")
-    return named(str(metric[kind.lower()]["metric"]["name"]))
+    return signal_of_metric(str(metric[kind.lower()]["metric"]["name"]))
 
 
 def _scaled_object(spec: Manifest) -> ScaledObjectAsWritten:
@@ -131,7 +131,7 @@ def _scaled_object(spec: Manifest) -> ScaledObjectAsWritten:
         if trigger.get("metricType", "AverageValue") != "AverageValue":
             raise SettingsError(f"metricType {trigger['metricType']} is not modelled")
         scaled = scaled_object({**spec, "triggers": [trigger]})
-        triggers.append((scaled, queried(str(trigger["metadata"]["query"]))))
+        triggers.append((scaled, signal_of_query(str(trigger["metadata"]["query"]))))
     first = triggers[0][0]
     if len(triggers) > 1 and first.polls:
         raise SettingsError("several triggers with scaling to zero or cached metrics")
@@ -155,7 +155,7 @@ def _scaled_object(spec: Manifest) -> ScaledObjectAsWritten:
     )
 
 
-def matching(
+def scalers_of(
     scalers: Sequence[Scaler], subject: Subject, pods: Sequence[str], *, alone: bool
 ) -> list[Scaler]:
     """Those that scale this model.

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from simulations.field.advise.advice import JUDGED, Advice
-from simulations.field.advise.figures import PolicyFigures
-from simulations.field.advise.sentences import comparison
-from simulations.field.advise.tables import headline, rests_on, summary_lines
+from simulations.field.advise.sentences import comparison_text
+from simulations.field.advise.tables import evidence_lines, headline, summary_lines
 from simulations.results.report.page import render
 from simulations.results.report.write import write_page
-from simulations.results.seeds import SeedAverage
+from simulations.results.seeds import SeedAverage, seed_averages
 
 COLUMNS = {
     "cost_usd": "cost, USD",
@@ -56,14 +56,14 @@ def write_advice_page(path: Path, advices: Sequence[Advice]) -> None:
         notes={
             advice.name: [
                 headline(advice),
-                *_told(summary_lines(advice)),
+                *_paragraphs(summary_lines(advice)),
                 "As it was, replayed: "
                 + "; ".join(
-                    comparison(c)
+                    comparison_text(c)
                     for c in advice.compared
                     if c.name in SHOWN and c.recorded is not None
                 ),
-                *_told(rests_on(advice)),
+                *_paragraphs(evidence_lines(advice)),
             ]
             for advice in advices
         },
@@ -71,39 +71,21 @@ def write_advice_page(path: Path, advices: Sequence[Advice]) -> None:
     write_page(path, page)
 
 
-def _told(told: Iterator[tuple[str, str]]) -> list[str]:
-    return [f"{label}: {text}" if label else text for label, text in told]
+def _paragraphs(lines: Iterator[tuple[str, str]]) -> list[str]:
+    return [f"{label}: {text}" if label else text for label, text in lines]
 
 
 def _entries(advice: Advice) -> Iterator[SeedAverage]:
-    timelines = dict(advice.timelines)
-    policies = {advice.now.policy: (advice.now, 0), advice.recorded.policy: (advice.recorded, None)}
-    if advice.now.policy == advice.recorded.policy:
-        policies = {advice.now.policy: (advice.now, 0)}
-    policies[advice.ours.policy] = (advice.ours, 1)
-    for name, (figures, which) in policies.items():
-        table = _figures(figures)
-        table["breached"] = None if which is None else float(len(advice.breached(which)))
-        yield SeedAverage(
-            trace=advice.name,
-            policy=name,
-            setting="default",
-            mean=table,
-            worst=table,
-            timeline=timelines.get(name),
-        )
-
-
-def _figures(figures: PolicyFigures) -> dict[str, float | None]:
-    return {
-        "cost_usd": figures.cost_usd,
-        "attainment": figures.attainment,
-        "attained": 100 * figures.attainment,
-        "ttft_p95_s": figures.ttft_s.p95,
-        "tpot_p95_s": figures.tpot_s.p95,
-        "gpu_hours": figures.gpu_hours,
-        "replicas_mean": figures.replicas_mean,
-        "starts": figures.starts,
-        "aborted": figures.aborted,
-        "lost": figures.lost,
-    }
+    breached = {advice.recorded.policy: None, advice.now.policy: 0, advice.ours.policy: 1}
+    scores = {score.policy: score for score in (advice.now, advice.recorded, advice.ours)}
+    for (name, score), average in zip(
+        scores.items(), seed_averages(list(scores.values())), strict=True
+    ):
+        which = breached[name]
+        figures = {
+            **average.mean,
+            "attained": 100 * score.attainment,
+            "starts": float(score.starts),
+            "breached": None if which is None else float(len(advice.breached(which))),
+        }
+        yield replace(average, trace=advice.name, mean=figures, worst=figures)

@@ -13,7 +13,7 @@ import numpy as np
 
 from autoscaler.core.contract.state import BoolArray, FloatArray
 from autoscaler.errors import SettingsError
-from simulations.field.capture.capture import Captured
+from simulations.field.capture.capture import Capture
 from simulations.serving.columns import RequestColumns
 from simulations.traces.trace import Trace
 
@@ -57,11 +57,11 @@ class ReplayedParts:
     """What of a capture is replayed."""
 
     parts: tuple[Part, ...]
-    told: str
+    explanation: str
     """How it was chosen; empty: all that is known is replayed."""
 
 
-def choose_parts(captured: Captured, *, budget_s: float, runs: int, jobs: int) -> ReplayedParts:
+def choose_parts(captured: Capture, *, budget_s: float, runs: int, jobs: int) -> ReplayedParts:
     """Everything known where it fits the budget, else the busiest and the median day.
 
     Args:
@@ -82,7 +82,7 @@ def choose_parts(captured: Captured, *, budget_s: float, runs: int, jobs: int) -
     step = captured.grid.step
     days = _days(captured)
     if len(days) < 3 or estimate_s(captured, whole, runs=runs, jobs=jobs) <= budget_s:
-        return ReplayedParts(parts=tuple(whole), told="")
+        return ReplayedParts(parts=tuple(whole), explanation="")
     ranked = sorted(days, key=lambda day: float(captured.arrivals[day[0] : day[1]].sum()))
     median, peak = ranked[(len(ranked) - 1) // 2], ranked[-1]
     parts = [
@@ -93,7 +93,7 @@ def choose_parts(captured: Captured, *, budget_s: float, runs: int, jobs: int) -
     replayed_h = sum(part.last - part.first for part in parts) * step / 3600
     return ReplayedParts(
         parts=tuple(parts),
-        told=(
+        explanation=(
             f"{replayed_h:.0f} h of {len(captured.arrivals) * step / 3600:.0f} h are replayed: the "
             f"busiest day once, and the median day for the other {len(days) - 1}; figures are "
             "extrapolated from them (--full replays all)"
@@ -101,7 +101,7 @@ def choose_parts(captured: Captured, *, budget_s: float, runs: int, jobs: int) -
     )
 
 
-def estimate_s(captured: Captured, parts: Sequence[Part], *, runs: int, jobs: int) -> float:
+def estimate_s(captured: Capture, parts: Sequence[Part], *, runs: int, jobs: int) -> float:
     """About how long the replays of these parts take, seconds; the engine's own run is one of them."""
     seconds = sum(part.last - part.first for part in parts) * captured.grid.step
     requests = sum(float(captured.arrivals[p.first : p.last].sum()) for p in parts)
@@ -110,7 +110,7 @@ def estimate_s(captured: Captured, parts: Sequence[Part], *, runs: int, jobs: in
     return max(engine_s, (engine_s + others_s) / max(1, jobs))
 
 
-def _days(captured: Captured) -> list[tuple[int, int]]:
+def _days(captured: Capture) -> list[tuple[int, int]]:
     """Whole days, back from the end, in which there is something to replay."""
     each = DAY_S // captured.grid.step
     last = len(captured.arrivals)
@@ -118,9 +118,9 @@ def _days(captured: Captured) -> list[tuple[int, int]]:
     return [day for day in reversed(days) if _between_holes(captured, *day)]
 
 
-def _between_holes(captured: Captured, first: int, last: int) -> list[Part]:
+def _between_holes(captured: Capture, first: int, last: int) -> list[Part]:
     step = captured.grid.step
-    known = _bridged(captured.known[first:last], SHORT_HOLE_S // step)
+    known = _known_or_short_hole(captured.known[first:last], SHORT_HOLE_S // step)
     edges = np.flatnonzero(np.diff(np.concatenate([[False], known, [False]]).astype(np.int8)))
     return [
         Part(first=first + int(a), last=first + int(b))
@@ -129,7 +129,7 @@ def _between_holes(captured: Captured, first: int, last: int) -> list[Part]:
     ]
 
 
-def _bridged(known: BoolArray, steps: int) -> BoolArray:
+def _known_or_short_hole(known: BoolArray, steps: int) -> BoolArray:
     """With holes of up to so many steps, inside what is known, taken for known."""
     bridged = known.copy()
     edges = np.flatnonzero(np.diff(np.concatenate([[True], known, [True]]).astype(np.int8)))
@@ -139,7 +139,7 @@ def _bridged(known: BoolArray, steps: int) -> BoolArray:
     return bridged
 
 
-def replica_counts(captured: Captured) -> FloatArray:
+def replica_counts(captured: Capture) -> FloatArray:
     """Replicas at the end of each step, as a policy can follow them.
 
     Where Prometheus knew nothing the last count stands, and one that lost a scrape was not away.
@@ -159,7 +159,7 @@ def replica_counts(captured: Captured) -> FloatArray:
     return counts
 
 
-def part_trace(captured: Captured, requests: RequestColumns, part: Part) -> PartTrace:
+def part_trace(captured: Capture, requests: RequestColumns, part: Part) -> PartTrace:
     """The requests of a part, its start at zero."""
     step_ns = captured.grid.step * 1_000_000_000
     begin, end = part.first * step_ns, part.last * step_ns

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from autoscaler.errors import SettingsError
-from simulations.field.capture.capture import Captured
+from simulations.field.capture.capture import Capture
 from simulations.field.capture.ranges import Grid, RangeReader
 from simulations.serving.profiles.profile_files import find_profile
 from simulations.serving.profiles.profiles import PROFILES, Profile
@@ -32,7 +32,7 @@ class ProfileChoice:
     """A profile and why it was taken."""
 
     profile: Profile
-    told: str
+    explanation: str
     guessed: bool
 
 
@@ -46,7 +46,7 @@ class Clues:
     """Tokens that the KV cache of one replica holds."""
 
 
-def read_clues(reader: RangeReader, captured: Captured, pods: Sequence[str], grid: Grid) -> Clues:
+def read_clues(reader: RangeReader, captured: Capture, pods: Sequence[str], grid: Grid) -> Clues:
     """Ask for the GPU's name and the KV cache's size; where they are not told, they are unknown."""
     hourly = grid.coarser(max(1, 3600 // grid.step))
     if hourly.points < 2:
@@ -84,7 +84,7 @@ def requested_profile(asked: Sequence[str], model_name: str) -> Profile | None:
     return None
 
 
-def guess_profile(captured: Captured, clues: Clues) -> ProfileChoice:
+def guess_profile(captured: Capture, clues: Clues) -> ProfileChoice:
     """Take the profile of this model, or of one of its size, whose figures come closest.
 
     Raises:
@@ -110,7 +110,7 @@ def guess_profile(captured: Captured, clues: Clues) -> ProfileChoice:
     if clues.kv_tokens:
         # known, so not guessed; the engine keeps one block to itself
         best = replace(best, kv_blocks=max(2, int(clues.kv_tokens) // best.block_tokens))
-    return ProfileChoice(profile=best, told=how, guessed=True)
+    return ProfileChoice(profile=best, explanation=how, guessed=True)
 
 
 def _model(name: str) -> tuple[str, str]:
@@ -137,7 +137,7 @@ def _variant(name: str) -> str:
     )
 
 
-def _distance(profile: Profile, captured: Captured, clues: Clues) -> float:
+def _distance(profile: Profile, captured: Capture, clues: Clues) -> float:
     """How far its pace and its memory are from what was seen; 0: equal."""
     distance = 0.0
     if clues.kv_tokens:
@@ -149,7 +149,7 @@ def _distance(profile: Profile, captured: Captured, clues: Clues) -> float:
     return distance
 
 
-def _why(profile: Profile, captured: Captured, clues: Clues) -> str:
+def _why(profile: Profile, captured: Capture, clues: Clues) -> str:
     recorded = recorded_tpot_s(captured)
     reasons = []
     if recorded:
@@ -163,14 +163,14 @@ def _why(profile: Profile, captured: Captured, clues: Clues) -> str:
     return "; ".join(reasons) or "nothing recorded tells it"
 
 
-def recorded_tpot_s(captured: Captured) -> float | None:
+def recorded_tpot_s(captured: Capture) -> float | None:
     """Mean seconds a token; None: not recorded."""
     histogram = captured.histograms.get("tpot_s")
     number = 0.0 if histogram is None else float(histogram.observations.sum())
     return None if histogram is None or number <= 0 else float(histogram.sums.sum()) / number
 
 
-def expected_tpot_s(profile: Profile, captured: Captured) -> float:
+def expected_tpot_s(profile: Profile, captured: Capture) -> float:
     """What a step takes at the recorded load: the decodes that ran, and the prefill beside them."""
     busy = np.maximum(captured.replicas, 1.0)
     running = float(np.mean(captured.running / busy)) if len(captured.running) else 1.0
@@ -185,7 +185,7 @@ def expected_tpot_s(profile: Profile, captured: Captured) -> float:
     return step_ns / max(0.1, 1.0 - prefill_ratio) / 1e9
 
 
-def _mean(captured: Captured, name: str) -> float:
+def _mean(captured: Capture, name: str) -> float:
     histogram = captured.histograms.get(name)
     if histogram is None:
         return 0.0

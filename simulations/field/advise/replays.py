@@ -15,7 +15,7 @@ from simulations.replay.conditions import Conditions
 from simulations.replay.engine_loop import ENGINE_POLICIES
 from simulations.replay.replay import run
 from simulations.replay.run import Run
-from simulations.results.scorecard import Score, Timeline, latencies, score
+from simulations.results.scorecard import Score, latencies, score
 from simulations.results.timeline import timeline
 from simulations.runs.progress import Reporter, score_line
 from simulations.runs.side_by_side import results_of
@@ -69,7 +69,6 @@ class ReplayResult:
     """Over the fleet, at the recorded moments; of `as recorded` only."""
     serving_mean: float | None = None
     """Replicas, likewise."""
-    timeline: Timeline | None = None
 
 
 def play(
@@ -94,7 +93,9 @@ def play(
     row = score(finished)
     if recorded is not None:
         row = _with_starts_paid(row, finished, replay.conditions.cold_start)
-    return _reduced(replay, finished, row, recorded)
+    if replay.with_timeline:
+        row = replace(row, timeline=timeline(finished))
+    return _result(replay, finished, row, recorded)
 
 
 def _with_starts_paid(row: Score, run: Run, cold_start: ColdStart) -> Score:
@@ -109,7 +110,7 @@ def _with_starts_paid(row: Score, run: Run, cold_start: ColdStart) -> Score:
     )
 
 
-def _reduced(
+def _result(
     replay: ReplayPlan, finished: Run, row: Score, recorded: RecordedReplicas | None
 ) -> ReplayResult:
     requests, results = finished.requests, finished.results
@@ -131,7 +132,6 @@ def _reduced(
         waiting_mean=None if recorded is None else _mean(recorded.waiting),
         running_mean=None if recorded is None else _mean(recorded.running),
         serving_mean=None if recorded is None else _mean(recorded.serving),
-        timeline=timeline(finished) if replay.with_timeline else None,
     )
 
 

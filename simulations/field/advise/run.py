@@ -11,15 +11,15 @@ from pathlib import Path
 
 from autoscaler.errors import SettingsError, SourceError
 from simulations.field.advise.advice import Advice
-from simulations.field.advise.figures import breaches, compare, policy_figures
+from simulations.field.advise.figures import breaches, comparisons, weighted_score
 from simulations.field.advise.manifests import (
     Manifest,
     Scaler,
-    as_scaler,
     deployment_of,
-    matching,
     read_manifests,
+    scaler_of,
     scalers_among,
+    scalers_of,
 )
 from simulations.field.advise.page import write_advice_page
 from simulations.field.advise.parts import ReplayedParts, choose_parts, part_trace, replica_counts
@@ -32,14 +32,14 @@ from simulations.field.advise.profile_choice import (
 from simulations.field.advise.replays import OURS, RECORDED, ReplayPlan, ReplayResult, play_all
 from simulations.field.advise.starts import MeasuredStart, measured_start, read_replicas
 from simulations.field.advise.tables import write_advice
-from simulations.field.capture.capture import Captured, capture, find_subjects
+from simulations.field.capture.capture import Capture, capture_model, find_subjects
 from simulations.field.capture.draw import WINDOW_S, draw_requests
 from simulations.field.capture.files import holes
 from simulations.field.capture.ranges import Grid, PrometheusServer, RangeReader
 from simulations.field.capture.run import parse_span
 from simulations.replay.conditions import Conditions, load_tested, with_maximum
 from simulations.rng import stream
-from simulations.runs.progress import reporting
+from simulations.runs.progress import open_reporter
 from simulations.runs.runs import cores
 from simulations.serving.columns import RequestColumns
 from simulations.serving.objective import RequestObjective, parse_objective
@@ -81,10 +81,10 @@ class AdviseRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Found:
+class _FoundModel:
     """One model, captured and ready to be replayed."""
 
-    captured: Captured
+    captured: Capture
     requests: RequestColumns
     pods: tuple[str, ...]
     choice: ProfileChoice
@@ -128,25 +128,25 @@ def run_advise(
 
 def _advise(asked: AdviseRequest, from_cluster: Sequence[Manifest]) -> list[Advice]:
     scalers = [
-        as_scaler(manifest)
+        scaler_of(manifest)
         for manifest in (*read_manifests(asked.manifests), *scalers_among(from_cluster))
     ]
     parse_objective(asked.objective)
     if asked.cold_start is not None:
         parse_cold_start(asked.cold_start)
-    found = _find(asked, scalers)
+    found = _found_models(asked, scalers)
     replays = [
         replay for number, model in enumerate(found) for replay in _replays(number, model, asked)
     ]
     # the longest first: the others fit beside them
     order = sorted(replays, key=lambda replay: (replay.policy != OURS, -replay.trace.end_ns))
     jobs = cores() if asked.jobs is None else asked.jobs
-    with reporting(sys.stderr, runs=len(order)) as reporter:
+    with open_reporter(sys.stderr, runs=len(order)) as reporter:
         played = play_all(order, jobs=jobs, reporter=reporter)
     return [_advice(number, model, played, asked) for number, model in enumerate(found)]
 
 
-def _find(asked: AdviseRequest, scalers: Sequence[Scaler]) -> list[_Found]:
+def _found_models(asked: AdviseRequest, scalers: Sequence[Scaler]) -> list[_FoundModel]:
     """Capture every model asked for.
 
     Raises:
@@ -166,7 +166,7 @@ def _find(asked: AdviseRequest, scalers: Sequence[Scaler]) -> list[_Found]:
     found = []
     for subject in chosen:
         _say(f"reading {subject.name}")
-        captured = capture(
+        captured = capture_model(
             reader, subject, grid, histogram_steps=max(1, min(HISTOGRAM_S, WINDOW_S) // grid.step)
         )
         requests = draw_requests(captured, stream(asked.seed, f"advise/{subject.name}"))
@@ -178,16 +178,18 @@ def _find(asked: AdviseRequest, scalers: Sequence[Scaler]) -> list[_Found]:
         if profile is None:
             choice = guess_profile(captured, read_clues(reader, captured, replicas.pods, grid))
         else:
-            choice = ProfileChoice(profile=profile, told="as asked", guessed=False)
+            choice = ProfileChoice(profile=profile, explanation="as asked", guessed=False)
         start = (
             measured_start(reader, subject, grid, replicas)
             if asked.cold_start is None
-            else MeasuredStart(cold_start=parse_cold_start(asked.cold_start), told="as asked")
+            else MeasuredStart(
+                cold_start=parse_cold_start(asked.cold_start), explanation="as asked"
+            )
         )
         alone = len(chosen) == 1
-        mine = matching(scalers, subject, replicas.pods, alone=alone)
+        mine = scalers_of(scalers, subject, replicas.pods, alone=alone)
         found.append(
-            _prepared(captured, requests, replicas.pods, choice, start, mine, asked, len(chosen))
+            _found_model(captured, requests, replicas.pods, choice, start, mine, asked, len(chosen))
         )
     if not found:
         raise SettingsError(
@@ -197,8 +199,8 @@ def _find(asked: AdviseRequest, scalers: Sequence[Scaler]) -> list[_Found]:
     return found
 
 
-def _prepared(
-    captured: Captured,
+def _found_model(
+    captured: Capture,
     requests: RequestColumns,
     pods: tuple[str, ...],
     choice: ProfileChoice,
@@ -206,7 +208,7 @@ def _prepared(
     scalers: Sequence[Scaler],
     asked: AdviseRequest,
     models: int,
-) -> _Found:
+) -> _FoundModel:
     scaler, notes = _scaler(scalers)
     objective = parse_objective(asked.objective)
     whole = Trace(name=captured.subject.name, requests=requests)
@@ -234,14 +236,14 @@ def _prepared(
     runs = 2 if scaler is None or scaler.policy is None else 3
     chosen = choose_parts(
         captured,
-        budget_s=float("inf") if asked.full else BUDGET_S / models / _busy(),
+        budget_s=float("inf") if asked.full else BUDGET_S / models / _slowdown(),
         runs=runs,
         jobs=jobs,
     )
-    if chosen.told:
-        notes.append(chosen.told)
-        _say(f"{captured.subject.name}: {chosen.told}")
-    return _Found(
+    if chosen.explanation:
+        notes.append(chosen.explanation)
+        _say(f"{captured.subject.name}: {chosen.explanation}")
+    return _FoundModel(
         captured=captured,
         requests=requests,
         pods=pods,
@@ -254,7 +256,7 @@ def _prepared(
     )
 
 
-def _busy() -> float:
+def _slowdown() -> float:
     """How many times longer than on an idle machine a run may take here, by its load average."""
     return max(1.0, os.getloadavg()[0] / cores())
 
@@ -274,7 +276,7 @@ def _scaler(scalers: Sequence[Scaler]) -> tuple[Scaler | None, list[str]]:
     return scaler, []
 
 
-def _replays(number: int, model: _Found, asked: AdviseRequest) -> list[ReplayPlan]:
+def _replays(number: int, model: _FoundModel, asked: AdviseRequest) -> list[ReplayPlan]:
     counts = replica_counts(model.captured).astype(int)
     replays = []
     for index, part in enumerate(model.parts.parts):
@@ -311,7 +313,7 @@ def _longest(replayed: ReplayedParts) -> int:
 
 
 def _advice(
-    number: int, model: _Found, played: Sequence[ReplayResult], asked: AdviseRequest
+    number: int, model: _FoundModel, played: Sequence[ReplayResult], asked: AdviseRequest
 ) -> Advice:
     mine: Mapping[str, list[ReplayResult]] = {
         policy: sorted(
@@ -345,22 +347,16 @@ def _advice(
         ttft_s=owed.ttft_s,
         tpot_s=owed.tpot_s,
         in_flight_target=model.conditions.profile.in_flight_target,
-        now=policy_figures(mine[now], parts),
-        recorded=policy_figures(mine[RECORDED], parts),
-        ours=policy_figures(mine[OURS], parts),
+        now=weighted_score(mine[now], parts),
+        recorded=weighted_score(mine[RECORDED], parts),
+        ours=weighted_score(mine[OURS], parts),
         breaches=breaches(
             captured,
             parts,
             [mine[now], mine[OURS]],
             attainment_ratio=objective.attainment_ratio,
         ),
-        compared=compare(captured, parts, mine[RECORDED]),
-        timelines=[
-            (policy, one.timeline)
-            for policy, ones in mine.items()
-            for one in ones
-            if one.timeline is not None
-        ],
+        compared=comparisons(captured, parts, mine[RECORDED]),
     )
 
 

@@ -12,7 +12,7 @@ from simulations.field.advise.advice import (
     ROUGH_RATIO,
     Advice,
 )
-from simulations.field.advise.figures import Breach, Compared
+from simulations.field.advise.figures import Breach, Comparison
 from simulations.results.text import percent_text
 
 SHOWN_STRETCHES = 4
@@ -34,16 +34,16 @@ NAMES = {
 }
 
 
-def verdict(advice: Advice) -> str:
+def verdict_text(advice: Advice) -> str:
     """What changing over would bring, in one sentence that does not flatter."""
-    told = _verdict(advice)
+    text = _verdict_alone(advice)
     error = advice.error_max
     if advice.saving_usd > 0 and error is not None and error > ROUGH_RATIO:
-        return f"on paper: {told} But see below: the replay is not close to the record."
-    return told
+        return f"on paper: {text} But see below: the replay is not close to the record."
+    return text
 
 
-def _verdict(advice: Advice) -> str:
+def _verdict_alone(advice: Advice) -> str:
     saving, ratio = advice.saving_usd, abs(advice.saving_ratio)
     now, ours = advice.now.attainment, advice.ours.attainment
     attained = f"{percent_text(ours)} of requests attained against {percent_text(now)} now"
@@ -67,7 +67,7 @@ def _verdict(advice: Advice) -> str:
     return f"costs more: {money}, with {attained}. Stay with what you have."
 
 
-def belief(advice: Advice) -> str:
+def trust_text(advice: Advice) -> str:
     """Whether the replay may be believed, from its error on what really happened."""
     error = advice.error_max
     if error is None:
@@ -83,15 +83,17 @@ def belief(advice: Advice) -> str:
     )
 
 
-def comparison(compared: Compared) -> str:
+def comparison_text(compared: Comparison) -> str:
     """`TTFT mean 0.212 s, recorded 0.251 s (-16 %)`."""
     name = NAMES[compared.name]
     error = "" if compared.error is None else f" ({100 * compared.error:+.0f} %)"
-    replayed, recorded = (quantity(v, compared) for v in (compared.replayed, compared.recorded))
+    replayed, recorded = (
+        quantity_text(v, compared) for v in (compared.replayed, compared.recorded)
+    )
     return f"{name} {replayed}, recorded {recorded}{error}"
 
 
-def quantity(value: float | None, compared: Compared) -> str:
+def quantity_text(value: float | None, compared: Comparison) -> str:
     """With its unit."""
     if value is None:
         return "unknown"
@@ -102,7 +104,7 @@ def quantity(value: float | None, compared: Compared) -> str:
     return f"{value:.3f} {compared.unit}" if compared.unit else f"{value:.2f}"
 
 
-def stretches(breaches: Sequence[Breach], which: int) -> str:
+def breaches_text(breaches: Sequence[Breach], which: int) -> str:
     """Breached minutes as stretches, the worst first: `Tue 24 14:03 to 14:21 (62 % met)`."""
     if not breaches:
         return "none"

@@ -61,7 +61,7 @@ class Signal:
         return float(sum(METRICS[name](page) for _, name in self.terms))
 
 
-def named(name: str) -> Signal:
+def signal_of_metric(name: str) -> Signal:
     """The signal that a metric's name means, as `vllm:num_requests_waiting` and what adapters make of it.
 
     Raises:
@@ -73,7 +73,7 @@ def named(name: str) -> Signal:
     return Signal(terms=(("", found["metric"]),))
 
 
-def queried(query: str) -> Signal:
+def signal_of_query(query: str) -> Signal:
     """The signal that a PromQL query means: aggregates of vLLM's gauges, added.
 
     Raises:

@@ -33,7 +33,7 @@ class MeasuredStart:
     """A cold start, and how it came to be known."""
 
     cold_start: ColdStart
-    told: str
+    explanation: str
     """As output says it."""
 
 
@@ -70,12 +70,12 @@ def measured_start(
     ):
         if not replicas.first_seen:
             break
-        took = _took(reader.series(metric, grid), replicas, grid)
+        took = _durations_s(reader.series(metric, grid), replicas, grid)
         if took:
             seconds = round(float(np.median(took)))
             return MeasuredStart(
                 cold_start=parse_cold_start(str(seconds)),
-                told=f"{seconds} s, the median of {len(took)} recorded, from {since} to its first page",
+                explanation=f"{seconds} s, the median of {len(took)} recorded, from {since} to its first page",
             )
     standard = parse_cold_start(STANDARD)
     why = (
@@ -85,11 +85,11 @@ def measured_start(
     )
     return MeasuredStart(
         cold_start=standard,
-        told=f"{standard.mean_s:.0f} s, the standard one: {why}; --cold-start says it",
+        explanation=f"{standard.mean_s:.0f} s, the standard one: {why}; --cold-start says it",
     )
 
 
-def _took(began: list[Series], replicas: SeenReplicas, grid: Grid) -> list[float]:
+def _durations_s(began: list[Series], replicas: SeenReplicas, grid: Grid) -> list[float]:
     """How long each start took; one that began before the grid only missed its first scrape."""
     took = []
     for one in began:

@@ -12,15 +12,15 @@ from rich.table import Table
 from rich.text import Text
 
 from simulations.field.advise.advice import SCHEMA, Advice
-from simulations.field.advise.figures import PolicyFigures
 from simulations.field.advise.sentences import (
     NAMES,
-    belief,
+    breaches_text,
     next_steps,
-    quantity,
-    stretches,
-    verdict,
+    quantity_text,
+    trust_text,
+    verdict_text,
 )
+from simulations.results.scorecard import Score
 from simulations.results.text import percent_text, text_table
 
 WIDTH = 100
@@ -43,7 +43,7 @@ def write_advice(advices: Sequence[Advice], *, output: str, prometheus: str, fil
         console.print()
         console.print(_compared(advice))
         console.print()
-        console.print(_lines(rests_on(advice)))
+        console.print(_lines(evidence_lines(advice)))
         console.print()
     # whole lines, to be copied
     for line in next_steps(advices, prometheus=prometheus):
@@ -79,7 +79,7 @@ def _policies(advice: Advice) -> Table:
     return table
 
 
-def _rows(advice: Advice) -> Iterator[tuple[str, PolicyFigures, str]]:
+def _rows(advice: Advice) -> Iterator[tuple[str, Score, str]]:
     now_is_recorded = advice.now is advice.recorded or advice.now == advice.recorded
     if now_is_recorded:
         yield "now: as it was", advice.now, f"{len(advice.breached(0))} min"
@@ -93,8 +93,8 @@ def _compared(advice: Advice) -> Table:
     rows = (
         (
             NAMES[one.name],
-            quantity(one.recorded, one),
-            quantity(one.replayed, one),
+            quantity_text(one.recorded, one),
+            quantity_text(one.replayed, one),
             "" if one.error is None else f"{100 * one.error:+.1f} %",
         )
         for one in advice.compared
@@ -103,28 +103,31 @@ def _compared(advice: Advice) -> Table:
     return text_table(("as it was", "recorded", "replayed", "error"), rows)
 
 
-def _lines(told: Iterator[tuple[str, str]]) -> Table:
+def _lines(labelled: Iterator[tuple[str, str]]) -> Table:
     shown = Table.grid(padding=(0, 2))
     shown.add_column(no_wrap=True, style="bold")
     shown.add_column(overflow="fold")
-    for label, text in told:
+    for label, text in labelled:
         shown.add_row(label, Text(text))
     return shown
 
 
 def summary_lines(advice: Advice) -> Iterator[tuple[str, str]]:
     """What the table comes to, each line with its label."""
-    yield "in short", verdict(advice)
-    yield "breached", f"now {stretches(advice.breached(0), 0)}"
-    yield "", f"inference-aware {stretches(advice.breached(1), 1)}"
-    yield "trust", belief(advice)
+    yield "in short", verdict_text(advice)
+    yield "breached", f"now {breaches_text(advice.breached(0), 0)}"
+    yield "", f"inference-aware {breaches_text(advice.breached(1), 1)}"
+    yield "trust", trust_text(advice)
 
 
-def rests_on(advice: Advice) -> Iterator[tuple[str, str]]:
+def evidence_lines(advice: Advice) -> Iterator[tuple[str, str]]:
     """What the figures rest on."""
     price = advice.choice.profile.usd_per_hour
-    yield "profile", f"{advice.choice.profile.name} at ${price:.2f} an hour: {advice.choice.told}"
-    yield "start", advice.start.told
+    yield (
+        "profile",
+        f"{advice.choice.profile.name} at ${price:.2f} an hour: {advice.choice.explanation}",
+    )
+    yield "start", advice.start.explanation
     yield "owed", f"{advice.objective}, to {100 * advice.attainment_ratio:g} % of requests"
     missing = sum(last - first for first, last in advice.holes_s)
     if missing:

@@ -183,18 +183,18 @@ def _print(base: Profile, made: Profile, fit: Fit) -> None:
         before, after = getattr(base, field) / unit, getattr(made, field) / unit
         table.add_row(text, f"{before:,.4g}", f"{after:,.4g}", name)
     Console().print(table)
-    click.echo(_told(made, fit))
+    click.echo(_summary(made, fit))
 
 
-def _told(made: Profile, fit: Fit) -> str:
+def _summary(made: Profile, fit: Fit) -> str:
     errors = {
         "time to first token": fit.ttft_mean_error,
         "time between tokens": fit.tpot_mean_error,
         "end to end": fit.e2e_mean_error,
     }
-    told = ", ".join(f"{name} {error:+.1%}" for name, error in errors.items() if error is not None)
+    means = ", ".join(f"{name} {error:+.1%}" for name, error in errors.items() if error is not None)
     lines = [
-        f"{fit.samples} samples, median residual {fit.residual_ratio:.1%}; means: {told}",
+        f"{fit.samples} samples, median residual {fit.residual_ratio:.1%}; means: {means}",
         f"carries about {made.in_flight_target:g} requests in flight",
     ]
     if fit.at_roofline:

@@ -90,11 +90,11 @@ def fit_log(served: Sequence[ServedRequests], base: Profile, floors: Floors) -> 
         )
         best = found.x
     profile = profile_with(base, floors, _coefficients(best, floors))
-    return replace(_judged(served, profile), at_roofline=at_roofline(profile, floors))
+    return replace(_fit_of(served, profile), at_roofline=at_roofline(profile, floors))
 
 
-def _judged(served: Sequence[ServedRequests], profile: Profile) -> Fit:
-    pairs = [_predicted(part, profile) for part in served]
+def _fit_of(served: Sequence[ServedRequests], profile: Profile) -> Fit:
+    pairs = [_predicted_times(part, profile) for part in served]
     ttft, e2e, tpot = (np.concatenate([pair[i] for pair in pairs]) for i in range(3))
     seen_ttft = np.concatenate([part.ttft_s for part in served])
     seen_e2e = np.concatenate([part.e2e_s for part in served])
@@ -111,7 +111,9 @@ def _judged(served: Sequence[ServedRequests], profile: Profile) -> Fit:
     )
 
 
-def _predicted(part: ServedRequests, profile: Profile) -> tuple[FloatArray, FloatArray, FloatArray]:
+def _predicted_times(
+    part: ServedRequests, profile: Profile
+) -> tuple[FloatArray, FloatArray, FloatArray]:
     """(TTFT, E2E, TPOT) of one replica's requests, in seconds."""
     fleet = ServingFleet(profile, part.columns, timeout_ns=NO_TIMEOUT_NS)
     fleet.add_replica(0, 0)
@@ -124,7 +126,7 @@ def _predicted(part: ServedRequests, profile: Profile) -> tuple[FloatArray, Floa
 
 def _errors(part: ServedRequests, profile: Profile) -> FloatArray:
     """Logarithms of predicted over seen, of the first token and of the time between the others."""
-    ttft, _, tpot = _predicted(part, profile)
+    ttft, _, tpot = _predicted_times(part, profile)
     several = part.columns.output_tokens > 1
     first = np.log((ttft + NOISE_S) / (part.ttft_s + NOISE_S))
     following = np.log((tpot + NOISE_S) / (part.tpot_s + NOISE_S))[several]

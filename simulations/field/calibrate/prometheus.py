@@ -74,12 +74,12 @@ def read_windows(
                 grid=grid,
                 tokens=_increase(sums, process, grid),
                 generated=_increase(generated, process, grid),
-                running=_level(running, process, grid),
-                kv_tokens=_level(usage, process, grid) * kv_tokens_max,
+                running=_gauge(running, process, grid),
+                kv_tokens=_gauge(usage, process, grid) * kv_tokens_max,
                 prompts=one["prompt"],
             )
         )
-    return _joined(parts, outside)
+    return _all_processes(parts, outside)
 
 
 def _of_process(
@@ -131,10 +131,10 @@ def _increase(found: dict[Process, list[Series]], process: Process, grid: Grid) 
     return increases(_series(found, process, grid))
 
 
-_level: Callable[[dict[Process, list[Series]], Process, Grid], FloatArray] = _series
+_gauge: Callable[[dict[Process, list[Series]], Process, Grid], FloatArray] = _series
 
 
-def _joined(parts: list[MetricWindows], outside: list[float]) -> MetricWindows:
+def _all_processes(parts: list[MetricWindows], outside: list[float]) -> MetricWindows:
     """The windows of all processes, as far as they have the same buckets as the first."""
     alike = [part for part in parts if np.array_equal(part.bounds, parts[0].bounds)]
     names = [name for name in MetricWindows.__slots__ if name not in ("bounds", "outside_s")]

@@ -142,9 +142,9 @@ def _spread(windows: MetricWindows) -> tuple[FloatArray, FloatArray]:
     """(tokens, steps) of each part of each bucket, of each window."""
     lower = np.concatenate([[0.0], windows.bounds[:-1]])
     upper = np.where(np.isfinite(windows.bounds), windows.bounds, 2 * lower)
-    told = windows.step_tokens @ ((lower + upper) / 2)
+    counted = windows.step_tokens @ ((lower + upper) / 2)
     # Buckets are wide: what they say of the spread is kept, what the sum says of the mean is right.
-    scale = np.where(told > 0, windows.tokens / np.maximum(told, 1.0), 1.0)
+    scale = np.where(counted > 0, windows.tokens / np.maximum(counted, 1.0), 1.0)
     parts = (np.arange(PARTS) + 0.5) / PARTS
     middles = (lower[:, None] + (upper - lower)[:, None] * parts).ravel()
     return scale[:, None] * middles, np.repeat(windows.step_tokens, PARTS, axis=1) / PARTS

@@ -10,7 +10,7 @@ import numpy as np
 
 from autoscaler.core.contract.state import BoolArray, FloatArray
 from autoscaler.errors import SourceError
-from simulations.field.capture.counters import level_changes, total_increases
+from simulations.field.capture.counters import gauge_changes, total_increases
 from simulations.field.capture.ranges import Grid, RangeReader, Series
 from simulations.field.capture.signals import COUNTERS, GAUGES, HISTOGRAMS, Subject, by_process
 
@@ -58,7 +58,7 @@ class Histogram:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Captured:
+class Capture:
     """One model over the steps of a grid (one step fewer than points)."""
 
     subject: Subject
@@ -113,14 +113,14 @@ def find_subjects(reader: RangeReader, grid: Grid, *, namespace: str | None) -> 
     return sorted(loads, key=lambda subject: (-loads[subject], subject.name))
 
 
-def capture(
+def capture_model(
     reader: RangeReader,
     subject: Subject,
     grid: Grid,
     *,
     progress: Callable[[str], None] | None = None,
     histogram_steps: int = 1,
-) -> Captured:
+) -> Capture:
     """Read one model's series and turn them into what happened in each step.
 
     Arrivals are what finished plus what is more in flight than before, over the processes.
@@ -145,7 +145,7 @@ def capture(
     running = read(GAUGES["running"][0])
     waiting = read(GAUGES["waiting"][0])
     done, known = total_increases([series.values for series in finished])
-    more = level_changes([series.values for series in running]) + level_changes(
+    more = gauge_changes([series.values for series in running]) + gauge_changes(
         [series.values for series in waiting]
     )
     # fewer in flight than the finished explain: they ended with their process, and came earlier
@@ -158,7 +158,7 @@ def capture(
         if (histogram := _histogram(partial(read_on, coarse), metrics, steps=coarse.points - 1))
         is not None
     }
-    return Captured(
+    return Capture(
         subject=subject,
         grid=grid,
         arrivals=arrivals,

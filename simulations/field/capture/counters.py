@@ -47,7 +47,7 @@ def total_increases(series: list[FloatArray]) -> tuple[FloatArray, BoolArray]:
     return total, np.asarray(known.any(axis=0), dtype=np.bool_)
 
 
-def level_changes(series: list[FloatArray]) -> FloatArray:
+def gauge_changes(series: list[FloatArray]) -> FloatArray:
     """Change in each step of the sum of gauges that come and go.
 
     A pod that comes brings what it holds; one that goes takes it along (its requests were cut, or

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from autoscaler.core.contract.state import FloatArray
-from simulations.field.capture.capture import Captured, Histogram
+from simulations.field.capture.capture import Capture, Histogram
 from simulations.serving.columns import RequestColumns
 
 WINDOW_S = 600
@@ -17,7 +17,7 @@ OUTPUT_TOKENS_UNKNOWN = 128
 """Where Prometheus has no length histograms."""
 
 
-def draw_requests(captured: Captured, rng: np.random.Generator) -> RequestColumns:
+def draw_requests(captured: Capture, rng: np.random.Generator) -> RequestColumns:
     """Draw one request per arrival.
 
     The moment inside a step is uniform; counts are whole, what is left over is carried on. Prompt and
@@ -43,7 +43,7 @@ def draw_requests(captured: Captured, rng: np.random.Generator) -> RequestColumn
 
 
 def _lengths(
-    captured: Captured,
+    captured: Capture,
     name: str,
     step: np.ndarray,
     rng: np.random.Generator,

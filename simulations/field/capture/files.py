@@ -12,13 +12,13 @@ import numpy as np
 
 from autoscaler.core.contract.state import FloatArray
 from autoscaler.errors import TraceError
-from simulations.field.capture.capture import Captured
+from simulations.field.capture.capture import Capture
 from simulations.serving.columns import RequestColumns
 
 SCHEMA = "autoscaler.capture/v1"
 
 
-def write_capture(path: Path, captured: Captured, requests: RequestColumns) -> Path:
+def write_capture(path: Path, captured: Capture, requests: RequestColumns) -> Path:
     """Write `path` (gzip'd if it ends so) and `path` + `.capture.json`; returns the second.
 
     Raises:
@@ -42,7 +42,7 @@ def write_capture(path: Path, captured: Captured, requests: RequestColumns) -> P
     return beside
 
 
-def _describe(captured: Captured, requests: RequestColumns) -> dict[str, Any]:
+def _describe(captured: Capture, requests: RequestColumns) -> dict[str, Any]:
     grid = captured.grid
     return {
         "schema": SCHEMA,
@@ -61,7 +61,7 @@ def _describe(captured: Captured, requests: RequestColumns) -> dict[str, Any]:
     }
 
 
-def holes(captured: Captured) -> list[list[int]]:
+def holes(captured: Capture) -> list[list[int]]:
     """[from, to) in seconds of the trace where nothing is known."""
     edges = np.diff(np.concatenate([[0], (~captured.known).astype(np.int8), [0]]))
     starts, ends = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from autoscaler.errors import SettingsError, SourceError
-from simulations.field.capture.capture import Captured, capture, find_subjects
+from simulations.field.capture.capture import Capture, capture_model, find_subjects
 from simulations.field.capture.draw import draw_requests
 from simulations.field.capture.files import holes, write_capture
 from simulations.field.capture.ranges import Grid, PrometheusServer, RangeReader
@@ -61,18 +61,18 @@ def run_capture(
     if len(chosen) > 1:
         message = f"several models have series: {names}; choose one with --model (and --namespace)"
         raise SourceError(message)
-    captured = capture(reader, chosen[0], grid, progress=_say)
+    captured = capture_model(reader, chosen[0], grid, progress=_report_metric)
     requests = draw_requests(captured, np.random.default_rng([seed, 0x6361]))
     beside = write_capture(output, captured, requests)
     print(_summary(captured, len(requests), output, beside))
     return 0
 
 
-def _say(metric: str) -> None:
+def _report_metric(metric: str) -> None:
     print(f"capture: {metric}", file=sys.stderr)
 
 
-def _summary(captured: Captured, requests: int, output: Path, beside: Path) -> str:
+def _summary(captured: Capture, requests: int, output: Path, beside: Path) -> str:
     missing = sum(b - a for a, b in holes(captured))
     replicas = captured.replicas
     seen = f"{captured.subject.name}: {requests} requests in {captured.hours:.1f} h"

@@ -89,9 +89,9 @@ def _section(
     ]
     # what picks the lines over time stands before the first of them
     figures.insert(1, _chips(entries, curve))
-    told = "".join(f"<p>{html.escape(note)}</p>" for note in notes)
+    paragraphs = "".join(f"<p>{html.escape(note)}</p>" for note in notes)
     return (
-        f"<section><h2>{html.escape(trace)}</h2>{told}{_table(entries, columns, forms)}"
+        f"<section><h2>{html.escape(trace)}</h2>{paragraphs}{_table(entries, columns, forms)}"
         f"{''.join(figures)}</section>"
     )
 

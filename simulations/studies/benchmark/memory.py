@@ -100,11 +100,11 @@ def _rows(columns: RequestColumns) -> Iterator[tuple[int, int, int]]:
 
 def _serve(file: Path, requests: int, prefixes: bool) -> MemoryRow:  # noqa: FBT001  the same
     profile = PROFILES[PROFILE]
-    _served(conversations(100, requests_per_s=1.0))  # compiled, or loaded
+    _fleet_after(conversations(100, requests_per_s=1.0))  # compiled, or loaded
     base = _rss_bytes()
     columns = read_trace(str(file)).requests
     read = _rss_bytes() - base
-    fleet = _served(columns)
+    fleet = _fleet_after(columns)
     state = _rss_bytes() - base
     run = Run(
         trace="conversations",
@@ -130,7 +130,7 @@ def _serve(file: Path, requests: int, prefixes: bool) -> MemoryRow:  # noqa: FBT
     )
 
 
-def _served(columns: RequestColumns) -> ServingFleet:
+def _fleet_after(columns: RequestColumns) -> ServingFleet:
     fleet = ServingFleet(PROFILES[PROFILE], columns)
     for number in range(REPLICAS):
         fleet.add_replica(0, number)

@@ -83,12 +83,12 @@ class _ClockedFleet(ServingFleet):
 def ticks_row(replicas: int, ticks: int, repetitions: int) -> TicksRow:
     """Replay so many ticks of a fleet of this size."""
     return min(
-        (_measured(replicas, ticks) for _ in range(repetitions)),
+        (_measured_row(replicas, ticks) for _ in range(repetitions)),
         key=lambda row: row.engine_s_per_tick + row.world_s_per_tick,
     )
 
 
-def _measured(replicas: int, ticks: int) -> TicksRow:
+def _measured_row(replicas: int, ticks: int) -> TicksRow:
     settings = EngineSettings()
     tick_ns = int(settings.tick_s * NS)
     end_ns = (WARM_TICKS + ticks) * tick_ns

@@ -69,12 +69,12 @@ def main(folder: Path, calibration: Path | None, output: str) -> None:
         click.echo(f"fidelity: {error}", err=True)
         sys.exit(2)
     if output == "json":
-        told = {
+        document = {
             "rows": [asdict(row) for row in rows],
             "noise": [asdict(row) for row in noises],
             "scheduler": [asdict(row) for row in schedulers],
         }
-        click.echo(msgspec.json.encode(told).decode())
+        click.echo(msgspec.json.encode(document).decode())
     else:
         console = Console()
         console.width = max(console.width, WIDTH)

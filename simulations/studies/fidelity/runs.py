@@ -103,7 +103,7 @@ def read_run(folder: Path) -> MeasuredRun:
         requests = _lines(folder / "requests.jsonl.gz")
         samples = [s for s in _lines(folder / "metrics.jsonl.gz") if "running" in s]
         steps = _steps(folder / "iterations.csv.gz", described)
-        sent = [r for r in requests if _entered(r)]
+        sent = [r for r in requests if _was_accepted(r)]
         sent.sort(key=lambda r: r["sent"])
         counters = {
             key: samples[-1][key] - samples[0][key] for key in ("preempt", "prefix_h", "prefix_q")
@@ -160,7 +160,7 @@ def read_runs(folder: Path) -> list[MeasuredRun]:
     return [read_run(path) for path in found]
 
 
-def _entered(request: dict[str, Any]) -> bool:
+def _was_accepted(request: dict[str, Any]) -> bool:
     """Not refused at the door, as what a server that shuts down is sent is."""
     return request.get("http") == 200 and (request["got"] > 0 or request.get("fin") is not None)
 

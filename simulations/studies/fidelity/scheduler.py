@@ -49,26 +49,26 @@ def scheduler_equality(
     run: MeasuredRun, engine: Callable[[Profile, int], ReferenceEngine] = ReferenceEngine
 ) -> SchedulerEquality:
     """Step an engine (the reference's) through a run's step log."""
-    telling = _Telling(run, engine)
+    logged = _LoggedEngine(run, engine)
     for step in range(len(run.steps.ended_s)):
-        telling.step(step)
-    whole = run.whole & ~np.isnan(telling.finished_s)
+        logged.step(step)
+    whole = run.whole & ~np.isnan(logged.finished_s)
     sent = run.columns.arrival_ns / 1e9
     return SchedulerEquality(
         run=run.name,
         steps=len(run.steps.ended_s),
-        equal_steps=telling.equal,
-        equal_kv_steps=telling.equal_kv,
-        preemptions=telling.engine.preemptions,
+        equal_steps=logged.equal,
+        equal_kv_steps=logged.equal_kv,
+        preemptions=logged.engine.preemptions,
         preemptions_measured=round(run.preemptions),
-        prefix_hit_tokens=telling.engine.prefix_hit,
+        prefix_hit_tokens=logged.engine.prefix_hit,
         prefix_hit_tokens_measured=round(run.prefix_hit_tokens),
-        ttft_mean_error=_error((telling.first_s - sent)[whole], run.ttft_s[whole]),
-        e2e_mean_error=_error((telling.finished_s - sent)[whole], run.e2e_s[whole]),
+        ttft_mean_error=_error((logged.first_s - sent)[whole], run.ttft_s[whole]),
+        e2e_mean_error=_error((logged.finished_s - sent)[whole], run.e2e_s[whole]),
     )
 
 
-class _Telling:
+class _LoggedEngine:
     """An engine on the clock of a log."""
 
     def __init__(self, run: MeasuredRun, engine: Callable[[Profile, int], ReferenceEngine]) -> None:

@@ -42,8 +42,8 @@ def error_table(rows: Sequence[Errors], noises: Sequence[Noise]) -> Table:
     for row in rows:
         cells = [_per_cent(getattr(row, f"{key}_error")) for key in COLUMNS]
         factors = (row.speed_reading, row.speed_arithmetic, row.speed_pause)
-        told = " ".join(f"{factor:.2f}" for factor in factors) if row.mode == "told" else ""
-        table.add_row(row.run, row.mode, str(row.requests), *cells, told)
+        speed = " ".join(f"{factor:.2f}" for factor in factors) if row.mode == "told" else ""
+        table.add_row(row.run, row.mode, str(row.requests), *cells, speed)
     table.add_section()
     for noise in noises:
         cells = [_per_cent(getattr(noise, f"{key}_difference", None)) for key in COLUMNS]
@@ -82,12 +82,12 @@ def _per_cent(value: float | None) -> str:
 
 def _preempted(rows: Sequence[Errors]) -> str:
     """Of all runs together: single ones have few."""
-    told, measured = (
+    predicted, measured = (
         sum(getattr(row, key) for row in rows) for key in ("preemptions", "preemptions_measured")
     )
     if not measured:
         return ""
-    return f"; {told} of {measured} preemptions ({_per_cent(told / measured - 1.0)} %)"
+    return f"; {predicted} of {measured} preemptions ({_per_cent(predicted / measured - 1.0)} %)"
 
 
 def _caption(rows: Sequence[Errors], noises: Sequence[Noise]) -> str:

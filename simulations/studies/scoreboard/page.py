@@ -29,7 +29,7 @@ from simulations.studies.scoreboard.standings import (
 from simulations.studies.scoreboard.tables import entry_table, parameters_text
 
 COMMAND = "make scoreboard"
-TOLD = ("static-peak", "static-mean")
+INFORMED = ("static-peak", "static-mean")
 """Fleets whose size is the trace's own figure."""
 
 
@@ -122,11 +122,11 @@ come. `{OURS}` runs with its defaults only. What the replay models, counts and l
 - `static-peak` and `static-mean` know the whole trace's load beforehand. All are told the same load-tested capacity of a replica."""
 
 
-def _duels(played: Sequence[EntryScores], *, tuned: bool, told: bool = True) -> list[_Duel]:
-    """Against the best peer of each entry; without `told`, of those that do not know its load."""
+def _duels(played: Sequence[EntryScores], *, tuned: bool, informed: bool = True) -> list[_Duel]:
+    """Against the best peer of each entry; without `informed`, of those that do not know its load."""
     duels = []
     for one in played:
-        peers = [peer for peer in one.peers(tuned=tuned) if told or peer.policy not in TOLD]
+        peers = [peer for peer in one.peers(tuned=tuned) if informed or peer.policy not in INFORMED]
         if peers:
             peer = best_peer(peers, attainment_ratio=one.attainment_ratio)
             duels.append(_Duel(played=one, ours=one.ours, peer=peer, result=one.result(peer)))
@@ -151,19 +151,19 @@ def _summary(played: Sequence[EntryScores]) -> str:
     ]
     ours = ("entry", "peak", "ours $", "attained", "ratio")
     heads = (*ours, "best peer as shipped", "we", "best peer in hindsight", "we")
-    told = "\n".join(
+    counts = "\n".join(
         f"- Against {whom}: {_count(duels)}"
         for whom, duels in (
             ("the best peer as shipped", default),
             ("the best peer in hindsight", tuned),
             (
                 "the best peer as shipped that does not know the load beforehand",
-                _duels(played, tuned=False, told=False),
+                _duels(played, tuned=False, informed=False),
             ),
         )
         if duels
     )
-    return f"## Summary\n\n{told}\n\n{markdown_table(heads, rows, left=(0, 5, 6, 7, 8))}"
+    return f"## Summary\n\n{counts}\n\n{markdown_table(heads, rows, left=(0, 5, 6, 7, 8))}"
 
 
 def _count(duels: Sequence[_Duel]) -> str:
@@ -237,7 +237,7 @@ def _loss(duel: _Duel) -> str:
         f"{percent_text(ours.attainment)} ({difference}). It keeps {replicas} replicas on average to our "
         f"{our_replicas}, with {starts} starts a day to our {our_starts}, and a TTFT p95 of {ttft_s} s to "
         f"our {our_ttft_s} s."
-        + (" It was told the trace's load beforehand." if peer.policy in TOLD else "")
+        + (" It was told the trace's load beforehand." if peer.policy in INFORMED else "")
     )
 
 

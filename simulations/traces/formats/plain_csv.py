@@ -31,10 +31,10 @@ def read(lines: TraceLines, rows: RequestRows) -> None:
     text = iter(lines)
     columns = named_columns(lines, next(text), COLUMNS)
     while block := _block(lines):
-        if not _taken_at_once(block, columns, rows):
+        if not _append_block(block, columns, rows):
             first = lines.number - len(block)
             one_by_one = TraceLines(path=lines.path, lines=iter(block), number=first)
-            _take_one_by_one(one_by_one, columns, rows)
+            _append_lines(one_by_one, columns, rows)
 
 
 def _block(lines: TraceLines) -> list[str]:
@@ -48,10 +48,10 @@ def _block(lines: TraceLines) -> list[str]:
     return block
 
 
-def _taken_at_once(block: list[str], columns: tuple[int, ...], rows: RequestRows) -> bool:
+def _append_block(block: list[str], columns: tuple[int, ...], rows: RequestRows) -> bool:
     """Read a block as one table; False, with nothing taken: a line of it needs a closer look.
 
-    What this takes it reads as `_take_one_by_one` would, in a fifth of the time.
+    What this takes it reads as `_append_lines` would, in a fifth of the time.
     """
     if not block[0].strip():
         return False  # numpy warns of blocks without data
@@ -77,7 +77,7 @@ def _taken_at_once(block: list[str], columns: tuple[int, ...], rows: RequestRows
     return True
 
 
-def _take_one_by_one(lines: TraceLines, columns: tuple[int, ...], rows: RequestRows) -> None:
+def _append_lines(lines: TraceLines, columns: tuple[int, ...], rows: RequestRows) -> None:
     time, prompt, output = columns
     last = max(columns)
     for line in lines:

@@ -60,7 +60,7 @@ class Window:
 
 
 @dataclass(slots=True, kw_only=True)
-class Windows:
+class TraceWindows:
     """What a file says of the part that is asked for."""
 
     by_start: dict[int, list[Window]] = field(default_factory=dict)
@@ -89,7 +89,7 @@ def draw(lines: TraceLines, asked: TraceSpec) -> TraceContents:
     unknown = sorted((wanted or frozenset()) - windows.tenants)
     if unknown:
         raise asked.failure(
-            f"no tenant {', '.join(unknown)}; there are {_listed(windows.tenants, most=200)}",
+            f"no tenant {', '.join(unknown)}; there are {_names_text(windows.tenants, most=200)}",
             remedy="write tenant=NUMBER, or tenant=NUMBER+NUMBER",
         )
     tokens_path = _tokens_path(lines.path, asked)
@@ -112,12 +112,12 @@ def draw(lines: TraceLines, asked: TraceSpec) -> TraceContents:
 
 def _read(
     lines: TraceLines, asked: TraceSpec, wanted: Collection[str] | None, *, by_cv: bool
-) -> Windows:
+) -> TraceWindows:
     """The windows that the part touches."""
     text = iter(lines)
     places = named_columns(lines, next(text), COLUMNS)
     last = max(places)
-    windows = Windows()
+    windows = TraceWindows()
     for line in text:
         fields = line.split(",")
         if len(fields) <= last:
@@ -185,7 +185,7 @@ def _tokens_path(path: Path, asked: TraceSpec) -> Path:
 
 
 def _settle_unmeasured(
-    windows: Windows,
+    windows: TraceWindows,
     percentiles: TokenPercentiles,
     rule: str,
     asked: TraceSpec,
@@ -207,11 +207,11 @@ def _settle_unmeasured(
         return
     if len(without) == len(counts):
         raise asked.failure(
-            f"no token percentiles of tenant {_listed(without)}",
+            f"no token percentiles of tenant {_names_text(without)}",
             remedy="name tenants that have them, or sum over all",
         )
     share = sum(counts[tenant] for tenant in without) / max(sum(counts.values()), 1)
-    who = f"{len(without)} tenants ({_listed(without)}; {share:.1%} of the requests)"
+    who = f"{len(without)} tenants ({_names_text(without)}; {share:.1%} of the requests)"
     if rule == "omit":
         for start, rows in windows.by_start.items():
             windows.by_start[start] = [w for w in rows if w.tenant not in without]
@@ -220,7 +220,7 @@ def _settle_unmeasured(
         notes.append(f"{who} have no token percentiles: their requests have the others' lengths")
 
 
-def _listed(tenants: Iterable[str], *, most: int = MANY) -> str:
+def _names_text(tenants: Iterable[str], *, most: int = MANY) -> str:
     names = sorted(tenants, key=lambda name: (len(name), name))
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
@@ -239,7 +239,9 @@ def _holes(known: Collection[int], asked: TraceSpec) -> tuple[tuple[float, float
     return tuple(holes)
 
 
-def _requests(windows: Windows, percentiles: TokenPercentiles, asked: TraceSpec) -> RequestColumns:
+def _requests(
+    windows: TraceWindows, percentiles: TokenPercentiles, asked: TraceSpec
+) -> RequestColumns:
     """One window after the other: no more than one is ever in order and out of order at once."""
     parts: list[tuple[IntArray, IntArray, IntArray]] = []
     for start in sorted(windows.by_start):

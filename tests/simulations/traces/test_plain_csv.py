@@ -55,13 +55,13 @@ def test_at_once_and_one_by_one_are_the_same(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(plain_csv, "BLOCK", block)
         at_once = read(lines)
-        patch.setattr(plain_csv, "_taken_at_once", lambda *_: False)
+        patch.setattr(plain_csv, "_append_block", lambda *_: False)
         assert at_once == read(lines)
 
 
-def test_whole_blocks_are_taken_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_whole_blocks_are_append_block(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plain_csv, "BLOCK", 2)
-    monkeypatch.setattr(plain_csv, "_take_one_by_one", lambda *_: pytest.fail("a closer look"))
+    monkeypatch.setattr(plain_csv, "_append_lines", lambda *_: pytest.fail("a closer look"))
     columns, said = read(["0.5,3,4\n", "1.25,12.0,0\n", "1.25,7,2147483647\n"])
     assert said == ""
     assert columns == [[500000000, 1250000000, 1250000000], [3, 12, 7], [4, 0, 2147483647]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from simulations.field.capture.capture import Captured, Histogram
+from simulations.field.capture.capture import Capture, Histogram
 from simulations.field.capture.ranges import Grid
 from simulations.field.capture.signals import Subject
 
@@ -19,9 +19,9 @@ def captured(
     step: int = 60,
     model_name: str = "meta-llama/Llama-3.1-8B-Instruct",
     histograms: dict[str, Histogram] | None = None,
-) -> Captured:
+) -> Capture:
     steps = len(arrivals)
-    return Captured(
+    return Capture(
         subject=Subject(model_name=model_name, namespace="serving"),
         grid=Grid(start=1_790_000_040, step=step, points=steps + 1),
         arrivals=np.asarray(arrivals, dtype=float),

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from simulations.field.advise.figures import breaches, policy_figures
+from simulations.field.advise.figures import breaches, weighted_score
 from simulations.field.advise.parts import Part, PartTrace
 from simulations.field.advise.replays import RECORDED, ReplayPlan, play
 from simulations.replay.conditions import Conditions
@@ -36,8 +36,8 @@ FIRST, SECOND = Part(first=0, last=15), Part(first=1440, last=1455, weight=3.0)
 @pytest.mark.slow
 def test_a_day_that_stands_for_three_counts_three_times():
     played = play(REPLAY)
-    once = policy_figures([played], [FIRST])
-    both = policy_figures([played, played], [FIRST, SECOND])
+    once = weighted_score([played], [FIRST])
+    both = weighted_score([played, played], [FIRST, SECOND])
     assert once.cost_usd == pytest.approx(0.25 * 1.861)
     assert both.cost_usd == pytest.approx(4 * once.cost_usd)
     assert both.requests == 4 * len(TRACE.requests)
@@ -52,7 +52,7 @@ def test_weights_move_a_quantile():
     quick = play(REPLAY)
     slow = replace(quick, ttft_s=10 * quick.ttft_s[: len(quick.ttft_s) // 9])
     light, heavy = (
-        policy_figures([quick, slow], [replace(SECOND, weight=weight), FIRST])
+        weighted_score([quick, slow], [replace(SECOND, weight=weight), FIRST])
         for weight in (1.0, 30.0)
     )
     assert light.ttft_s.p95 > 5 * light.ttft_s.p50

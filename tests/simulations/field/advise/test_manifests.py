@@ -9,11 +9,11 @@ import yaml
 
 from autoscaler.errors import SettingsError
 from simulations.field.advise.manifests import (
-    as_scaler,
     deployment_of,
-    matching,
     read_manifests,
+    scaler_of,
     scalers_among,
+    scalers_of,
 )
 from simulations.field.capture.signals import Subject
 from simulations.peers.hpa.spec import MetricKind, TargetKind
@@ -63,7 +63,7 @@ def changed(text: str, **spec: object) -> dict:
 
 
 def test_an_hpa_is_read_with_its_metrics():
-    scaler = as_scaler(yaml.safe_load(HPA))
+    scaler = scaler_of(yaml.safe_load(HPA))
     assert (scaler.name, scaler.target, scaler.reason) == ("HPA serving/llama", "llama", "")
     assert scaler.policy is not None
     spec = scaler.policy.spec
@@ -75,7 +75,7 @@ def test_an_hpa_is_read_with_its_metrics():
 
 
 def test_a_scaled_object_is_read_with_its_behavior():
-    scaler = as_scaler(yaml.safe_load(SCALED_OBJECT))
+    scaler = scaler_of(yaml.safe_load(SCALED_OBJECT))
     assert scaler.policy is not None
     spec = scaler.policy.spec
     assert (spec.min_replicas, spec.max_replicas, spec.metrics[0].target) == (1, 6, 5_000)
@@ -105,7 +105,7 @@ CRON = {"type": "cron", "metadata": {"timezone": "UTC"}}
     ],
 )
 def test_what_cannot_be_replayed_says_why(manifest, reason):
-    scaler = as_scaler(manifest)
+    scaler = scaler_of(manifest)
     assert scaler.policy is None
     assert re.search(reason, scaler.reason), scaler.reason
 
@@ -159,8 +159,8 @@ MINE = Subject(model_name="m", namespace="serving")
     ],
 )
 def test_a_scaler_finds_its_model(rule, pods, subject, alone, found):
-    scalers = [as_scaler(yaml.safe_load(SCALED_OBJECT))]
-    assert len(matching(scalers, subject, pods, alone=alone)) == found, rule
+    scalers = [scaler_of(yaml.safe_load(SCALED_OBJECT))]
+    assert len(scalers_of(scalers, subject, pods, alone=alone)) == found, rule
 
 
 @pytest.mark.parametrize(

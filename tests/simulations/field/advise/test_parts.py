@@ -22,7 +22,7 @@ def spans(found):
 def test_all_of_it_where_there_is_time():
     found = choose_parts(captured(arrivals=np.ones(7 * DAY)), budget_s=1e9, runs=2, jobs=1)
     assert spans(found) == [(0, 7 * DAY, 1.0)]
-    assert found.told == ""
+    assert found.explanation == ""
 
 
 def test_holes_cut_but_short_ones_do_not():
@@ -57,13 +57,13 @@ def test_without_time_the_peak_and_the_median_day_stand_for_all():
         (3 * DAY, 4 * DAY, 4.0),
         (2 * DAY, 3 * DAY, 1.0),
     ]
-    assert "48 h of 120 h are replayed" in found.told
-    assert "--full" in found.told
+    assert "48 h of 120 h are replayed" in found.explanation
+    assert "--full" in found.explanation
 
 
 def test_two_days_are_never_extrapolated():
     found = choose_parts(captured(arrivals=np.ones(2 * DAY)), budget_s=0.0, runs=2, jobs=1)
-    assert found.told == ""
+    assert found.explanation == ""
 
 
 @pytest.mark.parametrize(

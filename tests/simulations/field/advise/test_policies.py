@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import yaml
 
-from simulations.field.advise.manifests import as_scaler
+from simulations.field.advise.manifests import scaler_of
 from simulations.field.advise.parts import PartTrace
 from simulations.field.advise.replays import RECORDED, ReplayPlan, play
 from simulations.peers.rules.registry import BASELINES
@@ -56,7 +56,7 @@ def test_a_written_hpa_holds_what_it_targets(kind):
     target = {"type": "AverageValue", "averageValue": "2"}
     metric = {"metric": {"name": "vllm:num_requests_running"}, "target": target}
     manifest["spec"] |= {"maxReplicas": 30, "metrics": [{"type": kind, kind.lower(): metric}]}
-    written = as_scaler(manifest).policy
+    written = scaler_of(manifest).policy
     assert written is not None
     finished = run(STEADY, "mine", seed=0, conditions=CONDITIONS, make=written)
     results, half = finished.results, STEADY.requests.arrival_ns > 1800 * 10**9
@@ -72,7 +72,7 @@ def test_a_written_scaled_object_is_the_baseline_of_the_same_setting():
     down = {"stabilizationWindowSeconds": 300, "policies": policies}
     manifest["spec"]["maxReplicaCount"] = CONDITIONS.replicas_max
     manifest["spec"]["advanced"]["horizontalPodAutoscalerConfig"]["behavior"] = {"scaleDown": down}
-    written = as_scaler(manifest).policy
+    written = scaler_of(manifest).policy
     assert written is not None
     assert "keda" in BASELINES
     ours = run(HOUR, "keda", seed=0, conditions=CONDITIONS)
@@ -86,7 +86,7 @@ def test_a_scaled_object_that_goes_to_zero_gets_there_when_nothing_comes():
     manifest = yaml.safe_load(SCALED_OBJECT)
     manifest["spec"] |= {"minReplicaCount": 0, "cooldownPeriod": 60}
     manifest["spec"]["triggers"][0]["metadata"]["query"] = "sum(vllm:num_requests_running)"
-    written = as_scaler(manifest).policy
+    written = scaler_of(manifest).policy
     assert written is not None
     early = REQUESTS.arrival_ns < 600 * 10**9
     quiet = PartTrace(

@@ -62,9 +62,9 @@ def recorded(model_name: str, *, tpot_s: float, running: float = 4.0):
 def test_a_guess(rule, model_name, tpot_s, clues, profile):
     found = guess_profile(recorded(model_name, tpot_s=tpot_s), clues)
     assert (found.profile.name, found.guessed) == (profile, True), rule
-    assert ("guess" in found.told) == (clues.gpu_name is None)
+    assert ("guess" in found.explanation) == (clues.gpu_name is None)
     if rule == "of its size":
-        assert "none of its own" in found.told
+        assert "none of its own" in found.explanation
 
 
 def test_a_recorded_cache_is_taken_as_it_is():

@@ -9,35 +9,24 @@ import pytest
 
 from autoscaler.settings import load_config
 from simulations.field.advise.advice import Advice
-from simulations.field.advise.figures import Breach, Compared, PolicyFigures, bucket_quantile
+from simulations.field.advise.figures import Breach, Comparison, bucket_quantile
 from simulations.field.advise.profile_choice import ProfileChoice
-from simulations.field.advise.sentences import belief, comparison, next_steps, stretches, verdict
+from simulations.field.advise.sentences import (
+    breaches_text,
+    comparison_text,
+    next_steps,
+    trust_text,
+    verdict_text,
+)
 from simulations.field.advise.starts import MeasuredStart
-from simulations.results.scorecard import Quantiles
+from simulations.results.scorecard import Score
 from simulations.serving.profiles.profiles import PROFILES
 from simulations.world.cold_start import COLD_STARTS
+from tests.simulations.runs.test_sweep import row
 
-NONE = Quantiles(p50=None, p95=None, p99=None)
 
-
-def figures(policy: str, *, cost: float, attained: float) -> PolicyFigures:
-    return PolicyFigures(
-        policy=policy,
-        requests=1000,
-        completed=1000,
-        aborted=0,
-        lost=0,
-        gpu_hours=1,
-        cost_usd=cost,
-        attainment=attained,
-        ttft_s=NONE,
-        tpot_s=NONE,
-        replicas_mean=1,
-        replicas_max=2,
-        starts=0,
-        flaps=0,
-        worst_5min_attainment=None,
-    )
+def figures(policy: str, *, cost: float, attained: float) -> Score:
+    return replace(row(cost=cost, attained=attained), policy=policy)
 
 
 def advice(*, now=(100.0, 0.99), ours=(80.0, 0.99), errors=(0.05,)) -> Advice:
@@ -55,9 +44,9 @@ def advice(*, now=(100.0, 0.99), ours=(80.0, 0.99), errors=(0.05,)) -> Advice:
         holes_s=[],
         requests=1000,
         choice=ProfileChoice(
-            profile=PROFILES["llama-3.1-8b/1xL40S"], told="as asked", guessed=False
+            profile=PROFILES["llama-3.1-8b/1xL40S"], explanation="as asked", guessed=False
         ),
-        start=MeasuredStart(cold_start=COLD_STARTS["standard"], told="180 s"),
+        start=MeasuredStart(cold_start=COLD_STARTS["standard"], explanation="180 s"),
         notes=(),
         replicas_max=10,
         objective="ttft=2",
@@ -70,7 +59,7 @@ def advice(*, now=(100.0, 0.99), ours=(80.0, 0.99), errors=(0.05,)) -> Advice:
         ours=figures("inference-aware", cost=ours[0], attained=ours[1]),
         breaches=(),
         compared=[
-            Compared(name=name, unit="s", recorded=1.0, replayed=1.0 + error)
+            Comparison(name=name, unit="s", recorded=1.0, replayed=1.0 + error)
             for name, error in zip(names, errors, strict=False)
         ],
     )
@@ -91,11 +80,11 @@ def advice(*, now=(100.0, 0.99), ours=(80.0, 0.99), errors=(0.05,)) -> Advice:
     ],
 )
 def test_the_verdict(rule, now, ours, said):
-    assert said in verdict(advice(now=now, ours=ours)), rule
+    assert said in verdict_text(advice(now=now, ours=ours)), rule
 
 
 def test_a_saving_that_the_record_does_not_bear_out_is_one_on_paper():
-    assert verdict(advice(errors=(-0.84,))).startswith("on paper: saves $20.00")
+    assert verdict_text(advice(errors=(-0.84,))).startswith("on paper: saves $20.00")
 
 
 @pytest.mark.parametrize(
@@ -108,12 +97,12 @@ def test_a_saving_that_the_record_does_not_bear_out_is_one_on_paper():
     ],
 )
 def test_belief_follows_the_largest_error(errors, said):
-    assert said in belief(advice(errors=errors))
+    assert said in trust_text(advice(errors=errors))
 
 
 def test_an_error_far_below_what_is_owed_weighs_less():
     """60 ms replayed, 150 recorded, 1.4 s owed: 90 ms of a quarter of that."""
-    ttft = Compared(name="ttft_mean", unit="s", recorded=0.15, replayed=0.06)
+    ttft = Comparison(name="ttft_mean", unit="s", recorded=0.15, replayed=0.06)
     assert replace(advice(), compared=[ttft]).error_max == pytest.approx(0.09 / 0.35)
 
 
@@ -142,16 +131,16 @@ def test_breached_minutes_are_told_as_stretches_the_worst_first():
         Breach(at=minute + 60 * n, requests=10, shares=(share, 1.0))
         for n, share in ((0, 0.9), (30, 0.5), (31, 0.1), (34, 0.6))
     ]
-    assert stretches(found, 0) == (
+    assert breaches_text(found, 0) == (
         "4 minutes: Mon 21 14:44 to 14:48 (40 % met), Mon 21 14:14 (90 % met)"
     )
-    assert stretches([], 0) == "none"
+    assert breaches_text([], 0) == "none"
 
 
 def test_an_error_is_signed_and_an_empty_queue_has_none():
-    ttft = Compared(name="ttft_mean", unit="s", recorded=0.25, replayed=0.2)
-    assert comparison(ttft) == "TTFT mean 0.200 s, recorded 0.250 s (-20 %)"
-    waiting = Compared(name="waiting_mean", unit="", recorded=0.1, replayed=0.4)
+    ttft = Comparison(name="ttft_mean", unit="s", recorded=0.25, replayed=0.2)
+    assert comparison_text(ttft) == "TTFT mean 0.200 s, recorded 0.250 s (-20 %)"
+    waiting = Comparison(name="waiting_mean", unit="", recorded=0.1, replayed=0.4)
     assert waiting.error is None
     assert replace(waiting, recorded=1.0).error == pytest.approx(-0.6)
 

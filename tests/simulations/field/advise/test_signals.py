@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from autoscaler.errors import SettingsError
-from simulations.field.advise.signals import named, queried
+from simulations.field.advise.signals import signal_of_metric, signal_of_query
 from simulations.serving.columns import Gauges
 
 PAGES = [
@@ -30,7 +30,7 @@ PAGES = [
     ],
 )
 def test_a_query_of_gauges_is_read(query, value):
-    assert queried(query).over(PAGES) == pytest.approx(value)
+    assert signal_of_query(query).over(PAGES) == pytest.approx(value)
 
 
 @pytest.mark.parametrize(
@@ -48,20 +48,20 @@ def test_a_query_of_gauges_is_read(query, value):
 )
 def test_what_is_more_than_that_is_refused_by_name(query):
     with pytest.raises(SettingsError, match="not modelled; modelled are"):
-        queried(query)
+        signal_of_query(query)
 
 
 def test_without_a_page_a_query_has_no_answer():
-    assert queried("sum(vllm:num_requests_waiting)").over([]) is None
+    assert signal_of_query("sum(vllm:num_requests_waiting)").over([]) is None
 
 
 @pytest.mark.parametrize(
     "name", ["vllm:num_requests_waiting", "vllm_num_requests_waiting", "num_requests_waiting"]
 )
 def test_adapters_rename_metrics(name):
-    assert named(name).of(PAGES[0]) == 4
+    assert signal_of_metric(name).of(PAGES[0]) == 4
 
 
 def test_a_metric_of_something_else_is_refused():
     with pytest.raises(SettingsError, match="DCGM_FI_DEV_GPU_UTIL"):
-        named("DCGM_FI_DEV_GPU_UTIL")
+        signal_of_metric("DCGM_FI_DEV_GPU_UTIL")

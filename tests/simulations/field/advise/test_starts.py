@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from simulations.field.advise.starts import SeenReplicas, _took
+from simulations.field.advise.starts import SeenReplicas, _durations_s
 from simulations.field.capture.ranges import Grid, Series
 
 GRID = Grid(start=1_000, step=30, points=121)
@@ -28,4 +28,4 @@ def began(pod: str, at: float) -> Series:
 def test_a_start_is_one_that_began_within_the_span(name, at, seconds):
     first_seen = {("llama-1", "llama-1:8000"): 2_200.0}
     replicas = SeenReplicas(pods=("llama-1",), first_seen=first_seen)
-    assert _took([began("llama-1", at)], replicas, GRID) == seconds, name
+    assert _durations_s([began("llama-1", at)], replicas, GRID) == seconds, name

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from autoscaler.errors import SettingsError, SourceError
-from simulations.field.capture.capture import capture, find_subjects
+from simulations.field.capture.capture import capture_model, find_subjects
 from simulations.field.capture.draw import draw_requests
 from simulations.field.capture.ranges import Grid, PrometheusServer, RangeReader
 from simulations.field.capture.run import parse_span, run_capture
@@ -102,7 +102,7 @@ def test_what_arrived_is_what_is_captured(filled):
     reader = RangeReader(PrometheusServer(url=url))
     (subject,) = find_subjects(reader, GRID, namespace="serving")
     assert (subject.model_name, subject.namespace) == (MODEL, "serving")
-    captured = capture(reader, subject, GRID)
+    captured = capture_model(reader, subject, GRID)
     # Prometheus carries a value on for five minutes: the outage's first steps look like rest
     lost = captured.arrivals[399:411].sum()
     assert captured.arrivals.sum() - lost == pytest.approx(history.arrived, rel=0.03)
@@ -155,10 +155,10 @@ def test_the_trace_holds_the_requests_and_their_lengths(filled, tmp_path, capsys
 
 
 def test_draws_are_whole_and_keep_the_count():
-    from simulations.field.capture.capture import Captured
+    from simulations.field.capture.capture import Capture
     from simulations.field.capture.signals import Subject
 
-    captured = Captured(
+    captured = Capture(
         subject=Subject(model_name="m"),
         grid=Grid(start=0, step=10, points=5),
         arrivals=np.array([0.5, 0.5, 0.0, 3.2]),

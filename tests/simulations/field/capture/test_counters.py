@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from simulations.field.capture.counters import increases, level_changes, total_increases
+from simulations.field.capture.counters import gauge_changes, increases, total_increases
 
 N = np.nan
 
@@ -36,5 +36,5 @@ def test_pods_that_come_and_go_make_no_hole_but_all_away_do():
 
 
 def test_a_pod_that_goes_takes_along_what_it_held():
-    change = level_changes([np.array([2, 5, N]), np.array([N, 1, 3])])
+    change = gauge_changes([np.array([2, 5, N]), np.array([N, 1, 3])])
     assert change.tolist() == [3, 2]

@@ -8,7 +8,6 @@ overtakes the tick, and one API write after the other.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias
 
@@ -59,38 +58,41 @@ WRITE_NS = NS // 10
 Listener: TypeAlias = Callable[[Event, Outcome], None]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EngineLoopSetting:
-    """How the shell around the engine runs."""
-
-    engine: EngineSettings
-    fleet: FleetSpec
-    """Of one model, whose pools are the world's Deployments by name."""
-    end_ns: int
-    """The last tick is not after it."""
-
-
 class EngineLoop:
     """One engine over one world."""
 
     def __init__(
         self,
-        setting: EngineLoopSetting,
+        spec: ModelSpec,
+        settings: EngineSettings,
         *,
         world: SimulatedWorld,
-        observer: Observer,
         agenda: Agenda,
+        end_ns: int,
+        gpus_per_replica: int = 1,
         listeners: Sequence[Listener] = (),
         engine: Engine | None = None,
     ) -> None:
-        """`listeners` are told each event and its outcome; `engine` is built where none is given."""
-        self._setting = setting
+        """Set the engine over a world whose Deployments are the pools of its model, by name.
+
+        Args:
+            spec: Of the model.
+            settings: Of the engine.
+            world: What it observes and acts on.
+            agenda: The world's.
+            end_ns: The last tick is not after it.
+            gpus_per_replica: Of the model.
+            listeners: Are told each event and its outcome.
+            engine: With these settings; None: the one that the daemon's function builds.
+        """
+        self._fleet = FleetSpec(models=(spec,))
+        self._end_ns = end_ns
         self._world = world
-        self._observer = observer
+        self._observer = Observer(world, model=spec.key, gpus_per_replica=gpus_per_replica)
         self._agenda = agenda
         self._listeners = tuple(listeners)
-        self._engine = build_engine(setting.engine) if engine is None else engine
-        self._tick_ns = int(setting.engine.tick_s * NS)
+        self._engine = build_engine(settings) if engine is None else engine
+        self._tick_ns = int(settings.tick_s * NS)
         self._next_id = 0
         self._accepted: dict[str, bool] = {}
         self._deployments = {deployment.name: deployment for deployment in world.deployments}
@@ -106,15 +108,13 @@ class EngineLoop:
         return self._next_id
 
     def _tell_spec(self, at_ns: int) -> None:
-        self._handle(
-            SpecChanged(id=self._id(), at=seconds(at_ns), fleet=self._setting.fleet), at_ns
-        )
+        self._handle(SpecChanged(id=self._id(), at=seconds(at_ns), fleet=self._fleet), at_ns)
 
     def _tick(self, at_ns: int) -> None:
         self._observe(at_ns)
         # read after the observation: the next one sees these samples, a whole tick old
         self._world.scrape(at_ns)
-        if at_ns + self._tick_ns <= self._setting.end_ns:
+        if at_ns + self._tick_ns <= self._end_ns:
             self._agenda.add(at_ns + self._tick_ns, self._tick, priority=Priority.OBSERVED)
 
     def _observe(self, at_ns: int) -> None:
@@ -125,7 +125,7 @@ class EngineLoop:
 
     def _mark(self, node: SimulatedNode, at_ns: int) -> None:
         interruption = self._observer.interruption(node)
-        if interruption is None or at_ns > self._setting.end_ns:
+        if interruption is None or at_ns > self._end_ns:
             return
         if self._world.faults.blind(at_ns):
             return  # the watch is silent: the first tick that sees again finds the mark
@@ -237,10 +237,12 @@ def start_engine(
     stage = make_stage(trace, conditions, deployments, seed=seed, on_demand_kept=kept)
     settings = EngineSettings() if policy == ENGINE_POLICIES[0] else EngineSettings(policy=policy)
     EngineLoop(
-        EngineLoopSetting(engine=settings, fleet=FleetSpec(models=(spec,)), end_ns=stage.end_ns),
+        spec,
+        settings,
         world=stage.world,
-        observer=Observer(stage.world, model=spec.key, gpus_per_replica=conditions.profile.gpus),
         agenda=stage.agenda,
+        end_ns=stage.end_ns,
+        gpus_per_replica=conditions.profile.gpus,
         listeners=listeners,
     ).start()
     return stage

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Protocol
 
 from simulations.peers.rules.registry import BASELINES
 from simulations.results.scorecard import Score
@@ -32,15 +33,32 @@ def sweep_plans(plans: Sequence[Plan]) -> list[Plan]:
 def best_parameters(
     swept: Sequence[Plan], scores: Sequence[Score]
 ) -> dict[tuple[str, str], Mapping[str, float]]:
-    """The best setting by trace and policy."""
-    best: dict[tuple[str, str], tuple[tuple[bool, float, float], Mapping[str, float]]] = {}
+    """The best setting by trace and policy; of equal ones the first."""
+    best: dict[tuple[str, str], tuple[Plan, Score]] = {}
     for plan, score in zip(swept, scores, strict=True):
-        attains = score.attainment >= plan.conditions.objective.attainment_ratio
-        rank = (not attains, score.cost_usd if attains else -score.attainment, score.cost_usd)
         key = (plan.trace, plan.policy)
-        if key not in best or rank < best[key][0]:
-            best[key] = (rank, plan.parameters)
-    return {key: parameters for key, (_, parameters) in best.items()}
+        ratio = plan.conditions.objective.attainment_ratio
+        if key not in best or rank(score, ratio) < rank(best[key][1], ratio):
+            best[key] = (plan, score)
+    return {key: plan.parameters for key, (plan, _) in best.items()}
+
+
+class Scored(Protocol):
+    """A score, or an average of scores."""
+
+    @property
+    def cost_usd(self) -> float:
+        """What it paid."""
+
+    @property
+    def attainment(self) -> float:
+        """Share of requests within the objective."""
+
+
+def rank(scored: Scored, attainment_ratio: float) -> tuple[bool, float, float]:
+    """Less is better: who attains before who does not; then the cheaper, or who attains more."""
+    attains = scored.attainment >= attainment_ratio
+    return not attains, scored.cost_usd if attains else -scored.attainment, scored.cost_usd
 
 
 def with_best(

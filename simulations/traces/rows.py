@@ -106,6 +106,35 @@ def named_columns(lines: TraceLines, header: str, wanted: tuple[str, ...]) -> tu
     return columns
 
 
+def csv_rows(
+    lines: TraceLines, columns: tuple[int, ...], *, form: str
+) -> Iterator[tuple[str, ...]]:
+    """The fields in these positions of every row; raises TraceError where a row is too short.
+
+    Args:
+        lines: Behind the header.
+        columns: Positions.
+        form: What a whole row looks like.
+    """
+    last = max(columns)
+    for line in lines:
+        fields = line.split(",")
+        if len(fields) <= last:
+            raise lines.failure(
+                f"{len(fields)} fields where the header names more: {line[:60]!r}",
+                remedy=f"complete the row: {form}",
+            )
+        yield tuple(fields[column] for column in columns)
+
+
+def nanoseconds(lines: TraceLines, text: str, *, column: str) -> int:
+    """Of a field that holds seconds."""
+    try:
+        return round(float(text) * 1e9)
+    except (ValueError, OverflowError):
+        raise lines.failure(f"{column} is {text!r}", remedy="write seconds as a number") from None
+
+
 def integer(lines: TraceLines, text: str, *, column: str) -> int:
     """A whole number from a CSV field; also `12.0`, which spreadsheets make of 12."""
     try:

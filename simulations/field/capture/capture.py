@@ -44,18 +44,6 @@ class Histogram:
         sums[:covered] = np.repeat(self.sums / each, each)
         return replace(self, counts=counts, sums=sums)
 
-    def share_within(self, bound: float) -> float | None:
-        """Share of all observations at most `bound`, linear inside its bucket; None: there are none."""
-        total = self.counts.sum(axis=0)
-        if total.sum() <= 0:
-            return None
-        lower = np.concatenate([[0.0], self.bounds[:-1]])
-        finite = np.where(np.isfinite(self.bounds), self.bounds, lower)
-        width = np.maximum(finite - lower, 1e-12)
-        inside = np.clip((bound - lower) / width, 0.0, 1.0)
-        inside[~np.isfinite(self.bounds)] = 0.0
-        return float((total * inside).sum() / total.sum())
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capture:

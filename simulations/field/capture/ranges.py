@@ -10,7 +10,7 @@ to a log of requests without it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -112,9 +112,7 @@ class RangeReader:
             method="POST",
         )
 
-    def series(
-        self, query: str, grid: Grid, *, progress: Callable[[int], None] | None = None
-    ) -> list[Series]:
+    def series(self, query: str, grid: Grid) -> list[Series]:
         """The query's series on the grid, in order of their labels.
 
         Raises:
@@ -131,8 +129,6 @@ class RangeReader:
                     position = round((float(moment) - grid.start) / grid.step)
                     if 0 <= position < grid.points:
                         row[position] = float(value)
-            if progress is not None:
-                progress(count)
         return [Series(labels=dict(key), values=row) for key, row in sorted(rows.items())]
 
     def _chunk(self, query: str, grid: Grid, *, first: int, count: int) -> list[dict[str, Any]]:

@@ -15,13 +15,12 @@ from rich.table import Table
 
 from autoscaler.core.contract.decision import Outcome
 from autoscaler.core.contract.events import Event
-from autoscaler.core.contract.spec import FleetSpec, WarmFloor
+from autoscaler.core.contract.spec import WarmFloor
 from autoscaler.core.contract.state import CapacityType
 from autoscaler.core.engine import Engine, EngineSettings
 from simulations.agenda import NS, Agenda
 from simulations.replay.conditions import Conditions
-from simulations.replay.engine_loop import EngineLoop, EngineLoopSetting, model_spec
-from simulations.replay.observation import Observer
+from simulations.replay.engine_loop import EngineLoop, model_spec
 from simulations.replay.stage import GRACE_S, ON_DEMAND
 from simulations.results.text import text_table
 from simulations.serving.fleet import ServingFleet
@@ -106,10 +105,12 @@ def _measured_row(replicas: int, ticks: int) -> TicksRow:
     setting = WorldSetting(cold_start=COLD_STARTS["standard"], seed=0)
     world = SimulatedWorld(setting, fleet=fleet, deployments=[deployment], agenda=agenda)
     EngineLoop(
-        EngineLoopSetting(engine=settings, fleet=FleetSpec(models=(spec,)), end_ns=end_ns),
+        spec,
+        settings,
         world=world,
-        observer=Observer(world, model=spec.key, gpus_per_replica=profile.gpus),
         agenda=agenda,
+        end_ns=end_ns,
+        gpus_per_replica=profile.gpus,
         engine=engine,
     ).start()
     agenda.run_until(WARM_TICKS * tick_ns)

@@ -14,7 +14,7 @@ from enum import StrEnum
 from simulations.peers.rules.registry import BASELINES
 from simulations.replay.engine_loop import ENGINE_POLICIES
 from simulations.results.seeds import SeedAverage
-from simulations.runs.sweep import BEST
+from simulations.runs.sweep import BEST, rank
 
 OURS = ENGINE_POLICIES[0]
 TIE_RATIO = 0.02
@@ -33,12 +33,7 @@ class DuelResult(StrEnum):
 
 def best_peer(peers: Sequence[SeedAverage], *, attainment_ratio: float) -> SeedAverage:
     """The cheapest that attains, or, where none does, the one that attains most."""
-
-    def rank(peer: SeedAverage) -> tuple[bool, float, float]:
-        attains = peer.attainment >= attainment_ratio
-        return not attains, peer.cost_usd if attains else -peer.attainment, peer.cost_usd
-
-    return min(peers, key=rank)
+    return min(peers, key=lambda peer: rank(peer, attainment_ratio))
 
 
 def duel_result(ours: SeedAverage, peer: SeedAverage, *, attainment_ratio: float) -> DuelResult:

@@ -8,7 +8,14 @@ from __future__ import annotations
 import re
 from datetime import date
 
-from simulations.traces.rows import RequestRows, TraceLines, header_columns, integer, named_columns
+from simulations.traces.rows import (
+    RequestRows,
+    TraceLines,
+    csv_rows,
+    header_columns,
+    integer,
+    named_columns,
+)
 
 NAME = "azure-csv"
 COLUMNS = ("TIMESTAMP", "ContextTokens", "GeneratedTokens")
@@ -24,22 +31,14 @@ def recognizes(first_line: str) -> bool:
 
 def read(lines: TraceLines, rows: RequestRows) -> None:
     """Read every request of the file into `rows`."""
-    text = iter(lines)
-    time, prompt, output = columns = named_columns(lines, next(text), COLUMNS)
-    last = max(columns)
+    columns = named_columns(lines, next(iter(lines)), COLUMNS)
     days: dict[str, int] = {}
-    for line in text:
-        fields = line.split(",")
-        if len(fields) <= last:
-            raise lines.failure(
-                f"{len(fields)} fields where the header names more: {line[:60]!r}",
-                remedy=f"complete the row: {','.join(COLUMNS)}",
-            )
+    for time, prompt, output in csv_rows(lines, columns, form=",".join(COLUMNS)):
         rows.append(
             lines,
-            at_ns=_nanoseconds(lines, fields[time], days),
-            prompt_tokens=integer(lines, fields[prompt], column="ContextTokens"),
-            output_tokens=integer(lines, fields[output], column="GeneratedTokens"),
+            at_ns=_nanoseconds(lines, time, days),
+            prompt_tokens=integer(lines, prompt, column="ContextTokens"),
+            output_tokens=integer(lines, output, column="GeneratedTokens"),
         )
 
 

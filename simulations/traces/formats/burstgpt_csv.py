@@ -8,7 +8,15 @@ knows, so it is left out, and counted.
 
 from __future__ import annotations
 
-from simulations.traces.rows import RequestRows, TraceLines, header_columns, integer, named_columns
+from simulations.traces.rows import (
+    RequestRows,
+    TraceLines,
+    csv_rows,
+    header_columns,
+    integer,
+    named_columns,
+    nanoseconds,
+)
 
 NAME = "burstgpt-csv"
 COLUMNS = ("Timestamp", "Model", "Request tokens", "Response tokens", "Log Type")
@@ -23,20 +31,11 @@ def recognizes(first_line: str) -> bool:
 
 def read(lines: TraceLines, rows: RequestRows) -> None:
     """Read every request that was answered, of the model and log type asked for, into `rows`."""
-    text = iter(lines)
-    places = named_columns(lines, next(text), COLUMNS)
-    last = max(places)
+    places = named_columns(lines, next(iter(lines)), COLUMNS)
     model_wanted, log_wanted = rows.settings.get("model"), rows.settings.get("log_type")
     failed = 0
     seen: dict[tuple[str, str], None] = {}
-    for line in text:
-        fields = line.split(",")
-        if len(fields) <= last:
-            raise lines.failure(
-                f"{len(fields)} fields where the header names more: {line[:60]!r}",
-                remedy=f"complete the row: {HEADER}",
-            )
-        time, model, prompt, output, log = (fields[place] for place in places)
+    for time, model, prompt, output, log in csv_rows(lines, places, form=HEADER):
         seen[model, log] = None
         if model_wanted not in (None, model) or log_wanted not in (None, log):
             continue
@@ -46,7 +45,7 @@ def read(lines: TraceLines, rows: RequestRows) -> None:
             continue
         rows.append(
             lines,
-            at_ns=_nanoseconds(lines, time),
+            at_ns=nanoseconds(lines, time, column="Timestamp"),
             prompt_tokens=integer(lines, prompt, column="Request tokens"),
             output_tokens=output_tokens,
         )
@@ -59,10 +58,3 @@ def read(lines: TraceLines, rows: RequestRows) -> None:
         models = ", ".join(dict.fromkeys(model for model, _ in seen))
         logs = ", ".join(dict.fromkeys(log for _, log in seen))
         rows.notes.append(f"it has model {models}, and log_type {logs}")
-
-
-def _nanoseconds(lines: TraceLines, text: str) -> int:
-    try:
-        return round(float(text) * 1e9)
-    except (ValueError, OverflowError):
-        raise lines.failure(f"Timestamp is {text!r}", remedy="write seconds as a number") from None

@@ -16,9 +16,9 @@ from autoscaler.core.contract.state import FloatArray, IntArray
 from simulations.agenda import NS
 from simulations.rng import stream
 from simulations.serving.columns import RequestColumns
-from simulations.traces.contents import REQUESTS_MAX, TraceContents
+from simulations.traces.contents import REQUESTS_MAX, TraceContents, asked_holes
 from simulations.traces.generate import SPREAD_INPUT, SPREAD_OUTPUT, Recipe, lognormal_tokens
-from simulations.traces.rows import MAX_TOKENS, TraceLines, header_columns, named_columns
+from simulations.traces.rows import MAX_TOKENS, TraceLines, csv_rows, header_columns, named_columns
 from simulations.traces.spec import TraceSpec, number
 
 NAME = "count-series"
@@ -72,38 +72,31 @@ def draw(lines: TraceLines, asked: TraceSpec) -> TraceContents:
 
 
 def _read(lines: TraceLines) -> _Series:
-    text = iter(lines)
-    header = next(text)
+    header = next(iter(lines))
     places = named_columns(lines, header, COLUMNS)
     lengths = {
         name: found[0] for name in LENGTHS if (found := header_columns(header, (name,))) is not None
     }
-    last = max(*places, *lengths.values())
     series = _Series(means={name: [] for name in lengths})
-    for line in text:
-        fields = [part.strip() for part in line.split(",")]
-        if len(fields) <= last:
-            raise lines.failure(
-                f"{len(fields)} fields where the header names more: {line[:60]!r}",
-                remedy=f"complete the row: {HEADER}; leave requests empty where nothing is known",
-            )
-        at_s = _number(lines, fields[places[0]], column="t_s", least=-1e10)
+    form = f"{HEADER}; leave requests empty where nothing is known"
+    for row in csv_rows(lines, (*places, *lengths.values()), form=form):
+        at, count, *means = (field.strip() for field in row)
+        at_s = _number(lines, at, column="t_s", least=-1e10)
         if series.at_s and at_s <= series.at_s[-1]:
             raise lines.failure(
-                f"t_s is {fields[places[0]]}, not after the row above it",
+                f"t_s is {at}, not after the row above it",
                 remedy="sort the file by time, one row a step",
             )
-        count = fields[places[1]]
         unknown = count.lower() in ("", "nan")
         series.at_s.append(at_s)
         series.requests.append(
             math.nan if unknown else _number(lines, count, column="requests", least=0.0)
         )
-        for name, place in lengths.items():
+        for name, mean in zip(lengths, means, strict=True):
             # a step without requests has no mean
-            absent = fields[place].lower() in ("", "nan")
+            absent = mean.lower() in ("", "nan")
             series.means[name].append(
-                math.nan if absent else _number(lines, fields[place], column=name, least=0.0)
+                math.nan if absent else _number(lines, mean, column=name, least=0.0)
             )
     return series
 
@@ -178,12 +171,4 @@ def _holes(
     ends, following = at_s[:-1] + step_s, at_s[1:]
     missing = following > ends + step_s / 2
     edges += [(float(a), float(b)) for a, b in zip(ends[missing], following[missing], strict=True)]
-    holes: list[tuple[float, float]] = []
-    for start, end in sorted(edges):
-        if not asked.touches(start, end):
-            continue
-        if holes and start <= holes[-1][1] + step_s / 1000:
-            holes[-1] = (holes[-1][0], end)
-        else:
-            holes.append((start, end))
-    return tuple(holes)
+    return asked_holes(edges, asked, tolerance_s=step_s / 1000)

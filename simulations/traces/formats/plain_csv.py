@@ -9,9 +9,11 @@ from simulations.traces.rows import (
     MAX_TOKENS,
     RequestRows,
     TraceLines,
+    csv_rows,
     header_columns,
     integer,
     named_columns,
+    nanoseconds,
 )
 
 NAME = "plain-csv"
@@ -78,25 +80,10 @@ def _append_block(block: list[str], columns: tuple[int, ...], rows: RequestRows)
 
 
 def _append_lines(lines: TraceLines, columns: tuple[int, ...], rows: RequestRows) -> None:
-    time, prompt, output = columns
-    last = max(columns)
-    for line in lines:
-        fields = line.split(",")
-        if len(fields) <= last:
-            raise lines.failure(
-                f"{len(fields)} fields where the header names more: {line[:60]!r}",
-                remedy=f"complete the row: {HEADER}",
-            )
+    for time, prompt, output in csv_rows(lines, columns, form=HEADER):
         rows.append(
             lines,
-            at_ns=_nanoseconds(lines, fields[time]),
-            prompt_tokens=integer(lines, fields[prompt], column="input_tokens"),
-            output_tokens=integer(lines, fields[output], column="output_tokens"),
+            at_ns=nanoseconds(lines, time, column="t_s"),
+            prompt_tokens=integer(lines, prompt, column="input_tokens"),
+            output_tokens=integer(lines, output, column="output_tokens"),
         )
-
-
-def _nanoseconds(lines: TraceLines, text: str) -> int:
-    try:
-        return round(float(text) * 1e9)
-    except (ValueError, OverflowError):
-        raise lines.failure(f"t_s is {text!r}", remedy="write seconds as a number") from None

@@ -29,7 +29,7 @@ from autoscaler.core.contract.state import FloatArray, IntArray
 from simulations.agenda import NS
 from simulations.rng import stream
 from simulations.serving.columns import RequestColumns
-from simulations.traces.contents import REQUESTS_MAX, TraceContents
+from simulations.traces.contents import REQUESTS_MAX, TraceContents, asked_holes
 from simulations.traces.files import open_lines
 from simulations.traces.rows import TraceLines, header_columns, named_columns
 from simulations.traces.spec import TraceSpec
@@ -228,15 +228,9 @@ def _names_text(tenants: Iterable[str], *, most: int = MANY) -> str:
 
 def _holes(known: Collection[int], asked: TraceSpec) -> tuple[tuple[float, float], ...]:
     """Windows inside the recording in which no tenant at all has a rate."""
-    holes: list[tuple[float, float]] = []
-    for start in range(0, max(known, default=0), WINDOW_S):
-        if start in known or not asked.touches(start, start + WINDOW_S):
-            continue
-        if holes and holes[-1][1] == start:
-            holes[-1] = (holes[-1][0], start + WINDOW_S)
-        else:
-            holes.append((start, start + WINDOW_S))
-    return tuple(holes)
+    starts = range(0, max(known, default=0), WINDOW_S)
+    unknown = [(start, start + WINDOW_S) for start in starts if start not in known]
+    return asked_holes(unknown, asked)
 
 
 def _requests(

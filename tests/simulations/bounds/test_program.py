@@ -125,6 +125,7 @@ def test_all_work_costs_the_closed_form(name, need, start_steps, expected):
     assert least_cost(work(need), given_up=0.0, **terms) == pytest.approx(expected), name
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None)
 @given(
     need=st.lists(st.floats(0, 3), min_size=4, max_size=12),

@@ -8,13 +8,11 @@ import numpy as np
 from autoscaler.core.contract.commands import FALLBACK_ANNOTATION, SetReplicas
 from autoscaler.core.contract.decision import Outcome
 from autoscaler.core.contract.events import CommandFinished, Event, NoticeReceived, Observed
-from autoscaler.core.contract.spec import FleetSpec
 from autoscaler.core.contract.state import CapacityType, InterruptionKind
 from autoscaler.core.engine import EngineSettings
 from simulations.agenda import EPOCH_S, NS
 from simulations.replay.conditions import Conditions
-from simulations.replay.engine_loop import EngineLoop, EngineLoopSetting, model_spec
-from simulations.replay.observation import Observer
+from simulations.replay.engine_loop import EngineLoop, model_spec
 from simulations.replay.replay import run
 from simulations.traces.trace import Trace
 from simulations.world.cold_start import COLD_STARTS
@@ -35,12 +33,11 @@ def looped(made: SimulatedWorld, *, end_s: float) -> list[tuple[Event, Outcome]]
     spec = model_spec(Conditions(profile=PROFILE, spot=STEADY), made.fleet.requests)
     spec = replace(spec, targets=replace(spec.targets, in_flight_requests=4.0))
     loop = EngineLoop(
-        EngineLoopSetting(
-            engine=EngineSettings(), fleet=FleetSpec(models=(spec,)), end_ns=int(end_s * NS)
-        ),
+        spec,
+        EngineSettings(),
         world=made,
-        observer=Observer(made, model=spec.key, gpus_per_replica=1),
         agenda=made.agenda,
+        end_ns=int(end_s * NS),
         listeners=[lambda event, outcome: story.append((event, outcome))],
     )
     loop.start()

@@ -168,7 +168,7 @@ def _due_ns(requests: RequestColumns, profile: Profile, objective: RequestObject
 
 
 def _available(lives: Sequence[MachineLife]) -> tuple[FloatArray, FloatArray]:
-    """Machines there are from each moment on."""
+    """Moments, and the number of machines that exist from each on."""
     changes: dict[int, int] = {0: 0}
     for life in lives:
         changes[max(life.up_ns, 0)] = changes.get(max(life.up_ns, 0), 0) + 1

@@ -62,7 +62,7 @@ def hull(solve: Callable[[float], Solution], *, most: float) -> Hull:
 
 
 def _worst_place(left: Solution, right: Solution, negligible: float) -> float | None:
-    """Where the two lines cross, if the chord is too far above it; None: the piece is known."""
+    """Where the two lines cross, if the chord is too far above that point; None: exact enough."""
     turn = left.slope - right.slope
     if turn >= 0:
         return None  # one line, or slopes out of order by the solver's last digits

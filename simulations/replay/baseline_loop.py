@@ -38,7 +38,7 @@ DRAIN_NS = NS
 
 
 class BaselineLoop:
-    """One baseline over the only SimulatedDeployment of a world, or over spot and on demand, in this order."""
+    """One baseline over a world with one Deployment, or with two: spot, then on demand."""
 
     def __init__(
         self, baseline: Baseline, *, world: SimulatedWorld, agenda: Agenda, end_ns: int
@@ -99,7 +99,7 @@ class BaselineLoop:
         )
 
     def _show(self) -> None:
-        """Put the pages of the last scrape onto the pods; a baseline that looks at none pays nothing."""
+        """Put the pages of the last scrape onto the pods; done only for a baseline that reads them."""
         if self._shown_ns == self._scraped_ns:
             return
         self._shown_ns = self._scraped_ns
@@ -138,7 +138,7 @@ def start_baseline(
     seed: int,
     parameters: Parameters,
 ) -> ReplayStage:
-    """The stage of a run under a baseline, which is about to scrape and sync."""
+    """Set up a run under a baseline; its first scrape and sync are on the agenda."""
     baseline = make(
         BaselineSetting(
             profile=conditions.profile,

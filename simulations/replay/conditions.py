@@ -1,4 +1,4 @@
-"""What a comparison is made under; every policy is given the same."""
+"""The conditions of a comparison: the same for every policy."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def conditions_of(request: ConditionsRequest) -> Conditions:
 
 
 def load_tested(conditions: Conditions, trace: Trace) -> Conditions:
-    """With the in-flight target that a load test on this trace's requests finds, for all alike.
+    """The conditions with the in-flight target that a load test on this trace's requests finds.
 
     Four long documents fill a replica that thirty conversations fit into: a figure that is right for
     other traffic would judge the guess, not the policy.
@@ -134,7 +134,7 @@ def load_tested(conditions: Conditions, trace: Trace) -> Conditions:
 
 
 def with_maximum(conditions: Conditions, trace: Trace) -> Conditions:
-    """Where no maximum was given: with 10 replicas, or half more than the trace's peak needs."""
+    """The conditions with a maximum, where none was given: 10, or half more than the peak needs."""
     if conditions.replicas_max:
         return conditions
     requests = scaled_requests(trace.requests, scale=conditions.scale, seed=0)

@@ -222,7 +222,7 @@ def start_engine(
     seed: int,
     listeners: Sequence[Listener] = (),
 ) -> ReplayStage:
-    """The stage of a run under one of ENGINE_POLICIES, its engine about to tick."""
+    """Set up a run under one of ENGINE_POLICIES; the engine's first tick is on the agenda."""
     first = initial_replicas(trace, conditions)
     if conditions.spot is None:
         deployments = [new_deployment(ON_DEMAND, CapacityType.ON_DEMAND, replicas=first)]

@@ -34,7 +34,7 @@ LOST_SOURCE = "node"
 
 
 class Observer:
-    """Cuts observations of one model whose pools are the world's Deployments, in their order."""
+    """Makes observations of one model whose pools are the world's Deployments, in their order."""
 
     def __init__(self, world: SimulatedWorld, *, model: str, gpus_per_replica: int) -> None:
         """`model` is the `namespace/name` of its resource."""

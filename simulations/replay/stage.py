@@ -1,4 +1,4 @@
-"""What a run is played on: Deployments in a world, a fleet that serves the trace, and an agenda."""
+"""What one run needs before a policy acts: Deployments in a world, a serving fleet, an agenda."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def new_deployment(
 
 
 def initial_replicas(trace: Trace, conditions: Conditions) -> int:
-    """Ready at the first moment."""
+    """Replicas that are ready at the first moment."""
     first = conditions.replicas_first
     if first is None:
         first = first_replicas(trace.requests, conditions.profile)

@@ -167,7 +167,7 @@ _PUBLISHED = (
 
 
 def score(run: Run) -> Score:
-    """Make the row of a finished run.
+    """Score a finished run.
 
     Raises:
         InvariantBroken: A request was not decided, or not counted exactly once.
@@ -218,7 +218,7 @@ def score(run: Run) -> Score:
 
 
 def spot_figures(run: Run, payments: list[Payment]) -> SpotFigures:
-    """What the market did to a run in which there was one."""
+    """Figures of a run with a spot market."""
     on_demand_ns = sum(
         p.to_ns - p.from_ns for p in payments if p.capacity_type is CapacityType.ON_DEMAND
     )
@@ -251,7 +251,7 @@ def _tpot_s(requests: RequestColumns, results: RequestResults) -> FloatArray:
 
 
 def _met(run: Run) -> BoolArray:
-    """Which requests met both objectives; some at a time, to hold no latencies of them all."""
+    """Which requests met both objectives; in chunks, so that not all latencies are in memory at once."""
     met = np.empty(len(run.requests), dtype=np.bool_)
     for first in range(0, len(met), CHUNK):
         part = slice(first, first + CHUNK)
@@ -275,7 +275,7 @@ def quantiles(values: FloatArray) -> Quantiles:
 
 
 def worst_window(arrival_ns: IntArray, met: BoolArray, *, end_ns: int) -> float | None:
-    """Least attainment of any five minutes of arrivals, of those with enough to say something."""
+    """Lowest attainment of any five minutes with enough arrivals to judge; None: there are none."""
     starts = np.arange(0, max(1, end_ns - WORST_WINDOW_NS + 1), WORST_STEP_NS)
     first = np.searchsorted(arrival_ns, starts, side="left")
     last = np.searchsorted(arrival_ns, starts + WORST_WINDOW_NS, side="left")
@@ -301,7 +301,7 @@ def cost_usd(payments: list[Payment], profile: Profile) -> float:
 
 
 def most_at_once(payments: list[Payment]) -> int:
-    """Most replicas that were paid at one moment."""
+    """Largest number of replicas paid for at the same time."""
     changes = sorted([(p.from_ns, 1) for p in payments] + [(p.to_ns, -1) for p in payments])
     most = now = 0
     for _, change in changes:

@@ -84,7 +84,7 @@ class SeedAverage:
 
     @property
     def reference(self) -> bool:
-        """Nobody can run it: it stands beside the policies, not among them."""
+        """Whether it is a reference, which nobody can run in production: tables set it apart."""
         return self.policy in REFERENCES
 
     @property

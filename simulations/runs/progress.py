@@ -16,15 +16,15 @@ class Reporter(Protocol):
     """Is told how far the runs are."""
 
     def progress(self, runs: float) -> None:
-        """So many runs are done, parts of runs included."""
+        """Report that so many runs are done, parts of runs included."""
 
     def say(self, line: str) -> None:
-        """One more is done, and this is to be said of it."""
+        """Report one more finished run in this line."""
 
 
 @contextmanager
 def open_reporter(file: TextIO, *, runs: int, doing: str = "replaying") -> Iterator[Reporter]:
-    """Report on `runs` runs, or on as many of what is being done, for as long as the context lasts."""
+    """Report on `runs` runs (or other pieces of work: `doing`) while the context is open."""
     with Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -39,7 +39,7 @@ def open_reporter(file: TextIO, *, runs: int, doing: str = "replaying") -> Itera
 
 
 def score_line(score: Score) -> str:
-    """What a log says of a run that is done."""
+    """One line of log about a finished run."""
     return (
         f"{score.trace}  {score.policy}  seed {score.seed}: ${score.cost_usd:.2f}, "
         f"{100 * score.attainment:.2f} % attained, {score.wall_s:.1f} s"

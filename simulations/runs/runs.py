@@ -67,7 +67,7 @@ def play(plan: Plan, /, *, progress: Callable[[float], None] = lambda _: None) -
 def play_all(
     plans: Sequence[Plan], *, jobs: int, reporter: Reporter, ray_address: str | None = None
 ) -> list[Score]:
-    """Make every run; the scores are in the order of the plans, however they are made.
+    """Make every run; the scores are in the order of the plans, whichever run ends first.
 
     Args:
         plans: What to run.

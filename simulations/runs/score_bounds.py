@@ -54,7 +54,7 @@ class _Answer:
 def bounded_scores(
     scores: Sequence[Score], plans: Sequence[Plan], *, jobs: int, reporter: Reporter
 ) -> BoundedScores:
-    """Each score against its bound, and beside what a perfect forecast of a cold start came to.
+    """Add to each score its bound, and the score of a perfect forecast of one cold start.
 
     Args:
         scores: In the order of `plans`.
@@ -95,7 +95,7 @@ def bounded_scores(
 
 
 def bound_key(plan: Plan) -> tuple[str, int]:
-    """Trace and seed of the bound; where no draw is in it, all seeds have one bound."""
+    """Trace and seed of the bound; where nothing is drawn at random, all seeds share one bound."""
     conditions = plan.conditions
     drawn = conditions.scale != 1.0 or conditions.spot is not None
     return plan.trace, plan.seed if drawn else 0
@@ -151,7 +151,7 @@ def _answer(
 
 
 def _schedule(bound: Bound, plan: Plan, unlimited: float) -> BoundSchedule:
-    """Of the clairvoyant at the objective's attainment, or at what can be attained at all."""
+    """The clairvoyant's schedule at the objective's attainment, or at the highest that is possible."""
     attainment = min(plan.conditions.objective.attainment_ratio, unlimited)
     hours, paid = bound.paid_at(attainment)
     every = -(-len(paid) // POINTS_MAX)

@@ -103,12 +103,12 @@ def _numbered_result(
 
 
 def _ignore(_: float) -> None:
-    """Parts of what another process does are not told."""
+    """Progress inside another process is not reported."""
 
 
 @functools.cache
 def _end_with(parent: int) -> None:
-    """End this worker where whoever asked was killed: nobody waits for it, and nobody would end it."""
+    """End this worker once its parent was killed: a killed parent cannot stop its workers."""
 
     def watch() -> None:
         while os.getppid() == parent:

@@ -39,7 +39,7 @@ def scaled_requests(requests: RequestColumns, *, scale: float, seed: int) -> Req
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _LastAnswer:
-    """What was overlaid, and what came of it."""
+    """The last overlay, with the arguments it was made of."""
 
     requests: RequestColumns
     scale: float
@@ -47,7 +47,7 @@ class _LastAnswer:
     overlaid: RequestColumns
 
     def answers(self, requests: RequestColumns, scale: float, seed: int) -> bool:
-        """Whether it is what these make; columns are never written to, so the same object will do."""
+        """Whether these are its arguments; columns are never written to, so comparing identity is enough."""
         return self.requests is requests and (self.scale, self.seed) == (scale, seed)
 
 

@@ -126,7 +126,7 @@ def _array(column: array[int]) -> Any:
 
 
 def _narrow_blocks(blocks: IntArray) -> WholeNumbers:
-    """In half the memory, where the identities allow it."""
+    """The ids in 32 bits, where they fit: half the memory."""
     small = np.iinfo(np.int32)
     if len(blocks) and small.min <= blocks.min() and blocks.max() <= small.max:
         return blocks.astype(np.int32)

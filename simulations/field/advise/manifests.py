@@ -64,7 +64,7 @@ def read_manifests(paths: Sequence[Path]) -> list[Manifest]:
 
 
 def scalers_among(documents: Iterable[Any]) -> Iterable[Manifest]:
-    """Those that scale something; an HPA that a ScaledObject owns is told by that one."""
+    """The HPAs and ScaledObjects among them; an HPA that a ScaledObject owns is left out."""
     for document in documents:
         if not isinstance(document, Mapping):
             continue

@@ -130,7 +130,7 @@ def _between_holes(captured: Capture, first: int, last: int) -> list[Part]:
 
 
 def _known_or_short_hole(known: BoolArray, steps: int) -> BoolArray:
-    """With holes of up to so many steps, inside what is known, taken for known."""
+    """Steps that are known, or in a hole of at most so many steps between known ones."""
     bridged = known.copy()
     edges = np.flatnonzero(np.diff(np.concatenate([[True], known, [True]]).astype(np.int8)))
     for a, b in zip(edges[::2], edges[1::2], strict=True):

@@ -15,7 +15,7 @@ from simulations.peers.keda.scaled_object import ScaledObject, value_of
 
 
 class RecordedReplicas:
-    """As many replicas as there were; and what the gauges of the replay say meanwhile.
+    """The recorded replica counts as a policy; it also records the replay's gauges.
 
     The counts are of pods that served: whoever runs this gives replicas that are ready at once.
     """
@@ -32,7 +32,7 @@ class RecordedReplicas:
         self._synced = 0
 
     def __call__(self, setting: BaselineSetting) -> Baseline:
-        """Be made, as every baseline is; the setting says nothing new."""
+        """The policy itself: it needs nothing of the setting."""
         del setting
         return self
 

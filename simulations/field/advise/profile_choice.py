@@ -47,7 +47,7 @@ class Clues:
 
 
 def read_clues(reader: RangeReader, captured: Capture, pods: Sequence[str], grid: Grid) -> Clues:
-    """Ask for the GPU's name and the KV cache's size; where they are not told, they are unknown."""
+    """Ask Prometheus for the GPU's name and the KV cache's size; each may stay unknown."""
     hourly = grid.coarser(max(1, 3600 // grid.step))
     if hourly.points < 2:
         hourly = grid.coarser(max(1, (grid.points - 1) // 2))
@@ -138,7 +138,7 @@ def _variant(name: str) -> str:
 
 
 def _distance(profile: Profile, captured: Capture, clues: Clues) -> float:
-    """How far its pace and its memory are from what was seen; 0: equal."""
+    """How far the profile's pace and memory are from what was recorded; 0: equal."""
     distance = 0.0
     if clues.kv_tokens:
         ours = profile.kv_blocks * profile.block_tokens

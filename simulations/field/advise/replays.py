@@ -50,7 +50,7 @@ class ReplayPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplayResult:
-    """What became of it. Arrays are of completed requests, but for the minutes."""
+    """What the run came to. Arrays are of completed requests, except those by minute."""
 
     replay: ReplayPlan
     row: Score
@@ -99,7 +99,7 @@ def play(
 
 
 def _with_starts_paid(row: Score, run: Run, cold_start: ColdStart) -> Score:
-    """With the starts paid for: a recorded count says only when a replica was there."""
+    """The score with the starts paid for: recorded counts only show replicas that were ready."""
     hours = row.starts * cold_start.mean_s / 3600
     length_hours = run.end_ns / (3600 * NS)
     return replace(
@@ -140,7 +140,7 @@ def _mean(values: Sequence[float]) -> float | None:
 
 
 def play_all(replays: Sequence[ReplayPlan], *, jobs: int, reporter: Reporter) -> list[ReplayResult]:
-    """Make every run; the answers are in their order, however they are made."""
+    """Make every run; the results are in the order of the plans, whichever run ends first."""
     return results_of(
         play,
         replays,

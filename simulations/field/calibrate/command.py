@@ -161,7 +161,7 @@ def _fit_metrics(base: Profile, url: str | None, more: dict[str, object]) -> Fit
 
 
 def _target(profile: Profile, served: list[ServedRequests]) -> float:
-    """Requests in flight that a replica carries of the log's own requests; else what the base says."""
+    """In-flight target: what a replica carries of the log's requests; without a log, the base's."""
     if not served:
         return profile.in_flight_target
     requests = RequestColumns(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
 from autoscaler.core.contract.state import FloatArray
@@ -74,8 +72,8 @@ def read_windows(
                 grid=grid,
                 tokens=_increase(sums, process, grid),
                 generated=_increase(generated, process, grid),
-                running=_gauge(running, process, grid),
-                kv_tokens=_gauge(usage, process, grid) * kv_tokens_max,
+                running=_series(running, process, grid),
+                kv_tokens=_series(usage, process, grid) * kv_tokens_max,
                 prompts=one["prompt"],
             )
         )
@@ -129,9 +127,6 @@ def _series(found: dict[Process, list[Series]], process: Process, grid: Grid) ->
 
 def _increase(found: dict[Process, list[Series]], process: Process, grid: Grid) -> FloatArray:
     return increases(_series(found, process, grid))
-
-
-_gauge: Callable[[dict[Process, list[Series]], Process, Grid], FloatArray] = _series
 
 
 def _all_processes(parts: list[MetricWindows], outside: list[float]) -> MetricWindows:

@@ -1,4 +1,4 @@
-"""From counters to what happened in each step. Pure.
+"""From counters to what happened in each step.
 
 A counter that fell has started anew, so all of its value came after the restart. A value that is not
 there is unknown: the steps it touches have no increase. So what a process finished before its first

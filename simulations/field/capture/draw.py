@@ -90,7 +90,7 @@ class _Window:
         return cls(counts, histogram.bounds, mean)
 
     def draw(self, number: int, rng: np.random.Generator) -> FloatArray:
-        """Bucket by its share, uniform inside it, then scaled to the mean that the sum tells."""
+        """Draw a bucket by its share, a length uniformly inside it, then scale to the recorded mean."""
         bucket = rng.choice(len(self._share), size=number, p=self._share)
         drawn = rng.uniform(self._lower[bucket], self._upper[bucket])
         expected = float((self._share * (self._lower + self._upper) / 2.0).sum())

@@ -54,7 +54,7 @@ class FittedCoefficients:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Speed:
-    """What a machine's moment does to the coefficients: three factors, 1 as fitted."""
+    """How fast the machine was in one run: three factors on the coefficients, 1 as fitted."""
 
     reading: float = 1.0
     arithmetic: float = 1.0
@@ -196,7 +196,7 @@ def _solve(table: FloatArray, elapsed: FloatArray, floors: FloatArray) -> tuple[
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Pauses:
-    """What passed between consecutive steps of a busy engine beyond what they should take."""
+    """Time between consecutive steps of a busy engine, beyond what the steps should take."""
 
     rows: BoolArray
     """Which steps, but for each run's first."""

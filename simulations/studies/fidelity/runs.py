@@ -161,7 +161,7 @@ def read_runs(folder: Path) -> list[MeasuredRun]:
 
 
 def _was_accepted(request: dict[str, Any]) -> bool:
-    """Not refused at the door, as what a server that shuts down is sent is."""
+    """Whether the server accepted the request; one that is shutting down refuses."""
     return request.get("http") == 200 and (request["got"] > 0 or request.get("fin") is not None)
 
 
@@ -174,7 +174,7 @@ def _stream(request: dict[str, Any]) -> tuple[float, float]:
 
 
 def _outside(client: list[float], samples: list[dict[str, Any]]) -> float:
-    """Where the server's histogram covers about the same requests; 0 where it cannot be told."""
+    """Mean time to first token outside the server: the client's less the server's; 0 where unknown."""
     spans = [s["hist"]["ttft"] for s in samples if s.get("hist")]
     if not spans:
         return 0.0
@@ -201,7 +201,7 @@ def _context(requests: list[dict[str, Any]], moments: FloatArray) -> FloatArray:
 
 
 def _pairs(requests: list[dict[str, Any]], block: int) -> float:
-    """Every token attends to itself and to all before it; hit blocks are not computed."""
+    """Pairs of attention: a token attends to itself and all before it; hit blocks are not computed."""
     total = 0.0
     seen: set[str] = set()
     for request in requests:

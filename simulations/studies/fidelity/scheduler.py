@@ -69,7 +69,7 @@ def scheduler_equality(
 
 
 class _LoggedEngine:
-    """An engine on the clock of a log."""
+    """An engine stepped at the times of a log."""
 
     def __init__(self, run: MeasuredRun, engine: Callable[[Profile, int], ReferenceEngine]) -> None:
         unit = FittedCoefficients(

@@ -29,7 +29,7 @@ WIDTH = 124
 
 
 def error_table(rows: Sequence[Errors], noises: Sequence[Noise]) -> Table:
-    """Blind and told, and the same plan again."""
+    """Errors of each run, blind and told the machine's speed, and the noise floor."""
     table = Table(
         title="predicted against measured, in per cent",
         caption=_caption(rows, noises),
@@ -81,7 +81,7 @@ def _per_cent(value: float | None) -> str:
 
 
 def _preempted(rows: Sequence[Errors]) -> str:
-    """Of all runs together: single ones have few."""
+    """Preemptions of all runs together, as single runs have few."""
     predicted, measured = (
         sum(getattr(row, key) for row in rows) for key in ("preemptions", "preemptions_measured")
     )

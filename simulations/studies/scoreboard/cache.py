@@ -42,7 +42,7 @@ SCORE_ROOMS = ("simulations/bounds", "simulations/results", "simulations/runs")
 
 
 class CodeDigests(msgspec.Struct, frozen=True, kw_only=True):
-    """Of the code, and of the libraries and the Python under it."""
+    """Digests of the code, its libraries and Python."""
 
     runs: str
     """Of what a run passes through."""
@@ -51,7 +51,7 @@ class CodeDigests(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def code_digests() -> CodeDigests:
-    """Of the code as it is."""
+    """The digests of the code as it is now."""
     digest = hashlib.sha256(sys.version.encode())
     for library in LIBRARIES:
         digest.update(f"{library} {importlib.metadata.version(library)}\n".encode())
@@ -77,7 +77,7 @@ def code_files(rooms: tuple[str, ...]) -> Iterator[tuple[str, Path]]:
 
 
 def entry_digest(setting: Setting, *, code: str) -> str:
-    """Of all that the entry's outcome depends on; what is only said about it is left out."""
+    """Digest of all that the entry's outcome depends on; its descriptions are left out."""
     entry = msgspec.structs.replace(setting.entry, why="", remark="", replicas=None)
     digest = hashlib.sha256(code.encode())
     digest.update(msgspec.json.encode(entry))
@@ -128,7 +128,7 @@ class EntryCache:
             return None
 
     def write(self, part: str, content: Any) -> None:
-        """Keep the part, whole or not at all.
+        """Keep the part; a file is never half written.
 
         Raises:
             SettingsError: The code changed since the run began, or the folder cannot be written.
@@ -150,7 +150,7 @@ class EntryCache:
             ) from error
 
     def forget(self) -> None:
-        """Take all parts away."""
+        """Delete all parts."""
         for part in PARTS:
             self._file(part).unlink(missing_ok=True)
 

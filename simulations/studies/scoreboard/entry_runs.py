@@ -73,6 +73,6 @@ def play_entry(sized: SizedEntry, *, cache: EntryCache, jobs: int, pace: Pace) -
 
 
 def _key(plan: Plan) -> tuple[object, ...]:
-    """What tells a run of the sweep from every other: only those are of the best setting."""
+    """What identifies a run among those of the entry and its sweep."""
     parameters: Mapping[str, float] = plan.parameters
     return plan.setting == BEST, plan.policy, plan.seed, tuple(sorted(parameters.items()))

@@ -59,7 +59,7 @@ class Pace:
         self._say(always=True)
 
     def skip(self, to: float) -> None:
-        """Of the entry so much is there already: nothing is learnt from it about the pace."""
+        """This share of the entry was kept from before: it counts as done, but not for the pace."""
         self._kept += (to - self._share) * self._weights[self._entry]
         self._share = to
         self._say(always=True)
@@ -118,4 +118,4 @@ class _Stage:
         self._pace.at(self._begins + self._length * min(1.0, runs / self._runs))
 
     def say(self, line: str) -> None:
-        """One run of thousands: not worth a line."""
+        """Nothing: one run of thousands is not worth a line."""

@@ -123,7 +123,7 @@ come. `{OURS}` runs with its defaults only. What the replay models, counts and l
 
 
 def _duels(played: Sequence[EntryScores], *, tuned: bool, informed: bool = True) -> list[_Duel]:
-    """Against the best peer of each entry; without `informed`, of those that do not know its load."""
+    """Our policy against the best peer of each entry, with or without the INFORMED ones."""
     duels = []
     for one in played:
         peers = [peer for peer in one.peers(tuned=tuned) if informed or peer.policy not in INFORMED]

@@ -31,7 +31,7 @@ RUN_S = 0.05
 
 
 class Size(msgspec.Struct, frozen=True, kw_only=True):
-    """What reading a trace and load-testing it came to."""
+    """The size of an entry: its trace, read and load-tested."""
 
     in_flight_target: float
     """Requests in flight that a replica carries, as all policies are told."""
@@ -91,7 +91,7 @@ class SizedEntry:
 
 
 def sized_entry(setting: Setting, cache: EntryCache) -> SizedEntry:
-    """How large the entry is: read and load-tested, or as it was when that was last done.
+    """The entry with its size: measured now, or taken from the cache.
 
     Raises:
         SettingsError: It is longer or larger than an entry may be, or far from the size it names.

@@ -51,7 +51,7 @@ def _block(lines: TraceLines) -> list[str]:
 
 
 def _append_block(block: list[str], columns: tuple[int, ...], rows: RequestRows) -> bool:
-    """Read a block as one table; False, with nothing taken: a line of it needs a closer look.
+    """Append a block read as one table; False, with nothing appended: read it line by line.
 
     What this takes it reads as `_append_lines` would, in a fifth of the time.
     """

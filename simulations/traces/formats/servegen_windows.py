@@ -236,7 +236,7 @@ def _holes(known: Collection[int], asked: TraceSpec) -> tuple[tuple[float, float
 def _requests(
     windows: TraceWindows, percentiles: TokenPercentiles, asked: TraceSpec
 ) -> RequestColumns:
-    """One window after the other: no more than one is ever in order and out of order at once."""
+    """Draw the requests window by window, so that only one window is sorted in memory at a time."""
     parts: list[tuple[IntArray, IntArray, IntArray]] = []
     for start in sorted(windows.by_start):
         rows = [percentiles.row(w.tenant, w.at_s) for w in windows.by_start[start]]
@@ -261,7 +261,7 @@ def _requests(
 def _donors(
     windows: Sequence[Window], rows: Sequence[int | None], percentiles: TokenPercentiles
 ) -> tuple[IntArray, FloatArray]:
-    """Whose lengths are borrowed in a window, and how likely: those who are there, by requests."""
+    """Rows whose lengths may be borrowed in a window, and their weights: by number of requests."""
     there = [(row, w.count) for w, row in zip(windows, rows, strict=True) if row is not None]
     if not there:
         # nobody: all that were there in these six hours, alike

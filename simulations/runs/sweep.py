@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Protocol
 
 from simulations.peers.rules.registry import BASELINES
 from simulations.results.scorecard import Score
@@ -34,31 +33,20 @@ def best_parameters(
     swept: Sequence[Plan], scores: Sequence[Score]
 ) -> dict[tuple[str, str], Mapping[str, float]]:
     """The best setting by trace and policy; of equal ones the first."""
-    best: dict[tuple[str, str], tuple[Plan, Score]] = {}
+    best: dict[tuple[str, str], tuple[tuple[bool, float, float], Mapping[str, float]]] = {}
     for plan, score in zip(swept, scores, strict=True):
-        key = (plan.trace, plan.policy)
-        ratio = plan.conditions.objective.attainment_ratio
-        if key not in best or rank(score, ratio) < rank(best[key][1], ratio):
-            best[key] = (plan, score)
-    return {key: plan.parameters for key, (plan, _) in best.items()}
+        least = plan.conditions.objective.attainment_ratio
+        ranked = rank(score.cost_usd, score.attainment, least=least), plan.parameters
+        kept = best.setdefault((plan.trace, plan.policy), ranked)
+        if ranked[0] < kept[0]:
+            best[plan.trace, plan.policy] = ranked
+    return {key: parameters for key, (_, parameters) in best.items()}
 
 
-class Scored(Protocol):
-    """A score, or an average of scores."""
-
-    @property
-    def cost_usd(self) -> float:
-        """What it paid."""
-
-    @property
-    def attainment(self) -> float:
-        """Share of requests within the objective."""
-
-
-def rank(scored: Scored, attainment_ratio: float) -> tuple[bool, float, float]:
-    """Less is better: who attains before who does not; then the cheaper, or who attains more."""
-    attains = scored.attainment >= attainment_ratio
-    return not attains, scored.cost_usd if attains else -scored.attainment, scored.cost_usd
+def rank(cost_usd: float, attainment: float, *, least: float) -> tuple[bool, float, float]:
+    """Less is better: who attains `least` before who does not; then the cheaper, or who attains more."""
+    attains = attainment >= least
+    return not attains, cost_usd if attains else -attainment, cost_usd
 
 
 def with_best(

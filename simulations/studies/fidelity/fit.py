@@ -36,19 +36,19 @@ MEMORY_BYTES_PER_S_MAX = 4e11
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FittedCoefficients:
-    """One model on one machine, in seconds."""
+    """One model on one machine, in seconds; by default nothing takes any time."""
 
-    step_s: float
-    token_s: float
-    flat_tokens: int
-    kv_token_s: float
-    pair_s: float
-    prefill_request_s: float
-    pause_s: float
-    pause_decode_s: float
-    before_s: float
-    after_s: float
-    residual_ratio: float
+    step_s: float = 0.0
+    token_s: float = 0.0
+    flat_tokens: int = 0
+    kv_token_s: float = 0.0
+    pair_s: float = 0.0
+    prefill_request_s: float = 0.0
+    pause_s: float = 0.0
+    pause_decode_s: float = 0.0
+    before_s: float = 0.0
+    after_s: float = 0.0
+    residual_ratio: float = 0.0
     """Mean absolute error of the steps' times over their mean."""
 
 

@@ -72,20 +72,7 @@ class _LoggedEngine:
     """An engine stepped at the times of a log."""
 
     def __init__(self, run: MeasuredRun, engine: Callable[[Profile, int], ReferenceEngine]) -> None:
-        unit = FittedCoefficients(
-            step_s=0.0,
-            token_s=0.0,
-            flat_tokens=0,
-            kv_token_s=0.0,
-            pair_s=0.0,
-            prefill_request_s=0.0,
-            pause_s=0.0,
-            pause_decode_s=0.0,
-            before_s=0.0,
-            after_s=0.0,
-            residual_ratio=0.0,
-        )
-        profile = profile_of(run, unit, Speed())
+        profile = profile_of(run, FittedCoefficients(), Speed())
         self.engine = engine(profile, profile.block_tokens)
         self.equal = 0
         self.equal_kv = 0

@@ -33,7 +33,7 @@ class DuelResult(StrEnum):
 
 def best_peer(peers: Sequence[SeedAverage], *, attainment_ratio: float) -> SeedAverage:
     """The cheapest that attains, or, where none does, the one that attains most."""
-    return min(peers, key=lambda peer: rank(peer, attainment_ratio))
+    return min(peers, key=lambda peer: rank(peer.cost_usd, peer.attainment, least=attainment_ratio))
 
 
 def duel_result(ours: SeedAverage, peer: SeedAverage, *, attainment_ratio: float) -> DuelResult:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import get_args
 
@@ -23,11 +24,16 @@ ROOT = Path(autoscaler.__file__).parent
 CAMEL = re.compile(r"[A-Z][a-z]+(?:[A-Z][a-z]+)*")
 
 
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
 def trees(*folders: str) -> Iterator[tuple[Path, ast.Module]]:
     for folder in folders:
         top = ROOT / folder
         for path in sorted(top.rglob("*.py") if top.is_dir() else [top]):
-            yield path, ast.parse(path.read_text())
+            yield path, parsed(path)
 
 
 def test_every_command_is_a_kind():

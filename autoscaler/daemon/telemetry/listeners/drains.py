@@ -33,7 +33,7 @@ class DrainOutcome(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Drain:
+class EndedDrain:
     """The drain of one node, ended."""
 
     node: str
@@ -59,7 +59,7 @@ class Drains:
 
     def follow(
         self, event: Observed, commands: tuple[Command, ...]
-    ) -> tuple[list[str], list[Drain]]:
+    ) -> tuple[list[str], list[EndedDrain]]:
         """Take in one observation and what it led to: nodes whose drain began, drains that ended."""
         doomed = {
             each.node: each.deadline_at
@@ -87,7 +87,7 @@ class Drains:
             if outcome is not None:
                 del self._open[node]
                 ended.append(
-                    Drain(
+                    EndedDrain(
                         node=node,
                         outcome=outcome,
                         replicas=drain.replicas,
@@ -116,7 +116,7 @@ class DrainListener(Listener):
         for drain in ended:
             self._take_note(drain)
 
-    def _take_note(self, drain: Drain) -> None:
+    def _take_note(self, drain: EndedDrain) -> None:
         self._metrics.count("drains_total", str(drain.outcome))
         if drain.outcome is DrainOutcome.FINISHED:
             self._metrics.measure("drain_duration_seconds", drain.duration_s)

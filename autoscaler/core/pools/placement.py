@@ -22,6 +22,9 @@ def place(situation: Situation, count: ReplicaCount) -> Placement:
     order = situation.order
     promised = situation.promised if count.plan is None else count.plan.total
     serving = place_serving(situation, count.serving, promised=promised)
+    calm = situation.quiet and situation.may_shrink and not situation.pinned
+    if calm and count.plan is None and count.asked == serving.total:
+        return serving  # almost every tick: there is nothing to cut, to add or to hold
     slots = [list(pool) for pool in serving.slots]
     _fit(situation, slots, asked=count.asked)
     if count.fallback and order.fallback is not None:

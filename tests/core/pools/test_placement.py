@@ -80,7 +80,7 @@ def test_a_scale_down_takes_the_dearer_replicas_first():
     expect(story, pools={"on-demand": 1, "spot": 2})
 
 
-def test_replicas_that_are_wanted_anyway_move_to_the_cheaper_pool():
+def test_replicas_that_are_needed_anyway_move_to_the_cheaper_pool():
     story = Scenario(model(pools=[O, S], warm=1, warm_on=ON_DEMAND))
     story.look(0.0, group(ready=3), group("spot", ready=3), wants=6)
     expect(story, pools={"on-demand": 3, "spot": 5})

@@ -70,7 +70,7 @@ def test_a_promise_is_written_once_and_never_adds_to_itself():
     doomed = [notice("s1", deadline_at=220.0, noticed_at=100.0)]
     raised = {"on-demand": PoolNow(promises=(promised("s1", 2, since=100.0),))}
     for at in (105.0, 110.0, 115.0):
-        # However the level moves: the node's replicas have their promise.
+        # However many are to serve: the node's replicas have their promise.
         story.look(
             at, group(ready=1, starting=[at - 100.0] * 2), group("spot", ready=1),
             group("spot", ready=2, node="s1", name="x"),
@@ -93,7 +93,7 @@ def test_a_promise_is_written_once_and_never_adds_to_itself():
     ],
 )
 def test_shortfall(wants, others, doomed, deadline_s, promise):
-    """clip(level - those not doomed that are ready or expected so by the deadline, 0, doomed)."""
+    """clip(replicas that are to serve - those not doomed that are ready or expected so by the deadline, 0, doomed)."""
     story = Scenario(fleet())
     story.look(
         100.0, group(ready=1), others, group("spot", ready=doomed, node="s1", name="x"),
@@ -140,7 +140,7 @@ def test_a_second_node_later_is_promised_on_top_and_the_first_is_not_counted_twi
         group("spot", ready=1, node="s2", name="y"),
         wants=4, pools=raised, interruptions=[notice("s2", deadline_at=220.0, noticed_at=100.0)],
     )  # fmt: skip
-    # Level 4: on-demand 1 and two promised, two spot replacements on their way: all covered by then.
+    # Four are to serve: on-demand 1 and two promised, two spot replacements on their way: all covered by then.
     expect(story, pools={"on-demand": 3, "spot": 3})
     story.look(
         100.0, group(ready=1, starting=[5.0, 5.0]), group("spot", unschedulable=[3.0, 3.0]),

@@ -14,12 +14,15 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
+import numpy as np
+
+from autoscaler.core.contract.state import FloatArray, IntArray
 from autoscaler.core.forecast import Forecast
 from autoscaler.core.forecast.distribution import between_leads
 from autoscaler.core.tuning import ROUNDING, TUNING
 
 BLOCK = 8
-"""Replicas whose expected use is computed at once."""
+"""Replicas that are looked up at once, beyond the first two."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,9 +34,10 @@ class Steps:
     """n: a start is paid for so many steps before it serves."""
     horizon: int
     """H."""
-    leads: tuple[tuple[int, float], ...]
-    """Where the middle of each step lies among the forecast's leads: after which one, and which
-    share of the way to the next."""
+    leads: IntArray
+    """Of each step: the lead of the forecast after which its middle lies."""
+    shares: FloatArray
+    """And which share of the way to the next lead it lies."""
 
 
 @lru_cache(maxsize=256)
@@ -45,12 +49,13 @@ def steps_ahead(*, cold_start_s: float, tick_s: float) -> Steps:
     step_s = max(tick_s, cold_start_s / TUNING.start_steps)
     start = max(1, math.ceil(cold_start_s / step_s - ROUNDING))
     horizon = start + min(TUNING.after_steps_max, math.ceil(TUNING.after_s / step_s))
-    middles = [(step + 0.5) * step_s for step in range(horizon)]
+    middles = [between_leads((step + 0.5) * step_s) for step in range(horizon)]
     return Steps(
         step_s=step_s,
         start=start,
         horizon=horizon,
-        leads=tuple(between_leads(middle) for middle in middles),
+        leads=np.array([lead for lead, _ in middles], dtype=np.int64),
+        shares=np.array([share for _, share in middles], dtype=np.float64),
     )
 
 
@@ -96,7 +101,7 @@ class ReplicaValues:
     Replicas are counted from 1.
     """
 
-    __slots__ = ("_forecast", "_gains", "_price", "_solved", "_steps", "_use")
+    __slots__ = ("_forecast", "_gains", "_price", "_solved", "_steps")
 
     def __init__(
         self, forecast: Forecast, *, steps: Steps, price_ratio: float, likely: int
@@ -105,31 +110,26 @@ class ReplicaValues:
         self._forecast = forecast
         self._steps = steps
         self._price = price_ratio
-        self._use: dict[int, list[float]] = {}
         self._gains: dict[int, list[float]] = {}
         self._solved: dict[int, Values] = {}
         self._look_up(max(1, likely), count=2)
 
     def _look_up(self, first: int, *, count: int) -> None:
-        rows: list[list[float]] = self._forecast.expected_use(first, first + count - 1).tolist()
-        for replica, row in enumerate(rows, first):
-            self._use[replica] = row
+        """Look up the gains of `count` replicas, their use between two leads on a straight line."""
+        steps = self._steps
+        use = self._forecast.expected_use(first, first + count - 1)
+        change = use[:, 1:] - use[:, :-1]
+        use = use.take(steps.leads, axis=1) + steps.shares * change.take(steps.leads, axis=1)
+        gains: list[list[float]] = (self._price * use - 1.0).tolist()
+        self._gains.update(zip(range(first, first + count), gains, strict=True))
 
     def gains(self, replica: int) -> list[float]:
         """Return what a replica is expected to bring in each step, less its cost."""
-        gains = self._gains.get(replica)
-        if gains is None:
-            if replica not in self._use:
-                # A search that comes from above goes on downwards.
-                down = replica + 1 in self._use
-                self._look_up(max(1, replica - BLOCK + 1) if down else replica, count=BLOCK)
-            use, worth = self._use[replica], self._price
-            gains = [
-                worth * (use[lead] + share * (use[lead + 1] - use[lead])) - 1.0
-                for lead, share in self._steps.leads
-            ]
-            self._gains[replica] = gains
-        return gains
+        if replica not in self._gains:
+            # A search that comes from above goes on downwards.
+            down = replica + 1 in self._gains
+            self._look_up(max(1, replica - BLOCK + 1) if down else replica, count=BLOCK)
+        return self._gains[replica]
 
     def values(self, replica: int) -> Values:
         """Return the solved program of a replica."""

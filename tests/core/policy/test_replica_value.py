@@ -75,8 +75,9 @@ def test_solutions_nest():
 def test_how_time_is_cut(cold_start_s, tick_s, step_s, start, horizon):
     steps = steps_ahead(cold_start_s=cold_start_s, tick_s=tick_s)
     assert (steps.step_s, steps.start, steps.horizon) == (step_s, start, horizon)
-    assert len(steps.leads) == horizon
-    assert list(steps.leads) == sorted(steps.leads)
+    assert len(steps.leads) == len(steps.shares) == horizon
+    middles = steps.leads + steps.shares
+    assert middles.tolist() == sorted(middles.tolist())
 
 
 @pytest.mark.parametrize(("attainment", "expected"), [(0.99, 60.0), (0.995, 97.0), (0.999, 300.0)])

@@ -234,7 +234,7 @@ def _kv_replicas(sums: _Sums, targets: Targets) -> float:
 
     A sum over replicas (their mean times their number), so one full cache among many is no cause:
     that is a matter of routing. And it is only ever proportional: a full cache that still flows is
-    not overload, so it asks for 1 / target of what is there and does not open the backlog's larger
+    not overload, so it asks for 1 / target of the ready replicas and does not open the backlog's larger
     bound; only requests that wait do that. It is not left out while requests flow, for on models
     whose contexts are long it is the cache that fills first, and waiting for the queue would cost
     a whole cold start of it.

@@ -128,7 +128,7 @@ def read_replicas(
     sampled, running = replicas.sampled_at, replicas.running_requests
     finished = replicas.finished_requests_total
     held = replicas.waiting_requests + running
-    ready = replicas.ready & ~replicas.deleting
+    ready = replicas.ready > replicas.deleting  # and not deleting
     answers = fresh & (held >= 0.0)  # NaN is not
     elapsed = sampled - last.sampled_at
     completed = finished - last.finished

@@ -60,7 +60,7 @@ def propose(given: PolicyInput, /) -> Proposal:
 
 
 def _without_history(given: PolicyInput) -> Proposal:
-    """Fall back on the reactive policy, and never go below what is there: nothing is known yet."""
+    """Fall back on the reactive policy, and keep every replica: nothing is known yet."""
     proposal = reactive.propose(given)
     present = given.supply.total
     return proposal._replace(
@@ -103,7 +103,7 @@ def replicas_worth_their_cost(
 def _last_worthy(worthy: Callable[[int], bool], *, low: int, high: int, likely: int) -> int:
     """Return the last replica in (low, high] up to which all are worthy; `low` if none is.
 
-    Begins at `likely`, where on most ticks it ends, and goes up or down from there in doubling strides.
+    The search begins at `likely`, where on most ticks it ends, and goes up or down from there in doubling strides.
     """
     bottom, unworthy, stride = low, high + 1, 1
     probe = min(max(likely, low + 1), high)

@@ -73,7 +73,7 @@ class Values(NamedTuple):
     on: list[float]
     """It is ready: it serves this step."""
     off: list[float]
-    """It is not there; from now on a start costs `start` steps."""
+    """It is neither ready nor starting; from now on a start costs `start` steps."""
 
 
 def solve(gains: list[float], *, start: int) -> Values:

@@ -68,8 +68,8 @@ def observe_starts(
             # Of many that are there already, the last to become ready are the last starts.
             found = found[np.argsort(replicas.ready_at[found], kind="stable")]
         rows = found.tolist()
-        there = {replicas.name[row] for row in rows}
-        memory.settled = {name: born for name, born in memory.settled.items() if name in there}
+        present = {replicas.name[row] for row in rows}
+        memory.settled = {name: born for name, born in memory.settled.items() if name in present}
         memory.names = replicas.name
         memory.created = column
     _watch(memory, at=at, replicas=replicas, rows=rows)
@@ -155,7 +155,7 @@ def _is_new(
     ready: bool,
     at: float,
 ) -> bool:
-    """Tell whether a pod that was not there at the last look is starting, or has, for all we know."""
+    """Tell whether a pod that was not seen at the last look is taken to be starting, or to have started."""
     if not ready:
         return at - created_at <= FIRST_SIGHT_AGE_S
     if last_look is None:

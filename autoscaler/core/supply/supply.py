@@ -58,8 +58,8 @@ class Supply(NamedTuple):
     def within(self, replicas: int) -> Supply:
         """Return at most so many `replicas` of it: the ready ones first, then the soonest.
 
-        While a stand-in and the replica that it stands in for are both there, they are one replica's
-        worth to a policy, or it would keep both because both are paid for.
+        A stand-in and the replica that it stands in for are one replica to a policy, also while both
+        serve: or it would keep both, because both are paid for.
         """
         if self.total <= replicas:
             return self

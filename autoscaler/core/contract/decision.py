@@ -103,7 +103,7 @@ class Decision(NamedTuple):
     """Which policy proposed: a name in POLICIES."""
     current_replicas: int | None
     proposal_replicas: int | None
-    """What the policy wanted, before guards; None: it could not tell."""
+    """What the policy proposed, before guards; None: it could not tell."""
     desired_replicas: int | None
     """Over all pools, after guards, fallback included."""
     pools: tuple[PoolDecision, ...]

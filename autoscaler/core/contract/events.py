@@ -31,7 +31,7 @@ class SpecChanged(_Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observed(_Event):
-    """A level, cut once a tick and complete for the fleet. Only this event decides."""
+    """All that is seen, cut once a tick and complete for the fleet. Only this event decides."""
 
     nodes: NodeColumns
     interruptions: tuple[Interruption, ...]

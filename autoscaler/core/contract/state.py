@@ -1,4 +1,4 @@
-"""What is true: one observation of a fleet, as levels and columns.
+"""What is true: one observation of a fleet, in columns.
 
 An observation is complete (never a delta) and cut once a tick. Replicas and
 nodes are columns, not objects: a tick over thousands of replicas must not stall the event loop.
@@ -52,7 +52,7 @@ NODE_STATUS = "node-status"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interruption:
-    """One node that is being, or has been, taken away. A level: present while it holds."""
+    """One node that is being, or has been, taken away. Present as long as it holds."""
 
     node: str
     kind: InterruptionKind

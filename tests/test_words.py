@@ -17,7 +17,6 @@ PRODUCT = ("autoscaler", "simulations", "deploy", "docs")
 KINDS = {".py", ".md", ".yaml", ".toml", ".html"}
 
 EXCEPTIONS = {
-    ("cooldown", "autoscaler/cli/"): "KEDA's field, in a help text about what `advise` reads",
     ("level", "autoscaler/cli/daemon.py"): "of the log",
     ("level", "autoscaler/daemon/telemetry/logs.py"): "of the log",
     ("level", "autoscaler/daemon/recording/segments.py"): "of the compression",

@@ -50,7 +50,7 @@ class ForecastMemory:
     """What is remembered of one model's demand. Part of the engine's memory."""
 
     forecasters: tuple[str, ...] = tuple(FORECASTERS)
-    """Whose levels and residuals these are."""
+    """Whose baselines and residuals these are."""
     history: History = field(default_factory=History)
     busy: Residuals = field(default_factory=lambda: Residuals.from_prior(experts=len(FORECASTERS)))
     """Of forecasts made while there was demand, or had been within the last five minutes."""

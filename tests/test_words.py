@@ -22,7 +22,10 @@ EXCEPTIONS = {
     ("level", "autoscaler/daemon/recording/segments.py"): "of the compression",
     ("recommendation", "autoscaler/notices/node_marks.py"): "AWS's name of what is not a notice",
     ("recommendation", "autoscaler/core/hpa.py"): "HPA's word for what it remembers",
-    ("recommendation", "autoscaler/core/guards/stabilization.py"): "HPA's memory, by its name there",
+    (
+        "recommendation",
+        "autoscaler/core/guards/stabilization.py",
+    ): "HPA's memory, by its name there",
 }
 """(word, where): why it may stand there. What is not used any more fails."""
 PEERS = "simulations/peers/"

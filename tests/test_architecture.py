@@ -33,3 +33,4 @@ def test_every_file_of_a_registry_folder_is_registered(registry):
             imported.add((node.module or "").rsplit(".", 1)[1])
     files = {file.stem for file in path.parent.glob("*.py")} - {"__init__"}
     assert files - imported - REGISTRIES[registry] == set(), "not registered"
+    assert REGISTRIES[registry] - files == set(), "no file there any more"

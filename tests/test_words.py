@@ -31,11 +31,7 @@ EXCEPTIONS = {
 PEERS = "simulations/peers/"
 """A peer's rule is written in its authors' words."""
 
-SAME_NAME = {
-    "Fault": "declared for the replay's world, and for the box's API server: no module knows both",
-    "FaultKind": "likewise",
-    "Faults": "likewise",
-}
+SAME_NAME: dict[str, str] = {}
 """Classes whose name stands twice, and why."""
 
 _ENTRY = re.compile(r"`([^`]+)`(?: in `([^`]+)`)?")

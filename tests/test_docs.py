@@ -5,12 +5,16 @@ from __future__ import annotations
 import ast
 import importlib.util
 import re
+import sys
 from collections import Counter
 from functools import cache
 from itertools import groupby
 from pathlib import Path
 
 import pytest
+
+from tests.builders import ON_DEMAND, group, model, notice, on_demand, spot
+from tests.expect import Scenario
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -30,7 +34,7 @@ VISITS_MAX = 2
 TREES = ("autoscaler/", "simulations/", "deploy/", "docs/", "tests/", "locks/", ".ci/", ".github/")
 
 _NAMED = re.compile(r"`([\w/.-]+\.py):([\w.]+)`")
-_STEP = re.compile(r"^\d+\. `([\w/.-]+\.py):[\w.]+`", re.MULTILINE)
+_WALKED = re.compile(r"^\d+\. `([\w/.-]+\.py):([\w.]+)`", re.MULTILINE)
 _PATH = re.compile(r"`([\w.-]+(?:/[\w.-]+)+/?)`")
 _LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
 _MAKE = re.compile(r"\bmake ([a-z0-9][a-z0-9-]*)(?=[`\s,.;:)]|$)")
@@ -89,11 +93,43 @@ def test_a_link_leads_somewhere(page):
 
 @pytest.mark.parametrize("walk", WALKS, ids=by_path)
 def test_a_walk_passes_a_module_at_most_twice(walk):
-    modules = _STEP.findall(walk.read_text())
+    modules = [path for path, _ in _WALKED.findall(walk.read_text())]
     assert len(modules) > 10
     visits = Counter(module for module, _ in groupby(modules))
     often = {module: count for module, count in visits.items() if count > VISITS_MAX}
     assert not often
+
+
+@pytest.mark.parametrize("name", ["sample-to-put", "notice-to-eviction"])
+def test_a_tick_passes_the_core_in_the_order_of_the_walk(name):
+    """Of the steps in the core, those that one tick with a notice calls; some belong to another tick."""
+    calls: list[str] = []
+
+    def note(frame, event, _):
+        path = Path(frame.f_code.co_filename)
+        if event == "call" and path.is_relative_to(ROOT):
+            calls.append(f"{by_path(path)}:{frame.f_code.co_qualname}")
+
+    fleet = model(pools=[on_demand(), spot()], warm=1, warm_on=ON_DEMAND, cold_start_s=60.0)
+    doomed = group("spot", ready=2, node="s1", name="x")
+    story = Scenario(fleet)
+    sys.setprofile(note)
+    try:
+        story.look(
+            100.0,
+            group(ready=1),
+            group("spot", ready=1),
+            doomed,
+            wants=4,
+            interruptions=[notice("s1", deadline_at=220.0, noticed_at=100.0)],
+        )
+    finally:
+        sys.setprofile(None)
+    walk = (DOCS / "walks" / f"{name}.md").read_text()
+    steps = [f"{path}:{function}" for path, function in _WALKED.findall(walk)]
+    called = list(dict.fromkeys(step for step in steps if step in calls))
+    assert len(called) >= 9
+    assert called == sorted(called, key=calls.index)
 
 
 @pytest.mark.parametrize("walk", WALKS, ids=by_path)

@@ -18,7 +18,9 @@ JSON = (
 )
 
 
-@pytest.mark.parametrize("body", [CSV.encode(), JSON.encode(), gzip.compress(CSV.encode(), mtime=0)])
+@pytest.mark.parametrize(
+    "body", [CSV.encode(), JSON.encode(), gzip.compress(CSV.encode(), mtime=0)]
+)
 def test_csv_json_lines_and_gzip_by_replica_on_one_clock(tmp_path: Path, body: bytes) -> None:
     path = tmp_path / "log"
     path.write_bytes(body)

@@ -15,7 +15,6 @@ All replicas are read at once, as columns.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -34,6 +33,11 @@ Rows: TypeAlias = BoolArray | slice
 """Which rows of a column are meant: a mask, or `ALL` or `NONE`, which take no time to apply."""
 ALL = slice(None)
 NONE = slice(0)
+EVERYONE_SERVES: tuple[Rows, Rows, Rows, Rows] = (ALL, ALL, NONE, NONE)
+"""Those that answer; of these the ready ones, and those that start or leave; ready ones that do not
+answer."""
+ZERO = np.zeros(())
+"""A number that need not be made an array on every use."""
 
 
 class Readings(NamedTuple):
@@ -68,8 +72,7 @@ class Readings(NamedTuple):
         return len(self.serving) + len(self.silent)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LastReadings:
+class LastReadings(NamedTuple):
     """What is kept of each replica, as columns in the order of the last look.
 
     NaN: unknown. A replica that does not serve yet has the last look at it as its sample, with
@@ -129,13 +132,13 @@ def read_replicas(
     finished = replicas.finished_requests_total
     held = replicas.waiting_requests + running
     ready = replicas.ready > replicas.deleting  # and not deleting
-    answers = fresh & (held >= 0.0)  # NaN is not
+    answers = fresh & (held >= ZERO)  # NaN is not
     elapsed = sampled - last.sampled_at
     completed = finished - last.finished
-    paired = answers & (elapsed > 0.0) & (completed >= 0.0)
+    paired = answers & (elapsed > ZERO) & (completed >= ZERO)
     all_paired = np.count_nonzero(paired) == len(paired)
     newer = paired if all_paired else answers & ~(elapsed <= 0.0)  # NaN: its first sample
-    arrived = np.maximum(held - last.in_flight + completed, 0.0)
+    arrived = np.maximum(held - last.in_flight + completed, ZERO)
     if all_paired:
         rates = arrived / elapsed
     else:
@@ -144,15 +147,19 @@ def read_replicas(
         rates = np.where(restarted, held + finished, arrived) / elapsed
         rates = np.where(newer, rates, last.arrivals_per_s)
     pairs: Rows = ALL if all_paired else paired
-    rows = _tell_apart(answers, ready)
+    serves = answers & ready
+    if np.count_nonzero(serves) == len(serves):
+        answering, serving, others, silent = EVERYONE_SERVES
+    else:
+        answering, serving, others, silent = answers, serves, answers & ~ready, ready & ~answers
     readings = Readings(
-        waiting=replicas.waiting_requests[rows.answering].tolist(),
-        running=running[rows.answering].tolist(),
-        serving=held[rows.serving].tolist(),
-        kv_usage=replicas.kv_usage_ratio[rows.serving].tolist(),
-        silent=last.in_flight[rows.silent].tolist(),
-        rates=rates[rows.serving].tolist(),
-        other_rates=rates[rows.others].tolist(),
+        waiting=replicas.waiting_requests[answering].tolist(),
+        running=running[answering].tolist(),
+        serving=held[serving].tolist(),
+        kv_usage=replicas.kv_usage_ratio[serving].tolist(),
+        silent=last.in_flight[silent].tolist(),
+        rates=rates[serving].tolist(),
+        other_rates=rates[others].tolist(),
         busy=((running + last.running) * elapsed)[pairs].tolist(),
         completed=completed[pairs].tolist(),
     )
@@ -169,30 +176,6 @@ def read_replicas(
         return readings, latest
     starts = ~(answers | replicas.ready | replicas.deleting)
     return readings, _keep_older(last, latest, newer=newer, starts=starts, at=at)
-
-
-class _Apart(NamedTuple):
-    """The replicas told apart."""
-
-    answering: Rows
-    serving: Rows
-    """Of those that answer, the ready ones."""
-    others: Rows
-    """And those that start or leave."""
-    silent: Rows
-    """Ready ones that do not answer."""
-
-
-_EVERYONE_SERVES = _Apart(answering=ALL, serving=ALL, others=NONE, silent=NONE)
-
-
-def _tell_apart(answers: BoolArray, ready: BoolArray) -> _Apart:
-    serving = answers & ready
-    if np.count_nonzero(serving) == len(serving):
-        return _EVERYONE_SERVES
-    return _Apart(
-        answering=answers, serving=serving, others=answers & ~ready, silent=ready & ~answers
-    )
 
 
 def _keep_older(

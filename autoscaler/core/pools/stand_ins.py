@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from autoscaler.core.pools.order import PoolOrder
 from autoscaler.core.pools.situation import PoolState, Situation
 from autoscaler.core.pools.slots import FLOOR, SERVING, Placement, Slot, SlotReason
 
@@ -55,21 +56,16 @@ def _place(situation: Situation, serving: int, *, promised: int) -> Placement:
     order, pools = situation.order, situation.pools
     preferred = order.preferred
     floor = 0 if order.floor is None else min(serving, pools[order.floor].floor)
-    if situation.quiet:
+    if situation.quiet or len(pools) == 1:
         shares = [0] * len(pools)
         shares[preferred] = serving - floor
-        return Placement(
-            slots=_to_slots(situation, shares, floor=floor), stand_ins=0, not_back=0, unplaced=0
-        )
-    if len(pools) == 1:
-        not_back = max(0, serving - pools[0].returned) if order.interruptible else 0
-        stuck = min(pools[0].stuck, max(0, serving - pools[0].healthy))
-        return Placement(
-            slots=_to_slots(situation, [serving], floor=0),
-            stand_ins=0,
-            not_back=not_back,
-            unplaced=stuck,
-        )
+        slots = _to_slots(order, shares, floor=floor)
+        not_back = unplaced = 0
+        if not situation.quiet:
+            alone = pools[preferred]
+            not_back = max(0, serving - alone.returned) if order.interruptible else 0
+            unplaced = min(alone.stuck, max(0, serving - alone.healthy))
+        return Placement(tuple(slots), stand_ins=0, not_back=not_back, unplaced=unplaced)
     shares = _keep_elsewhere(situation, serving=serving, floor=floor)
     shares[preferred] = rest = serving - floor - sum(shares)
     not_back = 0
@@ -81,38 +77,23 @@ def _place(situation: Situation, serving: int, *, promised: int) -> Placement:
     unplaced = _ask_for_stuck(situation, for_preferred, rest=rest, covered=covered)
     for_floor = [0] * len(pools)
     unplaced += _ask_for_floor(situation, for_floor, rest=rest, floor=floor)
+    slots = _to_slots(order, shares, floor=floor)
+    for index in range(len(pools)):
+        slots[index] += (Slot(SlotReason.STAND_IN, preferred),) * for_preferred[index]
+        slots[index] += (Slot(SlotReason.STAND_IN, order.floor),) * for_floor[index]
     outside = sum(for_preferred) + sum(for_floor) - for_preferred[preferred] - for_floor[preferred]
-    return Placement(
-        slots=_to_slots(
-            situation, shares, floor=floor, for_preferred=for_preferred, for_floor=for_floor
-        ),
-        stand_ins=outside,
-        not_back=not_back,
-        unplaced=unplaced,
-    )
+    return Placement(tuple(slots), stand_ins=outside, not_back=not_back, unplaced=unplaced)
 
 
-def _to_slots(
-    situation: Situation,
-    shares: Sequence[int],
-    *,
-    floor: int,
-    for_preferred: Sequence[int] = (),
-    for_floor: Sequence[int] = (),
-) -> tuple[tuple[Slot, ...], ...]:
-    """Write a slot for each replica of the pools' shares, floor, and stand-ins."""
-    order = situation.order
+def _to_slots(order: PoolOrder, shares: Sequence[int], *, floor: int) -> list[tuple[Slot, ...]]:
+    """Write a slot for each replica of the pools' shares, and of the floor that lies apart from them."""
     slots = [(SERVING,) * share for share in shares]
     if order.floor is not None:
         slots[order.floor] = (FLOOR,) * floor + slots[order.floor]
     elif order.preferred_floor:
         warm = min(order.preferred_floor, shares[order.preferred])  # part of what the pool serves
         slots[order.preferred] = (FLOOR,) * warm + slots[order.preferred][warm:]
-    for stood_in_for, stand_ins in ((order.preferred, for_preferred), (order.floor, for_floor)):
-        for index, number in enumerate(stand_ins):
-            if number:
-                slots[index] += (Slot(SlotReason.STAND_IN, stood_in_for),) * number
-    return tuple(slots)
+    return slots
 
 
 def _keep_elsewhere(situation: Situation, *, serving: int, floor: int) -> list[int]:

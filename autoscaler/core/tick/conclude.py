@@ -227,6 +227,7 @@ def _pool_decisions(
     situation: Situation, count: ReplicaCount, desired: tuple[int, ...]
 ) -> tuple[PoolDecision, ...]:
     decisions: list[PoolDecision] = []
+    fallback = situation.order.fallback
     for index, pool in enumerate(situation.observation.pools):
         supply = situation.stock.supply.pools[index]
         decisions.append(
@@ -237,7 +238,7 @@ def _pool_decisions(
                 starting_replicas=supply.starting,
                 doomed_replicas=supply.doomed,
                 desired_replicas=None if pool.current_replicas is None else desired[index],
-                fallback_replicas=count.fallback if index == situation.order.fallback else 0,
+                fallback_replicas=count.fallback if index == fallback else 0,
             )
         )
     return tuple(decisions)

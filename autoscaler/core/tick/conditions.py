@@ -218,7 +218,7 @@ def _interrupted(situation: Situation) -> Condition:
 
 
 def _fallback(situation: Situation, count: ReplicaCount) -> Condition:
-    if any(not pool.promises_readable for pool in situation.observation.pools):
+    if situation.pinned and not all(pool.promises_readable for pool in situation.observation.pools):
         return condition(
             ConditionType.FALLBACK_ACTIVE,
             None,
@@ -232,6 +232,8 @@ def _fallback(situation: Situation, count: ReplicaCount) -> Condition:
             ConditionReason.SPOT_INTERRUPTED,
             f"{count.plan.in_force} of {count.plan.total} promised replicas in force on on-demand",
         )
+    if situation.doom is None:
+        return NO_FALLBACK
     doomed = sum([situation.pools[index].doomed for index in situation.order.interruptible])
     if doomed and situation.order.fallback is None:
         return condition(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from autoscaler.core.contract.decision import Measures, Step
 from autoscaler.core.contract.events import Observed
@@ -16,8 +17,7 @@ from autoscaler.core.supply.free_gpus import FreeGpus
 from autoscaler.core.tick.parts import Parts
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TickFacts:
+class TickFacts(NamedTuple):
     """One observation, and what follows from it for every model."""
 
     event: Observed

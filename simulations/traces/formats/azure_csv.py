@@ -12,7 +12,6 @@ from simulations.traces.rows import (
     RequestRows,
     TraceLines,
     csv_rows,
-    header_columns,
     integer,
     named_columns,
 )
@@ -22,11 +21,6 @@ COLUMNS = ("TIMESTAMP", "ContextTokens", "GeneratedTokens")
 _MOMENT = re.compile(
     r"(\d{4}-\d\d-\d\d)[ T](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?(?:Z|\+00:?(?:00)?)?", re.ASCII
 )
-
-
-def recognizes(first_line: str) -> bool:
-    """Whether a file that starts with this line is of this format."""
-    return header_columns(first_line, COLUMNS) is not None
 
 
 def read(lines: TraceLines, rows: RequestRows) -> None:

@@ -12,7 +12,6 @@ from simulations.traces.rows import (
     RequestRows,
     TraceLines,
     csv_rows,
-    header_columns,
     integer,
     named_columns,
     nanoseconds,
@@ -22,11 +21,6 @@ NAME = "burstgpt-csv"
 COLUMNS = ("Timestamp", "Model", "Request tokens", "Response tokens", "Log Type")
 HEADER = "Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type"
 SETTINGS = ("model", "log_type")
-
-
-def recognizes(first_line: str) -> bool:
-    """Whether a file that starts with this line is of this format."""
-    return header_columns(first_line, COLUMNS) is not None
 
 
 def read(lines: TraceLines, rows: RequestRows) -> None:

@@ -38,11 +38,6 @@ class _Series:
     """By column, where the file has it."""
 
 
-def recognizes(first_line: str) -> bool:
-    """Whether a file that starts with this line is of this format."""
-    return header_columns(first_line, COLUMNS) is not None
-
-
 def draw(lines: TraceLines, asked: TraceSpec) -> TraceContents:
     """Draw the requests of the steps that are asked for."""
     series = _read(lines)

@@ -18,15 +18,6 @@ MAX_BLOCK = 2**62
 _FORM = '{"timestamp": ms, "input_length": n, "output_length": n, "hash_ids": [n, …]}'
 
 
-def recognizes(first_line: str) -> bool:
-    """Whether a file that starts with this line is of this format."""
-    try:
-        row = json.loads(first_line)
-    except ValueError:
-        return False
-    return isinstance(row, dict) and all(field in row for field in FIELDS)
-
-
 def read(lines: TraceLines, rows: RequestRows) -> None:
     """Read every request of the file, prefix blocks included, into `rows`."""
     rows.block_tokens = BLOCK_TOKENS

@@ -10,7 +10,6 @@ from simulations.traces.rows import (
     RequestRows,
     TraceLines,
     csv_rows,
-    header_columns,
     integer,
     named_columns,
     nanoseconds,
@@ -21,11 +20,6 @@ COLUMNS = ("t_s", "input_tokens", "output_tokens")
 HEADER = ",".join(COLUMNS)
 BLOCK = 1 << 15
 """Lines that are read as one table."""
-
-
-def recognizes(first_line: str) -> bool:
-    """Whether a file that starts with this line is of this format."""
-    return header_columns(first_line, COLUMNS) is not None
 
 
 def read(lines: TraceLines, rows: RequestRows) -> None:

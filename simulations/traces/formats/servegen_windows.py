@@ -31,7 +31,7 @@ from simulations.rng import stream
 from simulations.serving.columns import RequestColumns
 from simulations.traces.contents import REQUESTS_MAX, TraceContents, asked_holes
 from simulations.traces.files import open_lines
-from simulations.traces.rows import TraceLines, header_columns, named_columns
+from simulations.traces.rows import TraceLines, named_columns
 from simulations.traces.spec import TraceSpec
 from simulations.traces.token_percentiles import BLOCK_S, TokenPercentiles, read_percentiles
 
@@ -68,11 +68,6 @@ class TraceWindows:
     """Starts at which any tenant has a rate, of the whole file."""
     tenants: set[str] = field(default_factory=set)
     """All of the file."""
-
-
-def recognizes(first_line: str) -> bool:
-    """Whether a file that starts with this line is of this format."""
-    return header_columns(first_line, COLUMNS) is not None
 
 
 def draw(lines: TraceLines, asked: TraceSpec) -> TraceContents:

@@ -41,6 +41,8 @@ def with_stand_ins(
         serving: replicas that are to serve.
         promised: fallback replicas promised; None: as observed.
     """
+    if situation.quiet and promised is None:
+        return ReplicaCount(serving, serving)  # almost every tick: nobody stands in for anybody
     if promised is None:
         promised = situation.promised
     return ReplicaCount(serving, place_serving(situation, serving, promised=promised).total)

@@ -16,13 +16,7 @@ from prometheus_client import (
     generate_latest,
 )
 
-from simulations.box.vllm_server.families import (
-    CACHE_CONFIG,
-    FAMILIES,
-    HTTP_FINE_BOUNDS,
-    Family,
-    FamilyKind,
-)
+from simulations.box.vllm_server.families import TABLE, Family
 from simulations.box.vllm_server.options import ServerOptions
 from simulations.serving.gauges import Gauges
 from simulations.serving.reference.engine import EngineSequence
@@ -40,12 +34,12 @@ class MetricsPage:
         ProcessCollector(registry=self._registry)
         self._series: dict[tuple[str, str], Counter | Gauge | Histogram] = {}
         """By family and value of its own label; absent: not of this release."""
-        for family in FAMILIES:
+        for family in TABLE.families:
             if family.since <= options.metrics_version < family.gone:
                 self._create(family, options)
         self._set("engine_sleep_state", 1, "awake")
         self._create_config(options)
-        self._http = _HttpFamilies(self._registry)
+        self._create_http()
         self._queried = self._hit = self._preempted = 0
         """As the engine counted them at the last rendering."""
 
@@ -125,40 +119,41 @@ class MetricsPage:
     def http_answered(
         self, *, handler: str, method: str, status: int, received_bytes: int, duration_s: float
     ) -> None:
-        """An exchange with one of the handlers under /v1 is over."""
-        self._http.answered(
-            handler=handler,
-            method=method,
-            status=status,
-            received_bytes=received_bytes,
-            duration_s=duration_s,
-        )
+        """An exchange is over; streams have no content length, so nothing is known to be sent."""
+        self._requests.labels(handler=handler, method=method, status=f"{status // 100}xx").inc()
+        self._received.labels(handler=handler).observe(received_bytes)
+        self._sent.labels(handler=handler).observe(0)
+        self._fine.observe(duration_s)
+        self._coarse.labels(handler=handler, method=method).observe(duration_s)
 
     def _create(self, family: Family, options: ServerOptions) -> None:
         common = {"model_name": options.served_model_names[0]}
         if family.engine:
             common["engine"] = "0"
-        names = [*common, *([family.label] if family.label else [])]
+        labels = [*common, *([family.label] if family.label else [])]
         name = f"vllm:{family.name}"
         metric: Counter | Gauge | Histogram
         match family.kind:
-            case FamilyKind.COUNTER:
-                metric = Counter(name, family.text, names, registry=self._registry)
-            case FamilyKind.GAUGE:
-                metric = Gauge(name, family.text, names, registry=self._registry)
-            case FamilyKind.HISTOGRAM:
-                bounds = family.bounds or _one_two_five(options.model_length_max)
+            case "counter":
+                metric = Counter(name, family.text, labels, registry=self._registry)
+            case "gauge":
+                metric = Gauge(name, family.text, labels, registry=self._registry)
+            case "histogram":
+                if family.buckets is None:
+                    buckets = _one_two_five(options.model_length_max)
+                else:
+                    buckets = TABLE.buckets[family.buckets]
                 metric = Histogram(
-                    name, family.text, names, buckets=bounds, registry=self._registry
+                    name, family.text, labels, buckets=buckets, registry=self._registry
                 )
-        for value in family.values or ("",):
+        for value in family.values:
             own = {family.label: value} if family.label else {}
             self._series[family.name, value] = metric.labels(**common, **own)
 
     def _create_config(self, options: ServerOptions) -> None:
         profile = options.profile
         tokens = profile.kv_blocks * profile.block_tokens
-        labels = CACHE_CONFIG | {
+        labels = TABLE.cache_config | {
             "block_size": str(profile.block_tokens),
             "effective_attention_block_size": str(profile.block_tokens),
             "enable_prefix_caching": str(profile.prefix_caching),
@@ -172,6 +167,43 @@ class MetricsPage:
             list(labels),
             registry=self._registry,
         ).labels(**labels).set(1)
+
+    def _create_http(self) -> None:
+        """What vLLM's HTTP instrumentation adds; series appear with the first exchange."""
+        self._requests = Counter(
+            "http_requests",
+            "Total number of requests by method, status and handler.",
+            ["handler", "method", "status"],
+            registry=self._registry,
+        )
+        sizes = (
+            "by handler. Only value of header is respected. Otherwise ignored. "
+            "No percentile calculated. "
+        )
+        self._received, self._sent = (
+            Summary(
+                f"http_{what}_size_bytes",
+                f"Content length of {which} {what}s {sizes}",
+                ["handler"],
+                registry=self._registry,
+            )
+            for what, which in (("request", "incoming"), ("response", "outgoing"))
+        )
+        self._fine = Histogram(
+            "http_request_duration_highr_seconds",
+            "Latency with many buckets but no API specific labels. "
+            "Made for more accurate percentile calculations. ",
+            buckets=TABLE.buckets["http_fine"],
+            registry=self._registry,
+        )
+        self._coarse = Histogram(
+            "http_request_duration_seconds",
+            "Latency with only few buckets by handler. "
+            "Made to be only used if aggregation by handler is important. ",
+            ["handler", "method"],
+            buckets=(0.1, 0.5, 1.0),
+            registry=self._registry,
+        )
 
     def _set(self, name: str, value: float, own: str = "") -> None:
         series = self._series.get((name, own))
@@ -187,59 +219,6 @@ class MetricsPage:
         series = self._series.get((name, ""))
         if isinstance(series, Histogram):
             series.observe(value)
-
-
-class _HttpFamilies:
-    """What vLLM's HTTP instrumentation adds; series appear with the first exchange."""
-
-    def __init__(self, registry: CollectorRegistry) -> None:
-        self._requests = Counter(
-            "http_requests",
-            "Total number of requests by method, status and handler.",
-            ["handler", "method", "status"],
-            registry=registry,
-        )
-        sizes = (
-            "by handler. Only value of header is respected. Otherwise ignored. "
-            "No percentile calculated. "
-        )
-        self._received = Summary(
-            "http_request_size_bytes",
-            f"Content length of incoming requests {sizes}",
-            ["handler"],
-            registry=registry,
-        )
-        self._sent = Summary(
-            "http_response_size_bytes",
-            f"Content length of outgoing responses {sizes}",
-            ["handler"],
-            registry=registry,
-        )
-        self._fine = Histogram(
-            "http_request_duration_highr_seconds",
-            "Latency with many buckets but no API specific labels. "
-            "Made for more accurate percentile calculations. ",
-            buckets=HTTP_FINE_BOUNDS,
-            registry=registry,
-        )
-        self._coarse = Histogram(
-            "http_request_duration_seconds",
-            "Latency with only few buckets by handler. "
-            "Made to be only used if aggregation by handler is important. ",
-            ["handler", "method"],
-            buckets=(0.1, 0.5, 1.0),
-            registry=registry,
-        )
-
-    def answered(
-        self, *, handler: str, method: str, status: int, received_bytes: int, duration_s: float
-    ) -> None:
-        """An exchange is over; streams have no content length, so nothing is known to be sent."""
-        self._requests.labels(handler=handler, method=method, status=f"{status // 100}xx").inc()
-        self._received.labels(handler=handler).observe(received_bytes)
-        self._sent.labels(handler=handler).observe(0)
-        self._fine.observe(duration_s)
-        self._coarse.labels(handler=handler, method=method).observe(duration_s)
 
 
 def _one_two_five(most: int) -> tuple[float, ...]:

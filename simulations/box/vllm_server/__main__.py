@@ -32,7 +32,7 @@ async def serve(options: ServerOptions) -> None:
         options.profile,
         speed=options.speed,
         flush_interval_s=options.flush_interval_s,
-        watcher=page,
+        page=page,
     )
     application = Application(options, engine, page)
     runner = web.AppRunner(

@@ -15,12 +15,11 @@ from simulations.box.vllm_server.completions import (
     DONE,
     ENGINE_DIED,
     SHUT_DOWN,
-    Chunks,
+    Answer,
     CompletionRequest,
     Refused,
     event,
     understand,
-    whole,
 )
 from simulations.box.vllm_server.live_engine import LiveEngine, LiveRequest
 from simulations.box.vllm_server.options import ServerOptions
@@ -117,7 +116,6 @@ class Application:
 
     async def _complete(self, request: web.Request, body: bytes) -> web.StreamResponse:
         asked = understand(body, self.options, self._random)
-        identity, created = f"cmpl-{uuid.uuid4().hex}", int(time.time())
         match self.stage:
             case ServerStage.ABORTING:
                 raise Refused(500, "InternalServerError", ENGINE_DIED)
@@ -126,27 +124,26 @@ class Application:
             case ServerStage.DRAINING if not asked.stream:
                 self.page.request_aborted()
                 raise Refused(500, "InternalServerError", SHUT_DOWN)
-        chunks = Chunks(asked, identity=identity, created=created)
+        identity = f"cmpl-{uuid.uuid4().hex}"
+        answer = Answer(asked, identity=identity, created=int(time.time()))
         if asked.stream:
-            return await self._stream(request, asked, chunks)
+            return await self._stream(request, asked, answer)
         live = self._submit(asked)
         await self._until_ended(live, lambda _fresh: None)
-        return web.json_response(
-            whole(asked, identity=identity, created=created, finish_reason=live.finish_reason)
-        )
+        return web.json_response(answer.whole(finish_reason=live.finish_reason))
 
     def _submit(self, asked: CompletionRequest) -> LiveRequest:
         return self.engine.submit(asked.tokens, output=asked.output, tokens_max=asked.tokens_max)
 
     async def _stream(
-        self, request: web.Request, asked: CompletionRequest, chunks: Chunks
+        self, request: web.Request, asked: CompletionRequest, answer: Answer
     ) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream; charset=utf-8"})
         if self.stage is ServerStage.DRAINING:
             # What a real vLLM does: the status line says 200, and no token ever comes.
             self.page.request_aborted()
             await response.prepare(request)
-            await response.write(chunks.end(0))
+            await response.write(answer.end(0))
             await response.write_eof()
             return response
         live = self._submit(asked)
@@ -155,12 +152,11 @@ class Application:
 
         def on_tokens(fresh: int) -> None:
             reason = live.finish_reason if live.ended else None
-            first = live.delivered - fresh
-            write(chunks.tokens(first, fresh, finish_reason=reason))
+            write(answer.tokens(live.delivered - fresh, fresh, finish_reason=reason))
 
         try:
             await self._until_ended(live, on_tokens)
-            write(chunks.end(live.delivered))
+            write(answer.end(live.delivered))
         except Refused as refused:
             write(event(refused.body) + DONE)
         await response.write_eof()

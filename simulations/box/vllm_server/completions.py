@@ -41,8 +41,6 @@ class CompletionRequest:
     stream: bool
     usage: bool
     """A last chunk with the usage."""
-    usage_in_each: bool
-    """`continuous_usage_stats`."""
 
 
 def understand(body: bytes, options: ServerOptions, randomness: random.Random) -> CompletionRequest:
@@ -81,7 +79,6 @@ def understand(body: bytes, options: ServerOptions, randomness: random.Random) -
         output=output,
         stream=bool(asked.get("stream", False)),
         usage=bool(stream_options.get("include_usage", False)),
-        usage_in_each=bool(stream_options.get("continuous_usage_stats", False)),
     )
 
 
@@ -140,8 +137,8 @@ def usage(asked: CompletionRequest, made: int) -> dict[str, int]:
     }
 
 
-class Chunks:
-    """The events of one stream. A token's event is the same but for its word, so it is made once."""
+class Answer:
+    """What is written to one client: the events of a stream, or everything at once."""
 
     def __init__(self, asked: CompletionRequest, *, identity: str, created: int) -> None:
         self._asked = asked
@@ -151,18 +148,15 @@ class Chunks:
             "created": created,
             "model": asked.model,
         }
-        self._words = (
-            [] if asked.usage_in_each else [self._token(word, None, None) for word in WORDS]
-        )
+        # a token's event is the same but for its word, so it is made once
+        self._words = [self._token(word, None) for word in WORDS] if asked.stream else []
 
     def tokens(self, first: int, count: int, *, finish_reason: str | None) -> bytes:
         """Events of so many tokens; the last one carries the reason, if there is one."""
         plain = count - 1 if finish_reason else count
-        events = [self._event_of(number) for number in range(first, first + plain)]
+        events = [self._words[number % len(WORDS)] for number in range(first, first + plain)]
         if finish_reason:
-            made = first + count
-            word = WORDS[(made - 1) % len(WORDS)]
-            events.append(self._token(word, finish_reason, made))
+            events.append(self._token(WORDS[(first + plain) % len(WORDS)], finish_reason))
         return b"".join(events)
 
     def end(self, made: int) -> bytes:
@@ -171,42 +165,22 @@ class Chunks:
             return DONE
         return event({**self._head, "choices": [], "usage": usage(self._asked, made)}) + DONE
 
-    def _event_of(self, number: int) -> bytes:
-        if self._words:
-            return self._words[number % len(WORDS)]
-        return self._token(WORDS[number % len(WORDS)], None, number + 1)
+    def whole(self, *, finish_reason: str) -> dict[str, Any]:
+        """The answer of a request that does not stream."""
+        made = self._asked.output
+        text = "".join(WORDS[number % len(WORDS)] for number in range(made))
+        counted = usage(self._asked, made)
+        return {**self._head, "choices": [_choice(text, finish_reason)], "usage": counted}
 
-    def _token(self, word: str, finish_reason: str | None, made: int | None) -> bytes:
-        choice = {
-            "index": 0,
-            "text": word,
-            "logprobs": None,
-            "finish_reason": finish_reason,
-            "stop_reason": None,
-        }
-        each = self._asked.usage_in_each and made is not None
-        counted = usage(self._asked, made or 0) if each else None
-        return event({**self._head, "choices": [choice], "usage": counted})
+    def _token(self, word: str, finish_reason: str | None) -> bytes:
+        return event({**self._head, "choices": [_choice(word, finish_reason)], "usage": None})
 
 
-def whole(
-    asked: CompletionRequest, *, identity: str, created: int, finish_reason: str
-) -> dict[str, Any]:
-    """The answer of a request that does not stream."""
-    text = "".join(WORDS[number % len(WORDS)] for number in range(asked.output))
+def _choice(text: str, finish_reason: str | None) -> dict[str, Any]:
     return {
-        "id": identity,
-        "object": "text_completion",
-        "created": created,
-        "model": asked.model,
-        "choices": [
-            {
-                "index": 0,
-                "text": text,
-                "logprobs": None,
-                "finish_reason": finish_reason,
-                "stop_reason": None,
-            }
-        ],
-        "usage": usage(asked, asked.output),
+        "index": 0,
+        "text": text,
+        "logprobs": None,
+        "finish_reason": finish_reason,
+        "stop_reason": None,
     }

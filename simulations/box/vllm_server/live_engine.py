@@ -7,10 +7,11 @@ written to in turn. What the steps take is the model's; what this process adds i
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
-from typing import Protocol
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from simulations.agenda import NS
+from simulations.box.vllm_server.page import MetricsPage
 from simulations.serving.gauges import FOREVER, Gauges
 from simulations.serving.profiles.profiles import Profile
 from simulations.serving.reference.engine import EngineSequence, StepResult
@@ -20,63 +21,26 @@ EARLY_S = 1e-6
 """A timer may fire this much too early, and would find nothing to do."""
 
 
-class Watcher(Protocol):
-    """Who keeps the metrics; times are seconds of the wall."""
-
-    def step_made(self, *, first: Iterable[EngineSequence], gaps_s: Iterable[float]) -> None:
-        """A step ended.
-
-        Args:
-            first: Requests that got their first token.
-            gaps_s: Of each that got a further token: since its last one.
-        """
-
-    def first_token(self, *, latency_s: float) -> None:
-        """A request got its first token so long after it came in."""
-
-    def request_finished(
-        self,
-        sequence: EngineSequence,
-        *,
-        reason: str,
-        tokens_max: int,
-        e2e_s: float,
-        queue_s: float,
-        prefill_s: float,
-        decode_s: float,
-    ) -> None:
-        """A request has all its tokens."""
-
-    def request_aborted(self) -> None:
-        """A request ended without all its tokens."""
+def _nobody(_tokens: int) -> None:
+    """Nobody listens yet."""
 
 
+@dataclass(slots=True, kw_only=True, eq=False)
 class LiveRequest:
     """One request in the engine, and who hears of its tokens."""
 
-    __slots__ = (
-        "arrived_ns",
-        "delivered",
-        "ended",
-        "first_ns",
-        "on_tokens",
-        "sequence",
-        "tokens_max",
-    )
-
-    def __init__(self, sequence: EngineSequence, *, arrived_ns: int, tokens_max: int) -> None:
-        self.sequence = sequence
-        self.arrived_ns = arrived_ns
-        self.tokens_max = tokens_max
-        """As the client asked; its output may end before."""
-        self.first_ns = 0
-        """End of the step of its first token."""
-        self.delivered = 0
-        """Tokens that were handed out."""
-        self.ended = False
-        """It has all its tokens, or was aborted."""
-        self.on_tokens: Callable[[int], None] = _nobody
-        """Called with the number of new tokens, after `ended` is set with the last."""
+    sequence: EngineSequence
+    arrived_ns: int
+    tokens_max: int
+    """As the client asked; its output may end before."""
+    first_ns: int = 0
+    """End of the step of its first token."""
+    delivered: int = 0
+    """Tokens that were handed out."""
+    ended: bool = False
+    """It has all its tokens, or was aborted."""
+    on_tokens: Callable[[int], None] = _nobody
+    """Called with the number of new tokens, after `ended` is set with the last."""
 
     @property
     def finish_reason(self) -> str:
@@ -88,7 +52,7 @@ class LiveEngine:
     """A replica that follows the wall clock, `speed` times as fast."""
 
     def __init__(
-        self, profile: Profile, *, speed: float, flush_interval_s: float, watcher: Watcher
+        self, profile: Profile, *, speed: float, flush_interval_s: float, page: MetricsPage
     ) -> None:
         self.profile = profile
         self.dead = False
@@ -98,7 +62,7 @@ class LiveEngine:
         self.idle.set()
         self._speed = speed
         self._flush_interval_s = flush_interval_s
-        self._watcher = watcher
+        self._page = page
         self._replica = Replica(profile, profile.block_tokens if profile.prefix_caching else 0)
         self._live: dict[int, LiveRequest] = {}
         self._loop = asyncio.get_running_loop()
@@ -131,7 +95,7 @@ class LiveEngine:
             inbox_ns=now + self.profile.before_ns,
         )
         self._requests += 1
-        live = LiveRequest(sequence, arrived_ns=now, tokens_max=tokens_max)
+        live = LiveRequest(sequence=sequence, arrived_ns=now, tokens_max=tokens_max)
         self._live[sequence.request] = live
         self.idle.clear()
         self._replica.put(sequence)
@@ -142,7 +106,7 @@ class LiveEngine:
         """Its client is gone: the engine drops it at its next step."""
         if not live.ended:
             self._end(live)
-            self._watcher.request_aborted()
+            self._page.request_aborted()
             self._replica.abort(live.sequence, self._now_ns())
             self._plan(self._replica.wake_ns())
 
@@ -192,8 +156,8 @@ class LiveEngine:
         self._plan(replica.wake_ns())
 
     def _note_step(self, given: StepResult) -> None:
-        """Tell the watcher of the step that was just made."""
-        self._watcher.step_made(
+        """Count the step that was just made."""
+        self._page.step_made(
             first=given.first, gaps_s=[self.seconds(gap_ns) for gap_ns in given.gaps_ns]
         )
         seen_ns = given.end_ns + self.profile.after_ns
@@ -201,7 +165,7 @@ class LiveEngine:
             live = self._live.get(sequence.request)
             if live is not None:
                 live.first_ns = given.end_ns
-                self._watcher.first_token(latency_s=self.seconds(seen_ns - live.arrived_ns))
+                self._page.first_token(latency_s=self.seconds(seen_ns - live.arrived_ns))
         for sequence in given.finished:
             live = self._live.get(sequence.request)
             if live is not None:
@@ -209,7 +173,7 @@ class LiveEngine:
 
     def _note_finished(self, live: LiveRequest, end_ns: int) -> None:
         sequence = live.sequence
-        self._watcher.request_finished(
+        self._page.request_finished(
             sequence,
             reason=live.finish_reason,
             tokens_max=live.tokens_max,
@@ -236,7 +200,3 @@ class LiveEngine:
         del self._live[live.sequence.request]
         if not self._live:
             self.idle.set()
-
-
-def _nobody(_tokens: int) -> None:
-    """Nobody listens yet."""

@@ -61,7 +61,12 @@ class MetricsPage:
         return generate_latest(self._registry)
 
     def step_made(self, *, first: Iterable[EngineSequence], gaps_s: Iterable[float]) -> None:
-        """A step ended; see `live_engine.Watcher`."""
+        """A step ended.
+
+        Args:
+            first: Requests that got their first token.
+            gaps_s: Of each that got a further token: seconds of the wall since its last one.
+        """
         computed = generated = 0
         for sequence in first:
             generated += 1

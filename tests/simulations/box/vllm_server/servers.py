@@ -43,7 +43,7 @@ async def served(*arguments: str) -> AsyncIterator[Served]:
         options.profile,
         speed=options.speed,
         flush_interval_s=options.flush_interval_s,
-        watcher=page,
+        page=page,
     )
     application = Application(options, engine, page)
     runner = web.AppRunner(application.build(), handler_cancellation=True, shutdown_timeout=0.0)
@@ -71,7 +71,6 @@ class Stream:
     usage: dict[str, int] | None = None
     error: dict[str, Any] | None = None
     done: bool = False
-    each_usage: list[int] = field(default_factory=list)
 
 
 def ask(tokens: int, **more: Any) -> dict[str, Any]:
@@ -107,9 +106,7 @@ def _take(got: Stream, payload: bytes) -> None:
     for choice in chunk["choices"]:
         got.texts.append(choice["text"])
         got.finish_reason = choice["finish_reason"] or got.finish_reason
-    if chunk["usage"] is not None and chunk["choices"]:
-        got.each_usage.append(chunk["usage"]["completion_tokens"])
-    elif chunk["usage"] is not None:
+    if chunk["usage"] is not None:
         got.usage = chunk["usage"]
 
 

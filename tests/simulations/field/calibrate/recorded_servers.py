@@ -60,7 +60,7 @@ def recorded(profile: Profile, *, requests_per_s: float, span_s: int, seed: int)
 async def _recorded(profile: Profile, requests_per_s: float, span_s: int, seed: int) -> list[bytes]:
     options = parse(["--served-model-name", "m"])
     page = MetricsPage(options)
-    engine = LiveEngine(profile, speed=1.0, flush_interval_s=0.0, watcher=page)
+    engine = LiveEngine(profile, speed=1.0, flush_interval_s=0.0, page=page)
     made = conversations(
         int(1.1 * requests_per_s * span_s), requests_per_s=requests_per_s, seed=seed
     )

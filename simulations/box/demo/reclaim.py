@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from simulations.box.demo.scenario import MACHINES, Scenario
-from simulations.box.local_cluster import LocalCluster, Machine, ReclaimDialect
+from simulations.box.local_cluster import LocalCluster, Machine
 from simulations.box.local_cluster.objects import condition_is_true
 
 
@@ -37,7 +37,7 @@ class Reclaim:
         self.doomed = frozenset({self.node})
         lead_s = self.scenario.notice_s
         tell(f"NOTICE: {self.node} with {len(self._there)} replicas will be gone in {lead_s:.0f} s")
-        self.cluster.nodes.reclaim(self.node, lead_s=lead_s, dialect=ReclaimDialect.REHEARSAL)
+        self.cluster.nodes.reclaim(self.node, lead_s=lead_s)
         before_end = self.cluster.store.find("nodes", "", self.node)
         while before_end is not None:
             left_on_it = self._pods_on_it()

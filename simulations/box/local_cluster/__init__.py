@@ -14,6 +14,6 @@ are the only workloads, and a new template replaces all pods at once.
 
 from simulations.box.local_cluster.cluster import LocalCluster
 from simulations.box.local_cluster.faults import ApiFault, ApiFaultKind
-from simulations.box.local_cluster.nodes import ClusterDelays, Machine, ReclaimDialect
+from simulations.box.local_cluster.nodes import ClusterDelays, Machine
 
-__all__ = ["ApiFault", "ApiFaultKind", "ClusterDelays", "LocalCluster", "Machine", "ReclaimDialect"]
+__all__ = ["ApiFault", "ApiFaultKind", "ClusterDelays", "LocalCluster", "Machine"]

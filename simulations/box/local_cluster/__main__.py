@@ -10,7 +10,7 @@ import click
 import yaml
 
 from simulations.box.local_cluster.cluster import LocalCluster
-from simulations.box.local_cluster.nodes import Machine, ReclaimDialect
+from simulations.box.local_cluster.nodes import Machine
 from simulations.box.local_cluster.objects import BY_KIND, Object
 
 
@@ -24,13 +24,6 @@ from simulations.box.local_cluster.objects import BY_KIND, Object
     type=click.Path(path_type=Path, file_okay=False),
     help="For the kubeconfig and the pods' logs; a temporary one unless given.",
 )
-@click.option(
-    "--reclaim",
-    metavar="NODE:AFTER:LEAD[:DIALECT]",
-    multiple=True,
-    help="After so many seconds, mark a spot node that will be gone LEAD seconds later "
-    f"(dialects: {', '.join(ReclaimDialect)}).",
-)
 @click.argument("manifests", nargs=-1, type=click.Path(path_type=Path, exists=True))
 def main(
     on_demand: int,
@@ -38,7 +31,6 @@ def main(
     gpus: int,
     port: int,
     folder: Path | None,
-    reclaim: tuple[str, ...],
     manifests: tuple[Path, ...],
 ) -> None:
     """Serve a small Kubernetes API on loopback, whose pods are processes of this machine.
@@ -49,16 +41,10 @@ def main(
     machines = [Machine(name=f"on-demand-{n}", gpus=gpus) for n in range(1, on_demand + 1)]
     machines += [Machine(name=f"spot-{n}", spot=True, gpus=gpus) for n in range(1, spot + 1)]
     documents = [document for path in manifests for document in _documents(path)]
-    reclaims = [_reclaim(text, {machine.name for machine in machines}) for text in reclaim]
-    asyncio.run(_serve(LocalCluster(port=port, folder=folder), machines, documents, reclaims))
+    asyncio.run(_serve(LocalCluster(port=port, folder=folder), machines, documents))
 
 
-async def _serve(
-    cluster: LocalCluster,
-    machines: list[Machine],
-    documents: list[Object],
-    reclaims: list[tuple[str, float, float, ReclaimDialect]],
-) -> None:
+async def _serve(cluster: LocalCluster, machines: list[Machine], documents: list[Object]) -> None:
     stopped = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
@@ -71,9 +57,6 @@ async def _serve(
                 click.echo(f"{document['metadata']['name']}: {await _expose(cluster, document)}")
         click.echo(f"export KUBECONFIG={cluster.kubeconfig}")
         click.echo(f"logs: {cluster.folder / 'logs'}")
-        loop = asyncio.get_running_loop()
-        for node, after_s, lead_s, dialect in reclaims:
-            loop.call_later(after_s, _take_back, cluster, node, lead_s, dialect)
         await stopped.wait()
 
 
@@ -84,11 +67,6 @@ async def _expose(cluster: LocalCluster, service: Object) -> str:
     target = port.get("targetPort", port["port"])
     exposed = await cluster.expose(namespace, spec["selector"], port=target)
     return exposed.url
-
-
-def _take_back(cluster: LocalCluster, node: str, lead_s: float, dialect: ReclaimDialect) -> None:
-    cluster.nodes.reclaim(node, lead_s=lead_s, dialect=dialect)
-    click.echo(f"{node} will be gone in {lead_s:g} s ({dialect})")
 
 
 def _documents(path: Path) -> list[Object]:
@@ -107,18 +85,6 @@ def _documents(path: Path) -> list[Object]:
         else:
             click.echo(f"{path}: document {number}, a {kind}, means nothing here", err=True)
     return known
-
-
-def _reclaim(text: str, nodes: set[str]) -> tuple[str, float, float, ReclaimDialect]:
-    node, *rest = text.split(":")
-    try:
-        after_s, lead_s = float(rest[0]), float(rest[1])
-        dialect = ReclaimDialect(rest[2]) if len(rest) > 2 else ReclaimDialect.REHEARSAL
-    except (ValueError, IndexError) as error:
-        raise click.BadParameter(f"--reclaim {text}: not NODE:AFTER:LEAD[:DIALECT]") from error
-    if node not in nodes:
-        raise click.BadParameter(f"--reclaim {text}: no node {node}; use one of {sorted(nodes)}")
-    return node, after_s, lead_s, dialect
 
 
 if __name__ == "__main__":

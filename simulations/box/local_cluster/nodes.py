@@ -1,7 +1,7 @@
-"""Machines: how they come, are marked and go.
+"""Machines: how they come, are taken back and go.
 
 A machine's life is played on the Node object with the delays of a real cluster, which a demo
-shortens. The marks are those that providers and their agents set, as `interruptions` reads them.
+shortens.
 """
 
 from __future__ import annotations
@@ -11,29 +11,13 @@ import math
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from email.utils import format_datetime
-from enum import StrEnum
 from typing import Any
 
+from autoscaler.core.contract.commands import INTERRUPTION_ANNOTATION
 from simulations.box.local_cluster.objects import Object, set_condition
 from simulations.box.local_cluster.store import Store
 
 CAPACITY_TYPE_LABEL = "karpenter.sh/capacity-type"
-
-
-class ReclaimDialect(StrEnum):
-    """Who says that a node will be taken away."""
-
-    REHEARSAL = "rehearsal"
-    """Our own annotation with the deadline."""
-    AWS = "aws-node-termination-handler"
-    """Its spot-itn taint; the deadline is two minutes after, by custom."""
-    GKE = "gke"
-    """The taint of an impending termination."""
-    AKS = "aks"
-    """The PreemptionScheduled condition, with its deadline in the message."""
-    KUBELET = "kubelet"
-    """The condition of a graceful node shutdown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,14 +97,16 @@ class Nodes:
             self._store.remove("nodes", "", name)
         self._spawn(self._forget_orphans(name))
 
-    def reclaim(
-        self, name: str, *, lead_s: float, dialect: ReclaimDialect = ReclaimDialect.REHEARSAL
-    ) -> float:
-        """The provider takes a spot machine back; returns the deadline, seconds since the epoch."""
-        deadline_at = self._store.clock() + lead_s
-        self._store.modify("nodes", "", name, lambda node: mark(node, dialect, deadline_at))
+    def reclaim(self, name: str, *, lead_s: float) -> None:
+        """The provider takes a spot machine back in so many seconds, announced by an annotation."""
+        deadline_at = math.ceil(self._store.clock() + lead_s)
+        deadline = datetime.fromtimestamp(deadline_at, UTC).isoformat()
+
+        def announce(node: Object) -> None:
+            node["metadata"].setdefault("annotations", {})[INTERRUPTION_ANNOTATION] = deadline
+
+        self._store.modify("nodes", "", name, announce)
         self._spawn(self._take_away(name, lead_s))
-        return deadline_at
 
     async def _take_away(self, name: str, lead_s: float) -> None:
         await asyncio.sleep(lead_s)
@@ -131,42 +117,3 @@ class Nodes:
         orphans = [p for p in self._store.all("pods") if p["spec"].get("nodeName") == name]
         for pod in orphans:
             self._store.remove("pods", pod["metadata"]["namespace"], pod["metadata"]["name"])
-
-
-def mark(node: Object, dialect: ReclaimDialect, deadline_at: float) -> None:
-    """Write what this dialect writes about a node that will be gone at `deadline_at`."""
-    moment = datetime.fromtimestamp(math.ceil(deadline_at), UTC)
-    match dialect:
-        case ReclaimDialect.REHEARSAL:
-            annotations = node["metadata"].setdefault("annotations", {})
-            annotations["inference-autoscaler.dev/interruption"] = moment.isoformat()
-        case ReclaimDialect.AWS:
-            key = "aws-node-termination-handler/spot-itn"
-            _taint(node, key, value="spot-itn-0123456789abcdef", effect="NoSchedule")
-        case ReclaimDialect.GKE:
-            _taint(node, "cloud.google.com/impending-node-termination", effect="NoSchedule")
-        case ReclaimDialect.AKS:
-            set_condition(
-                node,
-                "PreemptionScheduled",
-                status="True",
-                at=deadline_at,
-                reason="SpotEvictionIncoming",
-                message=f"Preempt Scheduled: {format_datetime(moment, usegmt=True)}. "
-                "DurationInSeconds: -1. EventId: 602d9444-d2cd-49c7-8624-8643e7171297",
-            )
-        case ReclaimDialect.KUBELET:
-            set_condition(
-                node,
-                "Ready",
-                status="False",
-                at=deadline_at,
-                reason="KubeletNotReady",
-                message="node is shutting down",
-            )
-
-
-def _taint(node: Object, key: str, *, effect: str, value: str = "") -> None:
-    taints = node["spec"].setdefault("taints", [])
-    if not any(taint["key"] == key and taint["effect"] == effect for taint in taints):
-        taints.append({"key": key, "effect": effect, **({"value": value} if value else {})})

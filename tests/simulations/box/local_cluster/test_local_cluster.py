@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from simulations.box.local_cluster import ClusterDelays, LocalCluster, Machine, ReclaimDialect
+from simulations.box.local_cluster import ClusterDelays, LocalCluster, Machine
 
 pytestmark = pytest.mark.slow  # every pod is a process
 STAND_IN = Path(__file__).with_name("stand_in.py")
@@ -304,15 +304,11 @@ async def test_a_removed_node_takes_its_pods_with_it(cluster: LocalCluster):
     await cluster.until(lambda: not pods(cluster, node="spot-1"))
 
 
-@pytest.mark.parametrize("dialect", list(ReclaimDialect))
-async def test_a_reclaim_is_marked_and_then_carried_out(
-    cluster: LocalCluster, dialect: ReclaimDialect
-):
-    before = cluster.store.get("nodes", "", "spot-1")
-    cluster.nodes.reclaim("spot-1", lead_s=60, dialect=dialect)
-    marked = cluster.store.get("nodes", "", "spot-1")
-    assert marked != before
-    cluster.nodes.reclaim("spot-2", lead_s=0.1, dialect=dialect)
+async def test_a_reclaim_is_announced_and_then_carried_out(cluster: LocalCluster):
+    cluster.nodes.reclaim("spot-1", lead_s=60)
+    annotations = cluster.store.get("nodes", "", "spot-1")["metadata"]["annotations"]
+    assert list(annotations) == ["inference-autoscaler.dev/interruption"]
+    cluster.nodes.reclaim("spot-2", lead_s=0.1)
     await cluster.until(lambda: cluster.store.find("nodes", "", "spot-2") is None)
 
 

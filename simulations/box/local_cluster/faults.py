@@ -71,6 +71,7 @@ class ApiFaults:
         self._standing: list[ApiFault] = []
         self._wake = wake
         self._struck = asyncio.Event()
+        self._lifted = asyncio.Event()
 
     def inject(self, fault: ApiFault) -> ApiFault:
         """Let it stand; open watches notice at once."""
@@ -82,7 +83,7 @@ class ApiFaults:
         """Take it away; what hangs because of it is let go."""
         if fault in self._standing:
             self._standing.remove(fault)
-        self._wake()
+        self._lifted.set()
 
     @contextmanager
     def during(self, fault: ApiFault) -> Iterator[ApiFault]:
@@ -93,9 +94,11 @@ class ApiFaults:
         finally:
             self.lift(fault)
 
-    def stands(self, fault: ApiFault) -> bool:
-        """Whether it has not been lifted."""
-        return fault in self._standing
+    async def lifted(self, fault: ApiFault) -> None:
+        """Wait until it stands no more."""
+        while fault in self._standing:
+            self._lifted.clear()
+            await self._lifted.wait()
 
     def strike(
         self, verb: str, resource: str, kinds: frozenset[ApiFaultKind] = frozenset(ApiFaultKind)

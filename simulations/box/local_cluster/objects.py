@@ -23,7 +23,6 @@ class ApiKind:
     """One kind that is served."""
 
     group: str = ""
-    version: str = "v1"
     plural: str
     kind: str
     short: str = ""
@@ -34,7 +33,7 @@ class ApiKind:
     @property
     def api_version(self) -> str:
         """As it stands in objects: `apps/v1`, or `v1` for the core group."""
-        return f"{self.group}/{self.version}" if self.group else self.version
+        return f"{self.group}/v1" if self.group else "v1"
 
 
 _SCALE = frozenset({"scale"})

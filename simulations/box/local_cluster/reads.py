@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Protocol
 
-from simulations.box.local_cluster.faults import WATCH_KINDS, ApiFault, ApiFaultKind, ApiFaults
-from simulations.box.local_cluster.objects import Object, bad_request, expired
-from simulations.box.local_cluster.paths import RequestTarget, is_true
+from aiohttp import web
+
+from simulations.box.local_cluster.faults import WATCH_KINDS, ApiFaultKind, ApiFaults
+from simulations.box.local_cluster.objects import ApiKind, Object, expired
+from simulations.box.local_cluster.requests import ApiRequest, reset
 from simulations.box.local_cluster.selectors import (
     Requirement,
     matches_fields,
@@ -37,14 +38,14 @@ class Selection:
     fields: tuple[Requirement, ...]
 
     @classmethod
-    def of(cls, target: RequestTarget, query: Mapping[str, str]) -> Selection:
+    def of(cls, request: ApiRequest) -> Selection:
         """From the selectors in the query; a named watch is one by metadata.name."""
-        named = f"metadata.name={target.name}" if target.name else ""
+        named = f"metadata.name={request.name}" if request.name else ""
         return cls(
-            resource=target.resource.plural,
-            namespace=target.namespace,
-            labels=parse_labels(query.get("labelSelector", "")),
-            fields=parse_fields(query.get("fieldSelector", "")) + parse_fields(named),
+            resource=request.plural,
+            namespace=request.namespace,
+            labels=parse_labels(request.query.get("labelSelector", "")),
+            fields=parse_fields(request.query.get("fieldSelector", "")) + parse_fields(named),
         )
 
     def holds(self, obj: Object | None) -> bool:
@@ -56,39 +57,29 @@ class Selection:
             and matches_fields(self.fields, obj)
         )
 
-    def event(self, change: StoreChange) -> Object | None:
-        """The watch event of a change: an object that leaves the selection is DELETED."""
+    def event(self, change: StoreChange) -> tuple[str, Object] | None:
+        """Type and object of a change's watch event: one that leaves the selection is DELETED."""
         if change.resource != self.resource:
             return None
         was, now = self.holds(change.before), self.holds(change.after)
-        if now:
-            return {"type": "MODIFIED" if was else "ADDED", "object": change.after}
+        if now and change.after is not None:
+            return "MODIFIED" if was else "ADDED", change.after
         if was and change.before is not None:
             # its last selected state, at the version in which it left the selection
             metadata = {**change.before["metadata"], "resourceVersion": str(change.version)}
-            return {"type": "DELETED", "object": {**change.before, "metadata": metadata}}
+            return "DELETED", {**change.before, "metadata": metadata}
         return None
 
 
-def list_answer(store: Store, target: RequestTarget, query: Mapping[str, str]) -> Object:
+def list_answer(store: Store, request: ApiRequest) -> Object:
     """The List object of all that is selected."""
-    selection = Selection.of(target, query)
+    selection = Selection.of(request)
     return {
-        "kind": f"{target.resource.kind}List",
-        "apiVersion": target.resource.api_version,
+        "kind": f"{request.kind.kind}List",
+        "apiVersion": request.kind.api_version,
         "metadata": {"resourceVersion": str(store.version)},
-        "items": [obj for obj in store.all(target.resource.plural) if selection.holds(obj)],
+        "items": [obj for obj in store.all(request.plural) if selection.holds(obj)],
     }
-
-
-class Sink(Protocol):
-    """Where a watch writes: an HTTP response."""
-
-    async def write(self, data: bytes) -> None:
-        """Send bytes; raises ConnectionError when the client is gone."""
-
-    def abort(self) -> None:
-        """Reset the connection."""
 
 
 class Watches:
@@ -99,80 +90,63 @@ class Watches:
         self._faults = faults
         self._bookmark_every_s = bookmark_every_s
 
-    async def stream(self, target: RequestTarget, query: Mapping[str, str], sink: Sink) -> None:
-        """Write events until the time-out, the client's leave or a fault that ends it."""
+    async def answer(self, request: ApiRequest, http: web.BaseRequest) -> web.StreamResponse:
+        """Stream events until the time-out, the client's leave or a fault that ends it."""
+        selection = Selection.of(request)
+        response = web.StreamResponse(headers={"Content-Type": "application/json"})
+        await response.prepare(http)
+        with suppress(ConnectionError):  # the client is gone
+            if await self._stream(request, selection, response):
+                await response.write_eof()
+            else:
+                reset(http)
+        return response
+
+    async def _stream(
+        self, request: ApiRequest, selection: Selection, response: web.StreamResponse
+    ) -> bool:
+        """Whether the stream ends in order; False: a fault cuts it."""
         loop = asyncio.get_running_loop()
-        selection = Selection.of(target, query)
-        ends_at = loop.time() + (_number(query, "timeoutSeconds") or _WATCH_S)
-        bookmarks = is_true(query.get("allowWatchBookmarks", ""))
+        ends_at = loop.time() + (request.number("timeoutSeconds") or _WATCH_S)
+        bookmarks = request.flag("allowWatchBookmarks")
         every_s = self._bookmark_every_s if bookmarks else _WATCH_S
         bookmark_at = loop.time() + every_s
-        cursor = _number(query, "resourceVersion") or await self._begin(selection, sink)
+        cursor = request.number("resourceVersion")
+        if not cursor:  # from no version in particular: what there is, as ADDED
+            cursor = self._store.version
+            for obj in self._store.all(request.plural):
+                if selection.holds(obj):
+                    await _send(response, "ADDED", obj)
         while loop.time() < ends_at:
-            fault = self._faults.strike("watch", target.full_resource, WATCH_KINDS)
-            if fault is not None and await self._suffer(fault, sink):
-                return
+            fault = self._faults.strike("watch", request.resource, WATCH_KINDS)
+            if fault is not None and fault.kind is ApiFaultKind.HANG:
+                await self._faults.lifted(fault)
+            elif fault is not None:
+                if fault.kind is ApiFaultKind.GONE:
+                    await _send(response, "ERROR", expired("too old, on demand").body())
+                return fault.kind is ApiFaultKind.GONE
             if cursor < self._store.oldest:
-                await _send_expired(sink, f"too old resource version: {cursor}")
-                return
-            cursor = await self._catch_up(selection, cursor, sink)
+                too_old = expired(f"too old resource version: {cursor}")
+                await _send(response, "ERROR", too_old.body())
+                return True
+            cursor, changes = self._store.version, self._store.changes_after(cursor)
+            for change in changes:
+                if event := selection.event(change):
+                    await _send(response, *event)
             if bookmarks and loop.time() >= bookmark_at:
-                await _send(sink, _bookmark(target, cursor))
+                await _send(response, "BOOKMARK", _bookmark(request.kind, cursor))
                 bookmark_at = loop.time() + every_s
             wait_s = max(0.0, min(ends_at, bookmark_at) - loop.time())
             await self._store.changed(cursor, timeout_s=wait_s)
         if bookmarks:
-            await _send(sink, _bookmark(target, cursor))
-
-    async def _begin(self, selection: Selection, sink: Sink) -> int:
-        """A watch from no version in particular: what there is, as ADDED."""
-        version = self._store.version
-        for obj in self._store.all(selection.resource):
-            if selection.holds(obj):
-                await _send(sink, {"type": "ADDED", "object": obj})
-        return version
-
-    async def _catch_up(self, selection: Selection, cursor: int, sink: Sink) -> int:
-        version = self._store.version
-        for change in self._store.changes_after(cursor):
-            if event := selection.event(change):
-                await _send(sink, event)
-        return max(cursor, version)
-
-    async def _suffer(self, fault: ApiFault, sink: Sink) -> bool:
-        """Do what the fault does; True: the stream is over."""
-        if fault.kind is ApiFaultKind.HANG:
-            while self._faults.stands(fault):
-                await self._store.changed(self._store.version)
-            return False
-        if fault.kind is ApiFaultKind.GONE:
-            await _send_expired(sink, "too old resource version: on demand")
-        else:
-            sink.abort()
+            await _send(response, "BOOKMARK", _bookmark(request.kind, cursor))
         return True
 
 
-def _bookmark(target: RequestTarget, version: int) -> Object:
-    return {
-        "type": "BOOKMARK",
-        "object": {
-            "kind": target.resource.kind,
-            "apiVersion": target.resource.api_version,
-            "metadata": {"resourceVersion": str(version)},
-        },
-    }
+def _bookmark(kind: ApiKind, version: int) -> Object:
+    metadata = {"resourceVersion": str(version)}
+    return {"kind": kind.kind, "apiVersion": kind.api_version, "metadata": metadata}
 
 
-async def _send(sink: Sink, event: Object) -> None:
-    await sink.write(json.dumps(event).encode() + b"\n")
-
-
-async def _send_expired(sink: Sink, message: str) -> None:
-    await _send(sink, {"type": "ERROR", "object": expired(message).body()})
-
-
-def _number(query: Mapping[str, str], name: str) -> int:
-    text = query.get(name, "") or "0"
-    if not text.isdigit():
-        raise bad_request(f"invalid {name}: {text!r}")
-    return int(text)
+async def _send(response: web.StreamResponse, kind: str, obj: Object) -> None:
+    await response.write(json.dumps({"type": kind, "object": obj}).encode() + b"\n")

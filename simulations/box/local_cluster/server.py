@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import socket
-import struct
 from collections import deque
-from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any
 
 from aiohttp import web
 
+from simulations.box.local_cluster.discovery import DISCOVERY
 from simulations.box.local_cluster.faults import WATCH_KINDS, ApiFault, ApiFaultKind, ApiFaults
 from simulations.box.local_cluster.objects import Object, StatusError, bad_request, expired
-from simulations.box.local_cluster.paths import RequestTarget, discovery, is_true, parse
 from simulations.box.local_cluster.reads import Watches, list_answer
+from simulations.box.local_cluster.requests import ApiRequest, reset, understand
 from simulations.box.local_cluster.store import Store
 from simulations.box.local_cluster.writes import ApiWrites
 
@@ -29,42 +25,13 @@ _OF_ANSWERS = frozenset(ApiFaultKind) - WATCH_KINDS
 REQUESTS_KEPT = 20_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ApiRequest:
-    """One request as it came in, for tests that count and compare."""
-
-    at: float
-    """Seconds of the event loop's clock."""
-    verb: str
-    resource: str
-    """With its subresource, as `deployments/scale`."""
-    namespace: str
-    name: str
-    query: dict[str, str]
-    body: Any
-    content_type: str
-
-
-class _Response:
-    """A watch's response as a `Sink`."""
-
-    def __init__(self, response: web.StreamResponse, request: web.BaseRequest) -> None:
-        self._response = response
-        self._request = request
-
-    async def write(self, data: bytes) -> None:
-        await self._response.write(data)
-
-    def abort(self) -> None:
-        reset(self._request)
-
-
 class ApiServer:
     """Serves a store; may be stopped and started again on the same port."""
 
     def __init__(self, store: Store, *, bookmark_every_s: float = 60.0) -> None:
         self.faults = ApiFaults(wake=store.wake)
         self.requests: deque[ApiRequest] = deque(maxlen=REQUESTS_KEPT)
+        """As they came in, for tests that count and compare."""
         self.port = 0
         """Chosen at the first start."""
         self._store = store
@@ -97,92 +64,60 @@ class ApiServer:
         if runner is not None:
             await runner.cleanup()
 
-    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        path, query = request.path, dict(request.query)
-        if path in {"/healthz", "/livez", "/readyz"}:
+    async def _handle(self, http: web.BaseRequest) -> web.StreamResponse:
+        if http.path in {"/healthz", "/livez", "/readyz"}:
             return web.Response(text="ok")
+        if http.path in DISCOVERY:
+            return web.json_response(DISCOVERY[http.path])
         try:
-            found = discovery(path)
-            if found is not None:
-                return web.json_response(found)
-            watch = is_true(query.get("watch", ""))
-            target = parse(request.method, path, watch=watch)
-            body = await _body(request)
-            self._note(target, request, body)
+            request = await understand(http)
+            self.requests.append(request)
             # a watch is hurt as a stream, once it is one
+            watch = request.verb == "watch"
             kinds = _OF_ANSWERS if watch else frozenset(ApiFaultKind)
-            fault = self.faults.strike(target.verb, target.full_resource, kinds)
+            fault = self.faults.strike(request.verb, request.resource, kinds)
             if fault is not None:
-                struck = await self._suffer(fault, request)
+                struck = await self._suffer(fault, http)
                 if struck is not None:
                     return struck
             if watch:
-                return await self._watch(target, request, query)
-            code, answer = self._perform(target, body, request.content_type, query)
+                return await self._watches.answer(request, http)
+            answer = self._perform(request)
             if fault is not None and fault.kind is ApiFaultKind.ANSWER_LOST:
-                reset(request)
+                reset(http)
+            code = HTTPStatus.CREATED if request.verb == "create" else HTTPStatus.OK
             return web.json_response(answer, status=code)
         except StatusError as problem:
-            return _answer(problem)
+            return web.json_response(problem.body(), status=problem.code)
 
-    def _note(self, target: RequestTarget, request: web.BaseRequest, body: Any) -> None:
-        self.requests.append(
-            ApiRequest(
-                at=asyncio.get_running_loop().time(),
-                verb=target.verb,
-                resource=target.full_resource,
-                namespace=target.namespace,
-                name=target.name,
-                query=dict(request.query),
-                body=body,
-                content_type=request.content_type,
-            )
-        )
-
-    def _perform(
-        self, target: RequestTarget, body: Any, content_type: str, query: dict[str, str]
-    ) -> tuple[int, Object]:
-        if query.get("dryRun"):
+    def _perform(self, request: ApiRequest) -> Object:
+        if request.query.get("dryRun"):
             raise bad_request("a dry run is not understood here; leave dryRun out")
-        match target.verb:
+        match request.verb:
             case "get":
-                return HTTPStatus.OK, self._writes.read(target)
+                return self._writes.read(request)
             case "list":
-                return HTTPStatus.OK, list_answer(self._store, target, query)
+                return list_answer(self._store, request)
             case "create":
-                return HTTPStatus.CREATED, self._writes.create(target, _object(body))
+                return self._writes.create(request)
             case "update":
-                return HTTPStatus.OK, self._writes.update_scale(target, _object(body))
+                return self._writes.update_scale(request)
             case "patch":
-                return HTTPStatus.OK, self._writes.patch(target, body, content_type)
+                return self._writes.patch(request)
             case _:
-                return HTTPStatus.OK, self._writes.delete(target, body or {}, query)
+                return self._writes.delete(request)
 
-    async def _watch(
-        self, target: RequestTarget, request: web.BaseRequest, query: dict[str, str]
-    ) -> web.StreamResponse:
-        response = web.StreamResponse(headers={"Content-Type": "application/json"})
-        await response.prepare(request)
-        try:
-            await self._watches.stream(target, query, _Response(response, request))
-        except ConnectionError:
-            return response  # the client is gone, or a fault reset it
-        if request.transport is not None and not request.transport.is_closing():
-            await response.write_eof()
-        return response
-
-    async def _suffer(self, fault: ApiFault, request: web.BaseRequest) -> web.StreamResponse | None:
+    async def _suffer(self, fault: ApiFault, http: web.BaseRequest) -> web.StreamResponse | None:
         """The answer a fault gives; None: the request goes on."""
         match fault.kind:
             case ApiFaultKind.HANG:
-                while self.faults.stands(fault):
-                    await self._store.changed(self._store.version)
+                await self.faults.lifted(fault)
             case ApiFaultKind.SLOW:
                 await asyncio.sleep(fault.delay_s)
             case ApiFaultKind.ANSWER_LOST:
                 pass  # once there is an answer
             case ApiFaultKind.RESET:
-                reset(request)
+                reset(http)
                 return web.Response()
             case ApiFaultKind.BAD_GATEWAY:
                 return web.Response(
@@ -212,34 +147,3 @@ _REFUSALS = {
         "Operation cannot be fulfilled: the object has been modified, on demand",
     ),
 }
-
-
-def _answer(problem: StatusError) -> web.Response:
-    return web.json_response(problem.body(), status=problem.code)
-
-
-async def _body(request: web.BaseRequest) -> Any:
-    text = await request.text() if request.can_read_body else ""
-    if not text:
-        return None
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        raise bad_request(f"couldn't parse the body as JSON: {error}") from error
-
-
-def _object(body: Any) -> Object:
-    if not isinstance(body, dict):
-        raise bad_request("the body of the request must be an object")
-    return body
-
-
-def reset(request: web.BaseRequest) -> None:
-    """Cut the connection with a RST, not a FIN."""
-    transport = request.transport
-    if transport is None:
-        return
-    sock = transport.get_extra_info("socket")
-    if sock is not None:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    transport.abort()

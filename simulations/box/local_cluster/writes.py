@@ -8,7 +8,7 @@ refused, and so is a dry run: nothing is written by mistake.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
@@ -16,14 +16,13 @@ from simulations.box.local_cluster import pods
 from simulations.box.local_cluster.objects import (
     Object,
     StatusError,
-    bad_request,
     check_preconditions,
     conflict,
     invalid,
     not_found,
     success,
 )
-from simulations.box.local_cluster.paths import RequestTarget
+from simulations.box.local_cluster.requests import ApiRequest
 from simulations.box.local_cluster.selectors import from_spec, matches_labels
 from simulations.box.local_cluster.store import Store
 
@@ -49,77 +48,71 @@ class ApiWrites:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def read(self, target: RequestTarget) -> Object:
+    def read(self, request: ApiRequest) -> Object:
         """The object, or its Scale."""
-        obj = self._store.get(target.resource.plural, target.namespace, target.name)
-        return _scale_of(obj) if target.subresource == "scale" else obj
+        obj = self._store.get(request.plural, request.namespace, request.name)
+        return _scale_of(obj) if request.subresource == "scale" else obj
 
-    def create(self, target: RequestTarget, body: Object) -> Object:
+    def create(self, request: ApiRequest) -> Object:
         """A new object, or an eviction."""
-        if target.subresource == "eviction":
-            return pods.evict(self._store, target.namespace, target.name, body)
-        body = copy.deepcopy(body)
+        if request.subresource == "eviction":
+            return pods.evict(self._store, request.namespace, request.name, request.object())
+        body = copy.deepcopy(request.object())
         metadata = body.setdefault("metadata", {})
         if "name" not in metadata and "generateName" not in metadata:
-            raise invalid(target.resource.plural, "", "metadata.name: Required value")
+            raise invalid(request.plural, "", "metadata.name: Required value")
         metadata.pop("resourceVersion", None)
-        if target.resource.namespaced:
-            metadata["namespace"] = target.namespace
-            if not self._store.find("namespaces", "", target.namespace):
-                raise not_found("namespaces", target.namespace)
-        return self._store.create(
-            target.resource.plural, with_defaults(target.resource.plural, body)
-        )
+        if request.kind.namespaced:
+            metadata["namespace"] = request.namespace
+            if not self._store.find("namespaces", "", request.namespace):
+                raise not_found("namespaces", request.namespace)
+        return self._store.create(request.plural, with_defaults(request.plural, body))
 
-    def update_scale(self, target: RequestTarget, scale: Object) -> Object:
+    def update_scale(self, request: ApiRequest) -> Object:
         """Replace a Scale."""
-        return self._write(target, lambda _before: scale)
+        return self._write(request, lambda _before: request.object())
 
-    def patch(self, target: RequestTarget, patch: Any, content_type: str) -> Object:
+    def patch(self, request: ApiRequest) -> Object:
         """Patch an object or its Scale."""
-        kind = content_type.partition(";")[0].strip().lower()
-        if kind not in {_MERGE, _STRATEGIC}:
+        if request.content_type not in {_MERGE, _STRATEGIC}:
             raise StatusError(
                 HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
                 "UnsupportedMediaType",
-                f"patches of {kind!r} are not taken here; send {_MERGE} or {_STRATEGIC}",
+                f"{request.content_type} is not taken here; send {_MERGE} or {_STRATEGIC}",
             )
-        if not isinstance(patch, dict):
-            raise bad_request("error decoding patch: it must be an object")
-        return self._write(target, lambda before: _merge(before, patch, by_key=kind == _STRATEGIC))
+        patch, by_key = request.object(), request.content_type == _STRATEGIC
+        return self._write(request, lambda before: _merge(before, patch, by_key=by_key))
 
-    def delete(self, target: RequestTarget, options: Object, query: Mapping[str, str]) -> Object:
+    def delete(self, request: ApiRequest) -> Object:
         """Remove an object; a bound pod first gets its grace period."""
-        plural = target.resource.plural
-        obj = self._store.get(plural, target.namespace, target.name)
+        plural, namespace, name = request.plural, request.namespace, request.name
+        obj, options = self._store.get(plural, namespace, name), request.body or {}
         check_preconditions(plural, obj, options)
         if plural == "pods":
-            grace = options.get("gracePeriodSeconds", query.get("gracePeriodSeconds"))
+            grace = options.get("gracePeriodSeconds", request.query.get("gracePeriodSeconds"))
             grace_s = None if grace is None else int(grace)
-            return pods.delete(self._store, target.namespace, target.name, grace_s=grace_s)
-        self._store.remove(plural, target.namespace, target.name)
-        return success(details={"name": target.name, "kind": plural, "uid": obj["metadata"]["uid"]})
+            return pods.delete(self._store, namespace, name, grace_s=grace_s)
+        self._store.remove(plural, namespace, name)
+        return success(details={"name": name, "kind": plural, "uid": obj["metadata"]["uid"]})
 
-    def _write(self, target: RequestTarget, change: Callable[[Object], Object]) -> Object:
-        plural = target.resource.plural
-        before = self._store.get(plural, target.namespace, target.name)
-        if target.subresource == "scale":
+    def _write(self, request: ApiRequest, change: Callable[[Object], Object]) -> Object:
+        before = self._store.get(request.plural, request.namespace, request.name)
+        if request.subresource == "scale":
             scale = change(_scale_of(before))
             expected = scale.get("metadata", {}).get("resourceVersion")
             if expected and expected != before["metadata"]["resourceVersion"]:
-                raise conflict(plural, target.name)
+                raise conflict(request.plural, request.name)
             replicas = scale.get("spec", {}).get("replicas", 0)
             obj = {**before, "spec": {**before["spec"], "replicas": replicas}}
+        elif request.subresource == "status":
+            obj = {**before, "status": change(before).get("status", {})}
         else:
-            obj = change(copy.deepcopy(before))
-            if target.subresource == "status":
-                obj = {**before, "status": obj.get("status", {})}
-            else:
-                obj.pop("status", None)  # has a path of its own
-                obj |= {"status": before["status"]} if "status" in before else {}
-        _validate(plural, obj)
-        obj = self._store.replace(plural, obj)
-        return _scale_of(obj) if target.subresource == "scale" else obj
+            obj = change(before)
+            obj.pop("status", None)  # has a path of its own
+            obj |= {"status": before["status"]} if "status" in before else {}
+        _validate(request.plural, obj)
+        obj = self._store.replace(request.plural, obj)
+        return _scale_of(obj) if request.subresource == "scale" else obj
 
 
 def with_defaults(plural: str, body: Object) -> Object:

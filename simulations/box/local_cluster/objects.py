@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from http import HTTPStatus
 from typing import Any, TypeAlias
 
 Object: TypeAlias = dict[str, Any]
@@ -56,87 +55,67 @@ BY_PLURAL: Mapping[str, ApiKind] = {resource.plural: resource for resource in RE
 BY_KIND: Mapping[str, ApiKind] = {resource.kind: resource for resource in RESOURCES}
 
 
+_CODES = {
+    "BadRequest": 400,
+    "Forbidden": 403,
+    "NotFound": 404,
+    "MethodNotAllowed": 405,
+    "AlreadyExists": 409,
+    "Conflict": 409,
+    "Expired": 410,
+    "UnsupportedMediaType": 415,
+    "Invalid": 422,
+    "TooManyRequests": 429,
+    "": 500,
+    "ServiceUnavailable": 503,
+}
+
+
 class StatusError(Exception):
     """An answer other than success, as the API server's `Status` object says it."""
 
-    def __init__(
-        self,
-        code: HTTPStatus,
-        reason: str,
-        message: str,
-        *,
-        details: Object | None = None,
-    ) -> None:
+    def __init__(self, reason: str, message: str, *, details: Object | None = None) -> None:
         super().__init__(message)
-        self.code = code
-        self.reason = reason
-        self.message = message
-        self.details = details
+        self.code = _CODES[reason]
+        self._reason = reason
+        self._details = details
 
     def body(self) -> Object:
         """The `Status` object."""
-        status: Object = {
+        return {
             "kind": "Status",
             "apiVersion": "v1",
             "metadata": {},
             "status": "Failure",
-            "message": self.message,
-            "code": int(self.code),
+            "message": str(self),
+            "code": self.code,
+            **({"reason": self._reason} if self._reason else {}),
+            **({"details": self._details} if self._details else {}),
         }
-        if self.reason:
-            status["reason"] = self.reason
-        if self.details is not None:
-            status["details"] = self.details
-        return status
 
 
 def not_found(resource: str, name: str) -> StatusError:
     """No such object."""
-    return StatusError(
-        HTTPStatus.NOT_FOUND,
-        "NotFound",
-        f'{resource} "{name}" not found',
-        details={"name": name, "kind": resource},
-    )
+    details = {"name": name, "kind": resource}
+    return StatusError("NotFound", f'{resource} "{name}" not found', details=details)
 
 
-def conflict(resource: str, name: str) -> StatusError:
-    """Written against a resourceVersion that is no longer the newest."""
-    return StatusError(
-        HTTPStatus.CONFLICT,
-        "Conflict",
-        f'Operation cannot be fulfilled on {resource} "{name}": the object has been modified; '
-        "please apply your changes to the latest version and try again",
-        details={"name": name, "kind": resource},
-    )
+def check_version(resource: str, name: str, *, asked: str | None, is_now: str) -> None:
+    """Raise 409 unless the uid or resourceVersion asked for, if any, is the object's."""
+    if asked and asked != is_now:
+        raise StatusError(
+            "Conflict",
+            f'Operation cannot be fulfilled on {resource} "{name}": the object has been modified; '
+            "please apply your changes to the latest version and try again",
+            details={"name": name, "kind": resource},
+        )
 
 
-def check_preconditions(plural: str, obj: Object, options: Object) -> None:
-    """Raise 409 unless the uid and resourceVersion asked for are the object's."""
-    for field_name, asked in (options.get("preconditions") or {}).items():
-        if asked and asked != obj["metadata"].get(field_name):
-            raise conflict(plural, obj["metadata"]["name"])
-
-
-def expired(message: str) -> StatusError:
-    """A resourceVersion from before the window that is kept."""
-    return StatusError(HTTPStatus.GONE, "Expired", message)
-
-
-def invalid(resource: str, name: str, message: str) -> StatusError:
-    """An object that no API server would take."""
-    kind = BY_PLURAL[resource].kind
-    return StatusError(
-        HTTPStatus.UNPROCESSABLE_ENTITY,
-        "Invalid",
-        f'{kind} "{name}" is invalid: {message}',
-        details={"name": name, "kind": kind},
-    )
-
-
-def bad_request(message: str) -> StatusError:
-    """A request that cannot be understood."""
-    return StatusError(HTTPStatus.BAD_REQUEST, "BadRequest", message)
+def check_preconditions(resource: str, obj: Object, options: Object) -> None:
+    """Raise 409 unless the uid and resourceVersion in the options are the object's."""
+    metadata = obj["metadata"]
+    for name, asked in (options.get("preconditions") or {}).items():
+        check_version(resource, metadata["name"], asked=asked, is_now=metadata.get(name, ""))
 
 
 def success(**more: object) -> Object:

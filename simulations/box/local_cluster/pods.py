@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from http import HTTPStatus
 
 from simulations.box.local_cluster.objects import (
     Object,
@@ -65,7 +64,7 @@ def evict(store: Store, namespace: str, name: str, eviction: Object) -> Object:
     store.modify("pods", namespace, name, mark)
     grace = options.get("gracePeriodSeconds")
     delete(store, namespace, name, grace_s=None if grace is None else int(grace))
-    return success(code=int(HTTPStatus.CREATED))
+    return success(code=201)
 
 
 def _is_running(pod: Object) -> bool:
@@ -81,7 +80,6 @@ def _ask_budgets(store: Store, pod: Object) -> None:
     ]
     if len(budgets) > 1:
         raise StatusError(
-            HTTPStatus.INTERNAL_SERVER_ERROR,
             "",
             "This pod has more than one PodDisruptionBudget, which the eviction subresource "
             "does not support.",
@@ -146,7 +144,6 @@ def scaled_value(value: int | str, total: int, *, up: bool) -> int:
 
 def _refused(budget: str, *, healthy: int, needed: int) -> StatusError:
     return StatusError(
-        HTTPStatus.TOO_MANY_REQUESTS,
         "TooManyRequests",
         "Cannot evict pod as it would violate the pod's disruption budget.",
         details={

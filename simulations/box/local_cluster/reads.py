@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from simulations.box.local_cluster.faults import WATCH_KINDS, ApiFaultKind, ApiFaults
-from simulations.box.local_cluster.objects import ApiKind, Object, expired
+from simulations.box.local_cluster.objects import ApiKind, Object, StatusError
 from simulations.box.local_cluster.requests import ApiRequest, reset
 from simulations.box.local_cluster.selectors import (
     Requirement,
@@ -123,10 +123,12 @@ class Watches:
                 await self._faults.lifted(fault)
             elif fault is not None:
                 if fault.kind is ApiFaultKind.GONE:
-                    await _send(response, "ERROR", expired("too old, on demand").body())
+                    await _send(
+                        response, "ERROR", StatusError("Expired", "too old, on demand").body()
+                    )
                 return fault.kind is ApiFaultKind.GONE
             if cursor < self._store.oldest:
-                too_old = expired(f"too old resource version: {cursor}")
+                too_old = StatusError("Expired", f"too old resource version: {cursor}")
                 await _send(response, "ERROR", too_old.body())
                 return True
             cursor, changes = self._store.version, self._store.changes_after(cursor)

@@ -8,7 +8,6 @@ import socket
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from http import HTTPStatus
 from typing import Any
 
 from aiohttp import web
@@ -18,7 +17,6 @@ from simulations.box.local_cluster.objects import (
     ApiKind,
     Object,
     StatusError,
-    bad_request,
 )
 
 _PATH = re.compile(
@@ -61,13 +59,13 @@ class ApiRequest:
         """A whole number in the query; 0 where there is none."""
         text = self.query.get(name, "") or "0"
         if not text.isdigit():
-            raise bad_request(f"invalid {name}: {text!r}")
+            raise StatusError("BadRequest", f"invalid {name}: {text!r}")
         return int(text)
 
     def object(self) -> Object:
         """The body, which must be an object."""
         if not isinstance(self.body, dict):
-            raise bad_request("the body of the request must be an object")
+            raise StatusError("BadRequest", "the body of the request must be an object")
         return self.body
 
 
@@ -81,9 +79,7 @@ async def understand(request: web.BaseRequest) -> ApiRequest:
     )
     subresource = about.get("subresource", "")
     if kind is None or (subresource and subresource not in kind.subresources):
-        raise StatusError(
-            HTTPStatus.NOT_FOUND, "NotFound", "the server could not find the requested resource"
-        )
+        raise StatusError("NotFound", "the server could not find the requested resource")
     made = ApiRequest(
         verb=_verb(request.method, named=bool(about["name"]), subresource=subresource),
         kind=kind,
@@ -110,7 +106,6 @@ def _verb(method: str, *, named: bool, subresource: str) -> str:
         case "PATCH" | "DELETE", True, "" | "scale" | "status":
             return method.lower()
     raise StatusError(
-        HTTPStatus.METHOD_NOT_ALLOWED,
         "MethodNotAllowed",
         "the server does not allow this method on the requested resource",
     )
@@ -123,7 +118,7 @@ async def _body(request: web.BaseRequest) -> Any:
     try:
         return json.loads(text)
     except ValueError as error:
-        raise bad_request(f"couldn't parse the body as JSON: {error}") from error
+        raise StatusError("BadRequest", f"couldn't parse the body as JSON: {error}") from error
 
 
 def reset(request: web.BaseRequest) -> None:

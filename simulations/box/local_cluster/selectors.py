@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from simulations.box.local_cluster.objects import Object, bad_request
+from simulations.box.local_cluster.objects import Object, StatusError
 
 _SET = re.compile(r"^\s*([\w./-]+)\s+(in|notin)\s+\(([^)]*)\)\s*$")
 _EQUAL = re.compile(r"^\s*([\w./-]+)\s*(==|!=|=)\s*([\w./:-]*)\s*$")
@@ -36,7 +36,7 @@ class Requirement:
                 return self.key in labels
             case "DoesNotExist":
                 return self.key not in labels
-        raise bad_request(f"{self.operator!r} is not a valid label selector operator")
+        raise StatusError("BadRequest", f"{self.operator!r} is not a valid label selector operator")
 
 
 def parse_labels(text: str) -> tuple[Requirement, ...]:
@@ -53,7 +53,7 @@ def _requirement(clause: str) -> Requirement:
         return Requirement(found[1], operator, frozenset({found[3]}))
     if found := _EXISTS.match(clause):
         return Requirement(found[2], "DoesNotExist" if found[1] else "Exists")
-    raise bad_request(f"unable to parse requirement: {clause!r}")
+    raise StatusError("BadRequest", f"unable to parse requirement: {clause!r}")
 
 
 def matches_labels(requirements: Iterable[Requirement], obj: Object) -> bool:
@@ -67,7 +67,7 @@ def parse_fields(text: str) -> tuple[Requirement, ...]:
     requirements = parse_labels(text)
     for requirement in requirements:
         if requirement.key not in _FIELDS:
-            raise bad_request(f"field label not supported: {requirement.key!r}")
+            raise StatusError("BadRequest", f"field label not supported: {requirement.key!r}")
     return requirements
 
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from http import HTTPStatus
 
 from aiohttp import web
 
 from simulations.box.local_cluster.discovery import DISCOVERY
 from simulations.box.local_cluster.faults import WATCH_KINDS, ApiFault, ApiFaultKind, ApiFaults
-from simulations.box.local_cluster.objects import Object, StatusError, bad_request, expired
+from simulations.box.local_cluster.objects import Object, StatusError
 from simulations.box.local_cluster.reads import Watches, list_answer
 from simulations.box.local_cluster.requests import ApiRequest, reset, understand
 from simulations.box.local_cluster.store import Store
@@ -23,6 +22,12 @@ _PROXY_PAGE = (
 )
 _OF_ANSWERS = frozenset(ApiFaultKind) - WATCH_KINDS
 REQUESTS_KEPT = 20_000
+_REFUSALS = {
+    ApiFaultKind.UNAVAILABLE: ("ServiceUnavailable", "apiserver is shutting down"),
+    ApiFaultKind.FORBIDDEN: ("Forbidden", "forbidden: no rule allows this, on demand"),
+    ApiFaultKind.CONFLICT: ("Conflict", "the object has been modified, on demand"),
+    ApiFaultKind.GONE: ("Expired", "the resourceVersion of the list is too old, on demand"),
+}
 
 
 class ApiServer:
@@ -85,14 +90,14 @@ class ApiServer:
             answer = self._perform(request)
             if fault is not None and fault.kind is ApiFaultKind.ANSWER_LOST:
                 reset(http)
-            code = HTTPStatus.CREATED if request.verb == "create" else HTTPStatus.OK
+            code = 201 if request.verb == "create" else 200
             return web.json_response(answer, status=code)
         except StatusError as problem:
             return web.json_response(problem.body(), status=problem.code)
 
     def _perform(self, request: ApiRequest) -> Object:
         if request.query.get("dryRun"):
-            raise bad_request("a dry run is not understood here; leave dryRun out")
+            raise StatusError("BadRequest", "a dry run is not understood here; leave dryRun out")
         match request.verb:
             case "get":
                 return self._writes.read(request)
@@ -120,30 +125,7 @@ class ApiServer:
                 reset(http)
                 return web.Response()
             case ApiFaultKind.BAD_GATEWAY:
-                return web.Response(
-                    status=HTTPStatus.BAD_GATEWAY, text=_PROXY_PAGE, content_type="text/html"
-                )
-            case ApiFaultKind.GONE:
-                raise expired("The resourceVersion for the provided list is too old.")
+                return web.Response(status=502, text=_PROXY_PAGE, content_type="text/html")
             case _:
                 raise StatusError(*_REFUSALS[fault.kind])
         return None
-
-
-_REFUSALS = {
-    ApiFaultKind.UNAVAILABLE: (
-        HTTPStatus.SERVICE_UNAVAILABLE,
-        "ServiceUnavailable",
-        "apiserver is shutting down",
-    ),
-    ApiFaultKind.FORBIDDEN: (
-        HTTPStatus.FORBIDDEN,
-        "Forbidden",
-        "forbidden: no rule allows this, on demand",
-    ),
-    ApiFaultKind.CONFLICT: (
-        HTTPStatus.CONFLICT,
-        "Conflict",
-        "Operation cannot be fulfilled: the object has been modified, on demand",
-    ),
-}

@@ -15,14 +15,13 @@ import uuid
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from http import HTTPStatus
 
 from simulations.box.local_cluster.objects import (
     BY_PLURAL,
     Key,
     Object,
     StatusError,
-    conflict,
+    check_version,
     key_of,
     not_found,
     timestamp,
@@ -107,7 +106,6 @@ class Store:
         key = key_of(obj)
         if key in self._objects[resource]:
             raise StatusError(
-                HTTPStatus.CONFLICT,
                 "AlreadyExists",
                 f'{resource} "{key[1]}" already exists',
                 details={"name": key[1], "kind": resource},
@@ -127,9 +125,11 @@ class Store:
         namespace, name = key_of(obj)
         before = self.get(resource, namespace, name)
         obj = copy.deepcopy(obj)
-        expected = obj["metadata"].get("resourceVersion")
-        if expected and expected != before["metadata"]["resourceVersion"]:
-            raise conflict(resource, name)
+        asked, is_now = (
+            obj["metadata"].get("resourceVersion"),
+            before["metadata"]["resourceVersion"],
+        )
+        check_version(resource, name, asked=asked, is_now=is_now)
         for kept in ("uid", "creationTimestamp", "generation", "resourceVersion"):
             obj["metadata"][kept] = before["metadata"][kept]
         _omit_empty(obj["metadata"])

@@ -9,16 +9,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from http import HTTPStatus
 from typing import Any
 
 from simulations.box.local_cluster import pods
 from simulations.box.local_cluster.objects import (
+    BY_PLURAL,
     Object,
     StatusError,
     check_preconditions,
-    conflict,
-    invalid,
     not_found,
     success,
 )
@@ -59,8 +57,6 @@ class ApiWrites:
             return pods.evict(self._store, request.namespace, request.name, request.object())
         body = copy.deepcopy(request.object())
         metadata = body.setdefault("metadata", {})
-        if "name" not in metadata and "generateName" not in metadata:
-            raise invalid(request.plural, "", "metadata.name: Required value")
         metadata.pop("resourceVersion", None)
         if request.kind.namespaced:
             metadata["namespace"] = request.namespace
@@ -76,7 +72,6 @@ class ApiWrites:
         """Patch an object or its Scale."""
         if request.content_type not in {_MERGE, _STRATEGIC}:
             raise StatusError(
-                HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
                 "UnsupportedMediaType",
                 f"{request.content_type} is not taken here; send {_MERGE} or {_STRATEGIC}",
             )
@@ -99,11 +94,10 @@ class ApiWrites:
         before = self._store.get(request.plural, request.namespace, request.name)
         if request.subresource == "scale":
             scale = change(_scale_of(before))
-            expected = scale.get("metadata", {}).get("resourceVersion")
-            if expected and expected != before["metadata"]["resourceVersion"]:
-                raise conflict(request.plural, request.name)
             replicas = scale.get("spec", {}).get("replicas", 0)
             obj = {**before, "spec": {**before["spec"], "replicas": replicas}}
+            version = scale.get("metadata", {}).get("resourceVersion")
+            obj["metadata"] = {**before["metadata"], "resourceVersion": version}
         elif request.subresource == "status":
             obj = {**before, "status": change(before).get("status", {})}
         else:
@@ -135,25 +129,26 @@ def _default_pod(spec: Object) -> None:
 
 
 def _validate(plural: str, obj: Object) -> None:
+    metadata, spec = obj["metadata"], obj.get("spec", {})
+    if "name" not in metadata and "generateName" not in metadata:
+        raise _invalid(plural, obj, "metadata.name: Required value")
     if plural not in {"deployments", "replicasets"}:
         return
-    name, spec = obj["metadata"].get("name", ""), obj.get("spec", {})
     replicas = spec.get("replicas")
     if not isinstance(replicas, int) or replicas < 0:
-        raise invalid(
-            plural,
-            name,
-            f"spec.replicas: Invalid value: {replicas!r}: must be greater than or equal to 0",
-        )
+        least = "must be greater than or equal to 0"
+        raise _invalid(plural, obj, f"spec.replicas: Invalid value: {replicas!r}: {least}")
     selector = spec.get("selector") or {}
     labels = spec["template"].get("metadata", {})
     if not selector or not matches_labels(from_spec(selector), {"metadata": labels}):
-        raise invalid(
-            plural,
-            name,
-            "spec.template.metadata.labels: Invalid value: "
-            "`selector` does not match template `labels`",
-        )
+        differ = "`selector` does not match template `labels`"
+        raise _invalid(plural, obj, f"spec.template.metadata.labels: Invalid value: {differ}")
+
+
+def _invalid(plural: str, obj: Object, message: str) -> StatusError:
+    kind, name = BY_PLURAL[plural].kind, obj["metadata"].get("name", "")
+    details = {"name": name, "kind": kind}
+    return StatusError("Invalid", f'{kind} "{name}" is invalid: {message}', details=details)
 
 
 def _merge(target: Any, patch: Any, *, by_key: bool) -> Any:

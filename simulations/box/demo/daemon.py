@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import aiohttp
 import yaml
@@ -25,81 +27,20 @@ class DaemonFailed(AutoscalerError):  # noqa: N818  what happened, not a kind of
     """The daemon ended, or never became ready; the text has the end of its log."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DemoDaemon:
-    """`autoscaler run` against a cluster; an asynchronous context manager."""
+    """A daemon that runs."""
 
-    def __init__(
-        self,
-        *,
-        resource: Mapping[str, Any],
-        kubeconfig: Path,
-        folder: Path,
-        recording: Path,
-        tick_s: float,
-    ) -> None:
-        self.log = folder / "daemon.log"
-        self._config = folder / "config.yaml"
-        self._resource = resource
-        self._kubeconfig = kubeconfig
-        self._recording = recording
-        self._tick_s = tick_s
-        self._port = _free_port()
-        self._process: asyncio.subprocess.Process | None = None
-        self._http: aiohttp.ClientSession | None = None
-
-    @property
-    def url(self) -> str:
-        """Of /metrics, /readyz and /debug/models."""
-        return f"http://127.0.0.1:{self._port}"
-
-    async def __aenter__(self) -> Self:
-        self._config.write_text(yaml.safe_dump(dict(self._resource)), encoding="utf-8")
-        self._process = await _start(
-            "run",
-            f"--config={self._config}",
-            f"--record={self._recording}",
-            f"--kubeconfig={self._kubeconfig}",
-            f"--tick-seconds={self._tick_s:g}",
-            f"--listen=127.0.0.1:{self._port}",
-            "--dcgm-selector=",  # no GPUs here, so no exporter
-            log=self.log,
-        )
-        self._http = aiohttp.ClientSession(self.url, timeout=aiohttp.ClientTimeout(total=5.0))
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if self._http is not None:
-            await self._http.close()
-        await self.stop()
-
-    async def stop(self) -> int:
-        """SIGTERM, and SIGKILL where that does not end it; its exit code."""
-        process = self._process
-        if process is None:
-            return 0
-        if process.returncode is None:
-            process.terminate()
-            try:
-                async with asyncio.timeout(_STOP_S):
-                    await process.wait()
-            except TimeoutError:
-                pass
-            finally:
-                if process.returncode is None:
-                    process.kill()
-                    await process.wait()
-        return process.returncode if process.returncode is not None else -1
+    process: asyncio.subprocess.Process
+    http: aiohttp.ClientSession
+    """For /readyz and /debug/models."""
+    log: Path
 
     async def ready(self, *, timeout_s: float) -> None:
         """Until /readyz says so; raises `DaemonFailed`."""
         try:
             async with asyncio.timeout(timeout_s):
-                while not await self._is_ready():  # noqa: ASYNC110  another process: it must be asked
+                while await self._get("/readyz") is None:  # noqa: ASYNC110  another process: it must be asked
                     await asyncio.sleep(0.2)
         except TimeoutError as error:
             raise DaemonFailed(
@@ -109,41 +50,50 @@ class DemoDaemon:
 
     async def decisions(self) -> list[dict[str, Any]]:
         """The last decision of each model; empty while it cannot be asked."""
-        self.check()
         body = await self._get("/debug/models")
-        return [] if body is None else _decisions(body)
+        return [] if body is None else json.loads(body)["models"]
 
     def check(self) -> None:
         """Raise `DaemonFailed` if it has ended by itself."""
-        if self._process is not None and self._process.returncode is not None:
+        if self.process.returncode is not None:
             raise DaemonFailed(
-                f"the daemon ended with exit code {self._process.returncode}; "
+                f"the daemon ended with exit code {self.process.returncode}; "
                 f"the end of {self.log}:\n{_end_of(self.log)}"
             )
 
-    async def _is_ready(self) -> bool:
+    async def _get(self, path: str) -> bytes | None:
+        """A page of a daemon that runs; None: it gave none."""
         self.check()
-        if self._http is None:
-            return False
         try:
-            async with self._http.get("/readyz") as answer:
-                return answer.status == 200
+            async with self.http.get(path) as answer:
+                return await answer.read() if answer.status == 200 else None
         except (aiohttp.ClientError, TimeoutError, OSError):
-            return False
-
-    async def _get(self, path: str) -> Any:
-        if self._http is None:
-            return None
-        try:
-            async with self._http.get(path) as answer:
-                return await answer.json() if answer.status == 200 else None
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
             return None
 
 
-def _decisions(body: Any) -> list[dict[str, Any]]:
-    models = body["models"] if isinstance(body, dict) and "models" in body else body
-    return [dict(each) for each in (models.values() if isinstance(models, dict) else models)]
+@asynccontextmanager
+async def running_daemon(
+    *, resource: Mapping[str, Any], kubeconfig: Path, folder: Path, recording: Path, tick_s: float
+) -> AsyncIterator[DemoDaemon]:
+    """`autoscaler run` against a cluster, from its start to its end."""
+    config, log, port = folder / "config.yaml", folder / "daemon.log", _free_port()
+    config.write_text(yaml.safe_dump(dict(resource)), encoding="utf-8")
+    process = await _start(
+        "run",
+        f"--config={config}",
+        f"--record={recording}",
+        f"--kubeconfig={kubeconfig}",
+        f"--tick-seconds={tick_s:g}",
+        f"--listen=127.0.0.1:{port}",
+        "--dcgm-selector=",  # no GPUs here, so no exporter
+        log=log,
+    )
+    try:
+        timeout = aiohttp.ClientTimeout(total=5.0)
+        async with aiohttp.ClientSession(f"http://127.0.0.1:{port}", timeout=timeout) as http:
+            yield DemoDaemon(process=process, http=http, log=log)
+    finally:
+        await _stop(process)
 
 
 def segments(recording: Path) -> set[Path]:
@@ -160,9 +110,7 @@ async def replay(files: set[Path], *, log: Path) -> str:
         try:
             code = await process.wait()
         finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
+            await _stop(process)
         if code != 0:
             return _end_of(log)
     return ""
@@ -183,6 +131,20 @@ async def _start(*arguments: str, log: Path) -> asyncio.subprocess.Process:
             start_new_session=True,
             preexec_fn=die_with_parent,
         )
+
+
+async def _stop(process: asyncio.subprocess.Process) -> None:
+    """SIGTERM, and SIGKILL where that does not end it."""
+    if process.returncode is not None:
+        return
+    process.terminate()
+    try:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(process.wait(), _STOP_S)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
 
 
 def _end_of(log: Path) -> str:

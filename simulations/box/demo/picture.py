@@ -26,24 +26,6 @@ class ReplicaCounts:
     """On a node that is being taken away, and not deleting yet."""
     draining: int = 0
 
-    @property
-    def paid(self) -> int:
-        """All that hold a GPU."""
-        return self.ready + self.starting + self.doomed + self.draining
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Moment:
-    """One point of the curves."""
-
-    at_s: float
-    in_flight: int
-    ready: int
-    desired: int
-    demand: float | None
-    forecast_low: float | None
-    forecast_high: float | None
-
 
 @dataclass(slots=True, kw_only=True)
 class Picture:
@@ -54,8 +36,6 @@ class Picture:
     at_s: float = 0.0
     """Since the load began; negative before."""
     phase: str = ""
-    waiting: float | None = None
-    running: float | None = None
     sent: int = 0
     completed: int = 0
     lost: int = 0
@@ -65,7 +45,8 @@ class Picture:
     )
     decision: Mapping[str, Any] = field(default_factory=dict)
     """The last one, as `/debug/models` has it; empty: none yet."""
-    moments: deque[Moment] = field(default_factory=lambda: deque(maxlen=4096))
+    curves: dict[str, list[float | None]] = field(default_factory=dict)
+    """What is drawn over time, by name; None: unknown at that moment."""
     news: deque[str] = field(default_factory=lambda: deque(maxlen=NEWS_KEPT))
     """What was decided, and what happened, newest last."""
     news_total: int = 0
@@ -103,10 +84,6 @@ class Picture:
     def decide(self, decision: Mapping[str, Any]) -> None:
         """Take in the daemon's last decision; a new one that changed something is news."""
         before, self.decision = self.decision, decision
-        self.waiting, self.running = (
-            self.measure("waiting_requests"),
-            self.measure("running_requests"),
-        )
         if decision.get("event") == before.get("event"):
             return
         changes = [
@@ -121,17 +98,15 @@ class Picture:
 
     def remember(self) -> None:
         """Add a point to the curves."""
-        self.moments.append(
-            Moment(
-                at_s=self.at_s,
-                in_flight=self.in_flight,
-                ready=sum(replicas.ready for replicas in self.replicas.values()),
-                desired=sum(replicas.desired for replicas in self.replicas.values()),
-                demand=self.measure("demand_replicas"),
-                forecast_low=self.measure("forecast_low_replicas"),
-                forecast_high=self.measure("forecast_high_replicas"),
-            )
-        )
+        ready = sum(replicas.ready for replicas in self.replicas.values())
+        for name, value in (
+            ("in flight", float(self.in_flight)),
+            ("demand", self.measure("demand_replicas")),
+            ("ready replicas", float(ready)),
+            ("forecast, high", self.measure("forecast_high_replicas")),
+            ("forecast, low", self.measure("forecast_low_replicas")),
+        ):
+            self.curves.setdefault(name, []).append(value)
 
 
 def _labels(node: Mapping[str, Any]) -> dict[str, str]:

@@ -15,13 +15,13 @@ from rich.console import Console
 from autoscaler.errors import AutoscalerError
 from simulations.box.demo import scenario as stage
 from simulations.box.demo.bill import Bill
-from simulations.box.demo.daemon import DemoDaemon, replay, segments
+from simulations.box.demo.daemon import DemoDaemon, replay, running_daemon, segments
 from simulations.box.demo.load import Load, columns, schedule
 from simulations.box.demo.picture import Picture
 from simulations.box.demo.reclaim import Reclaim
 from simulations.box.demo.scenario import Scenario
 from simulations.box.demo.static_fleet import smallest
-from simulations.box.demo.summary import Paid, Served, comparison, served
+from simulations.box.demo.summary import Served, comparison, served_to
 from simulations.box.demo.view import View
 from simulations.box.local_cluster import LocalCluster
 from simulations.box.local_cluster.service import Service
@@ -64,7 +64,7 @@ class _Played:
     """What a run leaves for its summary."""
 
     seconds: float
-    paid: Paid
+    bill: Bill
     reclaim: Reclaim
 
 
@@ -101,18 +101,22 @@ class Demo:
             with View(self.console, plain=self.plain) as view:
                 played = await self._play(load, view)
         except* AutoscalerError as failed:
-            for problem in _leaves(failed):
+            for problem in failed.exceptions:
                 self._print(str(problem))
             played = None
         if played is None:
             return 1
-        result = served(
-            load.requests,
-            ttft_s=stage.TTFT_S,
-            tpot_s=stage.TPOT_S,
-            ramp_s=self.scenario.ramp_s,
+        result = served_to(load.requests, ramp_s=self.scenario.ramp_s)
+        replicas, static = smallest(columns(load.arrivals), ramp_s=self.scenario.ramp_s)
+        self.console.print(
+            comparison(
+                ours=result,
+                paid_s=played.bill.paid_s,
+                replicas=replicas,
+                static=static,
+                seconds=played.seconds,
+            )
         )
-        self._compare(result, load, played)
         recorded = segments(self.recording) - already_there
         difference = await replay(recorded, log=self.folder / "replay.log")
         return self._verdict(result, load, played, difference=difference)
@@ -139,8 +143,8 @@ class Demo:
                 for each in beside:
                     each.cancel()
             ended_at = loop.time()
-            paid = _paid(bill, since=began_at, until=ended_at)
-        return _Played(seconds=ended_at - began_at, paid=paid, reclaim=reclaim)
+            bill.note()
+        return _Played(seconds=ended_at - began_at, bill=bill, reclaim=reclaim)
 
     @asynccontextmanager
     async def _stage(self) -> AsyncIterator[tuple[LocalCluster, Service, DemoDaemon]]:
@@ -154,7 +158,7 @@ class Demo:
                 cluster.apply(manifest)
             selector = {"app": stage.MODEL}
             service = await cluster.expose(stage.NAMESPACE, selector, port=stage.PORT)
-            async with DemoDaemon(
+            async with running_daemon(
                 resource=stage.resource(self.scenario),
                 kubeconfig=cluster.kubeconfig,
                 folder=self.folder,
@@ -188,29 +192,6 @@ class Demo:
             view.show(picture)
             await asyncio.sleep(_LOOK_EVERY_S)
 
-    def _compare(self, result: Served, load: Load, played: _Played) -> None:
-        static = smallest(
-            stage.profile(),
-            columns(load.arrivals),
-            ttft_s=stage.TTFT_S,
-            tpot_s=stage.TPOT_S,
-            attainment=stage.ATTAINMENT,
-        )
-        minutes = static.replicas * played.seconds / 60.0
-        price = stage.prices_usd_per_hour()["on-demand"]
-        static_paid = Paid(
-            on_demand_minutes=minutes, spot_minutes=0.0, cost_usd=minutes / 60.0 * price
-        )
-        self.console.print(
-            comparison(
-                ours=result,
-                paid=played.paid,
-                static=static,
-                static_paid=static_paid,
-                seconds=played.seconds,
-            )
-        )
-
     def _verdict(self, result: Served, load: Load, played: _Played, *, difference: str) -> int:
         """Say what is right and what is not; 0 if all is right."""
         self._print(played.reclaim.account())
@@ -231,24 +212,3 @@ class Demo:
 
     def _print(self, text: str) -> None:
         self.console.print(text, markup=False, highlight=False, soft_wrap=True)
-
-
-def _paid(bill: Bill, *, since: float, until: float) -> Paid:
-    bill.note()
-    seconds = bill.replica_seconds(since=since, until=until)
-    return Paid(
-        on_demand_minutes=seconds.get("on-demand", 0.0) / 60.0,
-        spot_minutes=seconds.get("spot", 0.0) / 60.0,
-        cost_usd=bill.cost_usd(stage.prices_usd_per_hour(), since=since, until=until),
-    )
-
-
-def _leaves(group: BaseExceptionGroup[AutoscalerError]) -> list[AutoscalerError]:
-    """The errors themselves, out of all groups."""
-    found: list[AutoscalerError] = []
-    for each in group.exceptions:
-        if isinstance(each, BaseExceptionGroup):
-            found.extend(_leaves(each))
-        else:
-            found.append(each)
-    return found

@@ -6,6 +6,7 @@ enough for two cores: some six servers, of four requests at a time each.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -89,6 +90,12 @@ def prices_usd_per_hour() -> dict[str, float]:
     """Of a replica, by capacity type."""
     served = PROFILES[_PROFILE]
     return {"on-demand": served.usd_per_hour, "spot": served.spot_usd_per_hour}
+
+
+def cost_usd(paid_s: Mapping[str, float]) -> float:
+    """The price of replicas' seconds, by capacity type."""
+    prices = prices_usd_per_hour()
+    return sum(prices[kind] * seconds / 3600.0 for kind, seconds in paid_s.items())
 
 
 def manifests(scenario: Scenario) -> list[dict[str, Any]]:

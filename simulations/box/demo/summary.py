@@ -2,99 +2,93 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.console import RenderableType
 from rich.table import Table
 
 from simulations.box.demo.load import SentRequest
-from simulations.box.demo.static_fleet import StaticFleet
+from simulations.box.demo.scenario import TPOT_S, TTFT_S, cost_usd
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Served:
-    """What the clients saw."""
+    """What clients got of a fleet."""
 
     sent: int
     completed: int
-    lost: int
     attainment: float
     """Share of all requests, lost ones included, that met both parts of the objective."""
     attainment_by_ramp: tuple[float, ...]
     """The same, of the requests that were sent in each ramp."""
-    ttft_s_p50: float
     ttft_s_p95: float
-    tpot_s_p95: float
+    """Of those that were completed; NaN: none was."""
+
+    @property
+    def lost(self) -> int:
+        """Not completed."""
+        return self.sent - self.completed
 
 
 def served(
-    requests: Sequence[SentRequest], *, ttft_s: float, tpot_s: float, ramp_s: float
+    *,
+    sent_at_s: NDArray[np.float64],
+    ttft_s: NDArray[np.float64],
+    tpot_s: NDArray[np.float64],
+    ramp_s: float,
 ) -> Served:
-    """Sum up the clients' requests; NaN where none was completed.
-
-    Args:
-        requests: All that were sent; all have ended.
-        ttft_s: Objective of the time to the first token.
-        tpot_s: Objective of the time per further token.
-        ramp_s: Length of a ramp.
-    """
-    completed = [request for request in requests if request.is_completed]
-    ttft = np.array([request.ttft_s for request in completed], dtype=np.float64)
-    tpot = np.array([request.tpot_s or 0.0 for request in completed], dtype=np.float64)
-    met = (ttft <= ttft_s) & (tpot <= tpot_s)
-    ramp_of = np.array([int(r.arrival.at_s // ramp_s) for r in completed], dtype=np.int64)
-    sent = Counter(int(request.arrival.at_s // ramp_s) for request in requests)
+    """Sum up at least one request; one that was lost has NaN for its time to the first token."""
+    completed = ~np.isnan(ttft_s)
+    met = completed & (ttft_s <= TTFT_S) & (tpot_s <= TPOT_S)
+    ramp = sent_at_s // ramp_s
     return Served(
-        sent=len(requests),
-        completed=len(completed),
-        lost=len(requests) - len(completed),
-        attainment=int(met.sum()) / len(requests) if requests else float("nan"),
-        attainment_by_ramp=tuple(
-            int(met[ramp_of == ramp].sum()) / sent[ramp] for ramp in sorted(sent)
-        ),
-        ttft_s_p50=_quantile(ttft, 0.5),
-        ttft_s_p95=_quantile(ttft, 0.95),
-        tpot_s_p95=_quantile(tpot, 0.95),
+        sent=len(completed),
+        completed=int(completed.sum()),
+        attainment=float(met.mean()),
+        attainment_by_ramp=tuple(float(met[ramp == number].mean()) for number in np.unique(ramp)),
+        ttft_s_p95=float(np.quantile(ttft_s[completed], 0.95)) if completed.any() else np.nan,
     )
 
 
-def _quantile(values: np.ndarray[tuple[int], np.dtype[np.float64]], share: float) -> float:
-    return float(np.quantile(values, share)) if len(values) else float("nan")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Paid:
-    """Replica-minutes by capacity type, and their price."""
-
-    on_demand_minutes: float
-    spot_minutes: float
-    cost_usd: float
+def served_to(requests: Sequence[SentRequest], *, ramp_s: float) -> Served:
+    """What our clients got; all their requests have ended."""
+    return served(
+        sent_at_s=np.array([r.arrival.at_s for r in requests]),
+        ttft_s=np.array([r.ttft_s if r.is_completed else None for r in requests], dtype=float),
+        tpot_s=np.array([r.tpot_s or 0.0 for r in requests]),
+        ramp_s=ramp_s,
+    )
 
 
 def comparison(
-    *, ours: Served, paid: Paid, static: StaticFleet, static_paid: Paid, seconds: float
+    *,
+    ours: Served,
+    paid_s: Mapping[str, float],
+    replicas: int,
+    static: Served,
+    seconds: float,
 ) -> RenderableType:
-    """The table at the end."""
+    """The table at the end.
+
+    Args:
+        ours: What this run served.
+        paid_s: Its replicas' seconds, by capacity type.
+        replicas: Of the static fleet, all on demand.
+        static: What that fleet would have served.
+        seconds: How long both were there.
+    """
     table = Table(title=f"{ours.sent} requests in {seconds:.0f} s")
     table.add_column("")
     table.add_column("this run", justify="right")
-    table.add_column(f"static fleet of {static.replicas}", justify="right")
-    rows = (
-        ("served", str(ours.completed), str(static.completed)),
-        ("lost", str(ours.lost), str(ours.sent - static.completed)),
-        ("met the objective", f"{ours.attainment:.1%}", f"{static.attainment:.1%}"),
-        ("  ramp by ramp", " ".join(f"{share:.0%}" for share in ours.attainment_by_ramp), ""),
-        ("time to first token, 95 %", f"{ours.ttft_s_p95:.2f} s", f"{static.ttft_s_p95:.2f} s"),
-        ("on-demand replica-minutes", *_pair("on_demand_minutes", paid, static_paid)),
-        ("spot replica-minutes", *_pair("spot_minutes", paid, static_paid)),
-        ("paid", f"${paid.cost_usd:.4f}", f"${static_paid.cost_usd:.4f}"),
-    )
-    for row in rows:
-        table.add_row(*row)
-    saved = 1.0 - paid.cost_usd / static_paid.cost_usd
+    table.add_column(f"static fleet of {replicas}", justify="right")
+    static_paid_s = {"on-demand": replicas * seconds}
+    here, there = _column(ours, paid_s), _column(static, static_paid_s)
+    for name in here:
+        table.add_row(name, here[name], there[name])
+    saved = 1.0 - cost_usd(paid_s) / cost_usd(static_paid_s)
     table.add_row("cost against static", f"{-saved:+.0%}", "")
     table.caption = (
         "The static fleet is computed: the same requests through the serving model, on the fewest "
@@ -103,5 +97,14 @@ def comparison(
     return table
 
 
-def _pair(name: str, ours: Paid, static: Paid) -> tuple[str, str]:
-    return f"{getattr(ours, name):.2f}", f"{getattr(static, name):.2f}"
+def _column(fleet: Served, paid_s: Mapping[str, float]) -> dict[str, str]:
+    return {
+        "served": str(fleet.completed),
+        "lost": str(fleet.lost),
+        "met the objective": f"{fleet.attainment:.1%}",
+        "  ramp by ramp": " ".join(f"{share:.0%}" for share in fleet.attainment_by_ramp),
+        "time to first token, 95 %": f"{fleet.ttft_s_p95:.2f} s",
+        "on-demand replica-minutes": f"{paid_s.get('on-demand', 0.0) / 60.0:.2f}",
+        "spot replica-minutes": f"{paid_s.get('spot', 0.0) / 60.0:.2f}",
+        "paid": f"${cost_usd(paid_s):.4f}",
+    }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from types import TracebackType
+from dataclasses import astuple, fields
 from typing import Self
 
 from rich.console import Console, Group, RenderableType
@@ -12,7 +12,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from simulations.box.demo.picture import Picture
+from simulations.box.demo.picture import Picture, ReplicaCounts
 
 _BARS = " ▁▂▃▄▅▆▇█"
 _NEWS_LINES_MIN, _NEWS_LINES_MAX = 4, 14
@@ -38,12 +38,7 @@ class View:
             self._live.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._live is not None:
             self._live.stop()
 
@@ -75,8 +70,9 @@ def plain_line(picture: Picture) -> str:
         f"{_apart(replicas.doomed, 'doomed')}{_apart(replicas.draining, 'draining')}"
         for kind, replicas in picture.replicas.items()
     )
+    waiting = _whole(picture.measure("waiting_requests"))
     return (
-        f"{picture.at_s:5.1f} s  in flight {picture.in_flight} ({_whole(picture.waiting)} waiting); "
+        f"{picture.at_s:5.1f} s  in flight {picture.in_flight} ({waiting} waiting); "
         f"{pools}; floor {_whole(picture.measure('warm_floor_replicas'))}; "
         f"forecast {_band(picture)}; completed {picture.completed}, lost {picture.lost}"
     )
@@ -106,8 +102,9 @@ def render(picture: Picture, *, width: int, height: int) -> RenderableType:
 
 def _numbers(picture: Picture) -> RenderableType:
     table = Table.grid(padding=(0, 3))
+    waiting = _whole(picture.measure("waiting_requests"))
     table.add_row(
-        f"in flight [bold]{picture.in_flight}[/] ({_whole(picture.waiting)} waiting)",
+        f"in flight [bold]{picture.in_flight}[/] ({waiting} waiting)",
         f"sent {picture.sent}, completed [green]{picture.completed}[/], "
         f"lost [{'red' if picture.lost else 'green'}]{picture.lost}[/]",
         f"cold start {_number(picture.measure('cold_start_s'))} s",
@@ -122,16 +119,14 @@ def _numbers(picture: Picture) -> RenderableType:
 
 def _replicas(picture: Picture) -> RenderableType:
     table = Table(expand=True)
-    for column in ("replicas", "desired", "ready", "starting", "doomed", "draining", ""):
-        table.add_column(column, justify="left" if column in {"replicas", ""} else "right")
+    table.add_column("replicas")
+    for column in fields(ReplicaCounts):
+        table.add_column(column.name, justify="right")
+    table.add_column("")
     for kind, replicas in picture.replicas.items():
         table.add_row(
             kind,
-            str(replicas.desired),
-            str(replicas.ready),
-            str(replicas.starting),
-            str(replicas.doomed),
-            str(replicas.draining),
+            *map(str, astuple(replicas)),
             Text.assemble(
                 ("■ " * replicas.ready, "green"),
                 ("□ " * replicas.starting, "yellow"),
@@ -143,20 +138,11 @@ def _replicas(picture: Picture) -> RenderableType:
 
 
 def _curves(picture: Picture, *, cells: int) -> RenderableType:
-    moments = picture.moments
+    """Requests by a scale of their own, everything in replicas by one."""
     table = Table.grid(padding=(0, 1))
-    replicas: list[tuple[str, list[float | None]]] = [
-        ("demand", [moment.demand for moment in moments]),
-        ("ready replicas", [float(moment.ready) for moment in moments]),
-        ("forecast, high", [moment.forecast_high for moment in moments]),
-        ("forecast, low", [moment.forecast_low for moment in moments]),
-    ]
-    in_flight: list[float | None] = [float(moment.in_flight) for moment in moments]
-    top = max((_peak(values) for _, values in replicas), default=0.0)
-    for name, values, peak in (
-        ("in flight", in_flight, _peak(in_flight)),
-        *((name, values, top) for name, values in replicas),
-    ):
+    top = max((_peak(v) for name, v in picture.curves.items() if name != "in flight"), default=0.0)
+    for name, values in picture.curves.items():
+        peak = _peak(values) if name == "in flight" else top
         table.add_row(name, curve(values, cells=cells, peak=peak), f"of {peak:.3g}")
     return table
 

@@ -22,7 +22,7 @@ from simulations.box.demo.load import Arrival, Load, SentRequest, columns, sched
 from simulations.box.demo.picture import Picture
 from simulations.box.demo.scenario import Scenario
 from simulations.box.demo.static_fleet import served_by, smallest
-from simulations.box.demo.summary import Paid, comparison, served
+from simulations.box.demo.summary import comparison, served_to
 from simulations.box.demo.view import View, curve, plain_line, render
 from simulations.box.local_cluster.store import Store
 
@@ -181,10 +181,11 @@ def test_a_replica_is_paid_from_its_binding_until_it_is_gone():
     loop.at = 40.0
     store.remove("pods", "s", "a")
     bill.note()
-    assert bill.replica_seconds(since=0.0, until=50.0) == {"spot": 30.0, "on-demand": 30.0}
-    assert bill.replica_seconds(since=25.0, until=35.0) == {"spot": 10.0, "on-demand": 10.0}
-    prices = {"spot": 36.0, "on-demand": 72.0}
-    assert bill.cost_usd(prices, since=0.0, until=50.0) == pytest.approx(0.3 + 0.6)
+    loop.at = 50.0
+    bill.note()
+    assert bill.paid_s == {"spot": 30.0, "on-demand": 30.0}
+    prices = stage.prices_usd_per_hour()
+    assert stage.cost_usd(bill.paid_s) == pytest.approx(sum(prices.values()) * 30 / 3600)
 
 
 # -- the static fleet
@@ -195,14 +196,12 @@ def test_the_static_fleet_is_the_smallest_that_keeps_the_objective():
     arrivals = schedule(
         scenario.rate_per_s, seconds=scenario.seconds, rate_max=scenario.rate_high_per_s, seed=3
     )
-    objective = {"ttft_s": stage.TTFT_S, "tpot_s": stage.TPOT_S}
     requests = columns(arrivals)
-    fleet = smallest(stage.profile(), requests, attainment=0.99, **objective)
+    replicas, fleet = smallest(requests, ramp_s=scenario.ramp_s)
     assert fleet.attainment >= 0.99
     assert fleet.completed == len(arrivals)
-    assert 2 <= fleet.replicas <= 6
-    fewer = served_by(fleet.replicas - 1, stage.profile(), requests, **objective)
-    assert fewer.attainment < 0.99
+    assert 2 <= replicas <= 6
+    assert served_by(replicas - 1, requests, ramp_s=scenario.ramp_s).attainment < 0.99
 
 
 # -- the stage
@@ -359,29 +358,24 @@ def test_lost_requests_count_against_the_attainment():
         request(ttft_s=3.0, at_s=11.0),
         request(ttft_s=0.5, at_s=12.0, complete=False),
     ]
-    result = served(made, ttft_s=2.0, tpot_s=0.1, ramp_s=10.0)
+    result = served_to(made, ramp_s=10.0)
     assert (result.sent, result.completed, result.lost) == (3, 2, 1)
     assert result.attainment == pytest.approx(1 / 3)
     assert result.attainment_by_ramp == (1.0, 0.0)
-    assert math.isnan(served([], ttft_s=2.0, tpot_s=0.1, ramp_s=10.0).ttft_s_p50)
+    nothing = served_to(made[2:], ramp_s=10.0)
+    assert nothing.attainment == 0.0
+    assert math.isnan(nothing.ttft_s_p95)
 
 
 def test_the_comparison_says_what_it_compares_with():
     console = Console(width=100)
-    fleet = served_by(
-        2,
-        stage.profile(),
-        columns([Arrival(at_s=0.0, prompt_tokens=16, output_tokens=4)]),
-        ttft_s=2.0,
-        tpot_s=0.1,
-    )
     with console.capture() as captured:
         console.print(
             comparison(
-                ours=served([request(ttft_s=0.5)], ttft_s=2.0, tpot_s=0.1, ramp_s=10.0),
-                paid=Paid(on_demand_minutes=1.0, spot_minutes=1.0, cost_usd=0.03),
-                static=fleet,
-                static_paid=Paid(on_demand_minutes=2.0, spot_minutes=0.0, cost_usd=0.06),
+                ours=served_to([request(ttft_s=0.5)], ramp_s=10.0),
+                paid_s={"on-demand": 60.0},
+                replicas=2,
+                static=served_to([request(ttft_s=1.5)], ramp_s=10.0),
                 seconds=60.0,
             )
         )

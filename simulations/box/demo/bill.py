@@ -24,7 +24,12 @@ class Bill:
         self._now = now
         self._bound: dict[str, str] = {}
         """Capacity type of the node that a pod was bound to, by the pod's uid."""
-        self._noted_at = now()
+        self._began_at = self._noted_at = now()
+
+    @property
+    def seconds(self) -> float:
+        """From its beginning to its last note."""
+        return self._noted_at - self._began_at
 
     async def run(self) -> None:
         """Keep it until cancelled."""

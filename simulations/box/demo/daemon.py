@@ -7,14 +7,13 @@ import json
 import os
 import socket
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import aiohttp
-import yaml
 
 from autoscaler.errors import AutoscalerError
 from simulations.box.local_cluster.containers import die_with_parent
@@ -73,11 +72,10 @@ class DemoDaemon:
 
 @asynccontextmanager
 async def running_daemon(
-    *, resource: Mapping[str, Any], kubeconfig: Path, folder: Path, recording: Path, tick_s: float
+    *, config: Path, kubeconfig: Path, folder: Path, recording: Path, tick_s: float
 ) -> AsyncIterator[DemoDaemon]:
     """`autoscaler run` against a cluster, from its start to its end."""
-    config, log, port = folder / "config.yaml", folder / "daemon.log", _free_port()
-    config.write_text(yaml.safe_dump(dict(resource)), encoding="utf-8")
+    log, port = folder / "daemon.log", _free_port()
     process = await _start(
         "run",
         f"--config={config}",

@@ -60,26 +60,16 @@ def run_demo(*, plain: bool, record: Path | None, seed: int) -> int:
 
 
 @dataclass(slots=True, kw_only=True)
-class _Played:
-    """What a run leaves for its summary."""
-
-    seconds: float
-    bill: Bill
-    reclaim: Reclaim
-
-
-@dataclass(slots=True, kw_only=True)
 class Demo:
     """One run."""
 
     console: Console
     folder: Path
-    """For logs, the kubeconfig and the daemon's configuration."""
+    """For logs and the kubeconfig."""
     recording: Path
     plain: bool
     seed: int
     scenario: Scenario = field(default_factory=Scenario)
-    tick_s: float = TICK_S
 
     async def run(self) -> int:
         """Play, then sum up."""
@@ -106,22 +96,23 @@ class Demo:
             played = None
         if played is None:
             return 1
+        bill, reclaim = played
         result = served_to(load.requests, ramp_s=self.scenario.ramp_s)
         replicas, static = smallest(columns(load.arrivals), ramp_s=self.scenario.ramp_s)
         self.console.print(
             comparison(
                 ours=result,
-                paid_s=played.bill.paid_s,
+                paid_s=bill.paid_s,
                 replicas=replicas,
                 static=static,
-                seconds=played.seconds,
+                seconds=bill.seconds,
             )
         )
         recorded = segments(self.recording) - already_there
         difference = await replay(recorded, log=self.folder / "replay.log")
-        return self._verdict(result, load, played, difference=difference)
+        return self._verdict(result, load, reclaim, difference=difference)
 
-    async def _play(self, load: Load, view: View) -> _Played:
+    async def _play(self, load: Load, view: View) -> tuple[Bill, Reclaim]:
         """Everything that runs; when this returns, nothing does any more."""
         picture = Picture(seconds=self.scenario.seconds, at_s=-1.0)
         picture.phase = "starting an API server, three machines, one server and the daemon"
@@ -132,7 +123,6 @@ class Demo:
             await cluster.until(lambda: bool(service.routes.endpoints), timeout_s=_READY_S)
             bill, reclaim = Bill(cluster.store, now=loop.time), Reclaim(cluster, self.scenario)
             load.url = service.url
-            began_at = loop.time()
             async with asyncio.TaskGroup() as group:
                 beside = [
                     group.create_task(bill.run()),
@@ -142,9 +132,8 @@ class Demo:
                 await load.play()
                 for each in beside:
                     each.cancel()
-            ended_at = loop.time()
             bill.note()
-        return _Played(seconds=ended_at - began_at, bill=bill, reclaim=reclaim)
+        return bill, reclaim
 
     @asynccontextmanager
     async def _stage(self) -> AsyncIterator[tuple[LocalCluster, Service, DemoDaemon]]:
@@ -154,16 +143,16 @@ class Demo:
         ) as cluster:
             for machine in stage.MACHINES:
                 cluster.nodes.add(machine)
-            for manifest in stage.manifests(self.scenario):
+            for manifest in stage.manifests():
                 cluster.apply(manifest)
             selector = {"app": stage.MODEL}
             service = await cluster.expose(stage.NAMESPACE, selector, port=stage.PORT)
             async with running_daemon(
-                resource=stage.resource(self.scenario),
+                config=stage.RESOURCE_FILE,
                 kubeconfig=cluster.kubeconfig,
                 folder=self.folder,
                 recording=self.recording,
-                tick_s=self.tick_s,
+                tick_s=TICK_S,
             ) as daemon:
                 yield cluster, service, daemon
 
@@ -192,9 +181,9 @@ class Demo:
             view.show(picture)
             await asyncio.sleep(_LOOK_EVERY_S)
 
-    def _verdict(self, result: Served, load: Load, played: _Played, *, difference: str) -> int:
+    def _verdict(self, result: Served, load: Load, reclaim: Reclaim, *, difference: str) -> int:
         """Say what is right and what is not; 0 if all is right."""
-        self._print(played.reclaim.account())
+        self._print(reclaim.account())
         if result.lost:
             first = load.lost[0]
             self._print(

@@ -1,4 +1,6 @@
-"""What happens in the demo: machines, Deployments, the resource, the load and the reclaim.
+"""What happens in the demo: machines, the load and the reclaim.
+
+The Deployments and the daemon's resource are `deployment.yaml` and `resource.yaml` beside this file.
 
 Accelerated where a cluster is slow (a cold start of seconds, a short notice), real in all else. Small
 enough for two cores: some six servers, of four requests at a time each.
@@ -11,16 +13,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 import simulations
 from autoscaler.errors import SettingsError
-from simulations.box.local_cluster.nodes import CAPACITY_TYPE_LABEL, ClusterDelays, Machine
+from simulations.box.local_cluster.nodes import ClusterDelays, Machine
 from simulations.serving.profiles.profiles import PROFILES, Profile
 
 NAMESPACE = "serving"
 MODEL = "llama"
 PORT = 8000
-_PROFILE = "llama-3.1-8b/1xL40S"
-_REQUESTS_MAX = 4
 
 MACHINES = (
     Machine(name="on-demand-1", gpus=4),
@@ -49,8 +51,6 @@ class Scenario:
     """From the notice to the machine's end. Clouds give 30 to 120 s; requests here take two."""
     returns_after_s: float = 3.0
     """From the machine's end to another spot machine."""
-    cold_start_s: float = 3.0
-    """Of a server, its process's own start included."""
 
     @property
     def seconds(self) -> float:
@@ -75,141 +75,40 @@ class Scenario:
         return f"ramp {int(at_s // self.ramp_s) + 1} of {self.ramps}"
 
 
-TTFT_S = 2.0
-TPOT_S = 0.1
-ATTAINMENT = 0.99
-"""The objective."""
+RESOURCE_FILE = Path(__file__).with_name("resource.yaml")
+"""What the daemon is asked for: its configuration."""
+_RESOURCE = yaml.safe_load(RESOURCE_FILE.read_text(encoding="utf-8"))["spec"]
+_OBJECTIVE = _RESOURCE["objective"]
+TTFT_S = _OBJECTIVE["timeToFirstTokenMilliseconds"] / 1000.0
+TPOT_S = _OBJECTIVE["timePerOutputTokenMilliseconds"] / 1000.0
+ATTAINMENT = float(_OBJECTIVE["attainmentPercent"]) / 100.0
+PRICES_USD_PER_HOUR = {p["name"]: float(p["priceUSDPerHour"]) for p in _RESOURCE["pools"]}
+"""Of a replica, by capacity type, which is how the pools are named."""
 
 
 def profile() -> Profile:
     """What one server here can do."""
-    return replace(PROFILES[_PROFILE], requests_max=_REQUESTS_MAX)
-
-
-def prices_usd_per_hour() -> dict[str, float]:
-    """Of a replica, by capacity type."""
-    served = PROFILES[_PROFILE]
-    return {"on-demand": served.usd_per_hour, "spot": served.spot_usd_per_hour}
+    requests_max = _RESOURCE["targets"]["inFlightRequestsPerReplica"]
+    return replace(PROFILES["llama-3.1-8b/1xL40S"], requests_max=requests_max)
 
 
 def cost_usd(paid_s: Mapping[str, float]) -> float:
     """The price of replicas' seconds, by capacity type."""
-    prices = prices_usd_per_hour()
-    return sum(prices[kind] * seconds / 3600.0 for kind, seconds in paid_s.items())
+    return sum(PRICES_USD_PER_HOUR[kind] * seconds / 3600.0 for kind, seconds in paid_s.items())
 
 
-def manifests(scenario: Scenario) -> list[dict[str, Any]]:
-    """The drain hook and one Deployment a pool."""
+def manifests() -> list[dict[str, Any]]:
+    """The drain hook and one Deployment a pool; the first replica is on demand."""
     hook = {
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": {"name": "vllm-drain", "namespace": NAMESPACE},
         "data": {"drain.py": drain_script()},
     }
-    return [hook, _deployment(scenario, "on-demand", 1), _deployment(scenario, "spot", 0)]
-
-
-def _deployment(scenario: Scenario, pool: str, replicas: int) -> dict[str, Any]:
-    labels = {"app": MODEL, "pool": pool}
-    address = {"valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}
-    container = {
-        "name": "vllm",
-        "image": "vllm/vllm-openai",
-        "command": ["python3", "-m", "simulations.box.vllm_server"],
-        "args": [
-            "--host=$(POD_IP)",
-            f"--port={PORT}",
-            f"--served-model-name={MODEL}",
-            f"--profile={_PROFILE}",
-            f"--max-num-seqs={_REQUESTS_MAX}",
-            f"--cold-start={scenario.cold_start_s}",
-            "--teardown=0.5",
-            "--shutdown-timeout=4",
-        ],
-        "env": [{"name": "POD_IP", **address}],
-        "ports": [{"name": "http", "containerPort": PORT}],
-        "resources": {"limits": {"nvidia.com/gpu": 1}},
-        "readinessProbe": {
-            "httpGet": {"path": "/health", "port": "http"},
-            "periodSeconds": 1,
-            "timeoutSeconds": 5,
-            "failureThreshold": 10,
-        },
-        "lifecycle": {
-            "preStop": {
-                "exec": {
-                    "command": [
-                        "python3",
-                        "/drain/drain.py",
-                        f"--port={PORT}",
-                        "--endpoint-delay=1.5",
-                        "--budget=7",
-                        "--period=0.3",
-                    ]
-                }
-            }
-        },
-        "volumeMounts": [{"name": "drain", "mountPath": "/drain"}],
-    }
-    return {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": {"name": f"{MODEL}-{pool}", "namespace": NAMESPACE, "labels": labels},
-        "spec": {
-            "replicas": replicas,
-            "selector": {"matchLabels": labels},
-            "template": {
-                "metadata": {"labels": labels},
-                "spec": {
-                    "terminationGracePeriodSeconds": 14,
-                    "nodeSelector": {CAPACITY_TYPE_LABEL: pool},
-                    "containers": [container],
-                    "volumes": [{"name": "drain", "configMap": {"name": "vllm-drain"}}],
-                },
-            },
-        },
-    }
-
-
-def resource(scenario: Scenario) -> dict[str, Any]:
-    """What the daemon is asked for."""
-    types = {"spot": "Spot", "on-demand": "OnDemand"}
-    prices = prices_usd_per_hour()
-    return {
-        "apiVersion": "inference-autoscaler.dev/v1alpha1",
-        "kind": "InferenceAutoscaler",
-        "metadata": {"name": MODEL, "namespace": NAMESPACE},
-        "spec": {
-            "metrics": {"port": PORT, "periodSeconds": 1},
-            "pools": [
-                {
-                    "name": pool,
-                    "scaleTargetRef": {
-                        "apiVersion": "apps/v1",
-                        "kind": "Deployment",
-                        "name": f"{MODEL}-{pool}",
-                    },
-                    "capacityType": types[pool],
-                    "priceUSDPerHour": str(prices[pool]),
-                }
-                for pool in ("spot", "on-demand")
-            ],
-            "minReplicas": 1,
-            "maxReplicas": 4,
-            "warmFloor": {"replicas": 1, "capacityType": "OnDemand"},
-            "objective": {
-                "timeToFirstTokenMilliseconds": round(TTFT_S * 1000),
-                "timePerOutputTokenMilliseconds": round(TPOT_S * 1000),
-                "attainmentPercent": f"{100 * ATTAINMENT:g}",
-            },
-            "targets": {
-                "inFlightRequestsPerReplica": _REQUESTS_MAX,
-                "waitingRequestsPerReplica": 2,
-            },
-            "coldStart": {"priorSeconds": max(1, round(scenario.cold_start_s) + 1)},
-            "spot": {"returnAfterSeconds": 5, "drainMarginSeconds": 2},
-        },
-    }
+    text = Path(__file__).with_name("deployment.yaml").read_text(encoding="utf-8")
+    on_demand, spot = (yaml.safe_load(text.replace("POOL", pool)) for pool in ("on-demand", "spot"))
+    on_demand["spec"]["replicas"] = 1
+    return [hook, on_demand, spot]
 
 
 def drain_script() -> str:

@@ -7,7 +7,6 @@ import math
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -184,7 +183,8 @@ def test_a_replica_is_paid_from_its_binding_until_it_is_gone():
     loop.at = 50.0
     bill.note()
     assert bill.paid_s == {"spot": 30.0, "on-demand": 30.0}
-    prices = stage.prices_usd_per_hour()
+    assert bill.seconds == 50.0
+    prices = stage.PRICES_USD_PER_HOUR
     assert stage.cost_usd(bill.paid_s) == pytest.approx(sum(prices.values()) * 30 / 3600)
 
 
@@ -207,24 +207,25 @@ def test_the_static_fleet_is_the_smallest_that_keeps_the_objective():
 # -- the stage
 
 
-def test_the_resource_is_one_that_the_daemon_takes(tmp_path: Path):
-    path = tmp_path / "config.yaml"
-    path.write_text(yaml.safe_dump(stage.resource(Scenario())))
-    (resource,) = load_config(path).resources
+def test_the_resource_is_one_that_the_daemon_takes():
+    (resource,) = load_config(stage.RESOURCE_FILE).resources
     deployments = {
         manifest["metadata"]["name"]: manifest
-        for manifest in stage.manifests(Scenario())
+        for manifest in stage.manifests()
         if manifest["kind"] == "Deployment"
     }
     assert {pool.scale_target_ref.name for pool in resource.spec.pools} == set(deployments)
     gpus = sum(machine.gpus for machine in stage.MACHINES)
     assert resource.spec.max_replicas <= gpus
+    profile = stage.profile()
+    prices = {"on-demand": profile.usd_per_hour, "spot": profile.spot_usd_per_hour}
+    assert prices == stage.PRICES_USD_PER_HOUR
 
 
 def test_the_times_of_an_end_add_up():
     """Grace covers hook, shutdown and teardown; the notice covers the hook and the longest request."""
     scenario = Scenario()
-    for manifest in stage.manifests(scenario):
+    for manifest in stage.manifests():
         if manifest["kind"] != "Deployment":
             continue
         spec = manifest["spec"]["template"]["spec"]
@@ -235,7 +236,9 @@ def test_the_times_of_an_end_add_up():
         shutdown = float(container["args"][-1].split("=")[1])
         assert spec["terminationGracePeriodSeconds"] > budget + shutdown
         assert delay > stage.DELAYS.endpoints_after_s
-        margin = stage.resource(scenario)["spec"]["spot"]["drainMarginSeconds"]
+        margin = yaml.safe_load(stage.RESOURCE_FILE.read_text())["spec"]["spot"][
+            "drainMarginSeconds"
+        ]
         assert scenario.notice_s - margin > budget
 
 

@@ -120,7 +120,7 @@ class Demo:
         loop = asyncio.get_running_loop()
         async with self._stage() as (cluster, service, daemon):
             await daemon.ready(timeout_s=_READY_S)
-            await cluster.until(lambda: bool(service.routes.endpoints), timeout_s=_READY_S)
+            await cluster.until(lambda: bool(service.endpoints), timeout_s=_READY_S)
             bill, reclaim = Bill(cluster.store, now=loop.time), Reclaim(cluster, self.scenario)
             load.url = service.url
             async with asyncio.TaskGroup() as group:

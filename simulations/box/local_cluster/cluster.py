@@ -10,11 +10,11 @@ import tempfile
 import uuid
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
+import yaml
+
 from simulations.box.local_cluster.faults import ApiFaults
-from simulations.box.local_cluster.kubeconfig import write_kubeconfig
 from simulations.box.local_cluster.kubelet import Kubelets
 from simulations.box.local_cluster.nodes import ClusterDelays, Nodes
 from simulations.box.local_cluster.objects import BY_KIND, Object
@@ -61,12 +61,17 @@ class LocalCluster:
         self.api = ApiServer(self.store, bookmark_every_s=bookmark_every_s)
         self.folder = folder or Path(tempfile.gettempdir(), f"local-cluster-{uuid.uuid4().hex}")
         self.delays = delays or ClusterDelays()
-        self.nodes = Nodes(self.store, delays=self.delays, spawn=self._spawn, kill=self._kill)
         self.kubelets = Kubelets(
             self.store,
             powered=lambda node: node in self.nodes.powered,
             folder=self.folder,
             restart_after_s=self.delays.restart_after_s,
+        )
+        self.nodes = Nodes(
+            self.store,
+            delays=self.delays,
+            spawn=self._spawn,
+            kill=self.kubelets.kill_all_on,
         )
         self._rng = rng
         self._port = port
@@ -74,7 +79,6 @@ class LocalCluster:
         self._temporary = folder is None
         self._main: asyncio.Task[None] | None = None
         self._group: asyncio.TaskGroup | None = None
-        self._services: list[Service] = []
 
     @property
     def faults(self) -> ApiFaults:
@@ -101,18 +105,12 @@ class LocalCluster:
         if self._main.done():
             self._main.result()
         await self.api.start(port=self._port)
-        write_kubeconfig(self.kubeconfig, url=self.api.url)
+        config = _kubeconfig(self.api.url)
+        self.kubeconfig.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.api.stop()
-        for service in self._services:
-            await service.stop()
         try:
             if self._main is not None:
                 self._main.cancel()
@@ -146,9 +144,6 @@ class LocalCluster:
             raise RuntimeError("the cluster is used before it is entered")
         return self._group.create_task(work)
 
-    def _kill(self, node: str) -> None:
-        self.kubelets.kill_all_on(node)
-
     async def expose(self, namespace: str, selector: dict[str, str], *, port: int | str) -> Service:
         """A Service for clients over the pods with these labels.
 
@@ -163,7 +158,6 @@ class LocalCluster:
             rng=self._rng,
         )
         await service.start()
-        self._services.append(service)
         self._spawn(service.run())
         return service
 
@@ -189,7 +183,7 @@ class LocalCluster:
     async def until(self, holds: Callable[[], bool], *, timeout_s: float | None = 60.0) -> None:
         """Wait until a statement about the objects holds; raises TimeoutError (None: waits on).
 
-        It is asked again at every change, so it must depend on the store (or on routes) alone.
+        It is asked again at every change, so it must depend on the store (or on a Service's endpoints) alone.
         """
         async with asyncio.timeout(timeout_s):
             while not holds():
@@ -201,3 +195,17 @@ class LocalCluster:
                 changed.cancel()
                 if self._main is not None and self._main.done():
                     self._main.result()  # a controller broke: say so now, not at the time-out
+
+
+def _kubeconfig(url: str) -> Object:
+    """One context without credentials: plain HTTP on loopback asks for none."""
+    name = "local-cluster"
+    context = {"cluster": name, "user": name, "namespace": "default"}
+    return {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": name, "cluster": {"server": url}}],
+        "users": [{"name": name, "user": {}}],
+        "contexts": [{"name": name, "context": context}],
+        "current-context": name,
+    }

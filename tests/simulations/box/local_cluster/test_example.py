@@ -42,7 +42,7 @@ async def test_the_shipped_example_serves_and_drains():
         )
         pods = cluster.store.all("pods")
         assert {pod["spec"]["nodeName"] for pod in pods} == {"on-demand-1", "spot-1"}
-        await cluster.until(lambda: len(exposed.routes.endpoints) == 2, timeout_s=120)
+        await cluster.until(lambda: len(exposed.endpoints) == 2, timeout_s=120)
         async with aiohttp.ClientSession(exposed.url) as http:
             body = {"model": MODEL, "prompt": "hello", "max_tokens": 4, "ignore_eos": True}
             async with http.post("/v1/completions", json=body) as answer:

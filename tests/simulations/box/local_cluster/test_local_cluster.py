@@ -370,13 +370,12 @@ async def test_a_service_spreads_over_the_ready_pods(cluster: LocalCluster):
     service = await cluster.expose("serving", {"app": "llama"}, port=8000)
     with pytest.raises(aiohttp.ClientError):
         await get(service.url)
-    assert service.routes.refused >= 1  # aiohttp tries twice
     cluster.apply(deployment(replicas=2))
-    await cluster.until(lambda: len(service.routes.endpoints) == 2)
+    await cluster.until(lambda: len(service.endpoints) == 2)
     answered = await asyncio.gather(*(get(f"{service.url}/slow") for _ in range(4)))
     assert sorted(answered.count(address) for address in set(answered)) == [2, 2]
     async with asyncio.timeout(30):
-        while any(endpoint.connections for endpoint in service.routes.endpoints.values()):
+        while any(endpoint.connections for endpoint in service.endpoints.values()):
             await asyncio.sleep(0)
 
 
@@ -385,8 +384,8 @@ async def test_a_connection_is_over_when_both_sides_have_ended(cluster: LocalClu
     """Whoever closes, and however: the route's count returns to zero."""
     service = await cluster.expose("serving", {"app": "llama"}, port=8000)
     cluster.apply(deployment())
-    await cluster.until(lambda: len(service.routes.endpoints) == 1)
-    (endpoint,) = service.routes.endpoints.values()
+    await cluster.until(lambda: len(service.endpoints) == 1)
+    (endpoint,) = service.endpoints.values()
     reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
     while not endpoint.connections:
         await asyncio.sleep(0)
@@ -410,12 +409,12 @@ async def test_open_connections_outlive_the_route(cluster: LocalCluster):
     service = await cluster.expose("serving", {"app": "llama"}, port=8000)
     hook = {"preStop": {"sleep": {"seconds": 3}}}
     cluster.apply(deployment(lifecycle=hook))
-    await cluster.until(lambda: len(service.routes.endpoints) == 1)
+    await cluster.until(lambda: len(service.endpoints) == 1)
     open_request = asyncio.create_task(get(f"{service.url}/slow"))
-    while not any(e.connections for e in service.routes.endpoints.values()):
+    while not any(e.connections for e in service.endpoints.values()):
         await asyncio.sleep(0)
     scale(cluster, 0)
-    await cluster.until(lambda: not service.routes.endpoints)
+    await cluster.until(lambda: not service.endpoints)
     with pytest.raises(aiohttp.ClientError):
         await get(service.url)
     assert (await open_request).startswith("127.")

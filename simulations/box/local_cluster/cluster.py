@@ -62,16 +62,13 @@ class LocalCluster:
         self.folder = folder or Path(tempfile.gettempdir(), f"local-cluster-{uuid.uuid4().hex}")
         self.delays = delays or ClusterDelays()
         self.kubelets = Kubelets(
-            self.store,
-            powered=lambda node: node in self.nodes.powered,
-            folder=self.folder,
-            restart_after_s=self.delays.restart_after_s,
+            self.store, folder=self.folder, restart_after_s=self.delays.restart_after_s
         )
         self.nodes = Nodes(
             self.store,
-            delays=self.delays,
+            self.kubelets,
+            orphans_gone_after_s=self.delays.orphans_gone_after_s,
             spawn=self._spawn,
-            kill=self.kubelets.kill_all_on,
         )
         self._rng = rng
         self._port = port

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from pathlib import Path
 
 import aiohttp
@@ -17,12 +16,11 @@ from simulations.box.local_cluster.store import Store
 class Kubelets:
     """The kubelets of all machines."""
 
-    def __init__(
-        self, store: Store, *, powered: Callable[[str], bool], folder: Path, restart_after_s: float
-    ) -> None:
+    def __init__(self, store: Store, *, folder: Path, restart_after_s: float) -> None:
         self.endings: list[PodEnd] = []
+        self.powered: set[str] = set()
+        """Names of the machines that run."""
         self._store = store
-        self._powered = powered
         self._folder = folder
         self._restart_after_s = restart_after_s
         self._addresses = Addresses()
@@ -46,8 +44,9 @@ class Kubelets:
                     self._look_after(pod, group, http)
                 await self._store.changed(version)
 
-    def kill_all_on(self, node: str) -> None:
+    def power_off(self, node: str) -> None:
         """The machine lost its power: no signal, no grace, no word to the API server."""
+        self.powered.discard(node)
         for runner in self._runners.values():
             if runner.node == node:
                 runner.kill()
@@ -57,7 +56,7 @@ class Kubelets:
     ) -> None:
         uid, node = pod["metadata"]["uid"], pod["spec"].get("nodeName", "")
         finished = pod.get("status", {}).get("phase") in {"Succeeded", "Failed"}
-        if uid in self._runners or finished or not self._powered(node):
+        if uid in self._runners or finished or node not in self.powered:
             return
         runner = PodRunner(
             self._store,

@@ -14,7 +14,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from autoscaler.core.contract.commands import INTERRUPTION_ANNOTATION
-from simulations.box.local_cluster.objects import Object, set_condition
+from simulations.box.local_cluster.kubelet import Kubelets
+from simulations.box.local_cluster.objects import Object, key_of, set_condition
 from simulations.box.local_cluster.store import Store
 
 CAPACITY_TYPE_LABEL = "karpenter.sh/capacity-type"
@@ -65,34 +66,29 @@ class Machine:
 
 
 class Nodes:
-    """The machines of a cluster. `kill` ends every process on one, at once."""
+    """The machines of a cluster."""
 
     def __init__(
         self,
         store: Store,
+        kubelets: Kubelets,
         *,
-        delays: ClusterDelays,
+        orphans_gone_after_s: float,
         spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
-        kill: Callable[[str], None],
     ) -> None:
-        self.powered: set[str] = set()
-        """Names of the machines that run."""
         self._store = store
-        self._delays = delays
+        self._kubelets = kubelets
+        self._orphans_gone_after_s = orphans_gone_after_s
         self._spawn = spawn
-        self._kill = kill
 
-    def add(self, machine: Machine) -> Object:
+    def add(self, machine: Machine) -> None:
         """A machine joins, ready."""
-        node = self._store.create("nodes", machine.node(self._store.clock()))
-        self.powered.add(machine.name)
-        self._store.wake()
-        return node
+        self._kubelets.powered.add(machine.name)
+        self._store.create("nodes", machine.node(self._store.clock()))
 
     def remove(self, name: str) -> None:
         """The machine is gone and so is its Node; the pods' objects follow later."""
-        self.powered.discard(name)
-        self._kill(name)
+        self._kubelets.power_off(name)
         if self._store.find("nodes", "", name) is not None:
             self._store.remove("nodes", "", name)
         self._spawn(self._forget_orphans(name))
@@ -113,7 +109,7 @@ class Nodes:
         self.remove(name)
 
     async def _forget_orphans(self, name: str) -> None:
-        await asyncio.sleep(self._delays.orphans_gone_after_s)
+        await asyncio.sleep(self._orphans_gone_after_s)
         orphans = [p for p in self._store.all("pods") if p["spec"].get("nodeName") == name]
         for pod in orphans:
-            self._store.remove("pods", pod["metadata"]["namespace"], pod["metadata"]["name"])
+            self._store.remove("pods", *key_of(pod))

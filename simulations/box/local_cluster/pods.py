@@ -9,6 +9,7 @@ from simulations.box.local_cluster.objects import (
     StatusError,
     check_preconditions,
     condition_is_true,
+    owner_uid,
     set_condition,
     success,
     timestamp,
@@ -48,7 +49,7 @@ def evict(store: Store, namespace: str, name: str, eviction: Object) -> Object:
     pod = store.get("pods", namespace, name)
     options = eviction.get("deleteOptions") or {}
     check_preconditions("pods", pod, options)
-    if "deletionTimestamp" not in pod["metadata"] and _is_running(pod):
+    if "deletionTimestamp" not in pod["metadata"] and pod["status"].get("phase") == "Running":
         _ask_budgets(store, pod)
 
     def mark(obj: Object) -> None:
@@ -65,10 +66,6 @@ def evict(store: Store, namespace: str, name: str, eviction: Object) -> Object:
     grace = options.get("gracePeriodSeconds")
     delete(store, namespace, name, grace_s=None if grace is None else int(grace))
     return success(code=201)
-
-
-def _is_running(pod: Object) -> bool:
-    return bool(pod.get("status", {}).get("phase") == "Running")
 
 
 def _ask_budgets(store: Store, pod: Object) -> None:
@@ -112,34 +109,24 @@ def budget_state(store: Store, budget: Object) -> tuple[int, int]:
     expected = _expected(store, budget, selected)
     spec = budget["spec"]
     if "minAvailable" in spec:
-        return healthy, scaled_value(spec["minAvailable"], expected, up=True)
-    return healthy, max(
-        0, expected - scaled_value(spec.get("maxUnavailable", 0), expected, up=True)
-    )
+        return healthy, _count_of(spec["minAvailable"], expected)
+    return healthy, max(0, expected - _count_of(spec.get("maxUnavailable", 0), expected))
+
+
+def _count_of(value: int | str, total: int) -> int:
+    """A count, or a percentage of `total` rounded up."""
+    return value if isinstance(value, int) else math.ceil(total * int(value.rstrip("%")) / 100)
 
 
 def _expected(store: Store, budget: Object, selected: list[Object]) -> int:
-    owners = {
-        reference["uid"]
-        for pod in selected
-        for reference in pod["metadata"].get("ownerReferences", ())
-        if reference.get("controller")
-    }
-    orphans = sum(1 for pod in selected if not pod["metadata"].get("ownerReferences"))
+    owners = {owner_uid(pod) for pod in selected}
+    orphans = sum(1 for pod in selected if owner_uid(pod) is None)
     owned = [
-        replica_set
+        int(replica_set["spec"]["replicas"])
         for replica_set in store.all("replicasets", budget["metadata"].get("namespace", ""))
         if replica_set["metadata"]["uid"] in owners
     ]
-    return orphans + sum(int(replica_set["spec"]["replicas"]) for replica_set in owned)
-
-
-def scaled_value(value: int | str, total: int, *, up: bool) -> int:
-    """A count, or a percentage of `total` rounded up or down."""
-    if isinstance(value, int):
-        return value
-    share = total * int(value.rstrip("%")) / 100
-    return math.ceil(share) if up else math.floor(share)
+    return orphans + sum(owned)
 
 
 def _refused(budget: str, *, healthy: int, needed: int) -> StatusError:

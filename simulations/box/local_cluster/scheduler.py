@@ -8,7 +8,13 @@ from __future__ import annotations
 
 from collections import Counter
 
-from simulations.box.local_cluster.objects import Object, gpus_requested, is_active, set_condition
+from simulations.box.local_cluster.objects import (
+    Object,
+    gpus_requested,
+    is_active,
+    key_of,
+    set_condition,
+)
 from simulations.box.local_cluster.selectors import expressions
 from simulations.box.local_cluster.store import Store
 
@@ -62,10 +68,7 @@ class Scheduler:
                 message=f"0/{total} nodes are available: {reasons or 'no nodes'}.",
             )
 
-        metadata = pod["metadata"]
-        self._store.modify(
-            "pods", metadata["namespace"], metadata["name"], bind if chosen else refuse
-        )
+        self._store.modify("pods", *key_of(pod), bind if chosen else refuse)
 
     def _free_gpus(self) -> Counter[str]:
         free: Counter[str] = Counter()

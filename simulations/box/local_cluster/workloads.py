@@ -17,6 +17,7 @@ from simulations.box.local_cluster.objects import (
     condition,
     condition_is_true,
     is_active,
+    key_of,
     moment,
     owned_by,
     owner_uid,
@@ -57,7 +58,9 @@ class Workloads:
         if template not in replica_sets:
             replica_sets[template] = self._create_replica_set(deployment, template)
         for made_from, replica_set in replica_sets.items():
-            self._resize(replica_set, int(spec["replicas"]) if made_from == template else 0)
+            replicas = int(spec["replicas"]) if made_from == template else 0
+            resized = {**replica_set, "spec": {**replica_set["spec"], "replicas": replicas}}
+            self._store.replace("replicasets", resized)
 
     def _create_replica_set(self, deployment: Object, template: str) -> Object:
         metadata, spec = deployment["metadata"], deployment["spec"]
@@ -79,28 +82,20 @@ class Workloads:
             },
         )
 
-    def _resize(self, replica_set: Object, replicas: int) -> None:
-        def resize(obj: Object) -> None:
-            obj["spec"]["replicas"] = replicas
-
-        metadata = replica_set["metadata"]
-        self._store.modify("replicasets", metadata["namespace"], metadata["name"], resize)
-
     def _write_deployment_status(self, deployment: Object) -> None:
         template = template_hash(deployment["spec"]["template"])
-        replica_sets = self._owned("replicasets", deployment)
-        counted = {r["metadata"]["labels"][_HASH]: r.get("status", {}) for r in replica_sets}
-        total = sum(s.get("replicas", 0) for s in counted.values())
-        ready = sum(s.get("readyReplicas", 0) for s in counted.values())
-        updated = counted.get(template, {}).get("replicas", 0)
+        counted = {
+            replica_set["metadata"]["labels"][_HASH]: replica_set.get("status", {})
+            for replica_set in self._owned("replicasets", deployment)
+        }
+        ready = sum(status.get("readyReplicas", 0) for status in counted.values())
         asked = int(deployment["spec"]["replicas"])
-        at = self._store.clock()
 
         def write(obj: Object) -> None:
             obj["status"] = {
                 "observedGeneration": obj["metadata"]["generation"],
-                "replicas": total,
-                "updatedReplicas": updated,
+                "replicas": sum(status.get("replicas", 0) for status in counted.values()),
+                "updatedReplicas": counted.get(template, {}).get("replicas", 0),
                 "readyReplicas": ready,
                 "availableReplicas": ready,
                 "unavailableReplicas": max(0, asked - ready),
@@ -111,45 +106,31 @@ class Workloads:
                 obj,
                 "Available",
                 status="True" if enough else "False",
-                at=at,
+                at=self._store.clock(),
                 reason="MinimumReplicasAvailable" if enough else "MinimumReplicasUnavailable",
             )
-            complete = updated == asked == total == ready
-            set_condition(
-                obj,
-                "Progressing",
-                status="True",
-                at=at,
-                reason="NewReplicaSetAvailable" if complete else "ReplicaSetUpdated",
-            )
 
-        metadata = deployment["metadata"]
-        self._store.modify("deployments", metadata["namespace"], metadata["name"], write)
+        self._store.modify("deployments", *key_of(deployment), write)
 
     # -- replica sets
 
     def _reconcile_replica_set(self, replica_set: Object) -> None:
-        metadata, spec = replica_set["metadata"], replica_set["spec"]
         active = [pod for pod in self._owned("pods", replica_set) if is_active(pod)]
-        missing = int(spec["replicas"]) - len(active)
+        missing = int(replica_set["spec"]["replicas"]) - len(active)
         for _ in range(missing):
             self._create_pod(replica_set)
-        if missing < 0:
-            for pod in self.victims(active)[:-missing]:
-                pod_api.delete(self._store, metadata["namespace"], pod["metadata"]["name"])
+        for pod in self.victims(active)[: max(0, -missing)]:
+            pod_api.delete(self._store, *key_of(pod))
         active = [pod for pod in self._owned("pods", replica_set) if is_active(pod)]
         ready = sum(1 for pod in active if condition_is_true(pod, "Ready"))
-
-        def write(obj: Object) -> None:
-            obj["status"] = {
-                "observedGeneration": obj["metadata"]["generation"],
-                "replicas": len(active),
-                "fullyLabeledReplicas": len(active),
-                "readyReplicas": ready,
-                "availableReplicas": ready,
-            }
-
-        self._store.modify("replicasets", metadata["namespace"], metadata["name"], write)
+        status = {
+            "observedGeneration": replica_set["metadata"]["generation"],
+            "replicas": len(active),
+            "fullyLabeledReplicas": len(active),
+            "readyReplicas": ready,
+            "availableReplicas": ready,
+        }
+        self._store.replace("replicasets", {**replica_set, "status": status})
 
     def _create_pod(self, replica_set: Object) -> None:
         template = copy.deepcopy(replica_set["spec"]["template"])
@@ -200,11 +181,10 @@ class Workloads:
                 owner = owner_uid(obj)
                 if owner is None or owner in alive or "deletionTimestamp" in obj["metadata"]:
                     continue
-                namespace, name = obj["metadata"]["namespace"], obj["metadata"]["name"]
                 if resource == "pods":
-                    pod_api.delete(self._store, namespace, name)
+                    pod_api.delete(self._store, *key_of(obj))
                 else:
-                    self._store.remove(resource, namespace, name)
+                    self._store.remove(resource, *key_of(obj))
 
     def _owned(self, resource: str, owner: Object) -> list[Object]:
         uid = owner["metadata"]["uid"]

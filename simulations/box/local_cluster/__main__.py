@@ -52,21 +52,18 @@ async def _serve(cluster: LocalCluster, machines: list[Machine], documents: list
         for machine in machines:
             cluster.nodes.add(machine)
         for document in documents:
-            cluster.apply(document)
-            if document["kind"] == "Service":
-                click.echo(f"{document['metadata']['name']}: {await _expose(cluster, document)}")
+            made = cluster.apply(document)
+            if made["kind"] == "Service":
+                port = made["spec"]["ports"][0]
+                service = await cluster.expose(
+                    made["metadata"]["namespace"],
+                    made["spec"]["selector"],
+                    port=port.get("targetPort", port["port"]),
+                )
+                click.echo(f"{made['metadata']['name']}: {service.url}")
         click.echo(f"export KUBECONFIG={cluster.kubeconfig}")
         click.echo(f"logs: {cluster.folder / 'logs'}")
         await stopped.wait()
-
-
-async def _expose(cluster: LocalCluster, service: Object) -> str:
-    spec = service["spec"]
-    port = spec["ports"][0]
-    namespace = service["metadata"].get("namespace", "default")
-    target = port.get("targetPort", port["port"])
-    exposed = await cluster.expose(namespace, spec["selector"], port=target)
-    return exposed.url
 
 
 def _documents(path: Path) -> list[Object]:

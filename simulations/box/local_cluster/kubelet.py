@@ -68,16 +68,7 @@ class Kubelets:
             ended=self.endings.append,
         )
         self._runners[uid] = runner
-        runner.task = group.create_task(_unless_killed(runner))
-
-
-async def _unless_killed(runner: PodRunner) -> None:
-    """Run a pod; the end of its machine is no error of the kubelets."""
-    try:
-        await runner.run()
-    except asyncio.CancelledError:
-        if not runner.was_killed:
-            raise
+        runner.task = group.create_task(runner.run())  # a task that is cancelled ends no group
 
 
 def _first_port(pod: Object) -> int:

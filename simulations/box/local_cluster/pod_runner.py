@@ -26,15 +26,12 @@ class PodEnd:
     """How a pod ended, for those who count."""
 
     pod: str
-    node: str
     grace_s: float
     """As last asked for."""
     hook_exit_code: int | None
     """Of preStop; None: it has none, or it ran out of time."""
     exit_code: int | None
     """Of the container; negative: of a signal; None: it never ran."""
-    took_s: float
-    """From the kubelet's notice of the deletion to the end of the process."""
 
     @property
     def was_killed(self) -> bool:
@@ -171,7 +168,7 @@ class PodRunner:
 
     async def _follow_readiness(self, readiness: Probe | None) -> None:
         def heard(ready: bool) -> bool:  # noqa: FBT001  a verdict of a probe, called by it
-            self._write(lambda pod: self._ready(pod, ready=ready))
+            self._write(partial(self._ready, ready=ready))
             return False
 
         if readiness is None:
@@ -194,7 +191,6 @@ class PodRunner:
     async def _end(self) -> None:
         """preStop, SIGTERM, and SIGKILL when the grace period is over; then the object goes."""
         loop = asyncio.get_running_loop()
-        noticed_at = loop.time()
         self._ends_at = float("inf")
         self._heed_grace()
         process, hook_code = self._process, None
@@ -211,11 +207,9 @@ class PodRunner:
         self._ended(
             PodEnd(
                 pod=self._name,
-                node=self.node,
                 grace_s=self._grace_s,
                 hook_exit_code=hook_code,
                 exit_code=process.returncode if process is not None else None,
-                took_s=loop.time() - noticed_at,
             )
         )
         if self._find() is not None:

@@ -227,7 +227,6 @@ async def test_grace_ends_with_sigkill(cluster: LocalCluster):
     await cluster.until(lambda: not pods(cluster))
     (ending,) = cluster.endings
     assert ending.was_killed
-    assert ending.took_s >= 1
 
 
 async def test_a_shortened_grace_is_heeded_in_the_middle(cluster: LocalCluster):

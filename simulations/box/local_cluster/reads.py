@@ -131,7 +131,8 @@ class Watches:
                 too_old = StatusError("Expired", f"too old resource version: {cursor}")
                 await _send(response, "ERROR", too_old.body())
                 return True
-            cursor, changes = self._store.version, self._store.changes_after(cursor)
+            changes = self._store.changes_after(cursor)
+            cursor = max(cursor, self._store.version)
             for change in changes:
                 if event := selection.event(change):
                     await _send(response, *event)

@@ -1,11 +1,12 @@
-"""What comes out of a trace's file: requests, where nothing is known, and what to say about them."""
+"""A trace format, and what comes out of a file of it: requests, what is unknown, what to say."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from simulations.serving.columns import RequestColumns
+from simulations.traces.rows import RequestRows, TraceLines
 from simulations.traces.spec import TraceSpec
 
 REQUESTS_MAX = 50_000_000
@@ -21,6 +22,34 @@ class TraceContents:
     """(from, to) where the recording knows nothing; no request is drawn there."""
     notes: tuple[str, ...] = ()
     """What whoever uses them should be told."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TraceFormat:
+    """One format: how to tell it, and how to read it; `read` or `draw`."""
+
+    name: str
+    recognizes: Callable[[str], bool]
+    """Whether a file whose first line that is not empty is this one is of the format."""
+    looks_like: str
+    """For people: how a file of this format begins."""
+    read: Callable[[TraceLines, RequestRows], None] | None = None
+    """Reads every request, in order of arrival; raises TraceError."""
+    draw: Callable[[TraceLines, TraceSpec], TraceContents] | None = None
+    """Draws all steps that the part asked for touches, thinned; raises TraceError."""
+    settings: tuple[str, ...] = ()
+    """What may stand behind the path, beside what every format takes."""
+    wall_clock: bool = False
+    """Its times are dates: `from=` counts from the first request."""
+
+
+def check_drawn(requests: float, asked: TraceSpec) -> None:
+    """Raise TraceError where these are more requests than are drawn at once."""
+    if requests > REQUESTS_MAX:
+        raise asked.failure(
+            f"{requests:.0f} requests, and at most {REQUESTS_MAX} are drawn at once",
+            remedy="ask for a part with from and days, or for a share with thin",
+        )
 
 
 def asked_holes(

@@ -9,8 +9,9 @@ policy earns here is a demonstration, what it earns on a recording is evidence.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,31 +50,22 @@ class Recipe:
     seed: int = 0
 
 
-KEYS: Mapping[str, Callable[[Recipe, float], Recipe]] = MappingProxyType(
+KEYS: Mapping[str, str] = MappingProxyType(
     {
-        "hours": lambda recipe, value: replace(recipe, hours=value),
-        "rate": lambda recipe, value: replace(recipe, rate_per_s=value),
-        "input": lambda recipe, value: replace(recipe, input_tokens=value),
-        "output": lambda recipe, value: replace(recipe, output_tokens=value),
-        "seed": lambda recipe, value: replace(recipe, seed=int(value)),
+        "hours": "hours",
+        "rate": "rate_per_s",
+        "input": "input_tokens",
+        "output": "output_tokens",
+        "seed": "seed",
     }
 )
-"""What may stand behind the shape in a spec, and what it does to the recipe."""
-
-
-def from_spec(spec: str) -> RequestColumns:
-    """The requests of `generate:SHAPE,key=value…`.
-
-    Raises:
-        TraceError: The shape, a key or a value is none.
-    """
-    return generate(recipe_of(spec))
+"""What may stand behind the shape in a spec, and which field of the recipe it is."""
 
 
 def recipe_of(spec: str) -> Recipe:
-    """The recipe that a spec spells; raises TraceError."""
+    """The recipe of `generate:SHAPE,key=value…`; raises TraceError where a part of it is none."""
     shape, *settings = spec.removeprefix(PREFIX).split(",")
-    recipe = Recipe(shape=shape)
+    fields: dict[str, Any] = {}
     if shape not in SHAPES:
         raise TraceError(f"{spec}: no shape {shape!r}; write one of {', '.join(SHAPES)}")
     for setting in settings:
@@ -86,7 +78,8 @@ def recipe_of(spec: str) -> Recipe:
             value = float("nan")
         if not (0 <= value < float("inf")) or (value == 0 and key != "seed"):
             raise TraceError(f"{spec}: {key} is {text!r}; write a number above 0")
-        recipe = KEYS[key](recipe, value)
+        fields[KEYS[key]] = value
+    recipe = Recipe(shape=shape, **fields)
     if recipe.rate_per_s * recipe.hours * 3600 > REQUESTS_MAX:
         raise TraceError(f"{spec}: more than {REQUESTS_MAX} requests; lower rate or hours")
     return recipe

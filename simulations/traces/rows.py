@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -37,6 +37,18 @@ class TraceLines:
     def failure(self, found: str, *, remedy: str) -> TraceError:
         """The error to raise about the present line: file, line, what was found, what to do."""
         return TraceError(f"{self.path}: line {self.number}: {found}; {remedy}")
+
+    def number_within(
+        self, text: str, least: float, most: float, *, column: str, remedy: str
+    ) -> float:
+        """A field as a number within bounds; raises TraceError where it is none."""
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not least <= value <= most:
+            raise self.failure(f"{column} is {text!r}", remedy=remedy)
+        return value
 
 
 @dataclass(slots=True, kw_only=True)
@@ -98,6 +110,11 @@ def header_columns(header: str, wanted: tuple[str, ...]) -> tuple[int, ...] | No
     return tuple(names.index(name) for name in wanted)
 
 
+def header_with(columns: tuple[str, ...]) -> Callable[[str], bool]:
+    """Whether a first line is a CSV header with these columns."""
+    return lambda first_line: header_columns(first_line, columns) is not None
+
+
 def named_columns(lines: TraceLines, header: str, wanted: tuple[str, ...]) -> tuple[int, ...]:
     """Positions of the wanted names; raises TraceError where one is missing."""
     columns = header_columns(header, wanted)
@@ -135,16 +152,14 @@ def nanoseconds(lines: TraceLines, text: str, *, column: str) -> int:
         raise lines.failure(f"{column} is {text!r}", remedy="write seconds as a number") from None
 
 
-def integer(lines: TraceLines, text: str, *, column: str) -> int:
+def integer(
+    lines: TraceLines, text: str, *, column: str, remedy: str = "write a whole number of tokens"
+) -> int:
     """A whole number from a CSV field; also `12.0`, which spreadsheets make of 12."""
     try:
         return int(text)
     except ValueError:
-        pass
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
+        number = lines.number_within(text, -math.inf, math.inf, column=column, remedy=remedy)
     if not number.is_integer():
-        raise lines.failure(f"{column} is {text!r}", remedy="write a whole number of tokens")
+        raise lines.failure(f"{column} is {text!r}", remedy=remedy)
     return int(number)

@@ -9,14 +9,13 @@ file says nothing of how they go together.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from autoscaler.core.contract.state import FloatArray, IntArray
-from simulations.traces.rows import MAX_TOKENS, TraceLines, named_columns
+from simulations.traces.rows import MAX_TOKENS, TraceLines, csv_rows, integer, named_columns
 
 BLOCK_S = 21_600
 PERCENTILES = ("p01", "p05", "p10", "p25", "p50", "p75", "p90", "p95", "p99", "max")
@@ -90,23 +89,16 @@ def read_percentiles(lines: TraceLines, *, tenants: Collection[str] | None) -> T
     Raises:
         TraceError: It is none, or a tenant's block has not all fields.
     """
-    text = iter(lines)
-    places = named_columns(lines, next(text, ""), COLUMNS)
+    places = named_columns(lines, next(iter(lines), ""), COLUMNS)
     found: dict[tuple[str, int], dict[str, list[float]]] = {}
-    for line in text:
-        parts = line.split(",")
-        if len(parts) <= max(places):
-            raise lines.failure(
-                f"{len(parts)} fields where the header names more: {line[:60]!r}",
-                remedy=f"complete the row: {','.join(COLUMNS)}",
-            )
-        at, tenant, field, *values = (parts[place] for place in places)
+    for at, tenant, field, *values in csv_rows(lines, places, form=",".join(COLUMNS)):
         if tenants is not None and tenant not in tenants:
             continue
         if field not in (*TEXT_FIELDS, *IMAGE_FIELDS):
             known = ", ".join(dict.fromkeys((*TEXT_FIELDS, *IMAGE_FIELDS)))
             raise lines.failure(f"field is {field!r}", remedy=f"write one of {known}")
-        block = found.setdefault((tenant, _whole(lines, at)), {})
+        at_s = integer(lines, at, column="t", remedy="write whole seconds")
+        block = found.setdefault((tenant, at_s), {})
         block[field] = [_count(lines, values[0], column="mean"), *_quantiles(lines, values[1:])]
     return _table(lines, found)
 
@@ -163,17 +155,6 @@ def _quantiles(lines: TraceLines, texts: Sequence[str]) -> list[float]:
 
 
 def _count(lines: TraceLines, text: str, *, column: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 <= value <= MAX_TOKENS:
-        raise lines.failure(f"{column} is {text!r}", remedy="write a number of tokens >= 0")
-    return value
-
-
-def _whole(lines: TraceLines, text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise lines.failure(f"t is {text!r}", remedy="write whole seconds") from None
+    return lines.number_within(
+        text, 0, MAX_TOKENS, column=column, remedy="write a number of tokens >= 0"
+    )

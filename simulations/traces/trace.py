@@ -7,7 +7,6 @@ path is in `spec`.
 from __future__ import annotations
 
 import itertools
-import math
 from array import array
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,11 +20,11 @@ from simulations.agenda import NS
 from simulations.rng import stream
 from simulations.serving.columns import RequestColumns, WholeNumbers
 from simulations.traces import generate
-from simulations.traces.contents import TraceContents
+from simulations.traces.contents import TraceContents, TraceFormat
 from simulations.traces.files import open_lines
-from simulations.traces.formats.registry import TRACES, TraceFormat
+from simulations.traces.formats.registry import TRACES
 from simulations.traces.overlay import selected_requests
-from simulations.traces.rows import RequestRows, TraceLines
+from simulations.traces.rows import MAX_NS, RequestRows, TraceLines
 from simulations.traces.spec import TraceSpec, trace_spec
 
 
@@ -56,13 +55,16 @@ def read_trace(spec: str) -> Trace:
         TraceError: It cannot be read; says which file, which line, what was found, what to do.
     """
     if spec.startswith(generate.PREFIX):
-        return Trace(name=spec, requests=generate.from_spec(spec))
+        return Trace(name=spec, requests=generate.generate(generate.recipe_of(spec)))
     asked = trace_spec(spec)
     with open_lines(asked.path) as lines:
         format_ = _format(lines)
         asked.only(format_.settings, format_name=format_.name)
         if format_.draw is not None:
-            drawn = _within(format_.draw(lines, asked), asked)
+            drawn = format_.draw(lines, asked)
+            if not asked.whole:
+                part = drawn.requests.part(_asked_rows(drawn.requests.arrival_ns, asked))
+                drawn = replace(drawn, requests=part)
         else:
             drawn = _part(
                 _read_recording(lines, format_, asked), asked, wall_clock=format_.wall_clock
@@ -90,10 +92,10 @@ def _format(lines: TraceLines) -> TraceFormat:
     if first is None:
         raise TraceError(f"{lines.path}: empty; name a trace that holds requests")
     lines.lines = itertools.chain([first], text)
-    for format_ in TRACES.values():
+    for format_ in TRACES:
         if format_.recognizes(first.strip()):
             return format_
-    known = "; or ".join(f"{f.name}: {f.looks_like}" for f in TRACES.values())
+    known = "; or ".join(f"{f.name}: {f.looks_like}" for f in TRACES)
     raise TraceError(
         f"{lines.path}: line 1: no known trace format: begins with {first.strip()[:60]!r}; "
         f"known are, plain or gzipped: {known}"
@@ -139,11 +141,7 @@ def _part(drawn: TraceContents, asked: TraceSpec, *, wall_clock: bool) -> TraceC
         return drawn
     arrivals = drawn.requests.arrival_ns
     zero_ns = int(arrivals[0]) if wall_clock else 0
-    from_ns = zero_ns + round(asked.from_s * NS)
-    to_ns = None if math.isinf(asked.length_s) else zero_ns + round(asked.to_s * NS)
-    first = int(np.searchsorted(arrivals, from_ns, side="left"))
-    last = len(arrivals) if to_ns is None else int(np.searchsorted(arrivals, to_ns, side="left"))
-    rows = np.arange(first, max(first, last))
+    rows = np.arange(len(arrivals))[_asked_rows(arrivals, asked, zero_ns=zero_ns)]
     if not len(rows):
         begins, ends = ((int(arrivals[at]) - zero_ns) / NS for at in (0, -1))
         raise asked.failure(
@@ -158,21 +156,11 @@ def _part(drawn: TraceContents, asked: TraceSpec, *, wall_clock: bool) -> TraceC
     return TraceContents(requests=selected_requests(drawn.requests, rows), notes=drawn.notes)
 
 
-def _within(drawn: TraceContents, asked: TraceSpec) -> TraceContents:
-    """Without the requests of the first and last step that lie outside of what is asked for."""
-    arrivals = drawn.requests.arrival_ns
-    first = np.searchsorted(arrivals, round(asked.from_s * NS), side="left") if asked.from_s else 0
-    last = len(arrivals)
-    if not math.isinf(asked.length_s):
-        last = int(np.searchsorted(arrivals, round(asked.to_s * NS), side="left"))
-    if first == 0 and last == len(arrivals):
-        return drawn
-    requests = RequestColumns(
-        arrival_ns=arrivals[first:last],
-        prompt_tokens=drawn.requests.prompt_tokens[first:last],
-        output_tokens=drawn.requests.output_tokens[first:last],
-    )
-    return replace(drawn, requests=requests)
+def _asked_rows(arrivals: IntArray, asked: TraceSpec, *, zero_ns: int = 0) -> slice:
+    """Rows that arrive in the part that is asked for; its clock is zero at `zero_ns`."""
+    bounds_s = asked.from_s, min(asked.to_s, MAX_NS / NS)
+    first, last = np.searchsorted(arrivals, [zero_ns + round(at_s * NS) for at_s in bounds_s])
+    return slice(int(first), int(last))
 
 
 def _from_zero(name: str, drawn: TraceContents) -> Trace:
@@ -194,12 +182,5 @@ def _from_zero(name: str, drawn: TraceContents) -> Trace:
         )
         notes = (*notes, said)
     if arrivals[0]:
-        requests = RequestColumns(
-            arrival_ns=arrivals - arrivals[0],
-            prompt_tokens=requests.prompt_tokens,
-            output_tokens=requests.output_tokens,
-            block_tokens=requests.block_tokens,
-            blocks=requests.blocks,
-            block_ends=requests.block_ends,
-        )
+        requests = replace(requests, arrival_ns=arrivals - arrivals[0])
     return Trace(name=name, requests=requests, holes_s=holes_s, notes=notes)

@@ -8,15 +8,16 @@ from __future__ import annotations
 import re
 from datetime import date
 
+from simulations.traces.contents import TraceFormat
 from simulations.traces.rows import (
     RequestRows,
     TraceLines,
     csv_rows,
+    header_with,
     integer,
     named_columns,
 )
 
-NAME = "azure-csv"
 COLUMNS = ("TIMESTAMP", "ContextTokens", "GeneratedTokens")
 _MOMENT = re.compile(
     r"(\d{4}-\d\d-\d\d)[ T](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?(?:Z|\+00:?(?:00)?)?", re.ASCII
@@ -53,3 +54,12 @@ def _nanoseconds(lines: TraceLines, text: str, days: dict[str, int]) -> int:
         days[day] = day_s
     whole = day_s + int(hours) * 3600 + int(minutes) * 60 + int(seconds)
     return whole * 1_000_000_000 + int((fraction or "0").ljust(9, "0"))
+
+
+FORMAT = TraceFormat(
+    name="azure-csv",
+    recognizes=header_with(COLUMNS),
+    looks_like=",".join(COLUMNS),
+    read=read,
+    wall_clock=True,
+)

@@ -8,19 +8,19 @@ knows, so it is left out, and counted.
 
 from __future__ import annotations
 
+from simulations.traces.contents import TraceFormat
 from simulations.traces.rows import (
     RequestRows,
     TraceLines,
     csv_rows,
+    header_with,
     integer,
     named_columns,
     nanoseconds,
 )
 
-NAME = "burstgpt-csv"
 COLUMNS = ("Timestamp", "Model", "Request tokens", "Response tokens", "Log Type")
 HEADER = "Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type"
-SETTINGS = ("model", "log_type")
 
 
 def read(lines: TraceLines, rows: RequestRows) -> None:
@@ -52,3 +52,12 @@ def read(lines: TraceLines, rows: RequestRows) -> None:
         models = ", ".join(dict.fromkeys(model for model, _ in seen))
         logs = ", ".join(dict.fromkeys(log for _, log in seen))
         rows.notes.append(f"it has model {models}, and log_type {logs}")
+
+
+FORMAT = TraceFormat(
+    name="burstgpt-csv",
+    recognizes=header_with(COLUMNS),
+    looks_like=HEADER,
+    read=read,
+    settings=("model", "log_type"),
+)

@@ -16,16 +16,21 @@ from autoscaler.core.contract.state import FloatArray, IntArray
 from simulations.agenda import NS
 from simulations.rng import stream
 from simulations.serving.columns import RequestColumns
-from simulations.traces.contents import REQUESTS_MAX, TraceContents, asked_holes
+from simulations.traces.contents import TraceContents, TraceFormat, asked_holes, check_drawn
 from simulations.traces.generate import SPREAD_INPUT, SPREAD_OUTPUT, Recipe, lognormal_tokens
-from simulations.traces.rows import MAX_TOKENS, TraceLines, csv_rows, header_columns, named_columns
+from simulations.traces.rows import (
+    MAX_TOKENS,
+    TraceLines,
+    csv_rows,
+    header_columns,
+    header_with,
+    named_columns,
+)
 from simulations.traces.spec import TraceSpec, number
 
-NAME = "count-series"
 COLUMNS = ("t_s", "requests")
 LENGTHS = ("input_tokens", "output_tokens")
 HEADER = "t_s,requests[,input_tokens,output_tokens]"
-SETTINGS = ("input", "output")
 _DEFAULT = Recipe()
 
 
@@ -52,13 +57,8 @@ def draw(lines: TraceLines, asked: TraceSpec) -> TraceContents:
     # whole requests from the file's start on, so that a part has those of the whole
     carried = np.floor(np.cumsum(np.nan_to_num(counted)) * asked.thin + 1e-9)
     counts = np.diff(carried, prepend=0.0).astype(np.int64)
-    if counts.sum() > REQUESTS_MAX:
-        within = (at_s + step_s > asked.from_s) & (at_s < asked.to_s)
-        if counts[within].sum() > REQUESTS_MAX:
-            raise asked.failure(
-                f"{counts[within].sum()} requests, and at most {REQUESTS_MAX} are drawn at once",
-                remedy="ask for a part with from and days, or for a share with thin",
-            )
+    within = (at_s + step_s > asked.from_s) & (at_s < asked.to_s)
+    check_drawn(counts[within].sum(), asked)
     return TraceContents(
         requests=_requests(at_s, counts, step_s, means, asked),
         holes_s=_holes(at_s, counted, step_s, asked),
@@ -76,34 +76,27 @@ def _read(lines: TraceLines) -> _Series:
     form = f"{HEADER}; leave requests empty where nothing is known"
     for row in csv_rows(lines, (*places, *lengths.values()), form=form):
         at, count, *means = (field.strip() for field in row)
-        at_s = _number(lines, at, column="t_s", least=-1e10)
+        at_s = _number(lines, at, "t_s", least=-1e10)
         if series.at_s and at_s <= series.at_s[-1]:
             raise lines.failure(
                 f"t_s is {at}, not after the row above it",
                 remedy="sort the file by time, one row a step",
             )
-        unknown = count.lower() in ("", "nan")
         series.at_s.append(at_s)
-        series.requests.append(
-            math.nan if unknown else _number(lines, count, column="requests", least=0.0)
-        )
+        series.requests.append(_number_if_known(lines, count, "requests"))
         for name, mean in zip(lengths, means, strict=True):
             # a step without requests has no mean
-            absent = mean.lower() in ("", "nan")
-            series.means[name].append(
-                math.nan if absent else _number(lines, mean, column=name, least=0.0)
-            )
+            series.means[name].append(_number_if_known(lines, mean, name))
     return series
 
 
-def _number(lines: TraceLines, text: str, *, column: str, least: float) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not least <= value <= 1e10:
-        raise lines.failure(f"{column} is {text!r}", remedy="write a number, 0 or more")
-    return value
+def _number(lines: TraceLines, text: str, column: str, *, least: float = 0.0) -> float:
+    return lines.number_within(text, least, 1e10, column=column, remedy="write a number, 0 or more")
+
+
+def _number_if_known(lines: TraceLines, text: str, column: str) -> float:
+    """NaN: the field says nothing."""
+    return math.nan if text.lower() in ("", "nan") else _number(lines, text, column)
 
 
 def _means(series: _Series, asked: TraceSpec) -> tuple[list[FloatArray], list[str]]:
@@ -167,3 +160,12 @@ def _holes(
     missing = following > ends + step_s / 2
     edges += [(float(a), float(b)) for a, b in zip(ends[missing], following[missing], strict=True)]
     return asked_holes(edges, asked, tolerance_s=step_s / 1000)
+
+
+FORMAT = TraceFormat(
+    name="count-series",
+    recognizes=header_with(COLUMNS),
+    looks_like=HEADER,
+    draw=draw,
+    settings=("input", "output"),
+)

@@ -9,13 +9,22 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from simulations.traces.contents import TraceFormat
 from simulations.traces.rows import RequestRows, TraceLines
 
-NAME = "mooncake-jsonl"
 FIELDS = ("timestamp", "input_length", "output_length")
 BLOCK_TOKENS = 512
 MAX_BLOCK = 2**62
 _FORM = '{"timestamp": ms, "input_length": n, "output_length": n, "hash_ids": [n, …]}'
+
+
+def _recognizes(first_line: str) -> bool:
+    """Whether a file that starts with this line is of this format."""
+    try:
+        row = json.loads(first_line)
+    except ValueError:
+        return False
+    return isinstance(row, dict) and all(field in row for field in FIELDS)
 
 
 def read(lines: TraceLines, rows: RequestRows) -> None:
@@ -60,3 +69,11 @@ def _blocks(lines: TraceLines, row: dict[str, Any]) -> list[int]:
             f"hash_ids is {str(blocks)[:60]}", remedy="write a list of whole numbers >= 0"
         )
     return blocks
+
+
+FORMAT = TraceFormat(
+    name="mooncake-jsonl",
+    recognizes=_recognizes,
+    looks_like='{"timestamp": …, "input_length": …, "output_length": …}',
+    read=read,
+)

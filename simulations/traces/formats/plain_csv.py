@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 
+from simulations.traces.contents import TraceFormat
 from simulations.traces.rows import (
     MAX_NS,
     MAX_TOKENS,
     RequestRows,
     TraceLines,
     csv_rows,
+    header_with,
     integer,
     named_columns,
     nanoseconds,
 )
 
-NAME = "plain-csv"
 COLUMNS = ("t_s", "input_tokens", "output_tokens")
 HEADER = ",".join(COLUMNS)
 BLOCK = 1 << 15
@@ -81,3 +82,11 @@ def _append_lines(lines: TraceLines, columns: tuple[int, ...], rows: RequestRows
             prompt_tokens=integer(lines, prompt, column="input_tokens"),
             output_tokens=integer(lines, output, column="output_tokens"),
         )
+
+
+FORMAT = TraceFormat(
+    name="plain-csv",
+    recognizes=header_with(COLUMNS),
+    looks_like=HEADER,
+    read=read,
+)

@@ -29,16 +29,14 @@ from autoscaler.core.contract.state import FloatArray, IntArray
 from simulations.agenda import NS
 from simulations.rng import stream
 from simulations.serving.columns import RequestColumns
-from simulations.traces.contents import REQUESTS_MAX, TraceContents, asked_holes
+from simulations.traces.contents import TraceContents, TraceFormat, asked_holes, check_drawn
 from simulations.traces.files import open_lines
-from simulations.traces.rows import TraceLines, named_columns
+from simulations.traces.rows import TraceLines, csv_rows, header_with, named_columns
 from simulations.traces.spec import TraceSpec
 from simulations.traces.token_percentiles import BLOCK_S, TokenPercentiles, read_percentiles
 
-NAME = "servegen-windows"
 COLUMNS = ("t", "tenant", "rate_rps", "cv", "iat_dist", "shape")
 HEADER = "t,tenant,rate_rps,cv,iat_dist,shape,scale_s"
-SETTINGS = ("tenant", "unmeasured", "gaps")
 BURSTINESS = ("fit", "cv")
 UNMEASURED = ("borrow", "omit")
 WINDOW_S = 600
@@ -93,11 +91,7 @@ def draw(lines: TraceLines, asked: TraceSpec) -> TraceContents:
     notes: list[str] = []
     _settle_unmeasured(windows, percentiles, rule, asked, notes)
     expected = asked.thin * sum(w.count for rows in windows.by_start.values() for w in rows)
-    if expected > REQUESTS_MAX:
-        raise asked.failure(
-            f"{expected:.0f} requests, and at most {REQUESTS_MAX} are drawn at once",
-            remedy="ask for a part with from and days, or for a share with thin",
-        )
+    check_drawn(expected, asked)
     return TraceContents(
         requests=_requests(windows, percentiles, asked),
         holes_s=_holes(windows.known, asked),
@@ -109,18 +103,9 @@ def _read(
     lines: TraceLines, asked: TraceSpec, wanted: Collection[str] | None, *, by_cv: bool
 ) -> TraceWindows:
     """The windows that the part touches."""
-    text = iter(lines)
-    places = named_columns(lines, next(text), COLUMNS)
-    last = max(places)
+    places = named_columns(lines, next(iter(lines)), COLUMNS)
     windows = TraceWindows()
-    for line in text:
-        fields = line.split(",")
-        if len(fields) <= last:
-            raise lines.failure(
-                f"{len(fields)} fields where the header names more: {line[:60]!r}",
-                remedy=f"complete the row: {HEADER}",
-            )
-        at, tenant, rate, cv, family, shape = (fields[place] for place in places)
+    for at, tenant, rate, cv, family, shape in csv_rows(lines, places, form=HEADER):
         at_s = _start(lines, at)
         windows.known.add(at_s)
         windows.tenants.add(tenant)
@@ -153,13 +138,9 @@ def _start(lines: TraceLines, text: str) -> int:
 
 
 def _positive(lines: TraceLines, text: str, *, column: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 < value < 1e9:
-        raise lines.failure(f"{column} is {text!r}", remedy="write a number above 0")
-    return value
+    return lines.number_within(
+        text, math.ulp(0.0), 1e9, column=column, remedy="write a number above 0"
+    )
 
 
 def _tokens_path(path: Path, asked: TraceSpec) -> Path:
@@ -351,3 +332,12 @@ GAPS: Mapping[str, Callable[[float, IntArray, np.random.Generator], FloatArray]]
     "Weibull": _weibull,
 }
 """Families of gaps, as the files name them: gaps of one scale, each the sum of so many."""
+
+
+FORMAT = TraceFormat(
+    name="servegen-windows",
+    recognizes=header_with(COLUMNS),
+    looks_like=HEADER,
+    draw=draw,
+    settings=("tenant", "unmeasured", "gaps"),
+)

@@ -12,12 +12,12 @@ from simulations.field.advise.parts import Part, PartTrace
 from simulations.field.advise.replays import RECORDED, ReplayPlan, play
 from simulations.replay.conditions import Conditions
 from simulations.serving.profiles.profiles import PROFILES
-from simulations.traces.generate import from_spec
+from simulations.traces.generate import generate, recipe_of
 from tests.simulations.field.advise.captures import captured
 
 TRACE = PartTrace(
     name="part",
-    requests=from_spec("generate:flat,hours=0.25,rate=2,input=300,output=50,seed=1"),
+    requests=generate(recipe_of("generate:flat,hours=0.25,rate=2,input=300,output=50,seed=1")),
     length_ns=900 * 10**9,
 )
 REPLAY = ReplayPlan(

@@ -13,14 +13,14 @@ from simulations.peers.rules.registry import BASELINES
 from simulations.replay.conditions import Conditions
 from simulations.replay.replay import run
 from simulations.serving.profiles.profiles import PROFILES
-from simulations.traces.generate import from_spec
+from simulations.traces.generate import generate, recipe_of
 from tests.simulations.field.advise.test_manifests import HPA, SCALED_OBJECT
 
 PROFILE = PROFILES["llama-3.1-8b/1xL40S"]
-REQUESTS = from_spec("generate:bursty,hours=1,rate=3,input=600,output=200,seed=3")
+REQUESTS = generate(recipe_of("generate:bursty,hours=1,rate=3,input=600,output=200,seed=3"))
 STEADY = PartTrace(
     name="steady",
-    requests=from_spec("generate:flat,hours=1,rate=4,input=600,output=200,seed=3"),
+    requests=generate(recipe_of("generate:flat,hours=1,rate=4,input=600,output=200,seed=3")),
     length_ns=3600 * 10**9,
 )
 HOUR = PartTrace(name="hour", requests=REQUESTS, length_ns=3600 * 10**9)

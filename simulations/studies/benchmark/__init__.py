@@ -2,7 +2,3 @@
 
 Every row is measured in a process of its own, so that its memory is its own.
 """
-
-from simulations.studies.benchmark.traffic import FAMILIES, SHARED_BLOCKS, conversations
-
-__all__ = ["FAMILIES", "SHARED_BLOCKS", "conversations"]

@@ -5,24 +5,20 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict
-from multiprocessing import get_context
-from typing import Any, TypeVar
 
 import click
 from rich.console import Console
-from rich.table import Table
 
 from autoscaler.errors import AutoscalerError
-from simulations.studies.benchmark.kernel import kernel_row, kernel_table
-from simulations.studies.benchmark.memory import memory_row, memory_table
-from simulations.studies.benchmark.ticks import ticks_row, ticks_table
-from simulations.studies.benchmark.whole_trace import trace_row, trace_table
+from simulations.results.text import text_table
+from simulations.studies.benchmark.kernel import kernel_cells, kernel_row
+from simulations.studies.benchmark.memory import memory_cells, memory_row
+from simulations.studies.benchmark.processes import Row, in_own_process
+from simulations.studies.benchmark.ticks import ticks_cells, ticks_row
+from simulations.studies.benchmark.whole_trace import trace_cells, trace_row
 
 MADE_UP = "generate:diurnal,hours=24,rate=2"
 BAD_INPUT = 2
-Measured = TypeVar("Measured")
 _output = click.option(
     "-o", "--output", type=click.Choice(["table", "json"]), default="table", show_default=True
 )
@@ -47,8 +43,8 @@ def main() -> None:
 @_output
 def kernel(replicas: str, requests: int, repetitions: int, output: str) -> None:
     """Requests per second of CPU time, beside the naive reference."""
-    rows = [_in_own_process(kernel_row, size, requests, repetitions) for size in _sizes(replicas)]
-    _print(rows, kernel_table, output)
+    rows = [in_own_process(kernel_row, size, requests, repetitions) for size in _sizes(replicas)]
+    _print(rows, kernel_cells, output)
 
 
 @main.command()
@@ -58,8 +54,8 @@ def kernel(replicas: str, requests: int, repetitions: int, output: str) -> None:
 @_output
 def ticks(replicas: str, ticks: int, repetitions: int, output: str) -> None:
     """CPU time of a tick: the engine and the world around it, apart."""
-    rows = [_in_own_process(ticks_row, size, ticks, repetitions) for size in _sizes(replicas)]
-    _print(rows, ticks_table, output)
+    rows = [in_own_process(ticks_row, size, ticks, repetitions) for size in _sizes(replicas)]
+    _print(rows, ticks_cells, output)
 
 
 @main.command()
@@ -70,11 +66,11 @@ def ticks(replicas: str, ticks: int, repetitions: int, output: str) -> None:
 def trace(file: str, policies: tuple[str, ...], scale: float, output: str) -> None:
     """CPU time of a whole replay of FILE, from the first byte to the row."""
     try:
-        rows = [_in_own_process(trace_row, file, policy, scale) for policy in policies]
+        rows = [in_own_process(trace_row, file, policy, scale) for policy in policies]
     except AutoscalerError as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(BAD_INPUT)
-    _print(rows, trace_table, output)
+    _print(rows, trace_cells, output)
 
 
 @main.command()
@@ -83,7 +79,7 @@ def trace(file: str, policies: tuple[str, ...], scale: float, output: str) -> No
 def memory(requests: int, output: str) -> None:
     """Memory of so many requests, without their prefixes and with them."""
     rows = [memory_row(requests, prefixes=prefixes) for prefixes in (False, True)]
-    _print(rows, memory_table, output)
+    _print(rows, memory_cells, output)
 
 
 def _sizes(text: str) -> list[int]:
@@ -98,17 +94,13 @@ def _sizes(text: str) -> list[int]:
     return sizes
 
 
-def _in_own_process(measure: Callable[..., Measured], *arguments: object) -> Measured:
-    """Call it in a process of its own."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        return pool.submit(measure, *arguments).result()
-
-
-def _print(rows: list[Any], table: Callable[[list[Any]], Table], output: str) -> None:
+def _print(rows: list[Row], cells: Callable[[Row], dict[str, str]], output: str) -> None:
     if output == "json":
-        print(json.dumps({"rows": [asdict(row) for row in rows]}))
+        print(json.dumps({"rows": rows}))
     else:
-        Console().print(table(rows))
+        Console().print(
+            text_table(list(cells(rows[0])), [list(cells(row).values()) for row in rows])
+        )
 
 
 if __name__ == "__main__":

@@ -7,24 +7,17 @@ process writes that file: what making them up takes is not counted.
 from __future__ import annotations
 
 import json
-import resource
 import tempfile
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
-
-from rich.table import Table
 
 from simulations.replay.run import Run
 from simulations.results.scorecard import score
-from simulations.results.text import text_table
 from simulations.serving.columns import RequestColumns
 from simulations.serving.fleet import ServingFleet
 from simulations.serving.objective import RequestObjective
 from simulations.serving.profiles.profiles import PROFILES
-from simulations.studies.benchmark.kernel import SETTLE_NS
+from simulations.studies.benchmark.processes import Row, in_own_process, peak_rss_bytes, serve
 from simulations.studies.benchmark.traffic import PROFILE, REQUESTS_PER_S, conversations
 from simulations.traces.formats import mooncake_jsonl, plain_csv
 from simulations.traces.trace import read_trace
@@ -34,32 +27,12 @@ REPLICAS = 32
 CHUNK = 1 << 16
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MemoryRow:
-    """One number of requests, with or without their prefixes."""
-
-    requests: int
-    prefixes: bool
-    base_rss_bytes: int
-    """Before the first request: the interpreter, its modules, the compiled kernel."""
-    read_rss_bytes: int
-    """What reading the trace added to it: its columns, and what the allocator keeps."""
-    state_rss_bytes: int
-    """What columns, state and results added to it, all requests served."""
-    state_rss_bytes_per_million: float
-    peak_rss_bytes: int
-    """The most that the process ever held, reading, preparation and scoring included."""
-
-
-def memory_row(requests: int, *, prefixes: bool) -> MemoryRow:
+def memory_row(requests: int, *, prefixes: bool) -> Row:
     """Read that many, serve them with a static fleet, and score them."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / ("conversations.jsonl" if prefixes else "conversations.csv")
-        for work in (_write, _serve):
-            with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-                made = pool.submit(work, file, requests, prefixes).result()
-    assert made is not None
-    return made
+        in_own_process(_write, file, requests, prefixes)
+        return in_own_process(_serve, file, requests, prefixes)
 
 
 def _write(file: Path, requests: int, prefixes: bool) -> None:  # noqa: FBT001  sent by position
@@ -98,7 +71,7 @@ def _rows(columns: RequestColumns) -> Iterator[tuple[int, int, int]]:
         )
 
 
-def _serve(file: Path, requests: int, prefixes: bool) -> MemoryRow:  # noqa: FBT001  the same
+def _serve(file: Path, requests: int, prefixes: bool) -> Row:  # noqa: FBT001  the same
     profile = PROFILES[PROFILE]
     _fleet_after(conversations(100, requests_per_s=1.0))  # compiled, or loaded
     base = _rss_bytes()
@@ -119,22 +92,20 @@ def _serve(file: Path, requests: int, prefixes: bool) -> MemoryRow:  # noqa: FBT
         wall_s=0.0,
     )
     assert score(run).requests == requests
-    return MemoryRow(
-        requests=requests,
-        prefixes=prefixes,
-        base_rss_bytes=base,
-        read_rss_bytes=read,
-        state_rss_bytes=state,
-        state_rss_bytes_per_million=state / requests * 1e6,
-        peak_rss_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-    )
+    return {
+        "requests": requests,
+        "prefixes": prefixes,
+        "base_rss_bytes": base,  # the interpreter, its modules, the compiled kernel
+        "read_rss_bytes": read,  # the columns, and what the allocator keeps
+        "state_rss_bytes": state,  # columns, state and results, all requests served
+        "state_rss_bytes_per_million": state / requests * 1e6,
+        "peak_rss_bytes": peak_rss_bytes(),
+    }
 
 
 def _fleet_after(columns: RequestColumns) -> ServingFleet:
     fleet = ServingFleet(PROFILES[PROFILE], columns)
-    for number in range(REPLICAS):
-        fleet.add_replica(0, number)
-    fleet.run_until(int(columns.arrival_ns[-1]) + SETTLE_NS)
+    serve(fleet, columns, replicas=REPLICAS)
     return fleet
 
 
@@ -145,19 +116,14 @@ def _rss_bytes() -> int:
     return int(line.split()[1]) * 1024
 
 
-def memory_table(rows: list[MemoryRow]) -> Table:
-    """For people."""
-    heads = ("requests", "prefixes", "base MB", "read MB", "state MB", "MB a million", "peak MB")
-    cells = (
-        (
-            f"{row.requests:,}",
-            "with" if row.prefixes else "without",
-            f"{row.base_rss_bytes / 1e6:,.0f}",
-            f"{row.read_rss_bytes / 1e6:,.0f}",
-            f"{row.state_rss_bytes / 1e6:,.0f}",
-            f"{row.state_rss_bytes_per_million / 1e6:,.1f}",
-            f"{row.peak_rss_bytes / 1e6:,.0f}",
-        )
-        for row in rows
-    )
-    return text_table(heads, cells)
+def memory_cells(row: Row) -> dict[str, str]:
+    """Of a row, for people, by heading."""
+    return {
+        "requests": f"{row['requests']:,}",
+        "prefixes": "with" if row["prefixes"] else "without",
+        "base MB": f"{row['base_rss_bytes'] / 1e6:,.0f}",
+        "read MB": f"{row['read_rss_bytes'] / 1e6:,.0f}",
+        "state MB": f"{row['state_rss_bytes'] / 1e6:,.0f}",
+        "MB a million": f"{row['state_rss_bytes_per_million'] / 1e6:,.1f}",
+        "peak MB": f"{row['peak_rss_bytes'] / 1e6:,.0f}",
+    }

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import gc
 import time
-from dataclasses import dataclass, replace
-
-from rich.table import Table
+from dataclasses import replace
 
 from autoscaler.core.contract.decision import Outcome
 from autoscaler.core.contract.events import Event
@@ -22,10 +20,9 @@ from simulations.agenda import NS, Agenda
 from simulations.replay.conditions import Conditions
 from simulations.replay.engine_loop import EngineLoop, model_spec
 from simulations.replay.stage import GRACE_S, ON_DEMAND
-from simulations.results.text import text_table
 from simulations.serving.fleet import ServingFleet
 from simulations.serving.profiles.profiles import PROFILES
-from simulations.studies.benchmark.machine_speed import reference_turn_s
+from simulations.studies.benchmark.processes import Row
 from simulations.studies.benchmark.traffic import PROFILE, REQUESTS_PER_S, conversations
 from simulations.world.cold_start import COLD_STARTS
 from simulations.world.objects import SimulatedDeployment
@@ -33,23 +30,7 @@ from simulations.world.world import SimulatedWorld, WorldSetting
 
 WARM_TICKS = 120
 """Before the clocks start: windows are full, and numba has loaded what it needs."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TicksRow:
-    """One size of fleet; CPU seconds, of the fastest of the repetitions."""
-
-    replicas: int
-    ticks: int
-    engine_s_per_tick: float
-    world_s_per_tick: float
-    serving_s_per_tick: float
-    """The kernel's, for the requests of a tick."""
-    requests_per_tick: float
-    yardstick_s: float
-    """A thousand steps of plain Python in the same process."""
-    engine_in_yardsticks: float
-    world_in_yardsticks: float
+YARDSTICK_TURNS, YARDSTICK_STEPS = 5, 20_000
 
 
 class _ClockedEngine(Engine):
@@ -79,15 +60,15 @@ class _ClockedFleet(ServingFleet):
         self.spent_ns += time.process_time_ns() - began
 
 
-def ticks_row(replicas: int, ticks: int, repetitions: int) -> TicksRow:
-    """Replay so many ticks of a fleet of this size."""
+def ticks_row(replicas: int, ticks: int, repetitions: int) -> Row:
+    """Replay so many ticks of a fleet of this size; CPU seconds, of the fastest of the repetitions."""
     return min(
         (_measured_row(replicas, ticks) for _ in range(repetitions)),
-        key=lambda row: row.engine_s_per_tick + row.world_s_per_tick,
+        key=lambda row: row["engine_s_per_tick"] + row["world_s_per_tick"],
     )
 
 
-def _measured_row(replicas: int, ticks: int) -> TicksRow:
+def _measured_row(replicas: int, ticks: int) -> Row:
     settings = EngineSettings()
     tick_ns = int(settings.tick_s * NS)
     end_ns = (WARM_TICKS + ticks) * tick_ns
@@ -121,35 +102,41 @@ def _measured_row(replicas: int, ticks: int) -> TicksRow:
     agenda.run_until(end_ns)
     spent_ns = time.process_time_ns() - began
     assert len(deployment.active) == replicas, "the fleet did not keep its size"
-    yardstick = reference_turn_s()
+    # on a machine that is half as fast both are twice as long: their ratio can be compared
+    yardstick = min(_plain_python_s() for _ in range(YARDSTICK_TURNS))
     engine_s = engine.spent_ns / ticks / 1e9
     world_s = (spent_ns - engine.spent_ns - fleet.spent_ns) / ticks / 1e9
-    return TicksRow(
-        replicas=replicas,
-        ticks=ticks,
-        engine_s_per_tick=engine_s,
-        world_s_per_tick=world_s,
-        serving_s_per_tick=fleet.spent_ns / ticks / 1e9,
-        requests_per_tick=(fleet.arrived() - arrived) / ticks,
-        yardstick_s=yardstick,
-        engine_in_yardsticks=engine_s / yardstick,
-        world_in_yardsticks=world_s / yardstick,
-    )
+    return {
+        "replicas": replicas,
+        "ticks": ticks,
+        "engine_s_per_tick": engine_s,
+        "world_s_per_tick": world_s,
+        "serving_s_per_tick": fleet.spent_ns / ticks / 1e9,
+        "requests_per_tick": (fleet.arrived() - arrived) / ticks,
+        "yardstick_s": yardstick,
+        "engine_in_yardsticks": engine_s / yardstick,
+        "world_in_yardsticks": world_s / yardstick,
+    }
 
 
-def ticks_table(rows: list[TicksRow]) -> Table:
-    """For people."""
-    heads = ("replicas", "ticks", "engine us", "world us", "both us", "serving us", "yardsticks")
-    cells = (
-        (
-            str(row.replicas),
-            f"{row.ticks:,}",
-            f"{row.engine_s_per_tick * 1e6:,.0f}",
-            f"{row.world_s_per_tick * 1e6:,.0f}",
-            f"{(row.engine_s_per_tick + row.world_s_per_tick) * 1e6:,.0f}",
-            f"{row.serving_s_per_tick * 1e6:,.0f}",
-            f"{row.engine_in_yardsticks + row.world_in_yardsticks:.2f}",
-        )
-        for row in rows
-    )
-    return text_table(heads, cells)
+def _plain_python_s() -> float:
+    """CPU seconds of a thousand steps of plain Python."""
+    began = time.process_time()
+    seen: dict[int, float] = {}
+    for step in range(YARDSTICK_STEPS):
+        seen[step % 97] = seen.get(step % 89, 0.0) + step / 7
+    return (time.process_time() - began) * 1000 / YARDSTICK_STEPS
+
+
+def ticks_cells(row: Row) -> dict[str, str]:
+    """Of a row, for people, by heading."""
+    both_s = row["engine_s_per_tick"] + row["world_s_per_tick"]
+    return {
+        "replicas": str(row["replicas"]),
+        "ticks": f"{row['ticks']:,}",
+        "engine us": f"{row['engine_s_per_tick'] * 1e6:,.0f}",
+        "world us": f"{row['world_s_per_tick'] * 1e6:,.0f}",
+        "both us": f"{both_s * 1e6:,.0f}",
+        "serving us": f"{row['serving_s_per_tick'] * 1e6:,.0f}",
+        "yardsticks": f"{row['engine_in_yardsticks'] + row['world_in_yardsticks']:.2f}",
+    }

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import resource
 import time
-from dataclasses import dataclass
-
-from rich.table import Table
 
 from simulations.replay.conditions import (
     ConditionsRequest,
@@ -17,7 +13,7 @@ from simulations.replay.conditions import (
 )
 from simulations.replay.replay import run
 from simulations.results.scorecard import score
-from simulations.results.text import text_table
+from simulations.studies.benchmark.processes import Row, peak_rss_bytes
 from simulations.studies.benchmark.traffic import PROFILE
 from simulations.traces.trace import read_trace
 
@@ -25,31 +21,8 @@ TICK_S = 5.0
 """Of the engine."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TraceRow:
-    """One replay; CPU seconds of its process."""
-
-    trace: str
-    policy: str
-    scale: float
-    requests: int
-    days: float
-    start_s: float
-    """The interpreter, its modules and the compiled kernel."""
-    read_s: float
-    prepare_s: float
-    """The load test, and the copies laid over each other."""
-    run_s: float
-    score_s: float
-    cpu_s: float
-    """All of it."""
-    us_per_tick: float
-    """Of the run, over ticks of five seconds, requests included."""
-    peak_rss_bytes: int
-
-
-def trace_row(spec: str, policy: str, scale: float) -> TraceRow:
-    """Replay one trace under one policy."""
+def trace_row(spec: str, policy: str, scale: float) -> Row:
+    """Replay one trace under one policy; CPU seconds of its process."""
     conditions = conditions_of(ConditionsRequest(profile=PROFILE, scale=scale))
     marks = [time.process_time()]
     trace = read_trace(spec)
@@ -62,38 +35,33 @@ def trace_row(spec: str, policy: str, scale: float) -> TraceRow:
     marks.append(time.process_time())
     read_s, prepare_s, run_s, score_s = (b - a for a, b in itertools.pairwise(marks))
     seconds = finished.end_ns / 1e9
-    return TraceRow(
-        trace=row.trace,
-        policy=policy,
-        scale=scale,
-        requests=row.requests,
-        days=seconds / 86_400,
-        start_s=marks[0],
-        read_s=read_s,
-        prepare_s=prepare_s,
-        run_s=run_s,
-        score_s=score_s,
-        cpu_s=marks[-1],
-        us_per_tick=run_s / max(1.0, seconds / TICK_S) * 1e6,
-        peak_rss_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-    )
+    return {
+        "trace": row.trace,
+        "policy": policy,
+        "scale": scale,
+        "requests": row.requests,
+        "days": seconds / 86_400,
+        "start_s": marks[0],  # the interpreter, its modules and the compiled kernel
+        "read_s": read_s,
+        "prepare_s": prepare_s,  # the load test, and the copies laid over each other
+        "run_s": run_s,
+        "score_s": score_s,
+        "cpu_s": marks[-1],
+        "us_per_tick": run_s / max(1.0, seconds / TICK_S) * 1e6,  # requests included
+        "peak_rss_bytes": peak_rss_bytes(),
+    }
 
 
-def trace_table(rows: list[TraceRow]) -> Table:
-    """For people."""
-    heads = ("trace", "policy", "scale", "requests", "days", "CPU s", "of it run", "us/tick", "MB")
-    cells = (
-        (
-            row.trace,
-            row.policy,
-            f"{row.scale:g}",
-            f"{row.requests:,}",
-            f"{row.days:.2f}",
-            f"{row.cpu_s:.1f}",
-            f"{row.run_s:.1f}",
-            f"{row.us_per_tick:,.0f}",
-            f"{row.peak_rss_bytes / 1e6:,.0f}",
-        )
-        for row in rows
-    )
-    return text_table(heads, cells)
+def trace_cells(row: Row) -> dict[str, str]:
+    """Of a row, for people, by heading."""
+    return {
+        "trace": row["trace"],
+        "policy": row["policy"],
+        "scale": f"{row['scale']:g}",
+        "requests": f"{row['requests']:,}",
+        "days": f"{row['days']:.2f}",
+        "CPU s": f"{row['cpu_s']:.1f}",
+        "of it run": f"{row['run_s']:.1f}",
+        "us/tick": f"{row['us_per_tick']:,.0f}",
+        "MB": f"{row['peak_rss_bytes'] / 1e6:,.0f}",
+    }

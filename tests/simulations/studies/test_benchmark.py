@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from simulations.studies.benchmark import FAMILIES, SHARED_BLOCKS, conversations
 from simulations.studies.benchmark.__main__ import main
+from simulations.studies.benchmark.traffic import FAMILIES, SHARED_BLOCKS, conversations
 
 pytestmark = pytest.mark.slow
 

@@ -9,7 +9,7 @@ from simulations.field.calibrate.request_log import ServedRequests
 from simulations.serving.columns import RequestColumns
 from simulations.serving.fleet import ServingFleet
 from simulations.serving.profiles.profiles import PROFILES, Profile
-from simulations.studies.benchmark import conversations
+from simulations.studies.benchmark.traffic import conversations
 
 BASE = PROFILES["llama-3.1-8b/1xL40S"]
 FLOORS = floors_of(BASE)

@@ -11,7 +11,7 @@ from simulations.box.vllm_server.live_engine import LiveEngine
 from simulations.box.vllm_server.options import parse
 from simulations.box.vllm_server.page import MetricsPage
 from simulations.serving.profiles.profiles import Profile
-from simulations.studies.benchmark import conversations
+from simulations.studies.benchmark.traffic import conversations
 
 SCRAPE_S = 15
 FAMILIES = (

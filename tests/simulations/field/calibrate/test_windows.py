@@ -17,7 +17,7 @@ from simulations.field.capture.signals import Subject
 from simulations.serving.profiles.profiles import Profile
 from simulations.serving.reference.engine import EngineSequence, StepResult
 from simulations.serving.reference.replica import Replica
-from simulations.studies.benchmark import conversations
+from simulations.studies.benchmark.traffic import conversations
 from tests.simulations.field.calibrate.engines import BASE, FLOORS, TRUTH
 
 pytestmark = pytest.mark.slow

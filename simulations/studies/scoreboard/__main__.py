@@ -12,7 +12,7 @@ from rich.console import Console
 from autoscaler.errors import AutoscalerError, SettingsError
 from simulations.results.text import text_table
 from simulations.runs.runs import cores
-from simulations.studies.scoreboard.cache import EntryCache, code_digests
+from simulations.studies.scoreboard.cache import EntryCache
 from simulations.studies.scoreboard.entries import Board, Setting, read_board, settings_of
 from simulations.studies.scoreboard.entry_runs import play_entry
 from simulations.studies.scoreboard.pace import Pace
@@ -63,10 +63,7 @@ def main(
     try:
         board = read_board(file)
         settings = settings_of(board, path=file, traces=traces, only=only)
-        code = code_digests()
-        caches = [
-            EntryCache(cache, setting, code=code, code_now=code_digests) for setting in settings
-        ]
+        caches = [EntryCache(cache, setting) for setting in settings]
         if fresh:
             for kept in caches:
                 kept.forget()
@@ -97,14 +94,13 @@ def make_page(
     """
     pace = Pace(sys.stderr, weights=[entry.cpu_s for entry in entries])
     played = []
-    with pace.showing():
+    with pace.bar:
         for number, (entry, kept) in enumerate(zip(entries, caches, strict=True)):
             pace.begin(number, entry.setting.entry.name)
             finished = play_entry(entry, cache=kept, jobs=jobs, pace=pace)
             played.append(
                 EntryScores(sized=entry, scores=finished.scores, seconds=finished.seconds)
             )
-            pace.at(1.0)
     return scoreboard_page(played, objective=board.objective, processors=min(jobs, cores()))
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,8 +22,7 @@ from autoscaler.errors import SettingsError
 from simulations.studies.scoreboard.entries import Setting
 
 Part = TypeVar("Part")
-PARTS = SIZE, SWEPT, PLAYED, BOUNDED = "size", "swept", "played", "bounded"
-"""Of an entry, in the order in which they are made."""
+SIZE, SWEPT, PLAYED, BOUNDED = "size", "swept", "played", "bounded"
 LIBRARIES = ("numba", "numpy", "scipy")
 RUN_ROOMS = (
     "autoscaler/core",
@@ -38,32 +37,23 @@ RUN_ROOMS = (
 )
 """What a run passes through."""
 SCORE_ROOMS = ("simulations/bounds", "simulations/results", "simulations/runs")
-"""What scores it and holds it against the bounds."""
+"""What scores it and holds it against the bounds: a better bound needs no run anew."""
 
 
-class CodeDigests(msgspec.Struct, frozen=True, kw_only=True):
-    """Digests of the code, its libraries and Python."""
-
-    runs: str
-    """Of what a run passes through."""
-    bounds: str
-    """Of that and what holds it against the bounds: a better bound needs no run anew."""
+def code_digests() -> Mapping[str, str]:
+    """Of each part of an entry, in the order in which they are made: a digest of the code that makes it."""
+    run, score = code_digest(RUN_ROOMS), code_digest(RUN_ROOMS + SCORE_ROOMS)
+    return {SIZE: run, SWEPT: run, PLAYED: run, BOUNDED: score}
 
 
-def code_digests() -> CodeDigests:
-    """The digests of the code as it is now."""
+def code_digest(rooms: tuple[str, ...]) -> str:
+    """Digest of Python, the libraries, and the code of these rooms as it is now."""
     digest = hashlib.sha256(sys.version.encode())
     for library in LIBRARIES:
         digest.update(f"{library} {importlib.metadata.version(library)}\n".encode())
-    runs, bounds = (_with_files(digest, rooms) for rooms in (RUN_ROOMS, RUN_ROOMS + SCORE_ROOMS))
-    return CodeDigests(runs=runs, bounds=bounds)
-
-
-def _with_files(digest: Any, rooms: tuple[str, ...]) -> str:
-    digest = digest.copy()
     for name, file in code_files(rooms):
         digest.update(name.encode() + b"\0" + file.read_bytes() + b"\0")
-    return str(digest.hexdigest())
+    return digest.hexdigest()
 
 
 def code_files(rooms: tuple[str, ...]) -> Iterator[tuple[str, Path]]:
@@ -95,27 +85,19 @@ class EntryCache:
         folder: Path,
         setting: Setting,
         *,
-        code: CodeDigests,
-        code_now: Callable[[], CodeDigests],
+        code: Callable[[], Mapping[str, str]] = code_digests,
     ) -> None:
-        """Know the entry.
-
-        Args:
-            folder: Where parts lie.
-            setting: The entry.
-            code: As the run began.
-            code_now: As it is: a part that was made by two versions is not kept.
-        """
+        """Know the entry, and the code as it is now: a part that two versions made is not kept."""
         self._folder = folder
         self._setting = setting
-        self._code = code
-        self._code_now = code_now
+        self._digests = code
+        self._code = code()
 
     def _file(self, part: str) -> Path:
         return self._folder / f"{self._setting.entry.name}.{part}.json"
 
     def _key(self, part: str) -> str:
-        return entry_digest(self._setting, code=_code_of(part, self._code))[:32]
+        return entry_digest(self._setting, code=self._code[part])[:32]
 
     def read(self, part: str, kind: type[Part]) -> Part | None:
         """The part; None: there is none, or it is of other code, another entry or another shape."""
@@ -133,7 +115,7 @@ class EntryCache:
         Raises:
             SettingsError: The code changed since the run began, or the folder cannot be written.
         """
-        if _code_of(part, self._code_now()) != _code_of(part, self._code):
+        if self._digests()[part] != self._code[part]:
             raise SettingsError(
                 f"entry {self._setting.entry.name!r}: the code of the replay changed while it ran; what "
                 "it made since is not kept: start again when the code rests, or from a copy of it"
@@ -151,9 +133,5 @@ class EntryCache:
 
     def forget(self) -> None:
         """Delete all parts."""
-        for part in PARTS:
+        for part in self._code:
             self._file(part).unlink(missing_ok=True)
-
-
-def _code_of(part: str, code: CodeDigests) -> str:
-    return code.bounds if part == BOUNDED else code.runs

@@ -51,7 +51,7 @@ def test_what_was_kept_says_nothing_about_the_pace():
 def test_a_log_gets_a_line_now_and_then():
     clock, log = Clock(), io.StringIO()
     pace = Pace(log, weights=[1.0], clock=clock)
-    with pace.showing():
+    with pace.bar:
         pace.begin(0, "one")
         reporter = pace.stage(until=1.0, runs=100)
         for done in range(100):

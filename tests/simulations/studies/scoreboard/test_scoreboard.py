@@ -11,12 +11,12 @@ from autoscaler.errors import SettingsError
 from simulations.peers.rules.registry import KINDS
 from simulations.results.scorecard import Score
 from simulations.studies.scoreboard.__main__ import main
-from simulations.studies.scoreboard.cache import BOUNDED, PLAYED, SWEPT, CodeDigests, EntryCache
+from simulations.studies.scoreboard.cache import BOUNDED, PLAYED, SWEPT, EntryCache
 from simulations.studies.scoreboard.entry_runs import FinishedEntry, play_entry
 from simulations.studies.scoreboard.pace import Pace
 from simulations.studies.scoreboard.sizes import sized_entry
 from tests.simulations.studies.scoreboard.rows import ENTRY
-from tests.simulations.studies.scoreboard.test_cache import setting_of
+from tests.simulations.studies.scoreboard.test_cache import digests, setting_of
 
 
 def run(folder: Path, *options: str, text: str = ENTRY) -> Result:
@@ -62,18 +62,17 @@ def test_a_tiny_board_end_to_end_and_again_from_what_is_kept(tmp_path: Path):
 
 
 TUNABLE = [name for name, kind in KINDS.items() if kind.sweep]
-CODE = CodeDigests(runs="one", bounds="one")
 
 
 class Switching:
-    """A digest of code that changes after so many looks at it."""
+    """A digest of code that changes after so many looks at it, beside the first."""
 
     def __init__(self, looks: int) -> None:
-        self.left = looks
+        self.left = looks + 1
 
-    def __call__(self) -> CodeDigests:
+    def __call__(self) -> dict[str, str]:
         self.left -= 1
-        return CODE if self.left >= 0 else CodeDigests(runs="two", bounds="two")
+        return digests("one" if self.left >= 0 else "two")
 
 
 @pytest.mark.slow
@@ -81,7 +80,7 @@ def test_a_run_that_was_stopped_goes_on_behind_the_sweep(tmp_path: Path):
     setting = setting_of(tmp_path)
 
     def kept(looks: int) -> EntryCache:
-        return EntryCache(tmp_path / "kept", setting, code=CODE, code_now=Switching(looks))
+        return EntryCache(tmp_path / "kept", setting, code=Switching(looks))
 
     pace = Pace(io.StringIO(), weights=[1.0])
     entry = sized_entry(setting, kept(1))

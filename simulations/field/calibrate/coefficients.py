@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from math import ceil
+from dataclasses import replace
+from typing import NamedTuple
 
 from autoscaler.errors import SettingsError
-from simulations.serving.profiles.hardware import GPUS, MODELS, roofline
+from simulations.serving.profiles.hardware import GPUS, MODELS, Roofline, roofline
 from simulations.serving.profiles.profiles import Profile
 
 BEFORE_SHARE = 0.75
@@ -14,20 +14,10 @@ BEFORE_SHARE = 0.75
 
 AT_FLOOR_RATIO = 1.01
 """Of its floor, up to which a coefficient is as good as there."""
+FLOORED = ("step_ns", "token_ns", "kv_token_ns", "attention_ps")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Floors:
-    """The least that coefficients can be, in their units."""
-
-    step_ns: float
-    token_ns: float
-    kv_token_ns: float
-    attention_ps: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Coefficients:
+class Coefficients(NamedTuple):
     """What is free in a fit.
 
     The rest follows: attention is as efficient as other arithmetic, and arithmetic hides behind
@@ -42,7 +32,7 @@ class Coefficients:
     """Before and after the engine together."""
 
 
-def floors_of(profile: Profile) -> Floors:
+def floors_of(profile: Profile) -> Roofline:
     """What the profile's hardware allows.
 
     Raises:
@@ -53,27 +43,19 @@ def floors_of(profile: Profile) -> Floors:
             f"no roofline for {profile.model} on {profile.gpu}: known are {', '.join(MODELS)} on "
             f"{', '.join(GPUS)}; add a row to simulations/serving/profiles/hardware.py"
         )
-    bound = roofline(
+    return roofline(
         model=profile.model,
         variant=profile.variant,
         gpu=profile.gpu,
         gpus=profile.gpus,
         block_tokens=profile.block_tokens,
     )
-    return Floors(
-        step_ns=bound.step_ns,
-        token_ns=bound.token_ns,
-        kv_token_ns=bound.kv_token_ns,
-        attention_ps=bound.attention_ps,
-    )
 
 
-def at_roofline(profile: Profile, floors: Floors) -> tuple[str, ...]:
+def at_roofline(profile: Profile, floors: Roofline) -> tuple[str, ...]:
     """Which coefficients lie where the hardware can do no better: what was seen may be quicker still."""
     return tuple(
-        name
-        for name in Floors.__slots__
-        if getattr(profile, name) <= AT_FLOOR_RATIO * getattr(floors, name)
+        name for name in FLOORED if getattr(profile, name) <= AT_FLOOR_RATIO * getattr(floors, name)
     )
 
 
@@ -88,10 +70,10 @@ def coefficients_of(profile: Profile) -> Coefficients:
     )
 
 
-def profile_with(base: Profile, floors: Floors, found: Coefficients) -> Profile:
+def profile_with(base: Profile, floors: Roofline, found: Coefficients) -> Profile:
     """The base profile with these coefficients, rounded, and nothing below its floor."""
-    step_ns = max(round(found.step_ns), ceil(floors.step_ns))
-    token_ns = max(round(found.token_ns), ceil(floors.token_ns))
+    step_ns = max(round(found.step_ns), floors.step_ns)
+    token_ns = max(round(found.token_ns), floors.token_ns)
     # The part of the base's step that is not reading stays what it is.
     overhead_ns = max(0, base.step_ns - base.flat_tokens * base.token_ns)
     attention_ps = floors.attention_ps * token_ns / floors.token_ns
@@ -101,7 +83,7 @@ def profile_with(base: Profile, floors: Floors, found: Coefficients) -> Profile:
         step_ns=step_ns,
         token_ns=token_ns,
         flat_tokens=max(0, (step_ns - overhead_ns) // token_ns),
-        kv_token_ns=max(round(found.kv_token_ns), ceil(floors.kv_token_ns)),
+        kv_token_ns=max(round(found.kv_token_ns), floors.kv_token_ns),
         attention_ps=round(attention_ps),
         pause_decode_ns=round(found.pause_decode_ns),
         before_ns=before_ns,

@@ -17,13 +17,13 @@ from autoscaler.core.contract.state import FloatArray
 from autoscaler.errors import SettingsError
 from simulations.field.calibrate.coefficients import (
     Coefficients,
-    Floors,
     at_roofline,
     coefficients_of,
     profile_with,
 )
 from simulations.field.calibrate.request_log import ServedRequests
 from simulations.serving.fleet import ServingFleet
+from simulations.serving.profiles.hardware import Roofline
 from simulations.serving.profiles.profiles import Profile
 
 REQUESTS_MIN = 50
@@ -53,7 +53,7 @@ class Fit:
     """Coefficients that the hardware's roofline kept from being less."""
 
 
-def fit_log(served: Sequence[ServedRequests], base: Profile, floors: Floors) -> Fit:
+def fit_log(served: Sequence[ServedRequests], base: Profile, floors: Roofline) -> Fit:
     """Fit the base profile's coefficients to a request log.
 
     Raises:
@@ -133,24 +133,21 @@ def _errors(part: ServedRequests, profile: Profile) -> FloatArray:
     return np.concatenate([first, following])
 
 
-def _point(found: Coefficients, floors: Floors) -> FloatArray:
+LEAST = np.array([1e-3, 1e-3, 1e-3, 100.0, 100_000.0])
+"""Of a coordinate before its logarithm is taken: shares above the floor, then nanoseconds."""
+
+
+def _point(found: Coefficients, floors: Roofline) -> FloatArray:
     """Coefficients as a point without bounds: logarithms of what they are above their floors."""
-
-    def above(value: float, floor: float) -> float:
-        return float(np.log(max(value / floor - 1, 1e-3)))
-
-    return np.array(
-        [
-            above(found.step_ns, floors.step_ns),
-            above(found.token_ns, floors.token_ns),
-            above(found.kv_token_ns, floors.kv_token_ns),
-            np.log(max(found.pause_decode_ns, 100.0)),
-            np.log(max(found.around_ns, 100_000.0)),
-        ]
+    step, token, kv_token, pause_decode, around = found
+    above = (step / floors.step_ns, token / floors.token_ns, kv_token / floors.kv_token_ns)
+    point: FloatArray = np.log(
+        np.maximum([*(ratio - 1 for ratio in above), pause_decode, around], LEAST)
     )
+    return point
 
 
-def _coefficients(point: FloatArray, floors: Floors) -> Coefficients:
+def _coefficients(point: FloatArray, floors: Roofline) -> Coefficients:
     step, token, kv_token, pause_decode, around = np.exp(np.clip(point, -30, 30)).tolist()
     return Coefficients(
         step_ns=floors.step_ns * (1 + step),

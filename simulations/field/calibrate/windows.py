@@ -7,7 +7,7 @@ and that is linear in what the steps held.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import nnls
@@ -16,12 +16,12 @@ from autoscaler.core.contract.state import BoolArray, FloatArray
 from autoscaler.errors import SettingsError
 from simulations.field.calibrate.coefficients import (
     Coefficients,
-    Floors,
     at_roofline,
     coefficients_of,
     profile_with,
 )
 from simulations.field.calibrate.log_fit import Fit
+from simulations.serving.profiles.hardware import Roofline
 from simulations.serving.profiles.profiles import Profile
 
 WINDOWS_MIN = 20
@@ -68,7 +68,7 @@ class MetricWindows:
         )
 
 
-def fit_windows(windows: MetricWindows, base: Profile, floors: Floors) -> Fit:
+def fit_windows(windows: MetricWindows, base: Profile, floors: Roofline) -> Fit:
     """Fit the base profile's coefficients to windows of metrics.
 
     Raises:
@@ -87,12 +87,10 @@ def fit_windows(windows: MetricWindows, base: Profile, floors: Floors) -> Fit:
         found = _solve(table, period_ns, floors, coefficients_of(base))
     if np.isfinite(windows.outside_s):
         wait_ns = _wait_ns(windows, busy, profile_with(base, floors, found))
-        found = replace(found, around_ns=max(0.0, windows.outside_s * 1e9 - wait_ns))
+        found = found._replace(around_ns=max(0.0, windows.outside_s * 1e9 - wait_ns))
     profile = profile_with(base, floors, found)
     table = _features(windows, profile, floors)[busy]
-    predicted = table @ np.array(
-        [profile.step_ns, profile.token_ns, profile.kv_token_ns, profile.pause_decode_ns]
-    )
+    predicted = table @ np.array(coefficients_of(profile)[:4])
     return Fit(
         profile=profile,
         samples=int(busy.sum()),
@@ -121,7 +119,7 @@ def _wait_ns(windows: MetricWindows, busy: BoolArray, profile: Profile) -> float
     return float(squares / (2 * lengths))
 
 
-def _features(windows: MetricWindows, profile: Profile, floors: Floors) -> FloatArray:
+def _features(windows: MetricWindows, profile: Profile, floors: Roofline) -> FloatArray:
     """Per step of each window: 1, tokens beyond the flat part (with attention), context, decodes."""
     steps = np.maximum(windows.steps, 1.0)
     decodes = windows.generated_tokens / steps
@@ -164,20 +162,13 @@ def _chunks(
 
 
 def _solve(
-    table: FloatArray, period_ns: FloatArray, floors: Floors, prior: Coefficients
+    table: FloatArray, period_ns: FloatArray, floors: Roofline, prior: Coefficients
 ) -> Coefficients:
     """Least squares of relative errors, above the floors, pulled a little to where it started."""
     least = np.array([floors.step_ns, floors.token_ns, floors.kv_token_ns, 0.0])
-    start = np.array([prior.step_ns, prior.token_ns, prior.kv_token_ns, prior.pause_decode_ns])
+    start = np.array(prior[:4], dtype=np.float64)
     rows = table / period_ns[:, None]
     pull = np.sqrt(PRIOR_WINDOWS) * np.diag(1 / np.maximum(start, 1.0))
     wanted = 1.0 - rows @ least
     above, _ = nnls(np.vstack([rows, pull]), np.concatenate([wanted, pull @ (start - least)]))
-    step, token, kv_token, pause_decode = (least + above).tolist()
-    return Coefficients(
-        step_ns=step,
-        token_ns=token,
-        kv_token_ns=kv_token,
-        pause_decode_ns=pause_decode,
-        around_ns=prior.around_ns,
-    )
+    return Coefficients._make([*(least + above).tolist(), prior.around_ns])

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from autoscaler.errors import SettingsError
-from simulations.field.calibrate.coefficients import Floors
 from simulations.field.calibrate.log_fit import Fit, fit_log
 from simulations.field.calibrate.request_log import ServedRequests
 from simulations.serving.columns import RequestColumns
+from simulations.serving.profiles.hardware import Roofline
 from simulations.studies.fidelity.runs import read_run
 from tests.require import fixtures_folder
 from tests.simulations.field.calibrate.engines import BASE, FLOORS, TRUTH, served_by, with_noise
@@ -109,8 +109,12 @@ def fit_recorded(names: list[str]) -> Fit:
         prefix_caching=False,
     )
     # 400 GB/s and 1 Tflop/s: more than two cores have
-    floors = Floors(
-        step_ns=first.weight_bytes / 400, token_ns=208_000, kv_token_ns=82, attention_ps=33_000
+    floors = Roofline(
+        step_ns=round(first.weight_bytes / 400),
+        token_ns=208_000,
+        kv_token_ns=82,
+        attention_ps=33_000,
+        kv_blocks=first.kv_blocks,
     )
     parts = [
         ServedRequests(columns=run.columns, ttft_s=run.ttft_s, e2e_s=run.e2e_s) for run in runs

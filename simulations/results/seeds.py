@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
+from typing import Any, cast
 
 from simulations.peers.rules.registry import REFERENCES
 from simulations.results.scorecard import Score, Timeline
@@ -15,53 +16,45 @@ class Figure:
     """One figure of a score."""
 
     title: str
-    of: Callable[[Score], float | None]
+    path: str
+    """To its attribute."""
     form: str
     """Of `format`, as people read it."""
     more_is_better: bool = False
 
+    def of(self, score: Score) -> float | None:
+        """Its value; None: the score has none."""
+        value: Any = score
+        for name in self.path.split("."):
+            value = None if value is None else getattr(value, name)
+        return cast("float | None", value)
+
 
 FIGURES: Mapping[str, Figure] = {
-    "cost_usd": Figure("cost $", lambda score: score.cost_usd, ".2f"),
-    "attainment": Figure("attained", lambda score: score.attainment, ".2%", more_is_better=True),
-    "ratio": Figure(
-        "× bound", lambda score: None if score.bound is None else score.bound.ratio, ".2f"
-    ),
-    "relaxed_ratio": Figure(
-        "× relaxed", lambda score: None if score.bound is None else score.bound.relaxed_ratio, ".2f"
-    ),
-    "attainment_relative": Figure(
-        "of possible", lambda score: score.attainment_relative, ".2%", more_is_better=True
-    ),
+    "cost_usd": Figure("cost $", "cost_usd", ".2f"),
+    "attainment": Figure("attained", "attainment", ".2%", more_is_better=True),
+    "ratio": Figure("× bound", "bound.ratio", ".2f"),
+    "relaxed_ratio": Figure("× relaxed", "bound.relaxed_ratio", ".2f"),
+    "attainment_relative": Figure("of possible", "attainment_relative", ".2%", more_is_better=True),
     "worst_5min_attainment": Figure(
-        "worst 5 min", lambda score: score.worst_5min_attainment, ".1%", more_is_better=True
+        "worst 5 min", "worst_5min_attainment", ".1%", more_is_better=True
     ),
-    "goodput_per_gpu": Figure(
-        "good/s/GPU", lambda score: score.goodput_per_gpu, ".3f", more_is_better=True
-    ),
-    "ttft_p50_s": Figure("TTFT p50 s", lambda score: score.ttft_s.p50, ".2f"),
-    "ttft_p95_s": Figure("TTFT p95 s", lambda score: score.ttft_s.p95, ".2f"),
-    "ttft_p99_s": Figure("TTFT p99 s", lambda score: score.ttft_s.p99, ".2f"),
-    "tpot_p50_s": Figure("TPOT p50 s", lambda score: score.tpot_s.p50, ".3f"),
-    "tpot_p95_s": Figure("TPOT p95 s", lambda score: score.tpot_s.p95, ".3f"),
-    "tpot_p99_s": Figure("TPOT p99 s", lambda score: score.tpot_s.p99, ".3f"),
-    "gpu_hours": Figure("GPU h", lambda score: score.gpu_hours, ".2f"),
-    "replicas_mean": Figure("replicas", lambda score: score.replicas_mean, ".2f"),
-    "starts_per_day": Figure("starts/day", lambda score: score.starts_per_day, ".0f"),
-    "flaps": Figure("flaps", lambda score: score.flaps, ".1f"),
-    "aborted": Figure("aborted", lambda score: score.aborted, ".1f"),
-    "lost": Figure("lost", lambda score: score.lost, ".1f"),
-    "interruptions": Figure(
-        "interrupted", lambda score: None if score.spot is None else score.spot.interruptions, ".1f"
-    ),
-    "lost_within_notice": Figure(
-        "lost in notice",
-        lambda score: None if score.spot is None else score.spot.lost_within_notice,
-        ".1f",
-    ),
-    "fallback_hours": Figure(
-        "fallback h", lambda score: None if score.spot is None else score.spot.fallback_hours, ".2f"
-    ),
+    "goodput_per_gpu": Figure("good/s/GPU", "goodput_per_gpu", ".3f", more_is_better=True),
+    "ttft_p50_s": Figure("TTFT p50 s", "ttft_s.p50", ".2f"),
+    "ttft_p95_s": Figure("TTFT p95 s", "ttft_s.p95", ".2f"),
+    "ttft_p99_s": Figure("TTFT p99 s", "ttft_s.p99", ".2f"),
+    "tpot_p50_s": Figure("TPOT p50 s", "tpot_s.p50", ".3f"),
+    "tpot_p95_s": Figure("TPOT p95 s", "tpot_s.p95", ".3f"),
+    "tpot_p99_s": Figure("TPOT p99 s", "tpot_s.p99", ".3f"),
+    "gpu_hours": Figure("GPU h", "gpu_hours", ".2f"),
+    "replicas_mean": Figure("replicas", "replicas_mean", ".2f"),
+    "starts_per_day": Figure("starts/day", "starts_per_day", ".0f"),
+    "flaps": Figure("flaps", "flaps", ".1f"),
+    "aborted": Figure("aborted", "aborted", ".1f"),
+    "lost": Figure("lost", "lost", ".1f"),
+    "interruptions": Figure("interrupted", "spot.interruptions", ".1f"),
+    "lost_within_notice": Figure("lost in notice", "spot.lost_within_notice", ".1f"),
+    "fallback_hours": Figure("fallback h", "spot.fallback_hours", ".2f"),
 }
 """By key, the headline first: in the order in which tables show them."""
 
@@ -115,31 +108,27 @@ def seed_averages(scores: Sequence[Score]) -> list[SeedAverage]:
     for score in scores:
         key = (score.trace, score.policy, score.setting or "default")
         groups.setdefault(key, []).append(score)
-    return [
-        SeedAverage(
-            trace=trace,
-            policy=policy,
-            setting=setting,
-            mean={key: _mean(figure, group) for key, figure in FIGURES.items()},
-            worst={key: _worst(figure, group) for key, figure in FIGURES.items()},
-            scores=tuple(group),
-            timeline=group[0].timeline,
+    averages = []
+    for (trace, policy, setting), group in groups.items():
+        figures = {key: _mean_and_worst(figure, group) for key, figure in FIGURES.items()}
+        averages.append(
+            SeedAverage(
+                trace=trace,
+                policy=policy,
+                setting=setting,
+                mean={key: mean for key, (mean, _) in figures.items()},
+                worst={key: worst for key, (_, worst) in figures.items()},
+                scores=tuple(group),
+                timeline=group[0].timeline,
+            )
         )
-        for (trace, policy, setting), group in groups.items()
-    ]
+    return averages
 
 
-def _known(figure: Figure, scores: Sequence[Score]) -> list[float]:
-    return [value for value in map(figure.of, scores) if value is not None]
-
-
-def _mean(figure: Figure, scores: Sequence[Score]) -> float | None:
-    known = _known(figure, scores)
-    return fmean(known) if known else None
-
-
-def _worst(figure: Figure, scores: Sequence[Score]) -> float | None:
-    known = _known(figure, scores)
+def _mean_and_worst(
+    figure: Figure, scores: Sequence[Score]
+) -> tuple[float, float] | tuple[None, None]:
+    known = [value for value in map(figure.of, scores) if value is not None]
     if not known:
-        return None
-    return min(known) if figure.more_is_better else max(known)
+        return None, None
+    return fmean(known), min(known) if figure.more_is_better else max(known)

@@ -14,28 +14,16 @@ from simulations.results.report.write import write_page
 from simulations.results.seeds import SeedAverage, seed_averages
 
 COLUMNS = {
-    "cost_usd": "cost, USD",
-    "attained": "attained, %",
-    "breached": "breached, min",
-    "ttft_p95_s": "TTFT p95, s",
-    "tpot_p95_s": "TPOT p95, s",
-    "gpu_hours": "GPU h",
-    "replicas_mean": "replicas",
-    "starts": "starts",
-    "aborted": "aborted",
-    "lost": "lost",
-}
-
-
-FORMS = {
-    "cost_usd": ",.2f",
-    "attained": ".2f",
-    "breached": ".0f",
-    "gpu_hours": ",.1f",
-    "replicas_mean": ".2f",
-    "starts": ",.0f",
-    "aborted": ",.0f",
-    "lost": ",.0f",
+    "cost_usd": ("cost, USD", ",.2f"),
+    "attained": ("attained, %", ".2f"),
+    "breached": ("breached, min", ".0f"),
+    "ttft_p95_s": ("TTFT p95, s", ".4g"),
+    "tpot_p95_s": ("TPOT p95, s", ".4g"),
+    "gpu_hours": ("GPU h", ",.1f"),
+    "replicas_mean": ("replicas", ".2f"),
+    "starts": ("starts", ",.0f"),
+    "aborted": ("aborted", ",.0f"),
+    "lost": ("lost", ",.0f"),
 }
 SHOWN = (*JUDGED, "running_mean", "waiting_mean", "replicas_mean")
 """Quantities that are compared on the page; the command's output has all."""
@@ -52,7 +40,6 @@ def write_advice_page(path: Path, advices: Sequence[Advice]) -> None:
         subtitle="Replays of what a Prometheus recorded; how far they are from the record is beside them.",
         entries=[entry for advice in advices for entry in _entries(advice)],
         columns=COLUMNS,
-        forms=FORMS,
         notes={
             advice.name: [
                 headline(advice),

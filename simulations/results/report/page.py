@@ -20,10 +20,9 @@ def render(
     title: str,
     subtitle: str,
     entries: Sequence[SeedAverage],
-    columns: Mapping[str, str],
+    columns: Mapping[str, tuple[str, str]],
     bounds: Sequence[BoundCurve] = (),
     notes: Mapping[str, Sequence[str]] = MappingProxyType({}),
-    forms: Mapping[str, str] = MappingProxyType({}),
 ) -> str:
     """The whole page as text.
 
@@ -31,10 +30,9 @@ def render(
         title: Heading.
         subtitle: What was run, in one line.
         entries: Rows, in order of trace.
-        columns: Key of their figures -> heading, in order.
+        columns: Key of their figures -> heading, and how `format` writes them; in order.
         bounds: One curve a trace, where bounds were computed.
         notes: By trace: paragraphs over its table.
-        forms: Key of their figures -> how `format` writes it; four digits where there is none.
 
     Raises:
         SettingsError: plotly is not installed.
@@ -48,7 +46,6 @@ def render(
             next((curve for curve in bounds if curve.trace == trace), None),
             number,
             notes.get(trace, ()),
-            forms,
         )
         for number, trace in enumerate(traces)
     ]
@@ -74,11 +71,10 @@ def _plotly() -> str:
 def _section(
     trace: str,
     entries: Sequence[SeedAverage],
-    columns: Mapping[str, str],
+    columns: Mapping[str, tuple[str, str]],
     curve: BoundCurve | None,
     number: int,
     notes: Sequence[str],
-    forms: Mapping[str, str],
 ) -> str:
     made = charts(entries, curve)
     figures = [
@@ -91,21 +87,19 @@ def _section(
     figures.insert(1, _chips(entries, curve))
     paragraphs = "".join(f"<p>{html.escape(note)}</p>" for note in notes)
     return (
-        f"<section><h2>{html.escape(trace)}</h2>{paragraphs}{_table(entries, columns, forms)}"
+        f"<section><h2>{html.escape(trace)}</h2>{paragraphs}{_table(entries, columns)}"
         f"{''.join(figures)}</section>"
     )
 
 
-def _table(
-    entries: Sequence[SeedAverage], columns: Mapping[str, str], forms: Mapping[str, str]
-) -> str:
-    heads = "".join(f"<th>{html.escape(name)}</th>" for name in ("policy", *columns.values()))
+def _table(entries: Sequence[SeedAverage], columns: Mapping[str, tuple[str, str]]) -> str:
+    titles = ("policy", *(title for title, _ in columns.values()))
+    heads = "".join(f"<th>{html.escape(title)}</th>" for title in titles)
     rows = []
     for entry in entries:
         name = html.escape(entry.name)
         cells = [f'<td data-v="{name}">{name}</td>']
-        for key in columns:
-            form = forms.get(key, ".4g")
+        for key, (_, form) in columns.items():
             value, worst = entry.mean.get(key), entry.worst.get(key)
             shown = "–" if value is None else format(value, form)
             if len(entry.scores) > 1 and worst is not None and worst != value:

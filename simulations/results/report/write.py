@@ -44,8 +44,7 @@ def write_report(path: Path, scores: Sequence[Score], *, curves: Sequence[BoundC
             "time are of the first; (best) is a setting chosen in hindsight"
         ),
         entries=entries,
-        columns={key: FIGURES[key].title for key in had},
-        forms={key: FIGURES[key].form for key in had},
+        columns={key: (FIGURES[key].title, FIGURES[key].form) for key in had},
         bounds=curves,
     )
     write_page(path, page)

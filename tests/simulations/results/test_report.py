@@ -54,7 +54,7 @@ def page(*entries, **more):
         title="T",
         subtitle="S",
         entries=entries,
-        columns={"cost_usd": "cost", "attainment": "attained"},
+        columns={"cost_usd": ("cost", ".4g"), "attainment": ("attained", ".4g")},
         **more,
     )
 

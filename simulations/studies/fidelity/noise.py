@@ -12,7 +12,7 @@ from itertools import combinations
 
 import numpy as np
 
-from simulations.studies.fidelity.runs import MeasuredRun
+from simulations.studies.fidelity.runs import MeasuredRun, latency_figures
 
 SHARED_RATIO_MIN = 0.9
 
@@ -51,7 +51,7 @@ def _noise(first: MeasuredRun, second: MeasuredRun) -> Noise | None:
         (a, b)
         for a, b in pairs
         if first.columns.prompt_tokens[a] == second.columns.prompt_tokens[b]
-        and first.output_tokens[a] == second.output_tokens[b]
+        and first.columns.output_tokens[a] == second.columns.output_tokens[b]
     ]
     if len(pairs) < SHARED_RATIO_MIN * min(len(first.names), len(second.names)):
         return None
@@ -59,17 +59,14 @@ def _noise(first: MeasuredRun, second: MeasuredRun) -> Noise | None:
     if not whole:
         return None
     one, other = np.array(whole).T
-    several = first.output_tokens[one] > 1
-    decodes = first.output_tokens[one][several] - 1.0
-    ttft = first.ttft_s[one], second.ttft_s[other]
-    e2e = first.e2e_s[one], second.e2e_s[other]
-    tpot = [(whole - token)[several] / decodes for whole, token in zip(e2e, ttft, strict=True)]
+    output_tokens = first.columns.output_tokens[one]
+    before, after = (
+        latency_figures(run.ttft_s[rows], run.e2e_s[rows], output_tokens)
+        for run, rows in ((first, one), (second, other))
+    )
     return Noise(
         first=first.name,
         second=second.name,
         requests=len(whole),
-        ttft_mean_difference=float(ttft[1].mean() / ttft[0].mean() - 1),
-        ttft_p95_difference=float(np.percentile(ttft[1], 95) / np.percentile(ttft[0], 95) - 1),
-        tpot_mean_difference=float(tpot[1].mean() / tpot[0].mean() - 1),
-        e2e_mean_difference=float(e2e[1].mean() / e2e[0].mean() - 1),
+        **{f"{name}_difference": value / before[name] - 1 for name, value in after.items()},
     )

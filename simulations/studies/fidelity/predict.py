@@ -6,10 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from autoscaler.core.contract.state import FloatArray
 from simulations.serving.fleet import ServingFleet
 from simulations.studies.fidelity.fit import FittedCoefficients, Speed, profile_of
-from simulations.studies.fidelity.runs import MeasuredRun
+from simulations.studies.fidelity.runs import MeasuredRun, latency_figures
 
 NO_TIMEOUT_NS = 10**13
 
@@ -56,20 +55,14 @@ def predict(run: MeasuredRun, fitted: FittedCoefficients, speed: Speed, *, mode:
     arrival = run.columns.arrival_ns
     ttft = (fleet.results.first_token_ns - arrival) / 1e9
     e2e = (fleet.results.finished_ns - arrival) / 1e9
-    whole = run.whole
-    several = whole & (run.output_tokens > 1)
-    decodes = run.output_tokens[several] - 1.0
+    whole, output_tokens = run.whole, run.columns.output_tokens[run.whole]
+    predicted = latency_figures(ttft[whole], e2e[whole], output_tokens)
+    measured = latency_figures(run.ttft_s[whole], run.e2e_s[whole], output_tokens)
     return Errors(
         run=run.name,
         mode=mode,
         requests=int(whole.sum()),
-        ttft_mean_error=_error(ttft[whole].mean(), run.ttft_s[whole].mean()),
-        ttft_p95_error=_error(_p95(ttft[whole]), _p95(run.ttft_s[whole])),
-        tpot_mean_error=_error(
-            ((e2e - ttft)[several] / decodes).mean(),
-            ((run.e2e_s - run.ttft_s)[several] / decodes).mean(),
-        ),
-        e2e_mean_error=_error(e2e[whole].mean(), run.e2e_s[whole].mean()),
+        **{f"{name}_error": _error(value, measured[name]) for name, value in predicted.items()},
         waiting_mean_error=_error(waiting.mean(), run.waiting.mean()),
         preemptions=round(gauges.preemptions_total),
         preemptions_measured=round(run.preemptions),
@@ -79,10 +72,6 @@ def predict(run: MeasuredRun, fitted: FittedCoefficients, speed: Speed, *, mode:
         speed_arithmetic=speed.arithmetic,
         speed_pause=speed.pause,
     )
-
-
-def _p95(values: FloatArray) -> float:
-    return float(np.percentile(values, 95))
 
 
 def _error(predicted: float, measured: float) -> float | None:

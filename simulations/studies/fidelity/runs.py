@@ -63,15 +63,12 @@ class MeasuredRun:
     e2e_s: FloatArray
     ttft_outside_s: float
     """Mean time to the first token as clients saw it, less the server's own."""
-    output_tokens: IntArray
     sampled_s: FloatArray
     """When the gauges were read."""
     waiting: FloatArray
-    running: FloatArray
     preemptions: float
     """In the run."""
     prefix_hit_tokens: float
-    prompt_tokens: float
     steps: StepLog
     context_tokens: FloatArray
     """Of each step: tokens of context that its decodes read, from what clients had received."""
@@ -91,6 +88,20 @@ class MeasuredRun:
         )
 
 
+def latency_figures(
+    ttft_s: FloatArray, e2e_s: FloatArray, output_tokens: IntArray
+) -> dict[str, float]:
+    """Of these requests, in seconds: what predictions and runs are compared by."""
+    several = output_tokens > 1
+    tpot_s = (e2e_s - ttft_s)[several] / (output_tokens[several] - 1.0)
+    return {
+        "ttft_mean": float(ttft_s.mean()),
+        "ttft_p95": float(np.percentile(ttft_s, 95)),
+        "tpot_mean": float(tpot_s.mean()),
+        "e2e_mean": float(e2e_s.mean()),
+    }
+
+
 def read_run(folder: Path) -> MeasuredRun:
     """Read one folder.
 
@@ -105,9 +116,7 @@ def read_run(folder: Path) -> MeasuredRun:
         steps = _steps(folder / "iterations.csv.gz", described)
         sent = [r for r in requests if _was_accepted(r)]
         sent.sort(key=lambda r: r["sent"])
-        counters = {
-            key: samples[-1][key] - samples[0][key] for key in ("preempt", "prefix_h", "prefix_q")
-        }
+        counters = {key: samples[-1][key] - samples[0][key] for key in ("preempt", "prefix_h")}
     except (OSError, EOFError, ValueError, KeyError, IndexError, TypeError) as error:
         message = f"reading the run {folder}: {type(error).__name__}: {error}; is it in the format of its README?"
         raise TraceError(message) from error
@@ -130,13 +139,10 @@ def read_run(folder: Path) -> MeasuredRun:
         ttft_s=np.array([first for first, _ in streams]),
         e2e_s=np.array([last for _, last in streams]),
         ttft_outside_s=_outside([first for first, _ in streams], samples),
-        output_tokens=np.array([r["o"] for r in sent], dtype=np.int64),
         sampled_s=np.array([s["t"] for s in samples]),
         waiting=np.array([s["waiting"] for s in samples], dtype=np.float64),
-        running=np.array([s["running"] for s in samples], dtype=np.float64),
         preemptions=float(counters["preempt"]),
         prefix_hit_tokens=float(counters["prefix_h"]),
-        prompt_tokens=float(counters["prefix_q"]),
         steps=steps,
         context_tokens=_context(sent, steps.ended_s),
         pairs=_pairs(sent, block if described["prefix_caching"] else 0),

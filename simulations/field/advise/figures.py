@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from autoscaler.core.contract.state import BoolArray, FloatArray, IntArray
 from simulations.field.advise.parts import Part
-from simulations.field.advise.replays import ReplayResult
+from simulations.field.advise.replays import GAUGES, ReplayResult
 from simulations.field.capture.capture import Capture, Histogram
 from simulations.results.scorecard import Quantiles, Score
 
@@ -25,8 +25,8 @@ def weighted_score(played: Sequence[ReplayResult], parts: Sequence[Part]) -> Sco
     lengths = [w * (part.last - part.first) for w, part in zip(weights, parts, strict=True)]
     scores = [one.row for one in played]
 
-    def total(figure: Callable[[Score], float]) -> float:
-        return float(np.dot(weights, [figure(score) for score in scores]))
+    def total(name: str) -> float:
+        return float(np.dot(weights, [getattr(score, name) for score in scores]))
 
     requests = float(np.dot(weights, [_total(one.minute_requests) for one in played]))
     met = float(np.dot(weights, [_total(one.minute_met) for one in played]))
@@ -35,18 +35,18 @@ def weighted_score(played: Sequence[ReplayResult], parts: Sequence[Part]) -> Sco
         scores[0],
         policy=played[0].replay.policy,
         requests=round(requests),
-        completed=round(total(lambda score: score.completed)),
-        aborted=round(total(lambda score: score.aborted)),
-        lost=round(total(lambda score: score.lost)),
-        gpu_hours=total(lambda score: score.gpu_hours),
-        cost_usd=total(lambda score: score.cost_usd),
+        completed=round(total("completed")),
+        aborted=round(total("aborted")),
+        lost=round(total("lost")),
+        gpu_hours=total("gpu_hours"),
+        cost_usd=total("cost_usd"),
         attainment=met / requests if requests else 1.0,
         ttft_s=_quantiles([one.ttft_s for one in played], weights),
         tpot_s=_quantiles([tpot_s(one) for one in played], weights),
         replicas_mean=float(np.average([score.replicas_mean for score in scores], weights=lengths)),
         replicas_max=max(score.replicas_max for score in scores),
-        starts=round(total(lambda score: score.starts)),
-        flaps=round(total(lambda score: score.flaps)),
+        starts=round(total("starts")),
+        flaps=round(total("flaps")),
         worst_5min_attainment=min(worst, default=None),
         timeline=next((score.timeline for score in scores if score.timeline is not None), None),
     )
@@ -80,8 +80,6 @@ class Comparison:
     """One quantity, as recorded and as the replay of the recorded replicas has it."""
 
     name: str
-    unit: str
-    """`s`, or empty."""
     recorded: float | None
     replayed: float | None
 
@@ -102,47 +100,39 @@ def comparisons(
     for part in parts:
         steps[part.first : part.last] = True
     lengths = [float(part.last - part.first) for part in parts]
-    found = [
+    replicas, running, waiting = (
         Comparison(
-            name="requests",
-            unit="",
-            recorded=float(captured.arrivals[steps].sum()),
-            replayed=float(sum(_total(one.minute_requests) for one in played)),
-        ),
-        Comparison(
-            name="replicas_mean",
-            unit="",
-            recorded=float(captured.replicas[steps & captured.known].mean()),
-            replayed=_mean([one.serving_mean for one in played], lengths),
-        ),
-    ]
-    found += _lengths(captured, steps, played)
-    found += _latencies(captured, steps, played)
-    for name, gauge, means in (
-        ("running_mean", captured.running, [one.running_mean for one in played]),
-        ("waiting_mean", captured.waiting, [one.waiting_mean for one in played]),
-    ):
-        recorded = float(gauge[steps & captured.known].mean()) if len(gauge) else None
-        found.append(
-            Comparison(name=name, unit="", recorded=recorded, replayed=_mean(means, lengths))
+            name=name,
+            recorded=float(values[steps & captured.known].mean()) if len(values) else None,
+            replayed=_mean([one.gauge_means.get(name) for one in played], lengths),
         )
-    return found
+        for name, values in zip(
+            GAUGES, (captured.replicas, captured.running, captured.waiting), strict=True
+        )
+    )
+    requests = Comparison(
+        name="requests",
+        recorded=float(captured.arrivals[steps].sum()),
+        replayed=float(sum(_total(one.minute_requests) for one in played)),
+    )
+    return [
+        requests,
+        replicas,
+        *_lengths(captured, steps, played),
+        *_latencies(captured, steps, played),
+        running,
+        waiting,
+    ]
 
 
 def _lengths(
     captured: Capture, steps: BoolArray, played: Sequence[ReplayResult]
 ) -> Iterator[Comparison]:
     for name in ("prompt_tokens", "output_tokens"):
-        histogram = captured.histograms.get(name)
-        number = 0.0 if histogram is None else float(histogram.counts[steps].sum())
-        if histogram is not None and number > 0:
+        recorded = captured.mean(name, steps)
+        if recorded is not None:
             drawn = np.concatenate([getattr(one.replay.trace.requests, name) for one in played])
-            yield Comparison(
-                name=f"{name}_mean",
-                unit="",
-                recorded=float(histogram.sums[steps].sum()) / number,
-                replayed=_mean_of(drawn),
-            )
+            yield Comparison(name=f"{name}_mean", recorded=recorded, replayed=_mean_of(drawn))
 
 
 def _latencies(
@@ -162,20 +152,17 @@ def _latencies(
         ("e2e", e2e, _mean_of(e2e)),
     ):
         histogram = captured.histograms.get(f"{name}_s")
-        if histogram is None or histogram.counts[steps].sum() <= 0:
+        recorded = None if histogram is None else histogram.mean(steps)
+        if histogram is None or recorded is None:
             continue
-        counts = histogram.counts[steps].sum(axis=0)
-        recorded_mean = float(histogram.sums[steps].sum() / counts.sum())
-        yield Comparison(name=f"{name}_mean", unit="s", recorded=recorded_mean, replayed=mean)
+        yield Comparison(name=f"{name}_mean", recorded=recorded, replayed=mean)
         if name != "tpot" or by_request:
-            yield (
-                Comparison(
-                    name=f"{name}_p95",
-                    unit="s",
-                    recorded=bucket_quantile(histogram.bounds, counts, 0.95),
-                    # through the same buckets: their width is no error of the replay
-                    replayed=bucket_quantile(histogram.bounds, _counts(values, histogram), 0.95),
-                )
+            counts = histogram.counts[steps].sum(axis=0)
+            yield Comparison(
+                name=f"{name}_p95",
+                recorded=bucket_quantile(histogram.bounds, counts, 0.95),
+                # through the same buckets: their width is no error of the replay
+                replayed=bucket_quantile(histogram.bounds, _counts(values, histogram), 0.95),
             )
 
 

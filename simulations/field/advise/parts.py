@@ -14,6 +14,7 @@ import numpy as np
 from autoscaler.core.contract.state import BoolArray, FloatArray
 from autoscaler.errors import SettingsError
 from simulations.field.capture.capture import Capture
+from simulations.field.capture.counters import stretches
 from simulations.serving.columns import RequestColumns
 from simulations.traces.trace import Trace
 
@@ -121,10 +122,9 @@ def _days(captured: Capture) -> list[tuple[int, int]]:
 def _between_holes(captured: Capture, first: int, last: int) -> list[Part]:
     step = captured.grid.step
     known = _known_or_short_hole(captured.known[first:last], SHORT_HOLE_S // step)
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], known, [False]]).astype(np.int8)))
     return [
-        Part(first=first + int(a), last=first + int(b))
-        for a, b in zip(edges[::2], edges[1::2], strict=True)
+        Part(first=first + a, last=first + b)
+        for a, b in stretches(known)
         if (b - a) * step >= SHORTEST_S
     ]
 
@@ -132,8 +132,7 @@ def _between_holes(captured: Capture, first: int, last: int) -> list[Part]:
 def _known_or_short_hole(known: BoolArray, steps: int) -> BoolArray:
     """Steps that are known, or in a hole of at most so many steps between known ones."""
     bridged = known.copy()
-    edges = np.flatnonzero(np.diff(np.concatenate([[True], known, [True]]).astype(np.int8)))
-    for a, b in zip(edges[::2], edges[1::2], strict=True):
+    for a, b in stretches(~known):
         if b - a <= steps and a > 0 and b < len(known):
             bridged[a:b] = True
     return bridged

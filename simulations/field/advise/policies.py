@@ -24,10 +24,8 @@ class RecordedReplicas:
         """`counts[k]` from `k` steps after the start on."""
         self.sync_s = step_s
         self.initial_replicas = counts[0]
-        self.waiting: list[float] = []
-        """Over the replicas, one entry a step."""
-        self.running: list[float] = []
-        self.serving: list[float] = []
+        self.seen: list[tuple[float, float, float]] = []
+        """One entry a step: replicas that serve, requests that run on them, and that wait."""
         self._counts = counts
         self._synced = 0
 
@@ -40,9 +38,9 @@ class RecordedReplicas:
         """The count that was recorded at this step."""
         self._synced += 1
         pages = view.samples.values()
-        self.waiting.append(float(sum(page.waiting_requests for page in pages)))
-        self.running.append(float(sum(page.running_requests for page in pages)))
-        self.serving.append(float(len(view.ready)))
+        running = sum(page.running_requests for page in pages)
+        waiting = sum(page.waiting_requests for page in pages)
+        self.seen.append((float(len(view.ready)), float(running), float(waiting)))
         return self._counts[min(self._synced, len(self._counts) - 1)]
 
 
@@ -69,11 +67,8 @@ class _RunningHpa:
 
     def sync(self, view: TargetView) -> int:
         """One sync of the controller on the last scrape."""
-        return self._hpa.sync(view, *(self._reading(view, n) for n in range(self._metrics)))
-
-    @property
-    def _metrics(self) -> int:
-        return len(self._written.signals)
+        count = len(self._written.signals)
+        return self._hpa.sync(view, *(self._reading(view, number) for number in range(count)))
 
     def _reading(self, view: TargetView, number: int) -> MetricReading:
         signal = self._written.signals[number]

@@ -143,14 +143,14 @@ def _distance(profile: Profile, captured: Capture, clues: Clues) -> float:
     if clues.kv_tokens:
         ours = profile.kv_blocks * profile.block_tokens
         distance += abs(math.log(clues.kv_tokens / ours))
-    recorded, expected = recorded_tpot_s(captured), expected_tpot_s(profile, captured)
+    recorded, expected = captured.mean("tpot_s"), expected_tpot_s(profile, captured)
     if recorded:
         distance += abs(math.log(recorded / expected))
     return distance
 
 
 def _why(profile: Profile, captured: Capture, clues: Clues) -> str:
-    recorded = recorded_tpot_s(captured)
+    recorded = captured.mean("tpot_s")
     reasons = []
     if recorded:
         expected = expected_tpot_s(profile, captured)
@@ -163,18 +163,11 @@ def _why(profile: Profile, captured: Capture, clues: Clues) -> str:
     return "; ".join(reasons) or "nothing recorded tells it"
 
 
-def recorded_tpot_s(captured: Capture) -> float | None:
-    """Mean seconds a token; None: not recorded."""
-    histogram = captured.histograms.get("tpot_s")
-    number = 0.0 if histogram is None else float(histogram.observations.sum())
-    return None if histogram is None or number <= 0 else float(histogram.sums.sum()) / number
-
-
 def expected_tpot_s(profile: Profile, captured: Capture) -> float:
     """What a step takes at the recorded load: the decodes that ran, and the prefill beside them."""
     busy = np.maximum(captured.replicas, 1.0)
     running = float(np.mean(captured.running / busy)) if len(captured.running) else 1.0
-    prompt, output = _mean(captured, "prompt_tokens"), _mean(captured, "output_tokens")
+    prompt, output = (captured.mean(name) or 0.0 for name in ("prompt_tokens", "output_tokens"))
     context = prompt + output / 2
     step_ns = float(profile.step_ns + profile.pause_ns)
     step_ns += running * (profile.kv_token_ns * context + profile.pause_decode_ns)
@@ -183,10 +176,3 @@ def expected_tpot_s(profile: Profile, captured: Capture) -> float:
         1e9 * seconds * float(np.mean(busy))
     )
     return step_ns / max(0.1, 1.0 - prefill_ratio) / 1e9
-
-
-def _mean(captured: Capture, name: str) -> float:
-    histogram = captured.histograms.get(name)
-    if histogram is None:
-        return 0.0
-    return float(histogram.sums.sum() / max(1.0, histogram.observations.sum()))

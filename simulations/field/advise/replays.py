@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -26,6 +26,7 @@ OURS = ENGINE_POLICIES[0]
 RECORDED = "as recorded"
 NONE = ColdStart(name="none", load_s=0.0, warm_up_s=0.0)
 MINUTE_NS = 60 * NS
+GAUGES = ("replicas_mean", "running_mean", "waiting_mean")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,11 +65,8 @@ class ReplayResult:
     """Arrivals of each minute."""
     minute_met: IntArray
     """Those of them that had what they are owed."""
-    waiting_mean: float | None = None
-    running_mean: float | None = None
-    """Over the fleet, at the recorded moments; of `as recorded` only."""
-    serving_mean: float | None = None
-    """Replicas, likewise."""
+    gauge_means: Mapping[str, float] = field(default_factory=dict)
+    """By name of GAUGES, over the fleet, at the recorded moments; of `as recorded` only."""
 
 
 def play(
@@ -129,14 +127,10 @@ def _result(
         gaps=np.maximum(requests.output_tokens[done] - 1, 0),
         minute_requests=np.bincount(minute, minlength=minutes),
         minute_met=np.bincount(minute[met], minlength=minutes),
-        waiting_mean=None if recorded is None else _mean(recorded.waiting),
-        running_mean=None if recorded is None else _mean(recorded.running),
-        serving_mean=None if recorded is None else _mean(recorded.serving),
+        gauge_means=dict(zip(GAUGES, np.mean(recorded.seen, axis=0).tolist(), strict=True))
+        if recorded is not None and recorded.seen
+        else {},
     )
-
-
-def _mean(values: Sequence[float]) -> float | None:
-    return float(np.mean(values)) if values else None
 
 
 def play_all(replays: Sequence[ReplayPlan], *, jobs: int, reporter: Reporter) -> list[ReplayResult]:

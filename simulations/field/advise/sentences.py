@@ -101,7 +101,7 @@ def quantity_text(value: float | None, compared: Comparison) -> str:
         return f"{value:,.0f}"
     if compared.name.startswith("tpot"):
         return f"{1000 * value:.1f} ms"
-    return f"{value:.3f} {compared.unit}" if compared.unit else f"{value:.2f}"
+    return f"{value:.3f} s" if compared.name.startswith(("ttft", "e2e")) else f"{value:.2f}"
 
 
 def breaches_text(breaches: Sequence[Breach], which: int) -> str:

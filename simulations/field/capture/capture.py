@@ -28,10 +28,10 @@ class Histogram:
     metric: str = ""
     """Which family it is, of those that may stand for the same."""
 
-    @property
-    def observations(self) -> FloatArray:
-        """Number of each step."""
-        return np.asarray(self.counts.sum(axis=1), dtype=np.float64)
+    def mean(self, steps: slice | BoolArray = slice(None)) -> float | None:
+        """Of what was observed in these steps; None: nothing was."""
+        observations = float(self.counts[steps].sum())
+        return float(self.sums[steps].sum()) / observations if observations > 0 else None
 
     def spread(self, each: int, *, steps: int) -> Histogram:
         """The same over steps that are `each` times shorter; those behind the last have nothing."""
@@ -63,6 +63,11 @@ class Capture:
     """Requests running, likewise."""
     histograms: Mapping[str, Histogram]
     """By name as in `signals.HISTOGRAMS`; those that Prometheus has."""
+
+    def mean(self, name: str, steps: slice | BoolArray = slice(None)) -> float | None:
+        """Of a histogram over these steps; None: nothing was observed, or Prometheus has none."""
+        histogram = self.histograms.get(name)
+        return None if histogram is None else histogram.mean(steps)
 
     @property
     def hours(self) -> float:

@@ -59,3 +59,9 @@ def gauge_changes(series: list[FloatArray]) -> FloatArray:
     table = np.vstack(series)
     change = np.diff(table, axis=1)
     return np.asarray(np.nansum(change, axis=0), dtype=np.float64)
+
+
+def stretches(steps: BoolArray) -> list[tuple[int, int]]:
+    """[first, last) of each run of steps that are marked."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], steps, [False]]).astype(np.int8)))
+    return [(int(first), int(last)) for first, last in edges.reshape(-1, 2)]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from autoscaler.core.contract.state import FloatArray
@@ -55,45 +53,28 @@ def _lengths(
     if histogram is None or histogram.counts.sum() <= 0:
         return np.full(len(step), otherwise, dtype=np.int64)
     per_window = max(1, WINDOW_S // captured.grid.step)
-    windows = math.ceil(len(captured.arrivals) / per_window)
-    whole = _Window.over(histogram, slice(None))
     lengths = np.zeros(len(step))
     at = step // per_window
-    for window in range(windows):
+    for window in np.unique(at):
         inside = at == window
-        wanted = int(inside.sum())
-        if not wanted:
-            continue
         part = slice(window * per_window, (window + 1) * per_window)
-        seen = _Window.over(histogram, part)
-        lengths[inside] = (seen if seen.count > 0 else whole).draw(wanted, rng)
+        seen = part if histogram.mean(part) is not None else slice(None)
+        lengths[inside] = _window_lengths(histogram, seen, int(inside.sum()), rng)
     return np.maximum(np.rint(lengths), 1).astype(np.int64)
 
 
-class _Window:
-    """One window's distribution."""
-
-    def __init__(self, counts: FloatArray, bounds: FloatArray, mean: float) -> None:
-        self.count = float(counts.sum())
-        self._share = counts / self.count if self.count > 0 else counts
-        self._lower = np.concatenate([[0.0], bounds[:-1]])
-        # what is over the last finite bound is taken to be within twice of it
-        self._upper = np.where(np.isfinite(bounds), bounds, 2.0 * self._lower)
-        self._mean = mean
-
-    @classmethod
-    def over(cls, histogram: Histogram, part: slice) -> _Window:
-        """The observations of some steps."""
-        counts = histogram.counts[part].sum(axis=0)
-        total = counts.sum()
-        mean = float(histogram.sums[part].sum() / total) if total > 0 else 0.0
-        return cls(counts, histogram.bounds, mean)
-
-    def draw(self, number: int, rng: np.random.Generator) -> FloatArray:
-        """Draw a bucket by its share, a length uniformly inside it, then scale to the recorded mean."""
-        bucket = rng.choice(len(self._share), size=number, p=self._share)
-        drawn = rng.uniform(self._lower[bucket], self._upper[bucket])
-        expected = float((self._share * (self._lower + self._upper) / 2.0).sum())
-        if self._mean > 0 and expected > 0:
-            drawn *= self._mean / expected
-        return np.asarray(drawn, dtype=np.float64)
+def _window_lengths(
+    histogram: Histogram, part: slice, number: int, rng: np.random.Generator
+) -> FloatArray:
+    """Draw a bucket by its share, a length uniformly inside it, then scale to the recorded mean."""
+    counts, bounds = histogram.counts[part].sum(axis=0), histogram.bounds
+    share = counts / counts.sum()
+    lower = np.concatenate([[0.0], bounds[:-1]])
+    # what is over the last finite bound is taken to be within twice of it
+    upper = np.where(np.isfinite(bounds), bounds, 2.0 * lower)
+    bucket = rng.choice(len(share), size=number, p=share)
+    drawn = rng.uniform(lower[bucket], upper[bucket])
+    mean, expected = histogram.mean(part), float((share * (lower + upper) / 2.0).sum())
+    if mean and expected > 0:
+        drawn *= mean / expected
+    return np.asarray(drawn, dtype=np.float64)

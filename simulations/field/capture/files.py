@@ -13,6 +13,7 @@ import numpy as np
 from autoscaler.core.contract.state import FloatArray
 from autoscaler.errors import TraceError
 from simulations.field.capture.capture import Capture
+from simulations.field.capture.counters import stretches
 from simulations.serving.columns import RequestColumns
 
 SCHEMA = "autoscaler.capture/v1"
@@ -55,18 +56,15 @@ def _describe(captured: Capture, requests: RequestColumns) -> dict[str, Any]:
         "holes_s": holes(captured),
         "replicas": _runs(captured.replicas, grid.step),
         "mean": {
-            name: float(histogram.sums.sum() / max(histogram.observations.sum(), 1.0))
-            for name, histogram in sorted(captured.histograms.items())
+            name: histogram.mean() or 0.0 for name, histogram in sorted(captured.histograms.items())
         },
     }
 
 
 def holes(captured: Capture) -> list[list[int]]:
     """[from, to) in seconds of the trace where nothing is known."""
-    edges = np.diff(np.concatenate([[0], (~captured.known).astype(np.int8), [0]]))
-    starts, ends = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
     step = captured.grid.step
-    return [[int(a) * step, int(b) * step] for a, b in zip(starts, ends, strict=True)]
+    return [[first * step, last * step] for first, last in stretches(~captured.known)]
 
 
 def _runs(values: FloatArray, step: int) -> list[list[float]]:

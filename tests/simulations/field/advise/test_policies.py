@@ -43,9 +43,11 @@ def test_recorded_replicas_are_followed_and_their_starts_are_paid():
     assert played.row.cost_usd == pytest.approx(played.row.gpu_hours * PROFILE.usd_per_hour)
     assert (played.row.replicas_max, played.row.starts) == (5, 3)
     assert played.minute_requests.sum() == len(STEADY.requests)
-    assert played.serving_mean == pytest.approx(180 / 60, rel=0.03)
+    assert played.gauge_means["replicas_mean"] == pytest.approx(180 / 60, rel=0.03)
     in_flight = float(played.e2e_s.sum()) / 3600
-    assert played.running_mean + played.waiting_mean == pytest.approx(in_flight, rel=0.1)
+    assert played.gauge_means["running_mean"] + played.gauge_means["waiting_mean"] == pytest.approx(
+        in_flight, rel=0.1
+    )
 
 
 @pytest.mark.slow

@@ -59,7 +59,7 @@ def advice(*, now=(100.0, 0.99), ours=(80.0, 0.99), errors=(0.05,)) -> Advice:
         ours=figures("inference-aware", cost=ours[0], attained=ours[1]),
         breaches=(),
         compared=[
-            Comparison(name=name, unit="s", recorded=1.0, replayed=1.0 + error)
+            Comparison(name=name, recorded=1.0, replayed=1.0 + error)
             for name, error in zip(names, errors, strict=False)
         ],
     )
@@ -102,7 +102,7 @@ def test_belief_follows_the_largest_error(errors, said):
 
 def test_an_error_far_below_what_is_owed_weighs_less():
     """60 ms replayed, 150 recorded, 1.4 s owed: 90 ms of a quarter of that."""
-    ttft = Comparison(name="ttft_mean", unit="s", recorded=0.15, replayed=0.06)
+    ttft = Comparison(name="ttft_mean", recorded=0.15, replayed=0.06)
     assert replace(advice(), compared=[ttft]).error_max == pytest.approx(0.09 / 0.35)
 
 
@@ -138,9 +138,9 @@ def test_breached_minutes_are_told_as_stretches_the_worst_first():
 
 
 def test_an_error_is_signed_and_an_empty_queue_has_none():
-    ttft = Comparison(name="ttft_mean", unit="s", recorded=0.25, replayed=0.2)
+    ttft = Comparison(name="ttft_mean", recorded=0.25, replayed=0.2)
     assert comparison_text(ttft) == "TTFT mean 0.200 s, recorded 0.250 s (-20 %)"
-    waiting = Comparison(name="waiting_mean", unit="", recorded=0.1, replayed=0.4)
+    waiting = Comparison(name="waiting_mean", recorded=0.1, replayed=0.4)
     assert waiting.error is None
     assert replace(waiting, recorded=1.0).error == pytest.approx(-0.6)
 

@@ -7,6 +7,7 @@ to the pod's end, until the trace's end.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
@@ -283,8 +284,4 @@ def cost_usd(payments: list[Payment], profile: Profile) -> float:
 def most_at_once(payments: list[Payment]) -> int:
     """Largest number of replicas paid for at the same time."""
     changes = sorted([(p.from_ns, 1) for p in payments] + [(p.to_ns, -1) for p in payments])
-    most = now = 0
-    for _, change in changes:
-        now += change
-        most = max(most, now)
-    return most
+    return max(itertools.accumulate(change for _, change in changes), default=0)

@@ -21,12 +21,7 @@ _Column = tuple[str, ...]
 
 
 def summary_tables(scores: Sequence[Score], *, width: int) -> Iterator[Table]:
-    """The comparison on one trace, over its seeds, in tables of at most `width` cells.
-
-    Args:
-        scores: Of one trace.
-        width: Of the terminal; a table is wider only where a single figure is.
-    """
+    """The comparison on one trace, over its seeds; a table is wider than `width` only where a figure is."""
     averages = seed_averages(scores)
     names = ("policy", *(average.name for average in averages))
     first = scores[0]

@@ -41,11 +41,7 @@ def text_table(
 ) -> Table:
     """A table for a terminal: the first column says what a row is of, the others are figures.
 
-    Args:
-        heads: Of the columns.
-        rows: Cells.
-        title: Over it.
-        dim: Rows that stand back, by number.
+    Rows whose number is in `dim` stand back.
     """
     table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for number, head in enumerate(heads):

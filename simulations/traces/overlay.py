@@ -6,8 +6,6 @@ with more users.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from autoscaler.core.contract.state import IntArray
@@ -29,29 +27,18 @@ def scaled_requests(requests: RequestColumns, *, scale: float, seed: int) -> Req
     """
     if scale == 1.0 or not len(requests):
         return requests
-    if _last and _last[0].answers(requests, scale, seed):
-        return _last[0].overlaid
+    for of, *asked, overlaid in _last:
+        # columns are never written to, so comparing identity is enough
+        if of is requests and asked == [scale, seed]:
+            return overlaid
     _last.clear()  # before the next one is made: there is never memory for two
     overlaid = _overlay(requests, scale, seed)
-    _last.append(_LastAnswer(requests=requests, scale=scale, seed=seed, overlaid=overlaid))
+    _last.append((requests, scale, seed, overlaid))
     return overlaid
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _LastAnswer:
-    """The last overlay, with the arguments it was made of."""
-
-    requests: RequestColumns
-    scale: float
-    seed: int
-    overlaid: RequestColumns
-
-    def answers(self, requests: RequestColumns, scale: float, seed: int) -> bool:
-        """Whether these are its arguments; columns are never written to, so comparing identity is enough."""
-        return self.requests is requests and (self.scale, self.seed) == (scale, seed)
-
-
-_last: list[_LastAnswer] = []
+_last: list[tuple[RequestColumns, float, int, RequestColumns]] = []
+"""The last overlay, behind the arguments it was made of."""
 
 
 def _overlay(requests: RequestColumns, scale: float, seed: int) -> RequestColumns:

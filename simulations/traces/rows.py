@@ -126,13 +126,7 @@ def named_columns(lines: TraceLines, header: str, wanted: tuple[str, ...]) -> tu
 def csv_rows(
     lines: TraceLines, columns: tuple[int, ...], *, form: str
 ) -> Iterator[tuple[str, ...]]:
-    """The fields in these positions of every row; raises TraceError where a row is too short.
-
-    Args:
-        lines: Behind the header.
-        columns: Positions.
-        form: What a whole row looks like.
-    """
+    """The fields in these positions of every row; raises TraceError where one is not of that form."""
     last = max(columns)
     for line in lines:
         fields = line.split(",")

@@ -80,11 +80,7 @@ class TokenPercentiles:
 
 
 def read_percentiles(lines: TraceLines, *, tenants: Collection[str] | None) -> TokenPercentiles:
-    """Read a `_tokens` file.
-
-    Args:
-        lines: Of the file.
-        tenants: Those wanted; None: all.
+    """Read a `_tokens` file, as far as it is of these tenants; None: of all.
 
     Raises:
         TraceError: It is none, or a tenant's block has not all fields.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from autoscaler.errors import SettingsError
 from simulations.field.advise.policies import HpaAsWritten, ScaledObjectAsWritten
 from simulations.field.advise.signals import Signal, signal_of_metric, signal_of_query
 from simulations.field.capture.signals import Subject
-from simulations.peers.hpa.spec import HpaSpec, MetricKind, hpa_spec
+from simulations.peers.hpa.spec import MetricKind, hpa_spec
 from simulations.peers.hpa.target import external
 from simulations.peers.keda.scaled_object import scaled_object
 
@@ -136,7 +136,7 @@ def _scaled_object(spec: Manifest) -> ScaledObjectAsWritten:
     if len(triggers) > 1 and first.polls:
         raise SettingsError("several triggers with scaling to zero or cached metrics")
     config = (spec.get("advanced") or {}).get("horizontalPodAutoscalerConfig") or {}
-    read = hpa_spec(
+    spec_of_hpa = hpa_spec(
         {
             "minReplicas": first.floor,
             "maxReplicas": first.max_replicas,
@@ -144,14 +144,9 @@ def _scaled_object(spec: Manifest) -> ScaledObjectAsWritten:
             "behavior": config.get("behavior"),
         }
     )
+    metrics = tuple(external(scaled.threshold) for scaled, _ in triggers)
     return ScaledObjectAsWritten(
-        spec=HpaSpec(
-            min_replicas=read.min_replicas,
-            max_replicas=read.max_replicas,
-            metrics=tuple(external(scaled.threshold) for scaled, _ in triggers),
-            behavior=read.behavior,
-        ),
-        triggers=tuple(triggers),
+        spec=replace(spec_of_hpa, metrics=metrics), triggers=tuple(triggers)
     )
 
 
@@ -161,13 +156,7 @@ def scalers_of(
     """Those that scale this model.
 
     By the names of its pods, which begin with the target's; else by the model_name in a query; else,
-    where there is one model and one scaler, by that.
-
-    Args:
-        scalers: All.
-        subject: The model.
-        pods: Names of its pods, as Prometheus has them.
-        alone: There is no other model.
+    where there is one model and one scaler (`alone`: no other model), by that.
     """
     here = [
         s

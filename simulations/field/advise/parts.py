@@ -63,13 +63,7 @@ class ReplayedParts:
 
 
 def choose_parts(captured: Capture, *, budget_s: float, runs: int, jobs: int) -> ReplayedParts:
-    """Everything known where it fits the budget, else the busiest and the median day.
-
-    Args:
-        captured: Of one model.
-        budget_s: Seconds that its runs may take.
-        runs: Policies to be replayed.
-        jobs: Processes for them.
+    """Everything known where its runs fit the budget on so many processes, else the busiest and the median day.
 
     Raises:
         SettingsError: No stretch is long enough to be replayed.

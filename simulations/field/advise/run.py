@@ -102,13 +102,7 @@ def run_advise(
     output: str = "table",
     report: Path | None = None,
 ) -> int:
-    """Advise on every model that a Prometheus shows; the exit status, 0.
-
-    Args:
-        asked: What to look at, and how.
-        from_cluster: HPAs and ScaledObjects that were read from a cluster.
-        output: `table` or `json`.
-        report: Where to write the HTML page; None: nowhere.
+    """Advise on every model that a Prometheus shows, also in an HTML `report`; the exit status, 0.
 
     Raises:
         SettingsError: Prometheus, the models in it or what was asked for cannot be worked with; the

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from simulations.field.capture.ranges import Grid, RangeReader, Series
-from simulations.field.capture.signals import GAUGES, Subject
+from simulations.field.capture.signals import RUNNING, Subject
 from simulations.world.cold_start import ColdStart
 from simulations.world.cold_start import cold_start as parse_cold_start
 
@@ -39,7 +39,7 @@ class MeasuredStart:
 
 def read_replicas(reader: RangeReader, subject: Subject, grid: Grid) -> SeenReplicas:
     """Which processes there were, and when the new ones were first seen."""
-    metric = subject.select(GAUGES["running"][0])
+    metric = subject.select(RUNNING)
     series = reader.series(f"sum by (namespace, pod, instance) ({metric})", grid)
     there = np.vstack([~np.isnan(one.values) for one in series])
     seen = {}

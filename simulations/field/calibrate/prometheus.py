@@ -9,7 +9,7 @@ from autoscaler.errors import SourceError
 from simulations.field.calibrate.windows import MetricWindows
 from simulations.field.capture.counters import increases
 from simulations.field.capture.ranges import Grid, RangeReader, Series
-from simulations.field.capture.signals import Subject, by_process
+from simulations.field.capture.signals import RUNNING, Subject, by_process
 
 STEP_TOKENS = "vllm:iteration_tokens_total"
 KV_USAGE = ("vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc")
@@ -25,13 +25,7 @@ Process = tuple[tuple[str, str], ...]
 def read_windows(
     reader: RangeReader, subject: Subject, grid: Grid, *, kv_tokens_max: int
 ) -> MetricWindows:
-    """One row for each process and step of the grid.
-
-    Args:
-        reader: Of the Prometheus.
-        subject: Whose series.
-        grid: Its step is the length of a window.
-        kv_tokens_max: Tokens that the KV cache of one process holds.
+    """One row for each process, whose KV cache holds so many tokens, and each step of the grid.
 
     Raises:
         SourceError: A query failed, or there are no series of the engine's steps.
@@ -50,62 +44,42 @@ def read_windows(
             f"{subject.name}: no series {STEP_TOKENS}_bucket; it counts the engine's steps, without "
             "it use a request log (--log)"
         )
-    sums = read(f"{STEP_TOKENS}_sum")
-    generated = read("vllm:generation_tokens_total")
-    running = read("vllm:num_requests_running")
-    usage = read(KV_USAGE[0]) or read(KV_USAGE[1])
+    sums, generated = read(f"{STEP_TOKENS}_sum"), read("vllm:generation_tokens_total")
+    running, usage = read(RUNNING), read(KV_USAGE[0]) or read(KV_USAGE[1])
     means = {
         name: (read(f"{metric}_sum"), read(f"{metric}_count")) for name, metric in MEANS.items()
     }
     parts = []
-    outside = []
     for process, series in sorted(buckets.items()):
+        bounds, steps = _histogram(series)
+        at_once = _series(running, process, grid)
+        kv_tokens = _series(usage, process, grid) * kv_tokens_max
         one = {
             name: (_increase(sums_, process, grid), _increase(counts, process, grid))
             for name, (sums_, counts) in means.items()
         }
-        # Those histograms are filled at different moments, so only their whole sums go together.
-        outside.append(_mean(*one["ttft"]) - _mean(*one["queue"]) - _mean(*one["prefill"]))
-        parts.append(
-            _of_process(
-                series,
-                grid=grid,
-                tokens=_increase(sums, process, grid),
-                generated=_increase(generated, process, grid),
-                running=_series(running, process, grid),
-                kv_tokens=_series(usage, process, grid) * kv_tokens_max,
-                prompts=one["prompt"],
-            )
+        windows = MetricWindows(
+            length_s=np.full(len(steps), float(grid.step)),
+            steps=np.nan_to_num(steps[:, -1]),
+            bounds=bounds,
+            step_tokens=np.nan_to_num(np.maximum(np.diff(steps, axis=1, prepend=0.0), 0.0)),
+            tokens=_increase(sums, process, grid),
+            generated_tokens=np.nan_to_num(_increase(generated, process, grid)),
+            running_least=np.nan_to_num(np.minimum(at_once[:-1], at_once[1:])),
+            kv_tokens=(kv_tokens[:-1] + kv_tokens[1:]) / 2,
+            prompt_tokens=_means(*one["prompt"]),
+            # those histograms are filled at different moments: only their whole sums go together
+            outside_s=_mean(*one["ttft"]) - _mean(*one["queue"]) - _mean(*one["prefill"]),
         )
-    return _all_processes(parts, outside)
+        parts.append(windows)
+    return _all_processes(parts)
 
 
-def _of_process(
-    buckets: list[Series],
-    *,
-    grid: Grid,
-    tokens: FloatArray,
-    generated: FloatArray,
-    running: FloatArray,
-    kv_tokens: FloatArray,
-    prompts: tuple[FloatArray, FloatArray],
-) -> MetricWindows:
+def _histogram(buckets: list[Series]) -> tuple[FloatArray, FloatArray]:
+    """(bounds, increases up to each of them), by step."""
     ordered = sorted(buckets, key=lambda series: float(series.labels["le"]))
     bounds = np.array([float(series.labels["le"]) for series in ordered])
-    cumulated = np.column_stack([increases(series.values) for series in ordered])
-    steps = cumulated[:, -1]
-    return MetricWindows(
-        length_s=np.full(len(steps), float(grid.step)),
-        steps=np.nan_to_num(steps),
-        bounds=bounds,
-        step_tokens=np.nan_to_num(np.maximum(np.diff(cumulated, axis=1, prepend=0.0), 0.0)),
-        tokens=tokens,
-        generated_tokens=np.nan_to_num(generated),
-        running_least=np.nan_to_num(np.minimum(running[:-1], running[1:])),
-        kv_tokens=(kv_tokens[:-1] + kv_tokens[1:]) / 2,
-        prompt_tokens=_means(*prompts),
-        outside_s=np.nan,
-    )
+    return bounds, np.column_stack([increases(series.values) for series in ordered])
 
 
 def _means(total: FloatArray, count: FloatArray) -> FloatArray:
@@ -129,11 +103,11 @@ def _increase(found: dict[Process, list[Series]], process: Process, grid: Grid) 
     return increases(_series(found, process, grid))
 
 
-def _all_processes(parts: list[MetricWindows], outside: list[float]) -> MetricWindows:
+def _all_processes(parts: list[MetricWindows]) -> MetricWindows:
     """The windows of all processes, as far as they have the same buckets as the first."""
     alike = [part for part in parts if np.array_equal(part.bounds, parts[0].bounds)]
     names = [name for name in MetricWindows.__slots__ if name not in ("bounds", "outside_s")]
     columns = {name: np.concatenate([getattr(part, name) for part in alike]) for name in names}
-    known = [value for value in outside if np.isfinite(value)]
+    known = [part.outside_s for part in parts if np.isfinite(part.outside_s)]
     mean = float(np.mean(known)) if known else float("nan")
     return MetricWindows(bounds=parts[0].bounds, outside_s=mean, **columns)

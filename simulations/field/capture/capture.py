@@ -12,7 +12,14 @@ from autoscaler.core.contract.state import BoolArray, FloatArray
 from autoscaler.errors import SourceError
 from simulations.field.capture.counters import gauge_changes, total_increases
 from simulations.field.capture.ranges import Grid, RangeReader, Series
-from simulations.field.capture.signals import COUNTERS, GAUGES, HISTOGRAMS, Subject, by_process
+from simulations.field.capture.signals import (
+    FINISHED,
+    HISTOGRAMS,
+    RUNNING,
+    WAITING,
+    Subject,
+    by_process,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,8 +88,7 @@ def find_subjects(reader: RangeReader, grid: Grid, *, namespace: str | None) -> 
     Raises:
         SourceError: There are none; the message says what to look at.
     """
-    metric = GAUGES["running"][0]
-    found = reader.series(f"sum by (namespace, model_name) ({metric})", grid)
+    found = reader.series(f"sum by (namespace, model_name) ({RUNNING})", grid)
     loads = {}
     for series in found:
         model = series.labels.get("model_name")
@@ -91,18 +97,16 @@ def find_subjects(reader: RangeReader, grid: Grid, *, namespace: str | None) -> 
             loads[Subject(model_name=model, namespace=where)] = float(np.nansum(series.values))
     if not loads and namespace and found:
         there = sorted({str(series.labels.get("namespace")) for series in found})
-        message = (
-            f"no series {metric} in namespace {namespace}; there are some in {', '.join(there)}: "
+        raise SourceError(
+            f"no series {RUNNING} in namespace {namespace}; there are some in {', '.join(there)}: "
             "give one of these with --namespace, or none"
         )
-        raise SourceError(message)
     if not loads:
         where = f" in namespace {namespace}" if namespace else ""
-        message = (
-            f"no series {metric}{where} in the last {grid.step * grid.points / 3600:.1f} h; does this "
+        raise SourceError(
+            f"no series {RUNNING}{where} in the last {grid.step * grid.points / 3600:.1f} h; does this "
             "Prometheus scrape the vLLM pods (a PodMonitor, or scrape annotations)?"
         )
-        raise SourceError(message)
     return sorted(loads, key=lambda subject: (-loads[subject], subject.name))
 
 
@@ -131,12 +135,11 @@ def capture_model(
 
     read = partial(read_on, grid)
 
-    finished = read(COUNTERS["finished"][0])
+    finished = read(FINISHED)
     if not finished:
-        message = f"{subject.name}: no series {COUNTERS['finished'][0]} in the span asked for"
-        raise SourceError(message)
-    running = read(GAUGES["running"][0])
-    waiting = read(GAUGES["waiting"][0])
+        raise SourceError(f"{subject.name}: no series {FINISHED} in the span asked for")
+    running = read(RUNNING)
+    waiting = read(WAITING)
     done, known = total_increases([series.values for series in finished])
     more = gauge_changes([series.values for series in running]) + gauge_changes(
         [series.values for series in waiting]

@@ -38,8 +38,9 @@ def write_capture(path: Path, captured: Capture, requests: RequestColumns) -> Pa
         path.write_bytes(gzip.compress(body, mtime=0) if path.suffix == ".gz" else body)
         beside.write_text(json.dumps(_describe(captured, requests), indent=1) + "\n")
     except OSError as error:
-        message = f"writing the capture to {path}: {error}; give a file in a folder that exists"
-        raise TraceError(message) from error
+        raise TraceError(
+            f"writing the capture to {path}: {error}; give a file in a folder that exists"
+        ) from error
     return beside
 
 

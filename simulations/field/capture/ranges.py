@@ -98,8 +98,9 @@ class RangeReader:
             try:
                 token = server.bearer_token_file.read_text().strip()
             except OSError as error:
-                message = f"reading the bearer token: {error}; give a file that can be read"
-                raise SourceError(message) from error
+                raise SourceError(
+                    f"reading the bearer token: {error}; give a file that can be read"
+                ) from error
             headers["Authorization"] = f"Bearer {token}"
         session = requests.Session()
         if server.ca_file is not None:
@@ -149,15 +150,14 @@ class RangeReader:
             found = str(error)[:300]
             refused = any(f"Status Code {status}" in found for status in (401, 403))
             remedy = "; say who asks with --bearer-token-file or --header" if refused else ""
-            message = f"{doing}: refused: {found}{remedy}"
-            raise SourceError(message) from error
+            raise SourceError(f"{doing}: refused: {found}{remedy}") from error
         except requests.RequestException as error:
-            message = (
+            raise SourceError(
                 f"{doing}: {type(error).__name__}: {str(error)[:200]}; "
                 "is the address right, and reachable from here?"
-            )
-            raise SourceError(message) from error
+            ) from error
         except (ValueError, KeyError, TypeError) as error:
-            message = f"{doing}: the answer is not that of a Prometheus ({type(error).__name__})"
-            raise SourceError(message) from error
+            raise SourceError(
+                f"{doing}: the answer is not that of a Prometheus ({type(error).__name__})"
+            ) from error
         return list(rows or [])

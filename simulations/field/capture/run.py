@@ -23,17 +23,14 @@ def parse_span(text: str) -> float:
     Raises:
         SettingsError: It is none of these.
     """
-    number, unit = text[:-1], text[-1:]
     try:
-        span = float(number) * SPAN_UNITS[unit]
+        span = float(text[:-1]) * SPAN_UNITS[text[-1:]]
     except (ValueError, KeyError) as error:
-        message = (
+        raise SettingsError(
             f"--since {text}: not a span of time; write a number and one of s, m, h, d, w (7d)"
-        )
-        raise SettingsError(message) from error
+        ) from error
     if span <= 0:
-        message = f"--since {text}: must be more than nothing"
-        raise SettingsError(message)
+        raise SettingsError(f"--since {text}: must be more than nothing")
     return span
 
 
@@ -56,11 +53,11 @@ def run_capture(
     chosen = [subject for subject in subjects if model in (None, subject.model_name)]
     names = ", ".join(subject.name for subject in subjects)
     if not chosen:
-        message = f"--model {model}: no such model in this Prometheus; there are: {names}"
-        raise SourceError(message)
+        raise SourceError(f"--model {model}: no such model in this Prometheus; there are: {names}")
     if len(chosen) > 1:
-        message = f"several models have series: {names}; choose one with --model (and --namespace)"
-        raise SourceError(message)
+        raise SourceError(
+            f"several models have series: {names}; choose one with --model (and --namespace)"
+        )
     captured = capture_model(reader, chosen[0], grid, progress=_report_metric)
     requests = draw_requests(captured, np.random.default_rng([seed, 0x6361]))
     beside = write_capture(output, captured, requests)

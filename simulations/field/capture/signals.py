@@ -6,15 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-GAUGES: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {
-        "running": ("vllm:num_requests_running",),
-        "waiting": ("vllm:num_requests_waiting",),
-    }
-)
-COUNTERS: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {"finished": ("vllm:request_success_total",)}
-)
+RUNNING = "vllm:num_requests_running"
+WAITING = "vllm:num_requests_waiting"
+FINISHED = "vllm:request_success_total"
 HISTOGRAMS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "prompt_tokens": ("vllm:request_prompt_tokens",),

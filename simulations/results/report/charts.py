@@ -82,36 +82,20 @@ def charts(entries: Sequence[SeedAverage], curve: BoundCurve | None) -> list[Cha
     replicas = _over_time(drawn, lambda line: line.on_demand + line.spot, look)
     if curve is not None and curve.schedule is not None:
         replicas["data"].insert(0, _schedule(curve))
+    waiting = _over_time(drawn, lambda line: line.waiting, look)
+    ttft = {**_over_time(drawn, lambda line: line.ttft_p95_s, look), "decades": DECADES}
     made += [
         Chart(title="Replicas paid for", key="replicas", figure=replicas),
-        Chart(
-            title="Requests without a first token",
-            key="waiting",
-            figure=_over_time(drawn, lambda line: line.waiting, look),
-        ),
-        Chart(
-            title="Time to first token, 95 % quantile, seconds",
-            key="ttft",
-            figure={**_over_time(drawn, lambda line: line.ttft_p95_s, look), "decades": DECADES},
-        ),
+        Chart(title="Requests without a first token", key="waiting", figure=waiting),
+        Chart(title="Time to first token, 95 % quantile, seconds", key="ttft", figure=ttft),
     ]
     lines = [entry.timeline for entry in drawn if entry.timeline is not None]
     if any(line.spot.any() for line in lines):
-        made.append(
-            Chart(
-                title="Spot replicas paid for; × where nodes were taken away",
-                key="spot",
-                figure=_spot(drawn, look),
-            )
-        )
+        title = "Spot replicas paid for; × where nodes were taken away"
+        made.append(Chart(title=title, key="spot", figure=_spot(drawn, look)))
     if any(line.lost.any() for line in lines):
-        made.append(
-            Chart(
-                title="Requests lost, in all so far",
-                key="lost",
-                figure=_over_time(drawn, lambda line: np.cumsum(line.lost), look),
-            )
-        )
+        lost = _over_time(drawn, lambda line: np.cumsum(line.lost), look)
+        made.append(Chart(title="Requests lost, in all so far", key="lost", figure=lost))
     return made
 
 

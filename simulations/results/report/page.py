@@ -62,8 +62,9 @@ def _plotly() -> str:
     try:
         from plotly.offline import get_plotlyjs  # noqa: PLC0415  in the report extra
     except ImportError as error:
-        message = "--report needs plotly: install inference-autoscaler[report]"
-        raise SettingsError(message) from error
+        raise SettingsError(
+            "--report needs plotly: install inference-autoscaler[report]"
+        ) from error
     # a closing tag inside the library's strings would end the script element
     return str(get_plotlyjs()).replace("</script", "<\\/script")
 

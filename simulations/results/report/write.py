@@ -55,5 +55,6 @@ def write_page(path: Path, page: str) -> None:
     try:
         path.write_text(page)
     except OSError as error:
-        message = f"--report {path}: {error}; give a file in a folder that exists"
-        raise SettingsError(message) from error
+        raise SettingsError(
+            f"--report {path}: {error}; give a file in a folder that exists"
+        ) from error

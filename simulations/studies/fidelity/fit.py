@@ -68,10 +68,9 @@ def fit(runs: Sequence[MeasuredRun]) -> FittedCoefficients:
         SettingsError: There are none.
     """
     if not runs:
-        message = (
+        raise SettingsError(
             "there is no calibration run of this model; record one (a closed loop over phases)"
         )
-        raise SettingsError(message)
     elapsed = np.concatenate([run.steps.elapsed_s for run in runs])
     floors = _floors(runs[0])
     best: tuple[float, int, FloatArray] | None = None

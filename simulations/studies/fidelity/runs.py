@@ -118,8 +118,9 @@ def read_run(folder: Path) -> MeasuredRun:
         sent.sort(key=lambda r: r["sent"])
         counters = {key: samples[-1][key] - samples[0][key] for key in ("preempt", "prefix_h")}
     except (OSError, EOFError, ValueError, KeyError, IndexError, TypeError) as error:
-        message = f"reading the run {folder}: {type(error).__name__}: {error}; is it in the format of its README?"
-        raise TraceError(message) from error
+        raise TraceError(
+            f"reading the run {folder}: {type(error).__name__}: {error}; is it in the format of its README?"
+        ) from error
     streams = [_stream(r) for r in sent]
     return MeasuredRun(
         name=described["name"],
@@ -159,10 +160,9 @@ def read_runs(folder: Path) -> list[MeasuredRun]:
     if (folder / "run.json").is_file():
         found.insert(0, folder)
     if not found:
-        message = (
+        raise TraceError(
             f"{folder}: no runs there; give a folder that holds run folders (each with a run.json)"
         )
-        raise TraceError(message)
     return [read_run(path) for path in found]
 
 

@@ -84,14 +84,7 @@ def main(
 def make_page(
     board: Board, entries: Sequence[SizedEntry], caches: Sequence[EntryCache], *, jobs: int
 ) -> str:
-    """Play every entry, or take what is kept of it, and write the page.
-
-    Args:
-        board: The file.
-        entries: Its entries, or some of them.
-        caches: Of each entry.
-        jobs: Runs side by side.
-    """
+    """Play every entry, or take what is kept of it, and write the page."""
     pace = Pace(sys.stderr, weights=[entry.cpu_s for entry in entries])
     played = []
     with pace.bar:

@@ -87,13 +87,7 @@ def read_board(path: Path) -> Board:
 
 
 def settings_of(board: Board, *, path: Path, traces: Path, only: tuple[str, ...]) -> list[Setting]:
-    """The board's entries, or those named in `only`, with their files found.
-
-    Args:
-        board: As it was read.
-        path: Its file, which faults lie beside.
-        traces: Folder of the recordings.
-        only: Names of entries; empty: all.
+    """The board's entries, or those named in `only`, with their files found; faults lie beside `path`.
 
     Raises:
         SettingsError: A name is none, a file is missing, or a condition is wrong; says in which entry.

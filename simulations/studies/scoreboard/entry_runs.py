@@ -30,12 +30,6 @@ class FinishedEntry(msgspec.Struct, frozen=True, kw_only=True):
 def play_entry(sized: SizedEntry, *, cache: EntryCache, jobs: int, pace: Pace) -> FinishedEntry:
     """All scores of an entry, with their bounds, in the order of the board.
 
-    Args:
-        sized: The entry.
-        cache: Where finished parts lie, and are kept.
-        jobs: Runs side by side.
-        pace: Is told how far the entry is.
-
     Raises:
         InvariantBroken: A score beats the bound: the judge is wrong, and the board is worth nothing.
         SettingsError: The code changed meanwhile.

@@ -84,13 +84,7 @@ class _Duel:
 
 
 def scoreboard_page(played: Sequence[EntryScores], *, objective: str, processors: int) -> str:
-    """The whole page.
-
-    Args:
-        played: Every entry, in order.
-        objective: As the board's file says it.
-        processors: Of this machine, as far as they were used.
-    """
+    """The whole page."""
     parts = [
         _introduction(played, objective),
         _summary(played),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-import gzip
+import itertools
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -15,13 +15,14 @@ import numpy as np
 from autoscaler.core.contract.state import FloatArray
 from autoscaler.errors import TraceError
 from simulations.serving.columns import RequestColumns
+from simulations.traces.files import open_lines
+from simulations.traces.rows import TraceLines
 
 NAMES = ("t_s", "input_tokens", "output_tokens", "ttft_s", "e2e_s")
 """`t_s` is when it was sent, the last two are durations from then."""
 REPLICA = "replica"
 """Who served it; without this column, all were served by one replica."""
 FORM = f"{','.join(NAMES)}[,{REPLICA}]"
-_GZIP = b"\x1f\x8b"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,19 +47,20 @@ def read_request_log(path: Path) -> list[ServedRequests]:
         TraceError: It cannot be read; the message says where and why.
     """
     by_replica: dict[str, list[tuple[float, ...]]] = {}
-    for number, row in _rows(path):
-        try:
-            values = tuple(float(row[name]) for name in NAMES)
-        except (KeyError, TypeError, ValueError):
-            raise TraceError(
-                f"{path}: line {number}: not all of {', '.join(NAMES)} are numbers; write {FORM}"
-            ) from None
-        if not all(np.isfinite(values)) or values[3] <= 0 or values[4] < values[3]:
-            raise TraceError(
-                f"{path}: line {number}: 0 < ttft_s <= e2e_s does not hold; leave out requests that "
-                "did not complete"
-            )
-        by_replica.setdefault(str(row.get(REPLICA, "")), []).append(values)
+    with open_lines(path) as lines:
+        for row in _rows(lines):
+            try:
+                values = tuple(float(row[name]) for name in NAMES)
+            except (KeyError, TypeError, ValueError):
+                raise lines.failure(
+                    f"not all of {', '.join(NAMES)} are numbers", remedy=f"write {FORM}"
+                ) from None
+            if not all(np.isfinite(values)) or values[3] <= 0 or values[4] < values[3]:
+                raise lines.failure(
+                    "0 < ttft_s <= e2e_s does not hold",
+                    remedy="leave out requests that did not complete",
+                )
+            by_replica.setdefault(str(row.get(REPLICA, "")), []).append(values)
     if not by_replica:
         raise TraceError(f"{path}: no requests in it; write a header and rows of {FORM}")
     earliest = min(values[0] for rows in by_replica.values() for values in rows)
@@ -78,27 +80,17 @@ def _served(rows: list[tuple[float, ...]], earliest_s: float) -> ServedRequests:
     )
 
 
-def _rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    """Lines with their numbers, as mappings."""
-    try:
-        body = path.read_bytes()
-        text = (gzip.decompress(body) if body.startswith(_GZIP) else body).decode()
-    except (OSError, EOFError, UnicodeDecodeError, gzip.BadGzipFile) as error:
-        raise TraceError(f"reading the request log {path}: {error}") from error
-    lines = text.splitlines()
-    if lines and lines[0].lstrip().startswith("{"):
-        for number, line in enumerate(lines, start=1):
-            if line.strip():
-                yield number, _object(path, number, line)
+def _rows(lines: TraceLines) -> Iterator[Mapping[str, Any]]:
+    text = iter(lines)
+    first = next(text, "")
+    if not first.startswith("{"):
+        yield from csv.DictReader(itertools.chain([first], text))
         return
-    yield from enumerate(csv.DictReader(lines), start=2)
-
-
-def _object(path: Path, number: int, line: str) -> Mapping[str, Any]:
-    try:
-        found = json.loads(line)
-    except ValueError:
-        found = None
-    if not isinstance(found, dict):
-        raise TraceError(f"{path}: line {number}: no JSON object; write {{{FORM}}} as keys")
-    return found
+    for line in itertools.chain([first], text):
+        try:
+            found = json.loads(line)
+        except ValueError:
+            found = None
+        if not isinstance(found, dict):
+            raise lines.failure("no JSON object", remedy=f"write {{{FORM}}} as keys")
+        yield found

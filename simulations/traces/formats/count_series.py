@@ -8,7 +8,7 @@ asked for: nobody measured their spread.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import numpy as np
 
@@ -34,25 +34,20 @@ HEADER = "t_s,requests[,input_tokens,output_tokens]"
 _DEFAULT = Recipe()
 
 
-@dataclass(slots=True, kw_only=True)
-class _Series:
-    at_s: list[float] = field(default_factory=list)
-    requests: list[float] = field(default_factory=list)
-    """NaN: the file does not say."""
-    means: dict[str, list[float]] = field(default_factory=dict)
-    """By column, where the file has it."""
+_Series: TypeAlias = dict[str, list[float]]
+"""By column, those of mean tokens where the file has them; NaN: the file does not say."""
 
 
 def draw(lines: TraceLines, asked: TraceSpec) -> TraceContents:
     """Draw the requests of the steps that are asked for."""
     series = _read(lines)
-    if len(series.at_s) < 2:
+    at_s = np.array(series["t_s"])
+    if len(at_s) < 2:
         raise lines.failure(
-            f"{len(series.at_s)} steps", remedy="write two or more, so that a step has a length"
+            f"{len(at_s)} steps", remedy="write two or more, so that a step has a length"
         )
-    at_s = np.array(series.at_s)
     step_s = float(np.diff(at_s).min())
-    counted = np.array(series.requests)
+    counted = np.array(series["requests"])
     means, notes = _means(series, asked)
     # whole requests from the file's start on, so that a part has those of the whole
     carried = np.floor(np.cumsum(np.nan_to_num(counted)) * asked.thin + 1e-9)
@@ -72,21 +67,22 @@ def _read(lines: TraceLines) -> _Series:
     lengths = {
         name: found[0] for name in LENGTHS if (found := header_columns(header, (name,))) is not None
     }
-    series = _Series(means={name: [] for name in lengths})
+    series: _Series = {name: [] for name in (*COLUMNS, *lengths)}
+    moments = series["t_s"]
     form = f"{HEADER}; leave requests empty where nothing is known"
     for row in csv_rows(lines, (*places, *lengths.values()), form=form):
         at, count, *means = (field.strip() for field in row)
         at_s = _number(lines, at, "t_s", least=-1e10)
-        if series.at_s and at_s <= series.at_s[-1]:
+        if moments and at_s <= moments[-1]:
             raise lines.failure(
                 f"t_s is {at}, not after the row above it",
                 remedy="sort the file by time, one row a step",
             )
-        series.at_s.append(at_s)
-        series.requests.append(_number_if_known(lines, count, "requests"))
+        moments.append(at_s)
+        series["requests"].append(_number_if_known(lines, count, "requests"))
         for name, mean in zip(lengths, means, strict=True):
             # a step without requests has no mean
-            series.means[name].append(_number_if_known(lines, mean, name))
+            series[name].append(_number_if_known(lines, mean, name))
     return series
 
 
@@ -108,14 +104,14 @@ def _means(series: _Series, asked: TraceSpec) -> tuple[list[FloatArray], list[st
         ("output_tokens", "output", _DEFAULT.output_tokens),
     ):
         given = number(asked.text, asked.settings, key, least=1.0, most=MAX_TOKENS)
-        listed = np.array(series.means.get(name, []), dtype=np.float64)
+        listed = np.array(series.get(name, []), dtype=np.float64)
         if not math.isnan(given):
-            steps = np.full(len(series.at_s), given)
+            steps = np.full(len(series["t_s"]), given)
         elif len(listed) and not np.isnan(listed).all():
             # a step whose mean is not said has that of all steps
             steps = np.where(np.isnan(listed), np.nanmean(listed), listed)
         else:
-            steps = np.full(len(series.at_s), otherwise)
+            steps = np.full(len(series["t_s"]), otherwise)
             assumed.append(f"{key}={otherwise:g}")
         means.append(np.maximum(steps, 1.0))
     if not assumed:

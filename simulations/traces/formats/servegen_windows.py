@@ -19,6 +19,7 @@ requests that the whole has.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -70,32 +71,32 @@ class TraceWindows:
 
 def draw(lines: TraceLines, asked: TraceSpec) -> TraceContents:
     """Draw the requests of the tenants and of the windows that are asked for."""
-    rule = asked.settings.get("unmeasured", UNMEASURED[0])
-    if rule not in UNMEASURED:
-        raise asked.failure(f"unmeasured is {rule!r}", remedy=f"write {' or '.join(UNMEASURED)}")
-    burstiness = asked.settings.get("gaps", BURSTINESS[0])
-    if burstiness not in BURSTINESS:
-        raise asked.failure(f"gaps is {burstiness!r}", remedy=f"write {' or '.join(BURSTINESS)}")
+    rules = {}
+    for key, known in (("unmeasured", UNMEASURED), ("gaps", BURSTINESS)):
+        rules[key] = asked.settings.get(key, known[0])
+        if rules[key] not in known:
+            raise asked.failure(f"{key} is {rules[key]!r}", remedy=f"write {' or '.join(known)}")
     named = asked.settings.get("tenant")
     wanted = None if named is None else frozenset(named.split("+"))
-    windows = _read(lines, asked, wanted, by_cv=burstiness == "cv")
+    windows = _read(lines, asked, wanted, by_cv=rules["gaps"] == "cv")
     unknown = sorted((wanted or frozenset()) - windows.tenants)
     if unknown:
         raise asked.failure(
             f"no tenant {', '.join(unknown)}; there are {_names_text(windows.tenants, most=200)}",
             remedy="write tenant=NUMBER, or tenant=NUMBER+NUMBER",
         )
-    tokens_path = _tokens_path(lines.path, asked)
-    with open_lines(tokens_path) as token_lines:
+    with open_lines(_tokens_path(lines.path, asked)) as token_lines:
         percentiles = read_percentiles(token_lines, tenants=wanted)
-    notes: list[str] = []
-    _settle_unmeasured(windows, percentiles, rule, asked, notes)
+    notes = _settle_unmeasured(windows, percentiles, rules["unmeasured"], asked)
     expected = asked.thin * sum(w.count for rows in windows.by_start.values() for w in rows)
     check_drawn(expected, asked)
+    # windows inside the recording in which no tenant at all has a rate
+    starts = range(0, max(windows.known, default=0), WINDOW_S)
+    holes = [(start, start + WINDOW_S) for start in starts if start not in windows.known]
     return TraceContents(
         requests=_requests(windows, percentiles, asked),
-        holes_s=_holes(windows.known, asked),
-        notes=tuple(notes),
+        holes_s=asked_holes(holes, asked),
+        notes=notes,
     )
 
 
@@ -161,12 +162,8 @@ def _tokens_path(path: Path, asked: TraceSpec) -> Path:
 
 
 def _settle_unmeasured(
-    windows: TraceWindows,
-    percentiles: TokenPercentiles,
-    rule: str,
-    asked: TraceSpec,
-    notes: list[str],
-) -> None:
+    windows: TraceWindows, percentiles: TokenPercentiles, rule: str, asked: TraceSpec
+) -> tuple[str, ...]:
     """Say what becomes of tenants that have rates but no token counts; leave them out if asked.
 
     Their arrivals are measured, often a third of all: without them the sum would have another shape.
@@ -174,13 +171,13 @@ def _settle_unmeasured(
     the same window, the more likely the more requests it had.
     """
     measured = percentiles.tenants()
-    counts: dict[str, int] = {}
+    counts: Counter[str] = Counter()
     for rows in windows.by_start.values():
         for window in rows:
-            counts[window.tenant] = counts.get(window.tenant, 0) + window.count
-    without = {tenant for tenant in counts if tenant not in measured}
+            counts[window.tenant] += window.count
+    without = counts.keys() - measured
     if not without:
-        return
+        return ()
     if len(without) == len(counts):
         raise asked.failure(
             f"no token percentiles of tenant {_names_text(without)}",
@@ -191,22 +188,14 @@ def _settle_unmeasured(
     if rule == "omit":
         for start, rows in windows.by_start.items():
             windows.by_start[start] = [w for w in rows if w.tenant not in without]
-        notes.append(f"{who} have no token percentiles and are left out")
-    else:
-        notes.append(f"{who} have no token percentiles: their requests have the others' lengths")
+        return (f"{who} have no token percentiles and are left out",)
+    return (f"{who} have no token percentiles: their requests have the others' lengths",)
 
 
 def _names_text(tenants: Iterable[str], *, most: int = MANY) -> str:
     names = sorted(tenants, key=lambda name: (len(name), name))
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
-
-
-def _holes(known: Collection[int], asked: TraceSpec) -> tuple[tuple[float, float], ...]:
-    """Windows inside the recording in which no tenant at all has a rate."""
-    starts = range(0, max(known, default=0), WINDOW_S)
-    unknown = [(start, start + WINDOW_S) for start in starts if start not in known]
-    return asked_holes(unknown, asked)
 
 
 def _requests(
@@ -216,11 +205,9 @@ def _requests(
     parts: list[tuple[IntArray, IntArray, IntArray]] = []
     for start in sorted(windows.by_start):
         rows = [percentiles.row(w.tenant, w.at_s) for w in windows.by_start[start]]
-        donors, weights = _donors(windows.by_start[start], rows, percentiles)
+        donors = _donors(windows.by_start[start], rows, percentiles)
         drawn = [
-            _window(window, percentiles, donors, weights, asked)
-            if row is None
-            else _window(window, percentiles, np.array([row]), ONE, asked)
+            _window(window, percentiles, donors if row is None else (np.array([row]), ONE), asked)
             for window, row in zip(windows.by_start[start], rows, strict=True)
         ]
         if drawn:
@@ -251,11 +238,11 @@ def _donors(
 def _window(
     window: Window,
     percentiles: TokenPercentiles,
-    rows: IntArray,
-    weights: FloatArray,
+    weighted_rows: tuple[IntArray, FloatArray],
     asked: TraceSpec,
 ) -> tuple[IntArray, IntArray, IntArray]:
     """Arrivals (in order), input and output tokens of one tenant's window."""
+    rows, weights = weighted_rows
     name = f"{window.tenant}/{window.at_s}"
     at_s = arrivals_s(window, thin=asked.thin, random=stream(asked.seed, f"arrivals/{name}"))
     random = stream(asked.seed, f"lengths/{name}")

@@ -48,8 +48,8 @@ def test_without_the_column_all_are_one_replicas(tmp_path: Path) -> None:
         (CSV.encode().replace(b"1.2", b"0.1"), "line 2: 0 < ttft_s <= e2e_s does not hold"),
         (CSV.encode().replace(b",0.1,0.1,", b",nan,0.1,"), "line 3: 0 < ttft_s <= e2e_s"),
         (b'{"t_s": 1\n', "line 1: no JSON object"),
-        (gzip.compress(CSV.encode(), mtime=0)[:40], "reading the request log"),
-        (b"\xff\xfe", "reading the request log"),
+        (gzip.compress(CSV.encode(), mtime=0)[:40], "the gzip stream is truncated"),
+        (b"\xff\xfe", "not text"),
     ],
 )
 def test_what_is_no_log_is_named(tmp_path: Path, body: bytes, says: str) -> None:

@@ -23,31 +23,28 @@ def timeline(run: Run) -> Timeline:
     edges = np.arange(slots + 1, dtype=np.int64) * slot_ns
     middles = edges[:-1] + slot_ns // 2
     payments = run.ledger.closed(at_ns=run.end_ns)
-    paid = {
-        kind: _mean_count(
-            np.array([p.from_ns for p in payments if p.capacity_type == kind], dtype=np.int64),
-            np.array([p.to_ns for p in payments if p.capacity_type == kind], dtype=np.int64),
-            edges,
-        )
-        for kind in (CapacityType.ON_DEMAND, CapacityType.SPOT)
-    }
+
+    def paid(kind: CapacityType) -> FloatArray:
+        spans = [(p.from_ns, p.to_ns) for p in payments if p.capacity_type == kind]
+        begin, end = np.array(spans, dtype=np.int64).reshape(-1, 2).T
+        return _mean_count(begin, end, edges)
+
+    def slots_of(moments_ns: np.ndarray) -> np.ndarray:
+        return np.asarray(np.minimum(moments_ns // slot_ns, slots - 1))
+
     arrival = run.requests.arrival_ns
     results = run.results
     first = np.where(results.first_token_ns != NEVER, results.first_token_ns, results.finished_ns)
-    slot_of = np.minimum(arrival // slot_ns, slots - 1)
-    lost = results.outcome == RequestOutcome.LOST
-    lost_at = np.minimum(results.finished_ns[lost] // slot_ns, slots - 1)
+    lost_ns = results.finished_ns[results.outcome == RequestOutcome.LOST]
+    interrupted_ns = np.array(run.ledger.interrupted_ns, dtype=np.int64)
     return Timeline(
         hours=middles / (3600.0 * NS),
-        on_demand=paid[CapacityType.ON_DEMAND],
-        spot=paid[CapacityType.SPOT],
+        on_demand=paid(CapacityType.ON_DEMAND),
+        spot=paid(CapacityType.SPOT),
         waiting=_count_at(arrival, first, middles),
-        ttft_p95_s=_p95(run, slot_of, slots),
-        lost=np.bincount(lost_at, minlength=slots).astype(np.float64),
-        interruptions=np.bincount(
-            np.minimum(np.array(run.ledger.interrupted_ns, dtype=np.int64) // slot_ns, slots - 1),
-            minlength=slots,
-        ).astype(np.float64),
+        ttft_p95_s=_p95(run, slots_of(arrival), slots),
+        lost=np.bincount(slots_of(lost_ns), minlength=slots).astype(np.float64),
+        interruptions=np.bincount(slots_of(interrupted_ns), minlength=slots).astype(np.float64),
     )
 
 

@@ -103,7 +103,7 @@ def comparisons(
     replicas, running, waiting = (
         Comparison(
             name=name,
-            recorded=float(values[steps & captured.known].mean()) if len(values) else None,
+            recorded=float(values[steps & captured.known].mean()),
             replayed=_mean([one.gauge_means.get(name) for one in played], lengths),
         )
         for name, values in zip(

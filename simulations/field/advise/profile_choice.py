@@ -71,7 +71,7 @@ def read_clues(reader: RangeReader, captured: Capture, pods: Sequence[str], grid
     )
 
 
-def requested_profile(asked: Sequence[str], model_name: str) -> Profile | None:
+def requested_profile(asked: Sequence[str], model_name: str) -> ProfileChoice | None:
     """The profile that the command line names for this model: `NAME`, or `MODEL=NAME`.
 
     Raises:
@@ -80,7 +80,7 @@ def requested_profile(asked: Sequence[str], model_name: str) -> Profile | None:
     for text in asked:
         model, is_pair, name = text.rpartition("=")
         if not is_pair or model == model_name:
-            return find_profile(name)
+            return ProfileChoice(profile=find_profile(name), explanation="as asked", guessed=False)
     return None
 
 
@@ -166,7 +166,7 @@ def _why(profile: Profile, captured: Capture, clues: Clues) -> str:
 def expected_tpot_s(profile: Profile, captured: Capture) -> float:
     """What a step takes at the recorded load: the decodes that ran, and the prefill beside them."""
     busy = np.maximum(captured.replicas, 1.0)
-    running = float(np.mean(captured.running / busy)) if len(captured.running) else 1.0
+    running = float(np.mean(captured.running / busy))
     prompt, output = (captured.mean(name) or 0.0 for name in ("prompt_tokens", "output_tokens"))
     context = prompt + output / 2
     step_ns = float(profile.step_ns + profile.pause_ns)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -42,11 +42,10 @@ from simulations.rng import stream
 from simulations.runs.progress import open_reporter
 from simulations.runs.runs import cores
 from simulations.serving.columns import RequestColumns
-from simulations.serving.objective import RequestObjective, parse_objective
+from simulations.serving.objective import parse_objective
 from simulations.traces.trace import Trace
 from simulations.world.cold_start import cold_start as parse_cold_start
 
-OUTPUTS = ("table", "json")
 BUDGET_S = 75.0
 """For the replays of all models, of the two minutes that a first look may take."""
 HISTOGRAM_S = 300
@@ -108,8 +107,6 @@ def run_advise(
         SettingsError: Prometheus, the models in it or what was asked for cannot be worked with; the
             message says what was found and what to do.
     """
-    if output not in OUTPUTS:
-        raise SettingsError(f"-o {output!r}: write one of {', '.join(OUTPUTS)}")
     try:
         advices = _advise(asked, from_cluster)
     except SourceError as error:
@@ -134,9 +131,8 @@ def _advise(asked: AdviseRequest, from_cluster: Sequence[Manifest]) -> list[Advi
     ]
     # the longest first: the others fit beside them
     order = sorted(replays, key=lambda replay: (replay.policy != OURS, -replay.trace.end_ns))
-    jobs = cores() if asked.jobs is None else asked.jobs
     with open_reporter(sys.stderr, runs=len(order)) as reporter:
-        played = play_all(order, jobs=jobs, reporter=reporter)
+        played = play_all(order, jobs=asked.jobs or cores(), reporter=reporter)
     return [_advice(number, model, played, asked) for number, model in enumerate(found)]
 
 
@@ -168,11 +164,9 @@ def _found_models(asked: AdviseRequest, scalers: Sequence[Scaler]) -> list[_Foun
             _say(f"{subject.name}: {len(requests)} requests in {asked.since}; left out")
             continue
         replicas = read_replicas(reader, subject, grid)
-        profile = requested_profile(asked.profiles, subject.model_name)
-        if profile is None:
-            choice = guess_profile(captured, read_clues(reader, captured, replicas.pods, grid))
-        else:
-            choice = ProfileChoice(profile=profile, explanation="as asked", guessed=False)
+        choice = requested_profile(asked.profiles, subject.model_name) or guess_profile(
+            captured, read_clues(reader, captured, replicas.pods, grid)
+        )
         start = (
             measured_start(reader, subject, grid, replicas)
             if asked.cold_start is None
@@ -180,8 +174,7 @@ def _found_models(asked: AdviseRequest, scalers: Sequence[Scaler]) -> list[_Foun
                 cold_start=parse_cold_start(asked.cold_start), explanation="as asked"
             )
         )
-        alone = len(chosen) == 1
-        mine = scalers_of(scalers, subject, replicas.pods, alone=alone)
+        mine = scalers_of(scalers, subject, replicas.pods, alone=len(chosen) == 1)
         found.append(
             _found_model(captured, requests, replicas.pods, choice, start, mine, asked, len(chosen))
         )
@@ -204,7 +197,6 @@ def _found_model(
     models: int,
 ) -> _FoundModel:
     scaler, notes = _scaler(scalers)
-    objective = parse_objective(asked.objective)
     whole = Trace(name=captured.subject.name, requests=requests)
     most = asked.max_replicas or 0
     if not most and scaler is not None and scaler.policy is not None:
@@ -214,7 +206,7 @@ def _found_model(
         Conditions(
             profile=choice.profile,
             cold_start=start.cold_start,
-            objective=objective,
+            objective=parse_objective(asked.objective),
             replicas_max=most,
         ),
         whole,
@@ -226,13 +218,13 @@ def _found_model(
     for name, column in (("prompt_tokens", "prompts"), ("output_tokens", "answers")):
         if name not in captured.histograms:
             notes.append(f"this Prometheus has no lengths of {column}; a customary one is assumed")
-    jobs = cores() if asked.jobs is None else asked.jobs
-    runs = 2 if scaler is None or scaler.policy is None else 3
+    # longer than on an idle machine, as its load average says
+    slowdown = max(1.0, os.getloadavg()[0] / cores())
     chosen = choose_parts(
         captured,
-        budget_s=float("inf") if asked.full else BUDGET_S / models / _slowdown(),
-        runs=runs,
-        jobs=jobs,
+        budget_s=float("inf") if asked.full else BUDGET_S / models / slowdown,
+        runs=2 if scaler is None or scaler.policy is None else 3,
+        jobs=asked.jobs or cores(),
     )
     if chosen.explanation:
         notes.append(chosen.explanation)
@@ -248,11 +240,6 @@ def _found_model(
         parts=chosen,
         notes=tuple(notes),
     )
-
-
-def _slowdown() -> float:
-    """How many times longer than on an idle machine a run may take here, by its load average."""
-    return max(1.0, os.getloadavg()[0] / cores())
 
 
 def _scaler(scalers: Sequence[Scaler]) -> tuple[Scaler | None, list[str]]:
@@ -273,6 +260,7 @@ def _scaler(scalers: Sequence[Scaler]) -> tuple[Scaler | None, list[str]]:
 def _replays(number: int, model: _FoundModel, asked: AdviseRequest) -> list[ReplayPlan]:
     counts = replica_counts(model.captured).astype(int)
     replays = []
+    lengths = [part.last - part.first for part in model.parts.parts]
     for index, part in enumerate(model.parts.parts):
         first = max(1, int(counts[max(0, part.first - 1)]))
         base = ReplayPlan(
@@ -285,7 +273,7 @@ def _replays(number: int, model: _FoundModel, asked: AdviseRequest) -> list[Repl
                 replicas_first=min(first, model.conditions.replicas_max),
             ),
             seed=asked.seed,
-            with_timeline=index == _longest(model.parts),
+            with_timeline=index == lengths.index(max(lengths)),
         )
         replays += [
             base,
@@ -301,25 +289,17 @@ def _replays(number: int, model: _FoundModel, asked: AdviseRequest) -> list[Repl
     return replays
 
 
-def _longest(replayed: ReplayedParts) -> int:
-    lengths = [part.last - part.first for part in replayed.parts]
-    return lengths.index(max(lengths))
-
-
 def _advice(
     number: int, model: _FoundModel, played: Sequence[ReplayResult], asked: AdviseRequest
 ) -> Advice:
-    mine: Mapping[str, list[ReplayResult]] = {
-        policy: sorted(
-            (p for p in played if p.replay.model == number and p.replay.policy == policy),
-            key=lambda one: one.replay.part,
-        )
-        for policy in dict.fromkeys(p.replay.policy for p in played if p.replay.model == number)
-    }
+    mine: dict[str, list[ReplayResult]] = {}
+    for one in sorted(played, key=lambda one: one.replay.part):
+        if one.replay.model == number:
+            mine.setdefault(one.replay.policy, []).append(one)
     captured, parts = model.captured, model.parts.parts
     now = RECORDED if model.scaler is None else model.scaler.name
     step = captured.grid.step
-    objective: RequestObjective = model.conditions.objective
+    objective = model.conditions.objective
     owed = objective.of_model(model.requests, model.conditions.profile)
     return Advice(
         model_name=captured.subject.model_name,

@@ -37,14 +37,14 @@ def write_advice(advices: Sequence[Advice], *, output: str, prometheus: str, fil
     console = Console(file=file, width=None if file.isatty() else WIDTH, highlight=False)
     for advice in advices:
         console.print(Text(headline(advice), style="bold"))
-        console.print(_policies(advice))
-        console.print()
-        console.print(_lines(summary_lines(advice)))
-        console.print()
-        console.print(_compared(advice))
-        console.print()
-        console.print(_lines(evidence_lines(advice)))
-        console.print()
+        for table in (
+            _policies(advice),
+            _lines(summary_lines(advice)),
+            _compared(advice),
+            _lines(evidence_lines(advice)),
+        ):
+            console.print(table)
+            console.print()
     # whole lines, to be copied
     for line in next_steps(advices, prometheus=prometheus):
         console.print(Text(line), soft_wrap=True)
@@ -80,8 +80,7 @@ def _policies(advice: Advice) -> Table:
 
 
 def _rows(advice: Advice) -> Iterator[tuple[str, Score, str]]:
-    now_is_recorded = advice.now is advice.recorded or advice.now == advice.recorded
-    if now_is_recorded:
+    if advice.now is advice.recorded or advice.now == advice.recorded:
         yield "now: as it was", advice.now, f"{len(advice.breached(0))} min"
     else:
         yield f"now: {advice.now.policy}", advice.now, f"{len(advice.breached(0))} min"

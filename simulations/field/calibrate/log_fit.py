@@ -94,11 +94,11 @@ def fit_log(served: Sequence[ServedRequests], base: Profile, floors: Roofline) -
 
 
 def _fit_of(served: Sequence[ServedRequests], profile: Profile) -> Fit:
-    pairs = [_predicted_times(part, profile) for part in served]
-    ttft, e2e, tpot = (np.concatenate([pair[i] for pair in pairs]) for i in range(3))
-    seen_ttft = np.concatenate([part.ttft_s for part in served])
-    seen_e2e = np.concatenate([part.e2e_s for part in served])
-    seen_tpot = np.concatenate([part.tpot_s for part in served])
+    predicted = [_predicted_times(part, profile) for part in served]
+    seen = [(part.ttft_s, part.e2e_s, part.tpot_s) for part in served]
+    (ttft, e2e, tpot), (seen_ttft, seen_e2e, seen_tpot) = (
+        [np.concatenate(times) for times in zip(*parts, strict=True)] for parts in (predicted, seen)
+    )
     errors = np.abs(np.concatenate([_errors(part, profile) for part in served]))
     several = ~np.isnan(seen_tpot)
     return Fit(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -66,7 +66,7 @@ class Capture:
     """Serving processes seen at the end of each step."""
     waiting: FloatArray
     """Requests waiting, over all of them, at the end of each step."""
-    running: FloatArray = field(default_factory=lambda: np.zeros(0))
+    running: FloatArray
     """Requests running, likewise."""
     histograms: Mapping[str, Histogram]
     """By name as in `signals.HISTOGRAMS`; those that Prometheus has."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from scipy.optimize import nnls
@@ -73,15 +74,11 @@ def fit(runs: Sequence[MeasuredRun]) -> FittedCoefficients:
         )
     elapsed = np.concatenate([run.steps.elapsed_s for run in runs])
     floors = _floors(runs[0])
-    best: tuple[float, int, FloatArray] | None = None
-    for flat in FLAT_TOKENS:
-        table = np.vstack([_features(run, flat) for run in runs])
-        values, loss = _solve(table, elapsed, floors)
-        if best is None or loss < best[0]:
-            best = (loss, flat, values)
-    assert best is not None
-    _, flat, values = best
-    expected = np.vstack([_features(run, flat) for run in runs]) @ values
+    tables = {flat: np.vstack([_features(run, flat) for run in runs]) for flat in FLAT_TOKENS}
+    solved = {flat: _solve(table, elapsed, floors) for flat, table in tables.items()}
+    flat = min(solved, key=lambda flat: solved[flat][1])
+    values, _ = solved[flat]
+    expected = tables[flat] @ values
     sound = elapsed > ARTEFACT_RATIO * expected
     residual = float(np.abs(expected - elapsed)[sound].mean() / elapsed[sound].mean())
     pause_s, pause_decode_s, factor = _fit_pause(runs, flat, values)
@@ -193,8 +190,7 @@ def _solve(table: FloatArray, elapsed: FloatArray, floors: FloatArray) -> tuple[
     return values, float(loss / np.sqrt(sound.sum()))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Pauses:
+class _Pauses(NamedTuple):
     """Time between consecutive steps of a busy engine, beyond what the steps should take."""
 
     rows: BoolArray
@@ -211,21 +207,14 @@ def _pauses(runs: Sequence[MeasuredRun], expected: Sequence[FloatArray]) -> _Pau
 
     Only where the engine had work all along: what decodes in a step was there before it.
     """
-    rows, beyond, decodes, prefills = [], [], [], []
+    parts = []
     for run, duration in zip(runs, expected, strict=True):
         steps = run.steps
         gaps = np.diff(steps.ended_s) - duration[1:]
         busy = (steps.decode_requests[1:] > 0) & (gaps < PAUSE_S_MAX)
-        rows.append(busy)
-        beyond.append(gaps[busy])
-        decodes.append(steps.decode_requests[:-1][busy])
-        prefills.append(steps.prefill_requests[1:][busy])
-    return _Pauses(
-        rows=np.concatenate(rows),
-        beyond_s=np.concatenate(beyond),
-        decodes=np.concatenate(decodes),
-        prefills=np.concatenate(prefills),
-    )
+        decodes, prefills = steps.decode_requests[:-1], steps.prefill_requests[1:]
+        parts.append((busy, gaps[busy], decodes[busy], prefills[busy]))
+    return _Pauses(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
 def _ratio(part: FloatArray, of: FloatArray, *, otherwise: float = 1.0) -> float:

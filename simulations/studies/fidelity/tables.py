@@ -30,15 +30,8 @@ WIDTH = 124
 
 def error_table(rows: Sequence[Errors], noises: Sequence[Noise]) -> Table:
     """Errors of each run, blind and told the machine's speed, and the noise floor."""
-    table = Table(
-        title="predicted against measured, in per cent",
-        caption=_caption(rows, noises),
-        box=box.SIMPLE,
-    )
-    table.add_column("run", no_wrap=True)
-    table.add_column("mode", no_wrap=True)
-    for title in ("requests", *COLUMNS.values(), "machine told"):
-        table.add_column(title, justify="right", no_wrap=True)
+    heads = ("run", "mode", "requests", *COLUMNS.values(), "machine told")
+    table = _table("predicted against measured, in per cent", _caption(rows, noises), heads)
     for row in rows:
         cells = [_per_cent(getattr(row, f"{key}_error")) for key in COLUMNS]
         factors = (row.speed_reading, row.speed_arithmetic, row.speed_pause)
@@ -54,14 +47,11 @@ def error_table(rows: Sequence[Errors], noises: Sequence[Noise]) -> Table:
 def scheduler_table(rows: Sequence[SchedulerEquality]) -> Table:
     """How much of each step log comes out the same."""
     steps, equal = sum(row.steps for row in rows), sum(row.equal_steps for row in rows)
-    table = Table(
-        title="the scheduler, told when each step began and ended",
-        caption=f"{equal:,} of {steps:,} steps have as many requests and tokens in them",
-        box=box.SIMPLE,
+    table = _table(
+        "the scheduler, told when each step began and ended",
+        f"{equal:,} of {steps:,} steps have as many requests and tokens in them",
+        ("run", "steps", "equal", "equal KV", "preempted", "hit tokens", "TTFT %", "E2E %"),
     )
-    table.add_column("run", no_wrap=True)
-    for title in ("steps", "equal", "equal KV", "preempted", "hit tokens", "TTFT %", "E2E %"):
-        table.add_column(title, justify="right", no_wrap=True)
     for row in rows:
         table.add_row(
             row.run,
@@ -73,6 +63,13 @@ def scheduler_table(rows: Sequence[SchedulerEquality]) -> Table:
             _per_cent(row.ttft_mean_error),
             _per_cent(row.e2e_mean_error),
         )
+    return table
+
+
+def _table(title: str, caption: str, heads: Sequence[str]) -> Table:
+    table = Table(title=title, caption=caption, box=box.SIMPLE)
+    for head in heads:
+        table.add_column(head, justify="left" if head in ("run", "mode") else "right", no_wrap=True)
     return table
 
 

@@ -89,13 +89,18 @@ BROKEN = [
     ("a date that is none", AZURE + "2023-02-30 00:00:00,1,1\n", "line 4", "no such day"),
     ("a time that is none", AZURE + "yesterday,1,1\n", "line 4", "TIMESTAMP is 'yesterday'"),
     ("broken JSON", MOONCAKE + '{"timestamp": 1', "line 3", "no JSON"),
-    ("JSON that is no object", MOONCAKE + "[]\n", "line 3", "no JSON object"),
-    ("a missing JSON field", MOONCAKE + '{"timestamp": 4000}\n', "line 3", "input_length is None"),
+    ("JSON that is no object", MOONCAKE + "[]\n", "line 3", "Expected `object`, got `array`"),
+    (
+        "a missing JSON field",
+        MOONCAKE + '{"timestamp": 4000}\n',
+        "line 3",
+        "missing required field `input_length`",
+    ),
     (
         "blocks that are none",
         MOONCAKE + '{"timestamp":4000,"input_length":1,"output_length":1,"hash_ids":[-1]}\n',
         "line 3",
-        "hash_ids is [-1]",
+        "Expected `int` >= 0 - at `$.hash_ids[0]`",
     ),
 ]
 

@@ -88,8 +88,10 @@ def test_what_cannot_be_guessed_is_asked_for(model_name, clues, message):
 
 def test_what_is_said_is_taken_for_all_or_for_one():
     name = "qwen3-14b/1xH100"
-    assert requested_profile([name], "m") == PROFILES[name]
-    assert requested_profile([f"org/m={name}"], "org/m") == PROFILES[name]
+    for given, model in ((name, "m"), (f"org/m={name}", "org/m")):
+        choice = requested_profile([given], model)
+        assert choice is not None
+        assert choice.profile == PROFILES[name]
     assert requested_profile([f"other={name}"], "org/m") is None
     assert requested_profile([], "m") is None
     with pytest.raises(SettingsError, match="no such profile"):

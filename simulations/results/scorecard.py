@@ -200,15 +200,12 @@ def score(run: Run) -> Score:
 
 def spot_figures(run: Run, payments: list[Payment]) -> SpotFigures:
     """Figures of a run with a spot market."""
-    on_demand_ns = sum(
-        p.to_ns - p.from_ns for p in payments if p.capacity_type is CapacityType.ON_DEMAND
-    )
     kept_ns = (run.on_demand_kept or 0) * run.end_ns
     lost = run.results.replica[run.results.outcome == RequestOutcome.LOST]
     return SpotFigures(
         interruptions=run.ledger.interruptions,
         lost_within_notice=int(np.isin(lost, list(run.ledger.ended_in_notice)).sum()),
-        fallback_hours=max(0, on_demand_ns - kept_ns) / (3600 * NS),
+        fallback_hours=max(0, _on_demand_ns(payments) - kept_ns) / (3600 * NS),
     )
 
 
@@ -270,15 +267,17 @@ def worst_window(arrival_ns: IntArray, met: BoolArray, *, end_ns: int) -> float 
 
 def cost_usd(payments: list[Payment], profile: Profile) -> float:
     """What the payments come to at the profile's prices."""
-    on_demand_ns = sum(
-        p.to_ns - p.from_ns for p in payments if p.capacity_type is CapacityType.ON_DEMAND
-    )
     spot = sum(
         spot_usd(profile, from_ns=p.from_ns, to_ns=p.to_ns)
         for p in payments
         if p.capacity_type is CapacityType.SPOT
     )
-    return on_demand_ns * profile.usd_per_hour / (3600 * NS) + spot
+    return _on_demand_ns(payments) * profile.usd_per_hour / (3600 * NS) + spot
+
+
+def _on_demand_ns(payments: list[Payment]) -> int:
+    paid = (p for p in payments if p.capacity_type is CapacityType.ON_DEMAND)
+    return sum(p.to_ns - p.from_ns for p in paid)
 
 
 def most_at_once(payments: list[Payment]) -> int:

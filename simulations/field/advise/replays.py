@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -17,8 +17,6 @@ from simulations.replay.replay import run
 from simulations.replay.run import Run
 from simulations.results.scorecard import Score, latencies, score
 from simulations.results.timeline import timeline
-from simulations.runs.progress import Reporter, score_line
-from simulations.runs.side_by_side import results_of
 from simulations.serving.columns import RequestOutcome
 from simulations.world.cold_start import ColdStart
 
@@ -130,15 +128,4 @@ def _result(
         gauge_means=dict(zip(GAUGES, np.mean(recorded.seen, axis=0).tolist(), strict=True))
         if recorded is not None and recorded.seen
         else {},
-    )
-
-
-def play_all(replays: Sequence[ReplayPlan], *, jobs: int, reporter: Reporter) -> list[ReplayResult]:
-    """Make every run; the results are in the order of the plans, whichever run ends first."""
-    return results_of(
-        play,
-        replays,
-        jobs=jobs,
-        reporter=reporter,
-        line=lambda _, result: score_line(result.row),
     )

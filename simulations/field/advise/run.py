@@ -29,7 +29,7 @@ from simulations.field.advise.profile_choice import (
     read_clues,
     requested_profile,
 )
-from simulations.field.advise.replays import OURS, RECORDED, ReplayPlan, ReplayResult, play_all
+from simulations.field.advise.replays import OURS, RECORDED, ReplayPlan, ReplayResult, play
 from simulations.field.advise.starts import MeasuredStart, measured_start, read_replicas
 from simulations.field.advise.tables import write_advice
 from simulations.field.capture.capture import Capture, capture_model, find_subjects
@@ -39,8 +39,9 @@ from simulations.field.capture.ranges import Grid, PrometheusServer, RangeReader
 from simulations.field.capture.run import parse_span
 from simulations.replay.conditions import Conditions, load_tested, with_maximum
 from simulations.rng import stream
-from simulations.runs.progress import open_reporter
+from simulations.runs.progress import open_reporter, score_line
 from simulations.runs.runs import cores
+from simulations.runs.side_by_side import results_of
 from simulations.serving.columns import RequestColumns
 from simulations.serving.objective import parse_objective
 from simulations.traces.trace import Trace
@@ -132,7 +133,13 @@ def _advise(asked: AdviseRequest, from_cluster: Sequence[Manifest]) -> list[Advi
     # the longest first: the others fit beside them
     order = sorted(replays, key=lambda replay: (replay.policy != OURS, -replay.trace.end_ns))
     with open_reporter(sys.stderr, runs=len(order)) as reporter:
-        played = play_all(order, jobs=asked.jobs or cores(), reporter=reporter)
+        played = results_of(
+            play,
+            order,
+            jobs=asked.jobs or cores(),
+            reporter=reporter,
+            line=lambda _, result: score_line(result.row),
+        )
     return [_advice(number, model, played, asked) for number, model in enumerate(found)]
 
 

@@ -107,13 +107,11 @@ def _wait_ns(windows: MetricWindows, busy: BoolArray, profile: Profile) -> float
 
     Half a step's time, weighed by that time: who comes, comes more likely in a long one.
     """
-    tokens, counts = _spread(windows)
-    decodes = (windows.generated_tokens / np.maximum(windows.steps, 1.0))[:, None]
-    chunks, rest = _chunks(tokens, decodes, profile)
-    context = (profile.kv_token_ns * windows.kv_tokens)[:, None]
-    fixed = profile.step_ns + context + profile.pause_decode_ns * decodes
-    full = fixed + profile.token_ns * max(0, profile.step_tokens_max - profile.flat_tokens)
-    last = fixed + profile.token_ns * np.maximum(0.0, rest + decodes - profile.flat_tokens)
+    counts, chunks, beyond_full, beyond_last = _chunks(windows, profile)
+    decodes = windows.generated_tokens / np.maximum(windows.steps, 1.0)
+    context = profile.kv_token_ns * windows.kv_tokens
+    fixed = (profile.step_ns + context + profile.pause_decode_ns * decodes)[:, None]
+    full, last = (fixed + profile.token_ns * beyond for beyond in (beyond_full, beyond_last))
     squares = (counts * (chunks * full**2 + last**2))[busy].sum()
     lengths = (counts * (chunks * full + last))[busy].sum()
     return float(squares / (2 * lengths))
@@ -123,10 +121,7 @@ def _features(windows: MetricWindows, profile: Profile, floors: Roofline) -> Flo
     """Per step of each window: 1, tokens beyond the flat part (with attention), context, decodes."""
     steps = np.maximum(windows.steps, 1.0)
     decodes = windows.generated_tokens / steps
-    tokens, counts = _spread(windows)
-    chunks, rest = _chunks(tokens, decodes[:, None], profile)
-    full = max(0, profile.step_tokens_max - profile.flat_tokens)
-    last = np.maximum(0.0, rest + decodes[:, None] - profile.flat_tokens)
+    counts, chunks, full, last = _chunks(windows, profile)
     beyond = (counts * (chunks * full + last)).sum(axis=1)
     prefilled = np.maximum(0.0, windows.tokens - windows.generated_tokens)
     pairs = prefilled * windows.prompt_tokens / 2
@@ -149,16 +144,20 @@ def _spread(windows: MetricWindows) -> tuple[FloatArray, FloatArray]:
 
 
 def _chunks(
-    tokens: FloatArray, decodes: FloatArray, profile: Profile
-) -> tuple[FloatArray, FloatArray]:
-    """(full chunks, the rest of the prompt) of a step that was counted with so many tokens.
+    windows: MetricWindows, profile: Profile
+) -> tuple[FloatArray, FloatArray, int, FloatArray]:
+    """(steps, full chunks of each, tokens beyond the flat part of those and of the last one).
 
     vLLM counts a whole prompt in the step of its first token, but computes no more than the budget in
     one: the rest was computed in steps before, which were counted with their decodes alone.
     """
+    tokens, counts = _spread(windows)
+    decodes = (windows.generated_tokens / np.maximum(windows.steps, 1.0))[:, None]
     room = np.maximum(1.0, profile.step_tokens_max - decodes)
     chunks = np.maximum(0.0, np.floor((tokens - decodes) / room))
-    return chunks, np.maximum(0.0, tokens - decodes - chunks * room)
+    rest = np.maximum(0.0, tokens - decodes - chunks * room)
+    full = max(0, profile.step_tokens_max - profile.flat_tokens)
+    return counts, chunks, full, np.maximum(0.0, rest + decodes - profile.flat_tokens)
 
 
 def _solve(

@@ -58,15 +58,16 @@ def run_capture(
         raise SourceError(
             f"several models have series: {names}; choose one with --model (and --namespace)"
         )
-    captured = capture_model(reader, chosen[0], grid, progress=_report_metric)
+    captured = capture_model(
+        reader,
+        chosen[0],
+        grid,
+        progress=lambda metric: print(f"capture: {metric}", file=sys.stderr),
+    )
     requests = draw_requests(captured, np.random.default_rng([seed, 0x6361]))
     beside = write_capture(output, captured, requests)
     print(_summary(captured, len(requests), output, beside))
     return 0
-
-
-def _report_metric(metric: str) -> None:
-    print(f"capture: {metric}", file=sys.stderr)
 
 
 def _summary(captured: Capture, requests: int, output: Path, beside: Path) -> str:

@@ -122,22 +122,22 @@ def _chips(entries: Sequence[SeedAverage], curve: BoundCurve | None) -> str:
     for entry in entries:
         if entry.timeline is None:
             continue
-        name = html.escape(entry.name, quote=True)
-        pressed = "true" if entry.name in shown else "false"
-        hollow = "" if entry.setting == "default" else " hollow"
-        buttons.append(
-            f'<button type="button" class="chip" data-name="{name}" aria-pressed="{pressed}">'
-            f'<i class="dot{hollow}" style="--c:{look[entry.policy].colour}"></i>{name}</button>'
-        )
+        dot = "dot" if entry.setting == "default" else "dot hollow"
+        colour = look[entry.policy].colour
+        buttons.append(_chip(entry.name, dot, colour, pressed=entry.name in shown))
     if not buttons:
         return ""
     if curve is not None and curve.schedule is not None:
-        name = html.escape(schedule_name(curve.schedule), quote=True)
-        buttons.append(
-            f'<button type="button" class="chip" data-name="{name}" aria-pressed="true">'
-            f'<i class="dot hollow" style="--c:{GREY}"></i>{name}</button>'
-        )
+        buttons.append(_chip(schedule_name(curve.schedule), "dot hollow", GREY, pressed=True))
     return f'<div class="chips" role="group" aria-label="policies shown over time">{"".join(buttons)}</div>'
+
+
+def _chip(name: str, dot: str, colour: str, *, pressed: bool) -> str:
+    text = html.escape(name, quote=True)
+    return (
+        f'<button type="button" class="chip" data-name="{text}" aria-pressed="{str(pressed).lower()}">'
+        f'<i class="{dot}" style="--c:{colour}"></i>{text}</button>'
+    )
 
 
 def _json(value: Any) -> str:

@@ -73,12 +73,8 @@ class SizedEntry:
     def runs(self) -> int:
         """Defaults on every seed, the sweep on one, the best of it on the others."""
         seeds = self.setting.entry.seeds
-        swept = [kind for kind in KINDS.values() if kind.sweep]
-        return (
-            seeds * (1 + len(KINDS))
-            + sum(len(kind.sweep) for kind in swept)
-            + (seeds - 1) * len(swept)
-        )
+        sweeps = [kind.sweep for kind in KINDS.values() if kind.sweep]
+        return seeds * (1 + len(KINDS)) + sum(len(sweep) + seeds - 1 for sweep in sweeps)
 
     @property
     def cpu_s(self) -> float:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from simulations.serving.columns import RequestColumns
-from simulations.traces.rows import RequestRows, TraceLines
+from simulations.traces.rows import RequestRows, TraceLines, header_columns
 from simulations.traces.spec import TraceSpec
 
 REQUESTS_MAX = 50_000_000
@@ -29,10 +30,12 @@ class TraceFormat:
     """One format: how to tell it, and how to read it; `read` or `draw`."""
 
     name: str
-    recognizes: Callable[[str], bool]
-    """Whether a file whose first line that is not empty is this one is of the format."""
     looks_like: str
     """For people: how a file of this format begins."""
+    columns: tuple[str, ...] = ()
+    """Of CSV: names that its header has; others may stand beside them."""
+    fields: tuple[str, ...] = ()
+    """Of JSON lines: keys that its first object has."""
     read: Callable[[TraceLines, RequestRows], None] | None = None
     """Reads every request, in order of arrival; raises TraceError."""
     draw: Callable[[TraceLines, TraceSpec], TraceContents] | None = None
@@ -41,6 +44,16 @@ class TraceFormat:
     """What may stand behind the path, beside what every format takes."""
     wall_clock: bool = False
     """Its times are dates: `from=` counts from the first request."""
+
+    def recognizes(self, first_line: str) -> bool:
+        """Whether a file whose first line that is not empty is this one is of the format."""
+        if self.columns:
+            return header_columns(first_line, self.columns) is not None
+        try:
+            row = json.loads(first_line)
+        except ValueError:
+            return False
+        return isinstance(row, dict) and all(field in row for field in self.fields)
 
 
 def check_drawn(requests: float, asked: TraceSpec) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -108,11 +108,6 @@ def header_columns(header: str, wanted: tuple[str, ...]) -> tuple[int, ...] | No
     if any(name not in names for name in wanted):
         return None
     return tuple(names.index(name) for name in wanted)
-
-
-def header_with(columns: tuple[str, ...]) -> Callable[[str], bool]:
-    """Whether a first line is a CSV header with these columns."""
-    return lambda first_line: header_columns(first_line, columns) is not None
 
 
 def named_columns(lines: TraceLines, header: str, wanted: tuple[str, ...]) -> tuple[int, ...]:

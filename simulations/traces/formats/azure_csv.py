@@ -13,7 +13,6 @@ from simulations.traces.rows import (
     RequestRows,
     TraceLines,
     csv_rows,
-    header_with,
     integer,
     named_columns,
 )
@@ -58,7 +57,7 @@ def _nanoseconds(lines: TraceLines, text: str, days: dict[str, int]) -> int:
 
 FORMAT = TraceFormat(
     name="azure-csv",
-    recognizes=header_with(COLUMNS),
+    columns=COLUMNS,
     looks_like=",".join(COLUMNS),
     read=read,
     wall_clock=True,

@@ -13,7 +13,6 @@ from simulations.traces.rows import (
     RequestRows,
     TraceLines,
     csv_rows,
-    header_with,
     integer,
     named_columns,
     nanoseconds,
@@ -56,7 +55,7 @@ def read(lines: TraceLines, rows: RequestRows) -> None:
 
 FORMAT = TraceFormat(
     name="burstgpt-csv",
-    recognizes=header_with(COLUMNS),
+    columns=COLUMNS,
     looks_like=HEADER,
     read=read,
     settings=("model", "log_type"),

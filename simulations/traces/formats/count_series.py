@@ -23,7 +23,6 @@ from simulations.traces.rows import (
     TraceLines,
     csv_rows,
     header_columns,
-    header_with,
     named_columns,
 )
 from simulations.traces.spec import TraceSpec, number
@@ -160,7 +159,7 @@ def _holes(
 
 FORMAT = TraceFormat(
     name="count-series",
-    recognizes=header_with(COLUMNS),
+    columns=COLUMNS,
     looks_like=HEADER,
     draw=draw,
     settings=("input", "output"),

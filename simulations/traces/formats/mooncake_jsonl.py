@@ -6,7 +6,6 @@ stands for the block and everything before it, so equal ids are a reusable prefi
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 import msgspec
@@ -24,15 +23,6 @@ class _Row(msgspec.Struct):
     input_length: int
     output_length: int
     hash_ids: list[Annotated[int, msgspec.Meta(ge=0, lt=2**62)]] = []
-
-
-def _recognizes(first_line: str) -> bool:
-    """Whether a file that starts with this line is of this format."""
-    try:
-        row = json.loads(first_line)
-    except ValueError:
-        return False
-    return isinstance(row, dict) and all(field in row for field in FIELDS)
 
 
 def read(lines: TraceLines, rows: RequestRows) -> None:
@@ -63,7 +53,7 @@ def _row(lines: TraceLines, line: str) -> _Row:
 
 FORMAT = TraceFormat(
     name="mooncake-jsonl",
-    recognizes=_recognizes,
+    fields=FIELDS,
     looks_like='{"timestamp": …, "input_length": …, "output_length": …}',
     read=read,
 )

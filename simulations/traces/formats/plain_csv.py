@@ -11,7 +11,6 @@ from simulations.traces.rows import (
     RequestRows,
     TraceLines,
     csv_rows,
-    header_with,
     integer,
     named_columns,
     nanoseconds,
@@ -86,7 +85,7 @@ def _append_lines(lines: TraceLines, columns: tuple[int, ...], rows: RequestRows
 
 FORMAT = TraceFormat(
     name="plain-csv",
-    recognizes=header_with(COLUMNS),
+    columns=COLUMNS,
     looks_like=HEADER,
     read=read,
 )

@@ -32,7 +32,7 @@ from simulations.rng import stream
 from simulations.serving.columns import RequestColumns
 from simulations.traces.contents import TraceContents, TraceFormat, asked_holes, check_drawn
 from simulations.traces.files import open_lines
-from simulations.traces.rows import TraceLines, csv_rows, header_with, named_columns
+from simulations.traces.rows import TraceLines, csv_rows, named_columns
 from simulations.traces.spec import TraceSpec
 from simulations.traces.token_percentiles import BLOCK_S, TokenPercentiles, read_percentiles
 
@@ -323,7 +323,7 @@ GAPS: Mapping[str, Callable[[float, IntArray, np.random.Generator], FloatArray]]
 
 FORMAT = TraceFormat(
     name="servegen-windows",
-    recognizes=header_with(COLUMNS),
+    columns=COLUMNS,
     looks_like=HEADER,
     draw=draw,
     settings=("tenant", "unmeasured", "gaps"),

@@ -95,7 +95,7 @@ def read_percentiles(lines: TraceLines, *, tenants: Collection[str] | None) -> T
             raise lines.failure(f"field is {field!r}", remedy=f"write one of {known}")
         at_s = integer(lines, at, column="t", remedy="write whole seconds")
         block = found.setdefault((tenant, at_s), {})
-        block[field] = [_count(lines, values[0], column="mean"), *_quantiles(lines, values[1:])]
+        block[field] = _numbers(lines, values)
     return _table(lines, found)
 
 
@@ -138,19 +138,17 @@ def _tail_powers(quantiles: FloatArray, *, means: FloatArray) -> FloatArray:
     return powers
 
 
-def _quantiles(lines: TraceLines, texts: Sequence[str]) -> list[float]:
-    values: list[float] = []
-    for name, text in zip(PERCENTILES, texts, strict=True):
-        value = _count(lines, text, column=name)
-        if values and value < values[-1]:
-            raise lines.failure(
-                f"{name} is {text}, below the percentile before it", remedy="correct the row"
-            )
-        values.append(value)
-    return [values[0], *values]
-
-
-def _count(lines: TraceLines, text: str, *, column: str) -> float:
-    return lines.number_within(
-        text, 0, MAX_TOKENS, column=column, remedy="write a number of tokens >= 0"
+def _numbers(lines: TraceLines, texts: Sequence[str]) -> list[float]:
+    """The mean, and the quantiles at SHARES."""
+    mean, *quantiles = (
+        lines.number_within(
+            text, 0, MAX_TOKENS, column=name, remedy="write a number of tokens >= 0"
+        )
+        for name, text in zip(("mean", *PERCENTILES), texts, strict=True)
     )
+    for name, before, value in zip(PERCENTILES[1:], quantiles, quantiles[1:], strict=False):
+        if value < before:
+            raise lines.failure(
+                f"{name} is {value:.10g}, below the percentile before it", remedy="correct the row"
+            )
+    return [mean, quantiles[0], *quantiles]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -31,13 +32,13 @@ def weighted_score(played: Sequence[ReplayResult], parts: Sequence[Part]) -> Sco
     requests = float(np.dot(weights, [_total(one.minute_requests) for one in played]))
     met = float(np.dot(weights, [_total(one.minute_met) for one in played]))
     worst = [known for score in scores if (known := score.worst_5min_attainment) is not None]
+    counted = ("completed", "aborted", "lost", "starts", "flaps")
+    counts: dict[str, Any] = {name: round(total(name)) for name in counted}
     return replace(
         scores[0],
         policy=played[0].replay.policy,
         requests=round(requests),
-        completed=round(total("completed")),
-        aborted=round(total("aborted")),
-        lost=round(total("lost")),
+        **counts,
         gpu_hours=total("gpu_hours"),
         cost_usd=total("cost_usd"),
         attainment=met / requests if requests else 1.0,
@@ -45,8 +46,6 @@ def weighted_score(played: Sequence[ReplayResult], parts: Sequence[Part]) -> Sco
         tpot_s=_quantiles([tpot_s(one) for one in played], weights),
         replicas_mean=float(np.average([score.replicas_mean for score in scores], weights=lengths)),
         replicas_max=max(score.replicas_max for score in scores),
-        starts=round(total("starts")),
-        flaps=round(total("flaps")),
         worst_5min_attainment=min(worst, default=None),
         timeline=next((score.timeline for score in scores if score.timeline is not None), None),
     )

@@ -27,8 +27,9 @@ FLAT_TOKENS = tuple(range(1, 17))
 ARTEFACT_RATIO = 0.6
 """A step logged as quicker than this share of its kind was logged late: what it really took is in the
 gap before it. Its own time says nothing; the sum of both does."""
+SOLVED = ("step_s", "token_s", "kv_token_s", "pair_s", "prefill_request_s")
 ARITHMETIC = np.array([0.0, 1.0, 0.0, 1.0, 1.0])
-"""Which coefficients are arithmetic (1) and which are reading."""
+"""Which of them are arithmetic (1) and which are reading."""
 PAUSE_S_MAX = 1.0
 """A longer gap is a stall of the machine, not a pause of the engine."""
 MEMORY_BYTES_PER_S_MAX = 4e11
@@ -85,12 +86,8 @@ def fit(runs: Sequence[MeasuredRun]) -> FittedCoefficients:
     values = np.where(ARITHMETIC > 0, values * factor, values)
     before_s, after_s = _fit_around(runs)
     return FittedCoefficients(
-        step_s=float(values[0]),
-        token_s=float(values[1]),
+        **dict(zip(SOLVED, values.tolist(), strict=True)),
         flat_tokens=flat,
-        kv_token_s=float(values[2]),
-        pair_s=float(values[3]),
-        prefill_request_s=float(values[4]),
         pause_s=pause_s,
         pause_decode_s=pause_decode_s,
         before_s=before_s,

@@ -15,6 +15,10 @@ import numpy as np
 from simulations.studies.fidelity.runs import MeasuredRun, latency_figures
 
 SHARED_RATIO_MIN = 0.9
+SERVER = (
+    *("model", "requests_max", "step_tokens_max", "kv_blocks", "block_tokens", "prefix_caching"),
+)
+"""What two runs of one server have in common."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +47,7 @@ def noise_floor(runs: Sequence[MeasuredRun]) -> list[Noise]:
 
 
 def _noise(first: MeasuredRun, second: MeasuredRun) -> Noise | None:
-    if first.server != second.server:
+    if any(getattr(first, name) != getattr(second, name) for name in SERVER):
         return None
     places = {name: row for row, name in enumerate(second.names)}
     pairs = [(row, places[name]) for row, name in enumerate(first.names) if name in places]

@@ -75,18 +75,6 @@ class MeasuredRun:
     pairs: float
     """Of the run: pairs of a prefill token and a token it attends to, without recomputation."""
 
-    @property
-    def server(self) -> tuple[str, int, int, int, int, bool]:
-        """What two runs of one server have in common."""
-        return (
-            self.model,
-            self.requests_max,
-            self.step_tokens_max,
-            self.kv_blocks,
-            self.block_tokens,
-            self.prefix_caching,
-        )
-
 
 def latency_figures(
     ttft_s: FloatArray, e2e_s: FloatArray, output_tokens: IntArray

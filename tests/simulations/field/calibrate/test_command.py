@@ -64,7 +64,7 @@ def test_from_a_log_to_a_profile(tmp_path: Path) -> None:
     ("arguments", "says"),
     [
         ([], "give either --log FILE or --prometheus URL"),
-        (["--log", "nothing.csv"], "reading the request log nothing.csv"),
+        (["--log", "nothing.csv"], "nothing.csv: cannot be read: No such file"),
         (["--prometheus", "http://127.0.0.1:9", "--header", "abc"], "--header 'abc': no '=' in it"),
         (["--log", "x", "--max-num-batched-tokens", "16"], "must not be below --max-num-seqs"),
     ],

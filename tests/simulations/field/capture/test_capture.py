@@ -167,6 +167,7 @@ def test_draws_are_whole_and_keep_the_count():
         known=np.array([True, True, False, True]),
         replicas=np.ones(4),
         waiting=np.zeros(4),
+        running=np.zeros(4),
         histograms={},
     )
     drawn = draw_requests(captured, np.random.default_rng(1))

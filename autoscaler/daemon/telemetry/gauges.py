@@ -10,7 +10,7 @@ from autoscaler.core.contract.decision import Decision
 from autoscaler.core.contract.spec import ModelSpec
 from autoscaler.daemon.observer import FleetObserver
 from autoscaler.daemon.recording.recorder import Recorder
-from autoscaler.daemon.telemetry.metrics import Value
+from autoscaler.daemon.telemetry.metrics import MODEL_GAUGES, POOL_GAUGES, Value
 from autoscaler.daemon.telemetry.status import Status
 from autoscaler.sources.collector.collector import SOURCE_LABELS, Collector
 from autoscaler.sources.pages.outcome import ERRORS
@@ -49,25 +49,12 @@ def _model_values(model: ModelSpec, decision: Decision) -> Iterator[Value]:
     types = {pool.name: str(pool.capacity_type) for pool in model.pools}
     for pool in decision.pools:
         labels = (*names, pool.pool, types.get(pool.pool, ""))
-        yield Value("desired_replicas", labels, pool.desired_replicas)
-        yield Value("current_replicas", labels, pool.current_replicas)
-        yield Value("ready_replicas", labels, pool.ready_replicas)
-        yield Value("starting_replicas", labels, pool.starting_replicas)
-        yield Value("doomed_replicas", labels, pool.doomed_replicas)
-        yield Value("fallback_replicas", labels, pool.fallback_replicas)
+        for name in POOL_GAUGES:
+            yield Value(name, labels, getattr(pool, name))
     measures = decision.measures
-    yield Value("warm_floor_replicas", names, measures.warm_floor_replicas)
-    yield Value("demand_replicas", names, measures.demand_replicas)
-    yield Value("waiting_requests", names, measures.waiting_requests)
-    yield Value("running_requests", names, measures.running_requests)
-    yield Value("kv_usage_ratio", names, measures.kv_usage_ratio)
-    yield Value("forecast_replicas", names, measures.forecast_replicas)
-    yield Value("forecast_low_replicas", names, measures.forecast_low_replicas)
-    yield Value("forecast_high_replicas", names, measures.forecast_high_replicas)
-    yield Value("forecast_error_ratio", names, measures.forecast_error_ratio)
-    yield Value("forecast_pinball_loss_replicas", names, measures.forecast_pinball_loss_replicas)
-    yield Value("forecast_coverage_ratio", names, measures.forecast_coverage_ratio)
-    yield Value("cold_start_seconds", names, measures.cold_start_s)
+    figures = {**measures._asdict(), "cold_start_seconds": measures.cold_start_s}
+    for name in MODEL_GAUGES:
+        yield Value(name, names, figures[name])
 
 
 def _source_values(collector: Collector, *, at: float) -> Iterator[Value]:

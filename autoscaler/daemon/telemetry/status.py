@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
 from autoscaler import __version__
 from autoscaler.core.contract.codec import to_builtins
 from autoscaler.core.contract.decision import Decision
@@ -94,23 +96,8 @@ class Status(Listener):
                 for model in (self.fleet.models if self.fleet else ())
                 if model.key in self.decisions
             ],
-            "sources": self._sources(),
+            "sources": msgspec.to_builtins(self._observer.collector.reports()),
         }
-
-    def _sources(self) -> list[dict[str, Any]]:
-        return [
-            {
-                "name": report.name,
-                "source": report.source,
-                "model": report.model,
-                "targets": report.targets,
-                "failing": list(report.failing),
-                "outcome": str(report.outcome),
-                "message": report.message,
-                "warnings": list(report.warnings),
-            }
-            for report in self._observer.collector.reports()
-        ]
 
 
 def _specification(model: ModelSpec) -> dict[str, Any]:

@@ -1,7 +1,14 @@
 from __future__ import annotations
 
+import pytest
+import structlog
+
 from autoscaler.core.contract.commands import EvictPod
-from autoscaler.daemon.telemetry.listeners.drains import DrainOutcome, Drains
+from autoscaler.core.contract.decision import Outcome
+from autoscaler.core.contract.events import Observed
+from autoscaler.daemon.loop import Handled
+from autoscaler.daemon.telemetry.listeners.drains import DrainListener
+from autoscaler.daemon.telemetry.metrics import Metrics
 from tests.builders import group, model, notice, observed, on_demand, seen, spot
 
 SPEC = model(pools=[on_demand(), spot()])
@@ -26,40 +33,54 @@ def evict(pod: str) -> EvictPod:
 EVICTION = (evict("spot-r0000"),)
 
 
+class Following:
+    """A listener that is told of observations; what it logs of each."""
+
+    def __init__(self) -> None:
+        self.listener = DrainListener(Metrics(tuple))
+
+    def follow(self, event: Observed, commands: tuple[EvictPod, ...] = ()) -> list[dict]:
+        outcome = Outcome(commands=commands)
+        with structlog.testing.capture_logs() as logs:
+            self.listener.handled(
+                Handled(event=event, outcome=outcome, observe_s=0.0, decide_s=0.0)
+            )
+        return logs
+
+
 def test_a_drain_begins_with_the_first_eviction_not_with_the_notice():
-    drains = Drains()
-    assert drains.follow(look(100, left=2), ()) == ([], [])
-    assert drains.follow(look(101, left=2), (evict("on-demand-r0000"),)) == ([], [])
-    assert drains.follow(look(102, left=2), EVICTION) == (["s1"], [])
-    assert drains.follow(look(103, left=2), EVICTION) == ([], [])
+    drains = Following()
+    assert drains.follow(look(100, left=2)) == []
+    assert drains.follow(look(101, left=2), (evict("on-demand-r0000"),)) == []
+    (begun,) = drains.follow(look(102, left=2), EVICTION)
+    assert (begun["event"], begun["node"]) == ("drain.started", "s1")
+    assert drains.follow(look(103, left=2), EVICTION) == []
 
 
 def test_it_ends_when_the_last_replica_is_gone():
-    drains = Drains()
+    drains = Following()
     drains.follow(look(102, left=2), EVICTION)
-    assert drains.follow(look(110, left=1), ()) == ([], [])
-    ((), (ended,)) = map(tuple, drains.follow(look(125, left=0), ()))
-    assert (ended.node, ended.outcome) == ("s1", DrainOutcome.FINISHED)
-    assert (ended.replicas, ended.duration_s) == (2, 23.0)
-    assert drains.follow(look(126, left=0), ()) == ([], [])
+    assert drains.follow(look(110, left=1)) == []
+    (ended,) = drains.follow(look(125, left=0))
+    assert (ended["node"], ended["outcome"]) == ("s1", "Finished")
+    assert (ended["replicas"], ended["duration_s"]) == (2, 23.0)
+    assert drains.follow(look(126, left=0)) == []
 
 
-def test_it_has_overrun_when_the_deadline_comes_first():
-    drains = Drains()
+@pytest.mark.parametrize(
+    ("last", "event", "outcome"),
+    [
+        pytest.param(look(161, left=1), "drain.overran", "Overran", id="the deadline comes first"),
+        pytest.param(
+            look(105, left=1, doomed=False), "drain.finished", "Withdrawn", id="it is taken back"
+        ),
+        pytest.param(
+            look(150, left=0, doomed=False), "drain.finished", "Finished", id="node and replica go"
+        ),
+    ],
+)
+def test_it_ends_otherwise_too(last, event, outcome):
+    drains = Following()
     drains.follow(look(102, left=2), EVICTION)
-    _, (ended,) = drains.follow(look(161, left=1), ())
-    assert ended.outcome is DrainOutcome.OVERRAN
-
-
-def test_a_notice_that_is_taken_back_ends_it_too():
-    drains = Drains()
-    drains.follow(look(102, left=2), EVICTION)
-    _, (ended,) = drains.follow(look(105, left=1, doomed=False), ())
-    assert ended.outcome is DrainOutcome.WITHDRAWN
-
-
-def test_a_node_that_went_with_its_last_replica_was_drained():
-    drains = Drains()
-    drains.follow(look(102, left=2), EVICTION)
-    _, (ended,) = drains.follow(look(150, left=0, doomed=False), ())
-    assert ended.outcome is DrainOutcome.FINISHED
+    (ended,) = drains.follow(last)
+    assert (ended["event"], ended["outcome"]) == (event, outcome)

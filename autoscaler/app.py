@@ -13,7 +13,7 @@ import gc
 import os
 import signal
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -29,7 +29,7 @@ from autoscaler.daemon.config_watch import ConfigWatch
 from autoscaler.daemon.inbox import Inbox
 from autoscaler.daemon.loop import Loop
 from autoscaler.daemon.observer import FleetObserver
-from autoscaler.daemon.recording.recorder import SEGMENT_BYTES, TOTAL_BYTES, Recorder
+from autoscaler.daemon.recording.recorder import SEGMENT_BYTES, Recorder
 from autoscaler.daemon.telemetry.http import HttpServer, parse_listen
 from autoscaler.daemon.telemetry.telemetry import Telemetry
 from autoscaler.errors import AutoscalerError, SettingsError
@@ -49,30 +49,23 @@ _log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DcgmExporters:
-    """Where the DCGM exporter's pods are."""
-
-    namespace: str = "gpu-operator"
-    """Empty: in all of them."""
-    selector: str = "app=nvidia-dcgm-exporter"
-    """A label selector; empty: none are read."""
-    port: int = 9400
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class DaemonOptions:
-    """What the command line gives."""
+    """What the command line gives, under the names that `autoscaler run` gives its options."""
 
     config: Path
     dry_run: bool = False
     record: Path | None = None
-    record_total_bytes: int = TOTAL_BYTES
+    record_limit_mib: int = 512
     kubeconfig: str | None = None
     context: str | None = None
     listen: str = ":8080"
     tick_s: float = 5.0
     gpu_budget: int | None = None
-    dcgm: DcgmExporters = field(default_factory=DcgmExporters)
+    dcgm_namespace: str = "gpu-operator"
+    """Where the DCGM exporter's pods are; empty: in any."""
+    dcgm_selector: str = "app=nvidia-dcgm-exporter"
+    """A label selector; empty: none are read."""
+    dcgm_port: int = 9400
 
 
 async def run(options: DaemonOptions) -> None:
@@ -128,17 +121,16 @@ class Daemon:
         settings = EngineSettings(tick_s=options.tick_s)
         fleet = self._fleet(config)
         self.inbox = Inbox(clock)
-        dcgm = options.dcgm
         self.cluster = Cluster(
             client,
             fleet,
             now=clock.now,
             age_s_max=settings.cluster_age_s_max,
-            exporters=[PodSelector(namespace=dcgm.namespace, labels=dcgm.selector)]
-            if dcgm.selector
+            exporters=[PodSelector(namespace=options.dcgm_namespace, labels=options.dcgm_selector)]
+            if options.dcgm_selector
             else [],
         )
-        self.collector = Collector(now=clock.now, dcgm_port=dcgm.port)
+        self.collector = Collector(now=clock.now, dcgm_port=options.dcgm_port)
         self.observer = FleetObserver(
             cluster=self.cluster,
             collector=self.collector,
@@ -151,12 +143,13 @@ class Daemon:
         )
         self.recorder: Recorder | None = None
         if options.record is not None:
+            total_bytes = options.record_limit_mib * 1024 * 1024
             self.recorder = Recorder(
                 options.record,
                 settings=settings,
                 started_at=clock.now(),
-                segment_bytes=min(SEGMENT_BYTES, max(1, options.record_total_bytes // 4)),
-                total_bytes=options.record_total_bytes,
+                segment_bytes=min(SEGMENT_BYTES, total_bytes // 4),
+                total_bytes=total_bytes,
             )
         self.telemetry = Telemetry(
             clock=clock, tick_s=options.tick_s, observer=self.observer, recorder=self.recorder

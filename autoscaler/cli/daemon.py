@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -39,6 +40,7 @@ def _cluster_options(command: Callable[..., None]) -> Callable[..., None]:
 )
 @click.option(
     "--record-limit",
+    "record_limit_mib",
     type=click.IntRange(min=1),
     default=512,
     show_default=True,
@@ -56,6 +58,7 @@ def _cluster_options(command: Callable[..., None]) -> Callable[..., None]:
 @click.option(
     "--tick-seconds",
     "--tick",
+    "tick_s",
     type=click.FloatRange(0.1, 60),
     default=5.0,
     show_default=True,
@@ -93,23 +96,7 @@ def _cluster_options(command: Callable[..., None]) -> Callable[..., None]:
     show_default=True,
     help="debug has a line for every decision, also when nothing changed.",
 )
-def run(
-    *,
-    config: Path,
-    dry_run: bool,
-    record: Path | None,
-    record_limit: int,
-    kubeconfig: str | None,
-    context: str | None,
-    listen: str,
-    tick_seconds: float,
-    gpu_budget: int | None,
-    dcgm_namespace: str,
-    dcgm_selector: str,
-    dcgm_port: int,
-    log_format: str,
-    log_level: str,
-) -> None:
+def run(*, log_format: str, log_level: str, **options: Any) -> None:
     """Run the daemon: observe, forecast, decide, act."""
     import asyncio
 
@@ -117,19 +104,7 @@ def run(
     from autoscaler.daemon.telemetry import logs
 
     logs.configure(form=log_format, level=log_level)
-    options = app.DaemonOptions(
-        config=config,
-        dry_run=dry_run,
-        record=record,
-        record_total_bytes=record_limit * 1024 * 1024,
-        kubeconfig=kubeconfig,
-        context=context,
-        listen=listen,
-        tick_s=tick_seconds,
-        gpu_budget=gpu_budget,
-        dcgm=app.DcgmExporters(namespace=dcgm_namespace, selector=dcgm_selector, port=dcgm_port),
-    )
-    asyncio.run(app.run(options))
+    asyncio.run(app.run(app.DaemonOptions(**options)))
 
 
 @click.command()

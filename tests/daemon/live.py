@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 from aiohttp import web
 
-from autoscaler.app import Daemon, DaemonOptions, DcgmExporters
+from autoscaler.app import Daemon, DaemonOptions
 from autoscaler.kube.api.client import connect
 from autoscaler.settings import load_config
 from simulations.box.local_cluster import LocalCluster
@@ -176,8 +176,7 @@ class Live:
         """A daemon that runs; shut down in order at the end."""
         given = DaemonOptions(
             config=self.config,
-            **{"tick_s": 0.2, "record": self.recording, "dcgm": DcgmExporters(selector="")}
-            | options,
+            **{"tick_s": 0.2, "record": self.recording, "dcgm_selector": ""} | options,
         )
         stop = asyncio.Event()
         async with await connect(str(self.cluster.kubeconfig)) as client:

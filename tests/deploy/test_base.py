@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from autoscaler import __version__, cli
-from autoscaler.app import DcgmExporters
+from autoscaler.app import DaemonOptions
 from autoscaler.core.contract.commands import COMMAND_TIMEOUT_S
 from autoscaler.daemon.telemetry.http import HttpServer
 from autoscaler.kube.api.permissions import PERMISSIONS
@@ -270,16 +270,16 @@ def test_the_dcgm_component_switches_the_exporter_on_with_the_rights_for_it(tmp_
     assert edited != site.read_text()
     site.write_text(edited)
     manifests = render(site.parent)
-    defaults = DcgmExporters()
+    defaults = DaemonOptions(config=tmp_path)
     role = one(manifests, "Role", f"{NAME}-exporters")
-    assert role["metadata"]["namespace"] == defaults.namespace
+    assert role["metadata"]["namespace"] == defaults.dcgm_namespace
     assert rights(role) == {("", "pods", "list"), ("", "pods", "watch")}
     arguments = container_of(one(manifests, "Deployment", NAME))["args"]
-    assert option(arguments, "dcgm-selector") == defaults.selector
-    assert option(arguments, "dcgm-namespace") == defaults.namespace
+    assert option(arguments, "dcgm-selector") == defaults.dcgm_selector
+    assert option(arguments, "dcgm-namespace") == defaults.dcgm_namespace
     (binding,) = (
         each
         for each in of_kind(manifests, "RoleBinding")
-        if each["metadata"]["namespace"] == defaults.namespace
+        if each["metadata"]["namespace"] == defaults.dcgm_namespace
     )
     assert binding["roleRef"]["name"] == role["metadata"]["name"]

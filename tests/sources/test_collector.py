@@ -100,7 +100,7 @@ async def read_once(
     """Read pods once, with a session of the collector's own kind."""
     last_values = LastValues()
     last_values.set_targets(pods)
-    feed = PodFeed(settings=settings(port), last_values=last_values, now=lambda: 100.0)
+    feed = PodFeed(name="pods", settings=settings(port), last_values=last_values, now=lambda: 100.0)
     async with Collector(now=lambda: 100.0)._open_session() as session:
         ended = await feed.read(session, deadline_s=deadline_s)
     return (
@@ -407,7 +407,9 @@ async def test_a_connection_that_the_engine_closed_while_it_was_idle_is_no_gap()
     server = await asyncio.start_server(answers_once, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     async with server, Collector(now=lambda: 100.0)._open_session() as session:
-        feed = PodFeed(settings=settings(port), last_values=last_values, now=lambda: 100.0)
+        feed = PodFeed(
+            name="pods", settings=settings(port), last_values=last_values, now=lambda: 100.0
+        )
         for _ in range(3):
             (ended,) = await feed.read(session, deadline_s=PATIENCE_S)
             assert ended.outcome == ReadOutcome.READ, ended.message

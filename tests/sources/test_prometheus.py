@@ -297,6 +297,7 @@ async def read_feed(
         settings = metrics(port, **changes)
         assert settings.prometheus is not None
         feed = PrometheusFeed(
+            name="Prometheus",
             settings=settings,
             client=PrometheusClient(settings.prometheus),
             last_values=last_values,

@@ -106,6 +106,7 @@ class Story:
         last_values = LastValues()
         last_values.set_targets(target(pod) for pod in pods)
         feed = PrometheusFeed(
+            name="Prometheus",
             settings=MetricsSettings(
                 model="serving/llama",
                 namespace="serving",

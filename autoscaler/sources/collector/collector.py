@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from typing import Any
 
 import aiohttp
 
@@ -146,8 +147,16 @@ class Collector:
         feeds: list[Feed] = []
         clients: dict[PrometheusSettings, PrometheusClient] = {}
         for settings in self._settings:
+            of_model: dict[str, Any] = {
+                "source": source_label(settings),
+                "model": settings.model,
+                "period_s": settings.period_s,
+                "settings": settings,
+                "last_values": last_values,
+                "now": now,
+            }
             if settings.prometheus is None:
-                feeds.append(PodFeed(settings=settings, last_values=last_values, now=now))
+                feeds.append(PodFeed(name=f"pods of {settings.model}", **of_model))
                 continue
             client = clients.get(settings.prometheus)
             if client is None:
@@ -157,9 +166,8 @@ class Collector:
                 feeds.append(
                     DcgmQueryFeed(name=name, client=client, last_values=last_values, now=now)
                 )
-            feeds.append(
-                PrometheusFeed(settings=settings, client=client, last_values=last_values, now=now)
-            )
+            name = f"Prometheus for {settings.model}"
+            feeds.append(PrometheusFeed(name=name, client=client, **of_model))
         if self._exporters:
             feeds.append(
                 ExporterFeed(

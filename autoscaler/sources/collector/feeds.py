@@ -7,9 +7,10 @@ comes, and returns how each read ended. It raises nothing but what is a bug.
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import aiohttp
 from yarl import URL
@@ -50,61 +51,31 @@ class ReadResult:
     """Warnings that came with an answer."""
 
 
-class Feed(Protocol):
+@dataclass(slots=True, kw_only=True)
+class Feed(ABC):
     """Something that is read once a period."""
 
-    @property
-    def name(self) -> str:
-        """Tells it from the others of a collector."""
+    name: str
+    """Tells it from the others of a collector."""
+    source: str = DCGM
+    """The metric label."""
+    model: str = ""
+    """`ModelSpec.key`; empty: it serves all models."""
+    period_s: float = DCGM_PERIOD_S
+    """Between the starts of two rounds."""
+    last_values: LastValues
+    now: Callable[[], float]
 
-    @property
-    def source(self) -> str:
-        """The metric label."""
-
-    @property
-    def model(self) -> str:
-        """`ModelSpec.key`; empty: it serves all models."""
-
-    @property
-    def period_s(self) -> float:
-        """Between the starts of two rounds."""
-
+    @abstractmethod
     async def read(self, session: aiohttp.ClientSession, *, deadline_s: float) -> list[ReadResult]:
         """Read everything once."""
 
 
 @dataclass(slots=True, kw_only=True)
-class _ModelFeed:
-    """The pods of one model."""
-
-    settings: MetricsSettings
-    last_values: LastValues
-    now: Callable[[], float]
-
-    @property
-    def model(self) -> str:
-        """The model whose pods these are."""
-        return self.settings.model
-
-    @property
-    def period_s(self) -> float:
-        """As the resource asks."""
-        return self.settings.period_s
-
-
-@dataclass(slots=True, kw_only=True)
-class PodFeed(_ModelFeed):
+class PodFeed(Feed):
     """The pods of one model, each by its own page."""
 
-    @property
-    def name(self) -> str:
-        """One a model."""
-        return f"pods of {self.settings.model}"
-
-    @property
-    def source(self) -> str:
-        """The engine."""
-        return str(self.settings.engine)
+    settings: MetricsSettings
 
     async def read(self, session: aiohttp.ClientSession, *, deadline_s: float) -> list[ReadResult]:
         """Scrape every pod that has an address."""
@@ -125,31 +96,22 @@ class PodFeed(_ModelFeed):
             self.last_values.put_sample(target, sample)
             return ReadResult(target=key, outcome=ReadOutcome.READ)
 
-        targets = [target for target in self.last_values.targets(self.model) if target.ip]
+        targets = [target for target in self.last_values.targets(self.settings.model) if target.ip]
         return await _all_at_once(scrape, targets)
 
 
 @dataclass(slots=True, kw_only=True)
-class PrometheusFeed(_ModelFeed):
+class PrometheusFeed(Feed):
     """The pods of one model, through Prometheus."""
 
+    settings: MetricsSettings
     client: PrometheusClient
-
-    @property
-    def name(self) -> str:
-        """One a model."""
-        return f"Prometheus for {self.settings.model}"
-
-    @property
-    def source(self) -> str:
-        """Prometheus, whichever the engine."""
-        return PROMETHEUS
 
     async def read(self, session: aiohttp.ClientSession, *, deadline_s: float) -> list[ReadResult]:
         """Ask for all pods of the model, some hundreds in a query."""
         address = self.client.server.server_address
         engine = SOURCES[self.settings.engine]
-        window_s = max(LOOKBACK_S_MIN, 4 * self.period_s)
+        window_s = max(LOOKBACK_S_MIN, 4 * self.settings.period_s)
         at = self.now()
 
         async def ask(targets: Sequence[ScrapeTarget]) -> list[ReadResult]:
@@ -168,7 +130,7 @@ class PrometheusFeed(_ModelFeed):
                 *ended,
             ]
 
-        targets = self.last_values.targets(self.model)
+        targets = self.last_values.targets(self.settings.model)
         chunks = [
             targets[start : start + PODS_PER_QUERY]
             for start in range(0, len(targets), PODS_PER_QUERY)
@@ -193,17 +155,12 @@ class PrometheusFeed(_ModelFeed):
 
 
 @dataclass(slots=True, kw_only=True)
-class ExporterFeed:
+class ExporterFeed(Feed):
     """Every dcgm-exporter, each by its own page."""
 
-    exporters: Sequence[ExporterTarget]
-    last_values: LastValues
-    now: Callable[[], float]
-    port: int
     name: str = "dcgm-exporters"
-    source: str = DCGM
-    model: str = ""
-    period_s: float = DCGM_PERIOD_S
+    exporters: Sequence[ExporterTarget]
+    port: int
 
     async def read(self, session: aiohttp.ClientSession, *, deadline_s: float) -> list[ReadResult]:
         """Scrape every exporter."""
@@ -225,16 +182,10 @@ class ExporterFeed:
 
 
 @dataclass(slots=True, kw_only=True)
-class DcgmQueryFeed:
+class DcgmQueryFeed(Feed):
     """All dcgm-exporters that one Prometheus scrapes."""
 
-    name: str
     client: PrometheusClient
-    last_values: LastValues
-    now: Callable[[], float]
-    source: str = DCGM
-    model: str = ""
-    period_s: float = DCGM_PERIOD_S
 
     async def read(self, session: aiohttp.ClientSession, *, deadline_s: float) -> list[ReadResult]:
         """Ask for every GPU. A cluster without an exporter is no error: nothing is known then."""

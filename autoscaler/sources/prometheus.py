@@ -16,7 +16,7 @@ import json
 import re
 import ssl
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from autoscaler.errors import SourceError
 from autoscaler.kube.samples import PodKey
 from autoscaler.settings import PrometheusSettings
 from autoscaler.sources.pages.exposition import SeriesRow
-from autoscaler.sources.pages.fetch import fetch_answer
+from autoscaler.sources.pages.fetch import fetch
 from autoscaler.sources.pages.outcome import ReadOutcome
 
 PODS_PER_QUERY = 250
@@ -48,21 +48,14 @@ class Answer:
 
 
 @dataclass(slots=True)
-class _Trust:
-    """The CA file as last loaded."""
-
-    mtime_ns: int = -1
-    context: ssl.SSLContext | None = None
-
-
-@dataclass(slots=True)
 class PrometheusClient:
     """Asks one server."""
 
     server: PrometheusSettings
     """Its token file is read again for every query, as such tokens are rotated; its CA file whenever it
     changed."""
-    _trust: _Trust = field(default_factory=_Trust)
+    _trusted: tuple[int, ssl.SSLContext] | None = None
+    """The CA file as last loaded, with its time; None: not loaded yet."""
 
     async def query(
         self, session: aiohttp.ClientSession, expression: str, *, deadline_s: float
@@ -74,11 +67,11 @@ class PrometheusClient:
         """
         url = URL(self.server.server_address)
         url = url.with_path(url.path.rstrip("/") + "/api/v1/query")
-        body = await fetch_answer(
+        body = await fetch(
             session,
             url,
             form={"query": expression, "timeout": f"{max(1, round(deadline_s * 1000))}ms"},
-            headers=self._headers(),
+            headers={"Accept": "application/json", **self._headers()},
             tls=self._context(),
             deadline_s=deadline_s,
         )
@@ -103,13 +96,12 @@ class PrometheusClient:
             return None
         try:
             mtime_ns = Path(path).stat().st_mtime_ns
-            if self._trust.context is None or self._trust.mtime_ns != mtime_ns:
-                context = ssl.create_default_context(cafile=path)
-                self._trust.mtime_ns, self._trust.context = mtime_ns, context
+            if self._trusted is None or self._trusted[0] != mtime_ns:
+                self._trusted = (mtime_ns, ssl.create_default_context(cafile=path))
         except OSError as error:  # an SSLError is one: the file holds no certificate
             message = f"the CA file {path} cannot be loaded: {error}"
             raise SourceError(message, outcome=ReadOutcome.REFUSED) from error
-        return self._trust.context
+        return self._trusted[1]
 
 
 def raw_samples(names: Iterable[str], *, window_s: float, matchers: Sequence[str] = ()) -> str:
@@ -125,14 +117,13 @@ def pod_matchers(namespace: str, pods: Iterable[str]) -> list[str]:
     return [f"namespace={_quote(namespace)}", f"pod=~{_quote(alternatives)}"]
 
 
-def by_pod(answers: Iterable[Answer]) -> dict[PodKey, Answer]:
-    """Part answers by the pod that their series are labelled with."""
+def by_pod(answer: Answer) -> dict[PodKey, Answer]:
+    """Part an answer by the pod that their series are labelled with."""
     parts: dict[PodKey, dict[str, list[SeriesRow]]] = {}
-    for answer in answers:
-        for name, rows in answer.by_name.items():
-            for row in rows:
-                key = (row.labels.get("namespace", ""), row.labels.get("pod", ""))
-                parts.setdefault(key, {}).setdefault(name, []).append(row)
+    for name, rows in answer.by_name.items():
+        for row in rows:
+            key = (row.labels.get("namespace", ""), row.labels.get("pod", ""))
+            parts.setdefault(key, {}).setdefault(name, []).append(row)
     return {key: Answer(by_name=by_name) for key, by_name in parts.items()}
 
 

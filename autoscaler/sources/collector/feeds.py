@@ -123,7 +123,7 @@ class PrometheusFeed(Feed):
                 answer = await self.client.query(session, expression, deadline_s=deadline_s)
             except SourceError as error:
                 return [_failed_read(address, error)]
-            parts = prometheus.by_pod([answer])
+            parts = prometheus.by_pod(answer)
             ended = [self._take(target, parts.get(target.key), at=at) for target in targets]
             return [
                 ReadResult(target=address, outcome=ReadOutcome.READ, warnings=answer.warnings),

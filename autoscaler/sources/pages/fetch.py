@@ -32,55 +32,31 @@ async def fetch_page(session: aiohttp.ClientSession, url: URL, *, deadline_s: fl
     """
     # Text is asked for by name: engines that can speak OpenMetrics would send exemplars otherwise.
     headers = {"Accept": "text/plain;version=0.0.4, text/plain;q=0.5"}
-    return await _read(session, "GET", url, deadline_s=deadline_s, headers=headers)
+    return await fetch(session, url, deadline_s=deadline_s, headers=headers)
 
 
-async def fetch_answer(
+async def fetch(
     session: aiohttp.ClientSession,
-    url: URL,
-    *,
-    form: Mapping[str, str],
-    headers: Mapping[str, str],
-    tls: ssl.SSLContext | None,
-    deadline_s: float,
-) -> bytes:
-    """Post a form, as Prometheus takes long queries, and read the answer.
-
-    Prometheus says what is wrong with a query in the body of a 400 or 422; that body is returned as
-    an answer, for the caller to read.
-
-    Raises:
-        SourceError: With the outcome that names how it ended.
-    """
-    return await _read(
-        session,
-        "POST",
-        url,
-        deadline_s=deadline_s,
-        headers={"Accept": "application/json", **headers},
-        form=form,
-        tls=tls,
-        told_in_body=frozenset({400, 422}),
-    )
-
-
-async def _read(
-    session: aiohttp.ClientSession,
-    method: str,
     url: URL,
     *,
     deadline_s: float,
     headers: Mapping[str, str],
     form: Mapping[str, str] | None = None,
     tls: ssl.SSLContext | None = None,
-    told_in_body: frozenset[int] = frozenset(),
 ) -> bytes:
-    """Send one request and read its body, at most BODY_BYTES_MAX of it."""
+    """Get a body, at most BODY_BYTES_MAX of it; with a form post that, as Prometheus takes long queries.
+
+    Prometheus says what is wrong with a query in the body of a 400 or 422: after a form that body is
+    an answer too, for the caller to read.
+
+    Raises:
+        SourceError: With the outcome that names how it ended.
+    """
     try:
         async with (
             asyncio.timeout(deadline_s),
             session.request(
-                method,
+                "POST" if form else "GET",
                 url,
                 data=form,
                 headers=headers,
@@ -98,7 +74,7 @@ async def _read(
     except (aiohttp.ClientError, OSError) as error:
         message = f"{url} could not be read: {str(error) or type(error).__name__}"
         raise SourceError(message, outcome=ReadOutcome.REFUSED) from error
-    if response.status != 200 and response.status not in told_in_body:
+    if response.status != 200 and not (form and response.status in {400, 422}):
         shown = " ".join(body.decode(errors="replace").split())[:_SHOWN_CHARACTERS]
         message = f"{url} answered {response.status} {response.reason}: {shown!r}"
         raise SourceError(message, outcome=ReadOutcome.STATUS)

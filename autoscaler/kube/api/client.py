@@ -164,33 +164,23 @@ class Client:
         content_type: str,
         timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109  aiohttp's own, not a deadline of ours
     ) -> aiohttp.ClientResponse:
-        response = await self._request(verb, path, query, body, content_type, timeout)
-        sent = response.request_info.headers.get("Authorization")
-        if response.status == _UNAUTHORIZED and await self._access.renew(sent):
+        for again in (True, False):
+            response: aiohttp.ClientResponse = await self._api.call_api(
+                path,
+                _METHODS[verb],
+                query_params=list((query or {}).items()),
+                header_params={"Accept": "application/json", "Content-Type": content_type},
+                body=body,
+                auth_settings=["BearerToken"],
+                _preload_content=False,
+                _request_timeout=timeout,
+            )
+            sent = response.request_info.headers.get("Authorization")
+            rejected = response.status == _UNAUTHORIZED
+            if not (again and rejected and await self._access.renew(sent)):
+                break
             # a token that ran out between two refreshes: once more with a new one
             response.release()
-            response = await self._request(verb, path, query, body, content_type, timeout)
-        return response
-
-    async def _request(
-        self,
-        verb: str,
-        path: str,
-        query: Mapping[str, str] | None,
-        body: Json | None,
-        content_type: str,
-        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109  aiohttp's own, not a deadline of ours
-    ) -> aiohttp.ClientResponse:
-        response: aiohttp.ClientResponse = await self._api.call_api(
-            path,
-            _METHODS[verb],
-            query_params=list((query or {}).items()),
-            header_params={"Accept": "application/json", "Content-Type": content_type},
-            body=body,
-            auth_settings=["BearerToken"],
-            _preload_content=False,
-            _request_timeout=timeout,
-        )
         return response
 
     def _no_answer_error(self, what: str, found: str) -> ApiError:

@@ -175,77 +175,40 @@ def slim_replica_set(item: Json) -> SlimReplicaSet:
     return SlimReplicaSet(uid=str(metadata.get("uid") or ""), owner_uid=_controller(metadata))
 
 
-_CAPACITY_LABELS: tuple[tuple[str, dict[str, CapacityType]], ...] = (
+_AKS_LABEL = "kubernetes.azure.com/scalesetpriority"
+_CAPACITY_LABELS: tuple[tuple[str, str, str], ...] = (
     # Karpenter, any cloud; `reserved` is paid for whether used or not and never taken away
-    (
-        "karpenter.sh/capacity-type",
-        {
-            "spot": CapacityType.SPOT,
-            "on-demand": CapacityType.ON_DEMAND,
-            "reserved": CapacityType.ON_DEMAND,
-        },
-    ),
+    ("karpenter.sh/capacity-type", "spot", "on-demand reserved"),
     # EKS managed node groups
-    (
-        "eks.amazonaws.com/capacityType",
-        {
-            "SPOT": CapacityType.SPOT,
-            "ON_DEMAND": CapacityType.ON_DEMAND,
-            "CAPACITY_BLOCK": CapacityType.ON_DEMAND,
-        },
-    ),
+    ("eks.amazonaws.com/capacityType", "SPOT", "ON_DEMAND CAPACITY_BLOCK"),
     # GKE: the two older labels exist only where they are true
-    ("cloud.google.com/gke-spot", {"true": CapacityType.SPOT}),
-    ("cloud.google.com/gke-preemptible", {"true": CapacityType.SPOT}),
-    (
-        "cloud.google.com/gke-provisioning",
-        {
-            "spot": CapacityType.SPOT,
-            "preemptible": CapacityType.SPOT,
-            "standard": CapacityType.ON_DEMAND,
-        },
-    ),
+    ("cloud.google.com/gke-spot", "true", ""),
+    ("cloud.google.com/gke-preemptible", "true", ""),
+    ("cloud.google.com/gke-provisioning", "spot preemptible", "standard"),
     # AKS: label and taint; a regular node carries the label in newer versions
-    (
-        "kubernetes.azure.com/scalesetpriority",
-        {"spot": CapacityType.SPOT, "regular": CapacityType.ON_DEMAND},
-    ),
+    (_AKS_LABEL, "spot", "regular"),
     # kops, kubespray and older guides
-    (
-        "node.kubernetes.io/lifecycle",
-        {
-            "spot": CapacityType.SPOT,
-            "on-demand": CapacityType.ON_DEMAND,
-            "normal": CapacityType.ON_DEMAND,
-        },
-    ),
-    (
-        "lifecycle",
-        {
-            "spot": CapacityType.SPOT,
-            "Ec2Spot": CapacityType.SPOT,
-            "on-demand": CapacityType.ON_DEMAND,
-            "OnDemand": CapacityType.ON_DEMAND,
-        },
-    ),
+    ("node.kubernetes.io/lifecycle", "spot", "on-demand normal"),
+    ("lifecycle", "spot Ec2Spot", "on-demand OnDemand"),
 )
-"""Labels by which clouds say how a node is sold; the first that says something known wins."""
-_CAPACITY_TAINTS = {"kubernetes.azure.com/scalesetpriority": {"spot": CapacityType.SPOT}}
+"""Labels by which clouds say how a node is sold, their values for spot, and those for on-demand; the first
+that says something known wins."""
 
 
 def capacity_type(
     labels: Mapping[str, str], taints: list[Mapping[str, Any]]
 ) -> CapacityType | None:
     """How the provider sells a node; None: it has no label or taint that we know."""
-    for label, meanings in _CAPACITY_LABELS:
-        meaning = meanings.get(labels.get(label, ""))
-        if meaning is not None:
-            return meaning
-    for taint in taints:
-        meaning = _CAPACITY_TAINTS.get(str(taint.get("key")), {}).get(str(taint.get("value")))
-        if meaning is not None:
-            return meaning
-    return None
+    for label, spot, on_demand in _CAPACITY_LABELS:
+        value = labels.get(label)
+        if value in spot.split():
+            return CapacityType.SPOT
+        if value in on_demand.split():
+            return CapacityType.ON_DEMAND
+    tainted = any(
+        taint.get("key") == _AKS_LABEL and taint.get("value") == "spot" for taint in taints
+    )
+    return CapacityType.SPOT if tainted else None
 
 
 def _rolls_out(metadata: Json, spec: Json, status: Json) -> bool:

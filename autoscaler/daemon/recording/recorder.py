@@ -13,7 +13,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -48,32 +48,8 @@ RETRY_S = 30.0
 _log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Begin:
-    """Open a segment."""
-
-    memory: dict[str, Any]
-    at: float
-    first_event: int
-    lost: int
-    """Events that the loop had to drop, so far."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    """One event and its outcome."""
-
-    event: Event
-    outcome: Outcome
-    rows: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Stop:
-    """No more comes."""
-
-
-_Item: TypeAlias = _Begin | _Entry | _Stop
+_Step: TypeAlias = Callable[[], None]
+"""What the thread is to do next."""
 
 
 class Recorder:
@@ -106,7 +82,7 @@ class Recorder:
         self._monotonic = monotonic
         self._retry_s = retry_s
         self._backlog_rows_max = backlog_rows_max
-        self._items: queue.SimpleQueue[_Item] = queue.SimpleQueue()
+        self._steps: queue.SimpleQueue[_Step | None] = queue.SimpleQueue()
         self._open = False
         """On the loop's side: events are being handed over."""
         self._begun = 0
@@ -120,7 +96,7 @@ class Recorder:
             started_at=started_at,
             segment_bytes=segment_bytes,
             total_bytes=total_bytes,
-            items=self._items,
+            steps=self._steps,
         )
         self._thread = threading.Thread(target=self._thread_side.run, name="recorder", daemon=True)
         self._thread.start()
@@ -142,7 +118,10 @@ class Recorder:
         """Open a segment with this memory: that before the event `first_event`."""
         self._begun += 1
         self._open = True
-        self._items.put(_Begin(memory=memory, at=at, first_event=first_event, lost=self._dropped))
+        begin = self._thread_side.begin
+        self._steps.put(
+            partial(begin, memory, at=at, first_event=first_event, dropped=self._dropped)
+        )
 
     def append(self, event: Event, outcome: Outcome) -> None:
         """Hand over one event; dropped and counted where that is not possible."""
@@ -154,11 +133,12 @@ class Recorder:
             self._dropped += 1
             return
         self._handed_rows += rows
-        self._items.put(_Entry(event, outcome, rows))
+        self._steps.put(partial(self._thread_side.take, event, outcome, rows=rows))
 
     def close(self, timeout_s: float = 10.0) -> None:
         """Write what waits and close the file; blocks, for `timeout_s` at most."""
-        self._items.put(_Stop())
+        self._steps.put(partial(self._thread_side.end, "Stopped"))
+        self._steps.put(None)
         self._thread.join(timeout_s)
 
     @property
@@ -196,7 +176,7 @@ class _Thread:
         started_at: float,
         segment_bytes: int,
         total_bytes: int,
-        items: queue.SimpleQueue[_Item],
+        steps: queue.SimpleQueue[_Step | None],
     ) -> None:
         self.full_in = -1
         """The segment that is full, counted as `Recorder` counts; -1: none."""
@@ -212,38 +192,33 @@ class _Thread:
         self._run = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(started_at))
         self._segment_bytes = segment_bytes
         self._total_bytes = total_bytes
-        self._items = items
+        self._steps = steps
         self._begun = 0
         self._full_bytes = segment_bytes
         """What makes the open segment full."""
         self._segment = 0
         self._segment_events = 0
         self._unflushed = 0
+        self._counted_bytes = 0
+        """Of the open segment, in `bytes_total` already."""
         self._writer: SegmentWriter | None = None
         self._told_lost = 0
         """Losses that a segment has said already."""
 
     def run(self) -> None:
-        """Take items until there are no more."""
-        while True:
-            item = self._items.get()
-            if isinstance(item, _Stop):
-                self._guarded(lambda: self._end("Stopped"))
-                return
-            if isinstance(item, _Begin):
-                begin = item
-                self._guarded(lambda: self._begin(begin))  # noqa: B023  called at once
-            else:
-                self._take(item)
+        """Do one step after another until there are no more."""
+        while (step := self._steps.get()) is not None:
+            self._guarded(step)
 
-    def _take(self, entry: _Entry) -> None:
-        self.taken_rows += entry.rows
+    def take(self, event: Event, outcome: Outcome, *, rows: int) -> None:
+        """Write one event, or count it where no segment is open."""
+        self.taken_rows += rows
         if self._writer is None:
             self.lost += 1
-            return
-        self._guarded(lambda: self._write(entry))
+        else:
+            self._write(self._writer, event, outcome)
 
-    def _guarded(self, step: Callable[[], None]) -> None:
+    def _guarded(self, step: _Step) -> None:
         """Do one step; what the disk refuses, or a bug, ends the segment and never the thread."""
         try:
             step()
@@ -276,14 +251,15 @@ class _Thread:
             self._segment_bytes = min(self._segment_bytes, self._total_bytes // 4)
             self._full_bytes = self._segment_bytes
 
-    def _begin(self, begin: _Begin) -> None:
+    def begin(self, memory: dict[str, Any], *, at: float, first_event: int, dropped: int) -> None:
+        """Open a segment; `dropped` are the events that the loop had to drop, so far."""
         self._begun += 1
-        if self._writer is not None:
-            self._end("Rotated")
+        self.end("Rotated")
         self._folder.mkdir(parents=True, exist_ok=True)
         self._keep_total()
-        self._writer = self._create()
-        lost = begin.lost + self.lost
+        writer = self._writer = self._create()
+        self._counted_bytes = 0
+        lost = dropped + self.lost
         hole = None
         if lost > self._told_lost:
             hole = Hole(events=lost - self._told_lost, reason=self.problem or "backlog full")
@@ -292,17 +268,17 @@ class _Thread:
             format=FORMAT,
             run=self._run,
             segment=self._segment,
-            written_at=begin.at,
-            first_event=begin.first_event,
+            written_at=at,
+            first_event=first_event,
             writer=this_writer(),
             settings=to_builtins(self._settings, EngineSettings),
             hole=hole,
         )
-        self._put(encode(header))
-        self._put(encode(CheckpointLine(memory=begin.memory)))
-        self._flush()
+        writer.write(encode(header))
+        writer.write(encode(CheckpointLine(memory=memory)))
+        self._flush(writer)
         # Else a fleet whose checkpoint is as large as a segment would open one with every event.
-        self._full_bytes = max(self._segment_bytes, 4 * self._writer.written_bytes)
+        self._full_bytes = max(self._segment_bytes, 4 * writer.written_bytes)
         self._told_lost = lost
         self.problem = ""
         self._segment_events = 0
@@ -316,48 +292,40 @@ class _Thread:
             except FileExistsError:
                 continue
 
-    def _write(self, entry: _Entry) -> None:
+    def _write(self, writer: SegmentWriter, event: Event, outcome: Outcome) -> None:
         self._unflushed += 1
         line = {
             "kind": "event",
-            "event": to_builtins(entry.event, Event),
-            "outcome": to_builtins(entry.outcome, Outcome),
+            "event": to_builtins(event, Event),
+            "outcome": to_builtins(outcome, Outcome),
         }
-        self._put(encode(line))
+        writer.write(encode(line))
         self._segment_events += 1
-        if self._items.empty() or self._unflushed >= _UNFLUSHED_MAX:
-            self._flush()
-        if self._writer is not None and self._writer.written_bytes > self._full_bytes:
+        if self._steps.empty() or self._unflushed >= _UNFLUSHED_MAX:
+            self._flush(writer)
+        if writer.written_bytes > self._full_bytes:
             self.full_in = self._begun
 
-    def _end(self, reason: str) -> None:
+    def end(self, reason: str) -> None:
+        """Close the segment, if one is open."""
         writer, self._writer = self._writer, None
         if writer is None:
             return
-        before = writer.written_bytes
         try:
             writer.write(encode(EndLine(events=self._segment_events, reason=reason)))
         finally:
             writer.close()
-        self.bytes_total += writer.written_bytes - before
-        self._flushed()
+        self._count_flushed(writer)
 
-    def _put(self, line: bytes) -> None:
-        if self._writer is not None:
-            before = self._writer.written_bytes
-            self._writer.write(line)
-            self.bytes_total += self._writer.written_bytes - before
+    def _flush(self, writer: SegmentWriter) -> None:
+        writer.flush()
+        self._count_flushed(writer)
 
-    def _flush(self) -> None:
-        if self._writer is not None:
-            before = self._writer.written_bytes
-            self._writer.flush()
-            self.bytes_total += self._writer.written_bytes - before
-            self._flushed()
-
-    def _flushed(self) -> None:
+    def _count_flushed(self, writer: SegmentWriter) -> None:
         self.events_total += self._unflushed
         self._unflushed = 0
+        self.bytes_total += writer.written_bytes - self._counted_bytes
+        self._counted_bytes = writer.written_bytes
 
     def _keep_total(self) -> None:
         """Delete the oldest segments, so that one more has room within the total."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from autoscaler.daemon.recording.reproduce import Difference, SegmentReport
@@ -45,15 +46,5 @@ def as_row(report: SegmentReport) -> dict[str, Any]:
         "exact": report.exact,
         "ending": report.ending,
         "lost_before": report.header.hole.events if report.header.hole else 0,
-        "difference": None
-        if difference is None
-        else {
-            "event": difference.event,
-            "kind": difference.kind,
-            "at": difference.at,
-            "model": difference.model,
-            "field": difference.field,
-            "recorded": difference.recorded,
-            "reproduced": difference.reproduced,
-        },
+        "difference": asdict(difference) if difference else None,
     }

@@ -39,7 +39,6 @@ from autoscaler.errors import InvariantBroken, RecordingError
 class Difference:
     """The first place where the engine decides otherwise than it did."""
 
-    segment: Path
     event: int
     """Its id."""
     kind: str
@@ -191,7 +190,6 @@ def _replay_event(
         found = ("bytes", line.outcome, reproduced)
     where, recorded, now = found
     return outcome, Difference(
-        segment=path,
         event=event.id,
         kind=type(event).__name__,
         at=event.at,

@@ -25,7 +25,6 @@ from autoscaler.errors import RecordingError
 
 FORMAT = 3
 """Goes up with whatever changes the written form of a record, the engine's memory among them."""
-SUFFIX = ".jsonl.gz"
 _NAME = re.compile(r"\d{8}T\d{6}Z-\d{6}\.jsonl\.gz")
 _GZIP = 31
 """zlib's wbits for a gzip wrapper with the largest window."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import structlog
 
@@ -45,13 +45,6 @@ class CommandEnding:
         return self.accepted or self.reason == "Withheld"
 
 
-@dataclass(slots=True)
-class _Lane:
-    """One target's queue."""
-
-    waiting: deque[Command] = field(default_factory=deque)
-
-
 Finished = Callable[[Command, CommandEnding], None]
 """Told how each command ended, once; must not wait."""
 
@@ -79,7 +72,8 @@ class Actuator:
         self._clock = clock
         self._finished = finished
         self._withhold = withhold
-        self._lanes: dict[str, _Lane] = {}
+        self._waiting: dict[str, deque[Command]] = {}
+        """By target that has a worker."""
         self._ends: dict[str, asyncio.Future[CommandEnding]] = {}
         self._group: asyncio.TaskGroup | None = None
         self._closing = asyncio.Event()
@@ -94,9 +88,9 @@ class Actuator:
     def close(self) -> None:
         """Begin nothing more: what waits is skipped, what is under way is finished."""
         self._closing.set()
-        for lane in self._lanes.values():
-            while lane.waiting:
-                self._end(lane.waiting.popleft(), _SHUTTING_DOWN)
+        for waiting in self._waiting.values():
+            while waiting:
+                self._end(waiting.popleft(), _SHUTTING_DOWN)
 
     def submit(self, commands: Iterable[Command]) -> None:
         """Enqueue; never waits."""
@@ -105,32 +99,32 @@ class Actuator:
             if self._group is None or self._closing.is_set():
                 self._end(command, _SHUTTING_DOWN)
                 continue
-            lane = self._lanes.get(command.target)
-            if lane is None:
-                lane = self._lanes[command.target] = _Lane()
-                self._group.create_task(self._work(command.target, lane))
+            waiting = self._waiting.get(command.target)
+            if waiting is None:
+                waiting = self._waiting[command.target] = deque()
+                self._group.create_task(self._work(command.target, waiting))
             if isinstance(command, SetReplicas):
-                self._supersede(lane, command)
-            lane.waiting.append(command)
+                self._supersede(waiting, command)
+            waiting.append(command)
         self._forget()
 
-    def _supersede(self, lane: _Lane, newer: SetReplicas) -> None:
-        older = [command for command in lane.waiting if isinstance(command, SetReplicas)]
+    def _supersede(self, waiting: deque[Command], newer: SetReplicas) -> None:
+        older = [command for command in waiting if isinstance(command, SetReplicas)]
         for command in older:
-            lane.waiting.remove(command)
+            waiting.remove(command)
             message = (
                 f"{newer.id} sets {newer.replicas} replicas and was there before this was begun"
             )
             self._end(command, CommandEnding(accepted=False, reason="Superseded", message=message))
 
-    async def _work(self, target: str, lane: _Lane) -> None:
+    async def _work(self, target: str, waiting: deque[Command]) -> None:
         """Perform the commands of one target until none waits."""
         try:
-            while lane.waiting:
-                command = lane.waiting.popleft()
+            while waiting:
+                command = waiting.popleft()
                 self._end(command, await self._ending_of(command))
         finally:
-            del self._lanes[target]
+            del self._waiting[target]
 
     async def _ending_of(self, command: Command) -> CommandEnding:
         if command.after is not None:

@@ -81,9 +81,7 @@ def to_core(resource: InferenceAutoscaler) -> ModelSpec:
         pools=tuple(_pool(pool, metadata.namespace) for pool in spec.pools),
         min_replicas=spec.min_replicas,
         max_replicas=spec.max_replicas,
-        warm_floor=WarmFloor(
-            replicas=spec.warm_floor.replicas, capacity_type=spec.warm_floor.capacity_type
-        ),
+        warm_floor=WarmFloor(**spec.warm_floor.model_dump()),
         objective=Objective(
             ttft_s=spec.objective.time_to_first_token_milliseconds / 1000,
             tpot_s=spec.objective.time_per_output_token_milliseconds / 1000,
@@ -143,15 +141,9 @@ def _period_s(resource: InferenceAutoscaler) -> float:
 
 
 def _pool(pool: PoolSection, namespace: str) -> PoolSpec:
-    target = pool.scale_target_ref
     return PoolSpec(
         name=pool.name,
-        target=ScaleTarget(
-            api_version=target.api_version,
-            kind=target.kind,
-            namespace=namespace,
-            name=target.name,
-        ),
+        target=ScaleTarget(namespace=namespace, **pool.scale_target_ref.model_dump()),
         capacity_type=pool.capacity_type,
         price_usd_per_hour=pool.price_usd_per_hour,
     )
@@ -166,15 +158,13 @@ def _behavior(section: BehaviorSection) -> Behavior | None:
 def _rules(section: ScalingRulesSection | None) -> ScalingRules | None:
     if section is None:
         return None
-    policies = section.policies
+    policies = tuple(
+        ScalingPolicy(type=policy.type, value=policy.value, period_s=policy.period_seconds)
+        for policy in section.policies or ()
+    )
     return ScalingRules(
         stabilization_window_s=section.stabilization_window_seconds,
         select_policy=section.select_policy,
-        policies=None
-        if policies is None
-        else tuple(
-            ScalingPolicy(type=policy.type, value=policy.value, period_s=policy.period_seconds)
-            for policy in policies
-        ),
+        policies=policies or None,
         tolerance_ratio=section.tolerance,
     )

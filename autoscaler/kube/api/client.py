@@ -179,8 +179,7 @@ class Client:
             rejected = response.status == _UNAUTHORIZED
             if not (again and rejected and await self._access.renew(sent)):
                 break
-            # a token that ran out between two refreshes: once more with a new one
-            response.release()
+            response.release()  # a token that ran out between two refreshes: once more with a new one
         return response
 
     def _no_answer_error(self, what: str, found: str) -> ApiError:

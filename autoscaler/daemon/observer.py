@@ -96,7 +96,7 @@ class FleetObserver:
     def observe(self, *, number: int, at: float) -> Observed:
         """Make the observation of this moment, as the event of this id; does not wait."""
         objects = self.cluster.objects(self._fleet, at=at)
-        collector = self.collector
+        values = self.collector.last_values
         return self.cluster.observe(
             objects,
             number=number,
@@ -104,9 +104,9 @@ class FleetObserver:
             interruptions=self._interruptions.current(
                 gone_since=objects.gone_since, not_ready_since=objects.not_ready_since
             ),
-            samples=collector.samples(),
-            framebuffers=collector.framebuffers(),
-            gpus=collector.gpus(),
+            samples=values.samples(),
+            framebuffers=values.framebuffers(),
+            gpus=values.nodes(),
         )
 
     def refresh(self) -> None:

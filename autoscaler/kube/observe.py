@@ -216,7 +216,13 @@ class Cluster:
             for _, pod in rows:
                 known, target = before.get((pod.namespace, pod.name), (None, None))
                 if target is None or known is not pod or target.model != model.key:
-                    target = _target(pod, model.key)
+                    target = ScrapeTarget(
+                        key=(pod.namespace, pod.name),
+                        uid=pod.uid,
+                        ip=pod.ip,
+                        model=model.key,
+                        ready=pod.ready,
+                    )
                 self._targets[target.key] = (pod, target)
         return [target for _, (_, target) in sorted(self._targets.items())]
 
@@ -334,13 +340,3 @@ class Cluster:
             elif pod.version <= version:
                 since[pod.node] = at
         return since
-
-
-def _target(pod: SlimPod, model: str) -> ScrapeTarget:
-    return ScrapeTarget(
-        key=(pod.namespace, pod.name),
-        uid=pod.uid,
-        ip=pod.ip,
-        model=model,
-        ready=pod.ready,
-    )

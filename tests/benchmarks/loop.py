@@ -102,8 +102,8 @@ def fill(cluster: Cluster, replicas: int, *, at: float) -> None:
 
 def sample(collector: Collector, *, at: float, rng: random.Random) -> None:
     """Put a sample of every pod into the collector."""
-    for target in collector._last_values._targets.values():
-        collector._last_values.put_sample(
+    for target in collector.last_values._targets.values():
+        collector.last_values.put_sample(
             target,
             PodSample(
                 sampled_at=at,

@@ -127,11 +127,14 @@ async def test_pods_are_read_all_at_once_and_one_that_never_answers_delays_nobod
         watched.collector.set_models([settings(port, period_s=PATIENCE_S)])
         watched.collector.set_targets([pod(1), pod(2), pod(3)])
         async with watched.running(), asyncio.timeout(PATIENCE_S):
-            while len(watched.collector.samples()) < 2:
+            while len(watched.collector.last_values.samples()) < 2:
                 await asyncio.sleep(0)
             # They are there while the third still hangs: its round is not over.
             assert [report.targets for report in watched.collector.reports()] == [0]
-    assert set(watched.collector.samples()) == {("serving", "pod-1"), ("serving", "pod-2")}
+    assert set(watched.collector.last_values.samples()) == {
+        ("serving", "pod-1"),
+        ("serving", "pod-2"),
+    }
 
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n"
@@ -253,12 +256,12 @@ async def test_the_last_value_stays_with_its_own_time_while_its_pod_fails():
             await watched.until(lambda report: report.targets == 1 and not report.failing)
             broken.set()
             await watched.until_read(ReadOutcome.STATUS, 1)
-            before = watched.collector.samples()
+            before = watched.collector.last_values.samples()
             await watched.until_read(ReadOutcome.STATUS, 2)
-            assert watched.collector.samples() == before
+            assert watched.collector.last_values.samples() == before
             broken.clear()
             await watched.until(lambda report: not report.failing)
-            after = watched.collector.samples()
+            after = watched.collector.last_values.samples()
     key = ("serving", "pod-1")
     assert before[key].sampled_at < after[key].sampled_at
     assert replace(before[key], sampled_at=0.0) == replace(after[key], sampled_at=0.0)
@@ -274,7 +277,7 @@ async def test_a_pod_that_is_gone_or_replaced_leaves_nothing_behind():
         async with watched.running():
             await watched.until(lambda report: report.targets == 2 and not report.failing)
         watched.collector.set_targets([pod(1, uid="2")])  # a StatefulSet's pod keeps its name
-        assert watched.collector.samples() == {}
+        assert watched.collector.last_values.samples() == {}
 
 
 async def test_an_answer_that_comes_after_its_pod_has_gone_is_dropped():
@@ -294,7 +297,7 @@ async def test_an_answer_that_comes_after_its_pod_has_gone_is_dropped():
             watched.collector.set_targets([pod(1, uid="2")])
             answer_now.set()
             await watched.until(lambda report: report.targets == 1)
-            assert watched.collector.samples() == {}
+            assert watched.collector.last_values.samples() == {}
 
 
 async def test_two_models_of_two_engines_are_read_apart():
@@ -309,7 +312,7 @@ async def test_two_models_of_two_engines_are_read_apart():
         async with watched.running():
             for source in ("VLLM", "TGI"):
                 await watched.until(lambda report: report.targets == 1, source=source)
-            samples = watched.collector.samples()
+            samples = watched.collector.last_values.samples()
     assert samples["serving", "pod-1"].waiting_requests == 8
     assert samples[other.key].waiting_requests == 7
 

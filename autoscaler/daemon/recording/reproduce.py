@@ -25,7 +25,6 @@ from autoscaler.daemon.recording.segments import (
     EndLine,
     EventLine,
     Header,
-    Reading,
     check,
     encode,
     read_lines,
@@ -103,8 +102,7 @@ def replay(path: Path, progress: Callable[[int], None] | None = None) -> Iterato
 
 
 def _replay_segment(path: Path, progress: Callable[[int], None] | None) -> SegmentReport:
-    reading = Reading()
-    lines = read_lines(path, reading)
+    lines = read_lines(path)
     header = next(lines, None)
     if not isinstance(header, Header):
         raise RecordingError(

@@ -12,7 +12,6 @@ import platform
 import re
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -148,15 +147,7 @@ class SegmentWriter:
             view = view[written:]
 
 
-@dataclass(slots=True)
-class Reading:
-    """How far a segment could be read."""
-
-    whole: bool = False
-    """The gzip member is complete and its checksum holds."""
-
-
-def read_lines(path: Path, reading: Reading) -> Iterator[Line]:
+def read_lines(path: Path) -> Iterator[Line]:
     """Read a segment's lines; a tail that was cut off ends it, anything else is refused.
 
     Raises:
@@ -164,7 +155,9 @@ def read_lines(path: Path, reading: Reading) -> Iterator[Line]:
     """
     buffer = bytearray()
     ordinal = 0
-    for piece in _pieces(path, reading):
+    whole = False
+    for piece, ended in _pieces(path):
+        whole = ended
         buffer += piece
         *lines, rest = buffer.split(b"\n")
         buffer = bytearray(rest)
@@ -175,7 +168,7 @@ def read_lines(path: Path, reading: Reading) -> Iterator[Line]:
         for line in lines:
             ordinal += 1
             yield _decoded(path, ordinal, bytes(line))
-    if reading.whole and buffer:
+    if whole and buffer:
         raise RecordingError(f"{path}: line {ordinal + 1} has no end, though the file is complete")
 
 
@@ -185,10 +178,7 @@ def check(path: Path) -> bool:
     Raises:
         RecordingError: It is damaged.
     """
-    reading = Reading()
-    for _ in _pieces(path, reading):
-        pass
-    return reading.whole
+    return True in [ended for _, ended in _pieces(path)]  # all of it is read
 
 
 def _decoded(path: Path, ordinal: int, line: bytes) -> Line:
@@ -200,20 +190,20 @@ def _decoded(path: Path, ordinal: int, line: bytes) -> Line:
         ) from error
 
 
-def _pieces(path: Path, reading: Reading) -> Iterator[bytes]:
-    """Decompress a file piece by piece."""
+def _pieces(path: Path) -> Iterator[tuple[bytes, bool]]:
+    """Decompress a file piece by piece; with each whether the gzip member is complete, its checksum right."""
     try:
         with path.open("rb") as file:
-            yield from _inflated(path, file, reading)
+            yield from _inflated(path, file)
     except OSError as error:
         raise RecordingError(f"{path}: {error.strerror or error}; name a recording") from error
 
 
-def _inflated(path: Path, file: BufferedReader, reading: Reading) -> Iterator[bytes]:
+def _inflated(path: Path, file: BufferedReader) -> Iterator[tuple[bytes, bool]]:
     inflate = zlib.decompressobj(wbits=_GZIP)
     offset = 0
     while chunk := file.read(_READ_BYTES):
-        if reading.whole:
+        if inflate.eof:
             raise RecordingError(f"{path}: something follows the end of the recording, at {offset}")
         try:
             piece = inflate.decompress(chunk)
@@ -224,8 +214,6 @@ def _inflated(path: Path, file: BufferedReader, reading: Reading) -> Iterator[by
                 f"{path}: damaged between bytes {offset} and {offset + len(chunk)} ({error})"
             ) from error
         offset += len(chunk)
-        if inflate.eof:
-            reading.whole = True
-            if inflate.unused_data:
-                raise RecordingError(f"{path}: something follows the end of the recording")
-        yield piece
+        if inflate.unused_data:
+            raise RecordingError(f"{path}: something follows the end of the recording")
+        yield piece, inflate.eof

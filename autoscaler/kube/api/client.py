@@ -34,6 +34,16 @@ _METHODS = {
 }
 """HTTP method of each verb of RBAC that is used."""
 MERGE_PATCH = "application/merge-patch+json"
+_NOT_ACCEPTED = "the API server does not accept what was sent; this is a bug, please report it"
+_REMEDIES = {
+    200: "something between here and the API server answers in its place",
+    400: _NOT_ACCEPTED,
+    404: "check that it exists and that its name and namespace are right",
+    409: "somebody else was quicker; the next tick reads again",
+    410: "what was known is too old; it is listed anew",
+    422: _NOT_ACCEPTED,
+}
+"""By HTTP status, where no more need be known."""
 CALL_TIMEOUT_S = 10.0
 CONNECT_TIMEOUT_S = 10.0
 _UNAUTHORIZED = 401
@@ -47,7 +57,6 @@ class ApiError(AutoscalerError):
         message: str,
         *,
         status: int = 0,
-        reason: str = "",
         found: str = "",
         causes: tuple[str, ...] = (),
         retry_after_s: float | None = None,
@@ -55,8 +64,6 @@ class ApiError(AutoscalerError):
         super().__init__(message)
         self.status = status
         """HTTP status; 0: there was no answer."""
-        self.reason = reason
-        """Of the Status object, e.g. `Conflict`; empty where the answer was none."""
         self.found = found
         """What the server answered, without the text that we put around it."""
         self.causes = causes
@@ -205,7 +212,6 @@ class Client:
         return ApiError(
             f"{what} at {self.server}: {response.status} {found}; {remedy}",
             status=response.status,
-            reason=str(answer.get("reason") or ""),
             found=str(found),
             causes=tuple(
                 str(cause.get("message", ""))
@@ -229,20 +235,8 @@ class Client:
                     f"the role of {self._access.origin} lacks the verb `{verb}` on `{plural}` "
                     f"in API group `{resource.group}`; grant it (see deploy/)"
                 )
-            case 404:
-                return "check that it exists and that its name and namespace are right"
-            case 409:
-                return "somebody else was quicker; the next tick reads again"
-            case 410:
-                return "what was known is too old; it is listed anew"
-            case 422 | 400:
-                return (
-                    "the API server does not accept what was sent; this is a bug, please report it"
-                )
-            case 200:
-                return "something between here and the API server answers in its place"
             case _:
-                return "it is tried again"
+                return _REMEDIES.get(status, "it is tried again")
 
 
 async def connect(kubeconfig: str | None = None, *, context: str | None = None) -> Client:

@@ -20,9 +20,7 @@ from autoscaler.core.contract.commands import (
 )
 from autoscaler.errors import ActuationError
 from autoscaler.kube.api.client import ApiError, Client
-from autoscaler.kube.perform import drain
-from autoscaler.kube.perform.annotate import annotate
-from autoscaler.kube.perform.scale import set_replicas
+from autoscaler.kube.perform import drain, scale
 
 _REASONS = {
     HTTPStatus.UNAUTHORIZED: "Forbidden",
@@ -38,7 +36,7 @@ async def perform(
     command: Command,
     *,
     now: Callable[[], float],
-    uid_of: Callable[[str, str], str | None] | None = None,
+    uid_of: Callable[[str, str], str | None] = lambda _namespace, _name: None,
     rng: random.Random | None = None,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> None:
@@ -60,17 +58,27 @@ async def perform(
             "decided on is decided anew each tick",
             reason="Expired",
         )
+    rng = rng or random.Random()  # noqa: S311  jitter
     limit_s = min(COMMAND_TIMEOUT_S, left_s)
     try:
         async with asyncio.timeout(limit_s):
-            await _perform(
-                client,
-                command,
-                now=now,
-                uid_of=uid_of or (lambda _namespace, _name: None),
-                rng=rng or random.Random(),  # noqa: S311  jitter
-                sleep=sleep,
-            )
+            match command:
+                case SetReplicas():
+                    await scale.set_replicas(client, command)
+                case Annotate():
+                    await scale.annotate(client, command)
+                case CordonNode():
+                    await drain.cordon(client, command, at=now())
+                case UncordonNode():
+                    await drain.uncordon(client, command)
+                case EvictPod():
+                    uid = uid_of(command.namespace, command.pod)
+                    await drain.evict(client, command, uid=uid, rng=rng, sleep=sleep)
+                case DeletePod():
+                    uid = uid_of(command.namespace, command.pod)
+                    await drain.delete(client, command, uid=uid)
+                case _:
+                    assert_never(command)
     except TimeoutError as error:
         raise ActuationError(
             f"{_command_text(command)} at {client.server}: not done within {limit_s:.1f} s; whether it was "
@@ -79,33 +87,6 @@ async def perform(
         ) from error
     except ApiError as error:
         raise ActuationError(str(error), reason=reason_of(error)) from error
-
-
-async def _perform(
-    client: Client,
-    command: Command,
-    *,
-    now: Callable[[], float],
-    uid_of: Callable[[str, str], str | None],
-    rng: random.Random,
-    sleep: Callable[[float], Awaitable[None]],
-) -> None:
-    match command:
-        case SetReplicas():
-            await set_replicas(client, command)
-        case Annotate():
-            await annotate(client, command)
-        case CordonNode():
-            await drain.cordon(client, command, at=now())
-        case UncordonNode():
-            await drain.uncordon(client, command)
-        case EvictPod():
-            uid = uid_of(command.namespace, command.pod)
-            await drain.evict(client, command, uid=uid, rng=rng, sleep=sleep)
-        case DeletePod():
-            await drain.delete(client, command, uid=uid_of(command.namespace, command.pod))
-        case _:
-            assert_never(command)
 
 
 def reason_of(error: ApiError) -> str:

@@ -1,11 +1,11 @@
-"""Sets replicas through the `scale` subresource, guarded by the version that was read."""
+"""Writes to scale targets: replicas by the `scale` subresource, guarded by the version read; annotations."""
 
 from __future__ import annotations
 
-from autoscaler.core.contract.commands import SetReplicas
+from autoscaler.core.contract.commands import Annotate, SetReplicas
 from autoscaler.core.contract.spec import ScaleTarget
 from autoscaler.errors import ActuationError
-from autoscaler.kube.api.client import Client
+from autoscaler.kube.api.client import MERGE_PATCH, Client
 from autoscaler.kube.api.resources import SCALE_TARGETS, ApiResource
 
 
@@ -40,6 +40,19 @@ async def set_replicas(client: Client, command: SetReplicas) -> None:
         name=target.name,
         subresource="scale",
         body=body,
+    )
+
+
+async def annotate(client: Client, command: Annotate) -> None:
+    """Set one annotation of a scale target to the command's value; None removes it."""
+    target = command.scale_target
+    await client.call(
+        "patch",
+        resource_of(target),
+        namespace=target.namespace,
+        name=target.name,
+        body={"metadata": {"annotations": {command.key: command.value}}},
+        content_type=MERGE_PATCH,
     )
 
 

@@ -1,7 +1,7 @@
 """Reads every source in its own period and keeps the last values; a slow one delays nobody.
 
 The collector runs in the daemon's TaskGroup: `feeds` says what is read, `rounds` when. A tick
-asks for `samples()`, `framebuffers()` and `gpus()` and gets at once what is there.
+asks `last_values` and gets at once what is there.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from typing import Any
 
 import aiohttp
 
-from autoscaler.kube.samples import FramebufferSample, NodeGpuSample, PodKey, PodSample
 from autoscaler.kube.targets import ExporterTarget, ScrapeTarget
 from autoscaler.settings import MetricsSettings, MetricsSource, PrometheusSettings
 from autoscaler.sources.collector.feeds import (
@@ -59,7 +58,8 @@ class Collector:
         self._now = now
         self._session = session
         self._dcgm_port = dcgm_port
-        self._last_values = LastValues()
+        self.last_values = LastValues()
+        """What a tick takes."""
         self._rounds = Rounds(deadline_s=deadline_s)
         self._settings: tuple[MetricsSettings, ...] = ()
         self._exporters: tuple[ExporterTarget, ...] = ()
@@ -78,19 +78,7 @@ class Collector:
 
     def set_targets(self, targets: Iterable[ScrapeTarget]) -> None:
         """Replace the pods; what was read of a pod that is gone goes with it."""
-        self._last_values.set_targets(targets)
-
-    def samples(self) -> dict[PodKey, PodSample]:
-        """Return the last sample of each pod that ever had one, with its own time."""
-        return self._last_values.samples()
-
-    def framebuffers(self) -> dict[PodKey, FramebufferSample]:
-        """Return the last framebuffer of each pod for which it is known."""
-        return self._last_values.framebuffers()
-
-    def gpus(self) -> dict[str, NodeGpuSample]:
-        """Return the free GPUs of each node for which they are known."""
-        return self._last_values.nodes()
+        self.last_values.set_targets(targets)
 
     @property
     def outcomes(self) -> Mapping[tuple[str, ReadOutcome], int]:
@@ -109,14 +97,14 @@ class Collector:
     def ages(self, *, at: float) -> dict[str, float]:
         """Return the age of the oldest last value of each source that has any, in seconds."""
         oldest_at: dict[str, float] = {}
-        samples = self._last_values.samples()
+        samples = self.last_values.samples()
         for settings in self._settings:
             source = source_label(settings)
-            for target in self._last_values.targets(settings.model):
+            for target in self.last_values.targets(settings.model):
                 if target.key in samples:
                     sampled_at = samples[target.key].sampled_at
                     oldest_at[source] = min(sampled_at, oldest_at.get(source, sampled_at))
-        nodes = [sample.sampled_at for sample in self._last_values.nodes().values()]
+        nodes = [sample.sampled_at for sample in self.last_values.nodes().values()]
         if nodes:
             oldest_at[DCGM] = min(nodes)
         return {source: max(0.0, at - moment) for source, moment in oldest_at.items()}
@@ -143,7 +131,7 @@ class Collector:
 
     def _feeds(self) -> list[Feed]:
         """Make a feed for each model, for the exporters and for DCGM at each Prometheus."""
-        last_values, now = self._last_values, self._now
+        last_values, now = self.last_values, self._now
         feeds: list[Feed] = []
         clients: dict[PrometheusSettings, PrometheusClient] = {}
         for settings in self._settings:

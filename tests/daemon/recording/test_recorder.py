@@ -18,7 +18,6 @@ from autoscaler.daemon.recording.reproduce import replay
 from autoscaler.daemon.recording.segments import (
     EventLine,
     Header,
-    Reading,
     read_lines,
     segment_files,
 )
@@ -174,7 +173,7 @@ def test_a_full_disk_loses_nothing_in_silence_and_recording_resumes(tmp_path, mo
     recorder.close()
     assert recorder.problem == ""
     before, after = segment_files(tmp_path)
-    kept = [line for line in read_lines(before, Reading()) if isinstance(line, EventLine)]
+    kept = [line for line in read_lines(before) if isinstance(line, EventLine)]
     assert len(kept) == 4  # what was flushed before the disk was full can still be read
     header = lines_of(after)[0]
     assert header["hole"]["events"] == 5
@@ -270,5 +269,5 @@ def test_a_killed_process_leaves_all_that_it_had_flushed(tmp_path):
     assert len(reports) > 1, "it has rotated"
     assert reports[-1].ending == "Cut"
     assert sum(report.events for report in reports) >= said
-    headers = [next(read_lines(report.path, Reading())) for report in reports]
+    headers = [next(read_lines(report.path)) for report in reports]
     assert [h.segment for h in headers if isinstance(h, Header)] == list(range(1, len(reports) + 1))

@@ -8,7 +8,6 @@ import pytest
 
 from autoscaler.daemon.recording.segments import (
     EventLine,
-    Reading,
     check,
     read_lines,
     segment_files,
@@ -25,7 +24,7 @@ def segment(tmp_path) -> Path:
 
 
 def events_in(path: Path) -> int:
-    return sum(isinstance(line, EventLine) for line in read_lines(path, Reading()))
+    return sum(isinstance(line, EventLine) for line in read_lines(path))
 
 
 def test_a_whole_segment_says_that_it_is_whole(segment):
@@ -67,7 +66,7 @@ def test_gzipped_text_is_no_recording(tmp_path):
     path.write_bytes(gzip.compress(b"t_s,input_tokens,output_tokens\n0,1,2\n"))
     assert check(path)
     with pytest.raises(RecordingError, match="line 1 is none of a recording"):
-        list(read_lines(path, Reading()))
+        list(read_lines(path))
 
 
 def test_something_after_the_end_is_damage(segment):
@@ -85,7 +84,7 @@ def test_an_unknown_kind_of_line_is_refused(tmp_path):
     path = tmp_path / "x.gz"
     path.write_bytes(gzip.compress(b'{"kind":"later"}\n'))
     with pytest.raises(RecordingError, match="line 1"):
-        list(read_lines(path, Reading()))
+        list(read_lines(path))
 
 
 def test_zlib_flushes_leave_what_was_flushed_readable():

@@ -185,7 +185,7 @@ def test_on_a_disk_smaller_than_the_limit_the_oldest_segments_make_room(tmp_path
     now = [0.0]
     recorder = recorder_in(tmp_path, segment_bytes=3_000, monotonic=lambda: now[0])
     pace(recorder)
-    record(recorder, 300)
+    record(recorder, 150)
     before = segment_files(tmp_path)
     disk.full = True
     recorder.append(next(story(1)), Outcome())

@@ -59,4 +59,4 @@ class SpecProblem:
     """What to write instead."""
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.found}; {self.remedy}"
+        return f"{self.path}: found {self.found}; {self.remedy}"

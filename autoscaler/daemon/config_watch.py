@@ -14,7 +14,6 @@ from pathlib import Path
 import structlog
 
 from autoscaler.settings import Config, SpecError, load_config
-from autoscaler.settings.config import line_of
 from autoscaler.settings.documents import files_of
 
 POLL_S = 3.0
@@ -68,7 +67,7 @@ class ConfigWatch:
         try:
             config = await asyncio.to_thread(load_config, self._path)
         except SpecError as error:
-            lines = tuple(line_of(each) for each in error.problems)
+            lines = tuple(str(each) for each in error.problems)
             self._problems(lines)
             if lines != self._logged:
                 self._logged = lines

@@ -117,33 +117,18 @@ DIALECTS: tuple[Dialect, ...] = (
     # AKS, node problem detector, from Azure's scheduled events: NotBefore is at least 30 s ahead.
     # The condition may have stood before as an advice, so its transition does not date the notice.
     # The first name is that of current releases, the second that of older ones.
-    Dialect(
-        source="aks",
-        condition="PreemptionScheduled",
-        deadline=_azure_deadline,
-        dated=False,
-        lead_s=30.0,
-    ),
-    Dialect(
-        source="aks",
-        condition="PreemptScheduled",
-        deadline=_azure_deadline,
-        dated=False,
-        lead_s=30.0,
+    *(
+        Dialect(source="aks", condition=name, deadline=_azure_deadline, dated=False, lead_s=30.0)
+        for name in ("PreemptionScheduled", "PreemptScheduled")
     ),
     # AKS auto-drain of a spot node. On other nodes the same taint is automatic repair, which has no
     # deadline. The second key is that of releases before the taint was renamed.
-    Dialect(
-        source="aks-remediator",
-        taint="remediator.kubernetes.azure.com/unschedulable",
-        spot_only=True,
-        lead_s=30.0,
-    ),
-    Dialect(
-        source="aks-remediator",
-        taint="remediator.aks.microsoft.com/unschedulable",
-        spot_only=True,
-        lead_s=30.0,
+    *(
+        Dialect(source="aks-remediator", taint=key, spot_only=True, lead_s=30.0)
+        for key in (
+            "remediator.kubernetes.azure.com/unschedulable",
+            "remediator.aks.microsoft.com/unschedulable",
+        )
     ),
     # cloud-provider-azure takes a node out of load balancers after Azure's PreemptScheduled event.
     Dialect(

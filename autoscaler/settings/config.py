@@ -21,7 +21,7 @@ class SpecError(SettingsError):
 
     def __init__(self, problems: Iterable[SpecProblem]) -> None:
         self.problems = tuple(problems)
-        super().__init__("\n".join(line_of(problem) for problem in self.problems))
+        super().__init__("\n".join(str(problem) for problem in self.problems))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,11 +55,6 @@ def load_config(path: Path) -> Config:
     if problems:
         raise SpecError(problems)
     return Config(path=path, resources=tuple(sorted(resources, key=lambda found: found.key)))
-
-
-def line_of(problem: SpecProblem) -> str:
-    """Say a problem in one line."""
-    return f"{problem.path}: found {problem.found}; {problem.remedy}"
 
 
 def _is_ours(document: Document) -> bool:

@@ -57,7 +57,7 @@ class HttpServer:
         except (OSError, OverflowError) as error:
             await self._runner.cleanup()
             raise SettingsError(
-                f"listening on {self._host or '*'}:{self._port}: {_error_text(error)}; "
+                f"listening on {self._host or '*'}:{self._port}: {getattr(error, 'strerror', None) or error}; "
                 "give another --listen, or end what has it"
             ) from error
         host, port = self._runner.addresses[0][:2]
@@ -86,7 +86,3 @@ def _health_response(reasons: tuple[str, ...]) -> web.Response:
     if reasons:
         return web.Response(status=503, text="\n".join(reasons) + "\n")
     return web.Response(text="ok\n")
-
-
-def _error_text(error: Exception) -> str:
-    return getattr(error, "strerror", None) or str(error)

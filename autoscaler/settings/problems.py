@@ -5,8 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Sequence
-from types import UnionType
-from typing import Any, Union, get_args, get_origin
+from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -140,9 +139,5 @@ def _section_in(annotation: Any) -> Any:
     """Find the section within `X | None`, `tuple[X, ...]` or `Annotated[X, ...]`."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    if get_origin(annotation) in (Union, UnionType, tuple) or get_args(annotation):
-        for inner in get_args(annotation):
-            found = _section_in(inner)
-            if found is not None:
-                return found
-    return None
+    found = (_section_in(inner) for inner in get_args(annotation))
+    return next((section for section in found if section is not None), None)

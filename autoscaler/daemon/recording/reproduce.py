@@ -7,6 +7,7 @@ the commands and the reasons must be equal.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -223,30 +224,25 @@ def _essence(outcome: Any) -> Any:
 
 
 _Found = tuple[str, Any, Any]
+_NOTHING = "nothing"
+"""Stands where one of the two has no such part."""
 
 
 def _first_difference(recorded: Any, reproduced: Any, where: str) -> _Found | None:
     """Find the first leaf that differs: (path, recorded, reproduced)."""
     if isinstance(recorded, dict) and isinstance(reproduced, dict):
         for key in [*recorded, *(key for key in reproduced if key not in recorded)]:
-            path = f"{where}.{key}" if where else key
-            if key not in recorded or key not in reproduced:
-                return path, recorded.get(key, "nothing"), reproduced.get(key, "nothing")
-            found = _first_difference(recorded[key], reproduced[key], path)
+            one, other = recorded.get(key, _NOTHING), reproduced.get(key, _NOTHING)
+            found = _first_difference(one, other, f"{where}.{key}" if where else key)
             if found is not None:
                 return found
         return None
     if isinstance(recorded, list) and isinstance(reproduced, list):
-        for index, (one, other) in enumerate(zip(recorded, reproduced, strict=False)):
+        pairs = itertools.zip_longest(recorded, reproduced, fillvalue=_NOTHING)
+        for index, (one, other) in enumerate(pairs):
             found = _first_difference(one, other, f"{where}[{index}]")
             if found is not None:
                 return found
-        if len(recorded) != len(reproduced):
-            longer = recorded if len(recorded) > len(reproduced) else reproduced
-            extra = longer[min(len(recorded), len(reproduced))]
-            index = min(len(recorded), len(reproduced))
-            both = (extra, "nothing") if longer is recorded else ("nothing", extra)
-            return f"{where}[{index}]", *both
         return None
     return None if recorded == reproduced else (where, recorded, reproduced)
 

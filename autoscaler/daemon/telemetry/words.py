@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from autoscaler.core.contract.reasons import Reason, StepBy
+from typing import get_args
+
+from autoscaler.core.contract.commands import Command
+from autoscaler.core.contract.reasons import StepBy
 from autoscaler.core.contract.state import NODE_STATUS
 from autoscaler.notices.node_marks import DIALECTS
 
-COMMAND_KINDS = ("SetReplicas", "Annotate", "CordonNode", "UncordonNode", "EvictPod", "DeletePod")
+COMMAND_KINDS = tuple(kind.__name__ for kind in get_args(Command))
 
 SENT_AND_REFUSED = (
     "Conflict",
@@ -24,9 +27,6 @@ COMMAND_REASONS = ("Accepted", *SENT_AND_REFUSED, "Superseded", "Skipped", "With
 
 NOTICE_SOURCES = (*dict.fromkeys(dialect.source for dialect in DIALECTS), NODE_STATUS)
 """`Interruption.source`."""
-
-REASONS = tuple(Reason)
-"""`Decision.reason`."""
 
 ADJUSTMENTS = tuple(by for by in StepBy if by not in {StepBy.POLICY, StepBy.PLACEMENT})
 """The guards and stages between the proposal and its placement: `Step.by` of what adjusted it."""

@@ -12,11 +12,6 @@ from autoscaler.sources.engines import ray_serve, sglang, tgi, vllm
 from autoscaler.sources.pages.signals import EngineSource
 
 SOURCES: Mapping[str, EngineSource] = MappingProxyType(
-    {
-        "VLLM": vllm.SOURCE,
-        "TGI": tgi.SOURCE,
-        "SGLang": sglang.SOURCE,
-        "RayServe": ray_serve.SOURCE,
-    }
+    {each.engine: each for each in (vllm.SOURCE, tgi.SOURCE, sglang.SOURCE, ray_serve.SOURCE)}
 )
 """By the word that `spec.engine` uses."""

@@ -7,12 +7,10 @@ import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import get_args
 
 import pytest
 
 import autoscaler
-from autoscaler.core.contract.commands import Command
 from autoscaler.core.contract.events import CommandFinished
 from autoscaler.core.contract.reasons import ConditionReason, ConditionType, Reason, StepBy
 from autoscaler.core.guards import Guards
@@ -34,10 +32,6 @@ def trees(*folders: str) -> Iterator[tuple[Path, ast.Module]]:
         top = ROOT / folder
         for path in sorted(top.rglob("*.py") if top.is_dir() else [top]):
             yield path, parsed(path)
-
-
-def test_every_command_is_a_kind():
-    assert {kind.__name__ for kind in get_args(Command)} == set(words.COMMAND_KINDS)
 
 
 def test_every_end_of_a_command_that_the_event_documents_is_a_reason():

@@ -9,7 +9,7 @@ from autoscaler.core.contract.events import Observed, SpecChanged
 from autoscaler.core.contract.reasons import Reason
 from autoscaler.daemon.loop import Handled, Listener
 from autoscaler.daemon.telemetry.metrics import Metrics
-from autoscaler.daemon.telemetry.words import ADJUSTMENTS, REASONS
+from autoscaler.daemon.telemetry.words import ADJUSTMENTS
 
 _FALLBACK_EVENTS = {
     Reason.FALLBACK_RAISED: "fallback.raised",
@@ -123,7 +123,7 @@ class DecisionListener(Listener):
         namespace, _, model = key.partition("/")
         count = self._metrics.count
         for direction in Direction:
-            for reason in REASONS:
+            for reason in Reason:
                 count("decisions_total", namespace, model, str(direction), reason, by=0)
         for guard in ADJUSTMENTS:
             for direction in (Direction.UP, Direction.DOWN):

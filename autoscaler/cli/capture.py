@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import click
 
 from autoscaler.cli.exits import end_with
 from autoscaler.cli.prometheus_options import reads_prometheus
-
-if TYPE_CHECKING:
-    from simulations.field.capture.ranges import PrometheusServer
 
 
 @click.command()
@@ -27,27 +24,8 @@ if TYPE_CHECKING:
     show_default=True,
     help="The trace; replicas, holes and means go to a file beside it.",
 )
-def capture(
-    *,
-    server: PrometheusServer,
-    namespace: str | None,
-    model: str | None,
-    since: str,
-    step: int,
-    seed: int,
-    output: Path,
-) -> None:
+def capture(**options: Any) -> None:
     """Make a trace of what a Prometheus saw of a model, for `autoscaler simulate`. Only reads."""
     from simulations.field.capture.run import run_capture
 
-    end_with(
-        run_capture(
-            server=server,
-            output=output,
-            namespace=namespace,
-            model=model,
-            since=since,
-            step=step,
-            seed=seed,
-        )
-    )
+    end_with(run_capture(**options))

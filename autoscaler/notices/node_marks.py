@@ -148,6 +148,25 @@ DIALECTS: tuple[Dialect, ...] = (
     ),
 )
 
+NOT_NOTICES: tuple[tuple[str, str], ...] = (
+    ("karpenter.sh/disrupted", "every disruption by Karpenter, consolidation and drift too"),
+    ("ToBeDeletedByClusterAutoscaler", "a drain in progress, with no deadline of a cloud"),
+    ("DeletionCandidateOfClusterAutoscaler", "a candidate only, taken back as often as not"),
+    ("node.kubernetes.io/unschedulable", "a cordon: somebody's intent, no end of the machine"),
+    ("node.kubernetes.io/not-ready", "said by the Ready condition: the node is lost, not doomed"),
+    ("node.kubernetes.io/unreachable", "likewise"),
+    (
+        "aws-node-termination-handler/rebalance-recommendation",
+        "a risk: draining on it empties nodes that live on, every few minutes",
+    ),
+    ("aws-node-termination-handler/scheduled-maintenance", "days ahead; a window, no deadline"),
+    (
+        "aws-node-termination-handler/asg-lifecycle-termination",
+        "the lifecycle hook waits for the drain; its time-out is not on the node",
+    ),
+)
+"""Taints that are no rows above, and why not."""
+
 
 def read_marks(node: Mapping[str, Any], at: float) -> tuple[Mark, ...]:
     """Read the notices on a Node object, at most one of each source.
@@ -167,54 +186,56 @@ def read_marks(node: Mapping[str, Any], at: float) -> tuple[Mark, ...]:
         if sign is None:
             continue
         lead_s = dialect.lead_s if spot else dialect.on_demand_lead_s or dialect.lead_s
-        mark = _mark(dialect, *sign, metadata, lead_s=lead_s, at=at)
+        mark = _mark(dialect, sign, metadata, lead_s=lead_s, at=at)
         if mark is not None:
             found[dialect.source] = mark
     return tuple(found.values())
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Sign:
+    text: str
+    at: float
+    """Its own time; NaN: it has none."""
+
+
 def _sign(
     dialect: Dialect, metadata: Mapping[str, Any], taints: Any, status: Mapping[str, Any]
-) -> tuple[str, float] | None:
-    """The text of the dialect's mark and its own time (NaN: it has none); None: there is no such mark."""
+) -> _Sign | None:
     if dialect.annotation:
         value = (metadata.get("annotations") or {}).get(dialect.annotation)
-        return None if value is None else (str(value), UNDATED)
+        return None if value is None else _Sign(text=str(value), at=UNDATED)
     if dialect.taint:
         for taint in taints:
             if taint.get("key") != dialect.taint:
                 continue
             if dialect.taint_value in {"", taint.get("value")}:
-                return str(taint.get("value") or ""), seconds(taint.get("timeAdded"))
+                return _Sign(text=str(taint.get("value") or ""), at=seconds(taint.get("timeAdded")))
         return None
     for condition in status.get("conditions") or ():
-        message = str(condition.get("message") or "")
         if (
             condition.get("type") == dialect.condition
             and condition.get("status") == dialect.condition_status
-            and dialect.condition_message in message
+            and dialect.condition_message in str(condition.get("message") or "")
         ):
-            return message, seconds(condition.get("lastTransitionTime"))
+            return _Sign(
+                text=str(condition.get("message") or ""),
+                at=seconds(condition.get("lastTransitionTime")),
+            )
     return None
 
 
 def _mark(
-    dialect: Dialect,
-    text: str,
-    dated_at: float,
-    metadata: Mapping[str, Any],
-    *,
-    lead_s: float,
-    at: float,
+    dialect: Dialect, sign: _Sign, metadata: Mapping[str, Any], *, lead_s: float, at: float
 ) -> Mark | None:
-    noticed_at = dated_at if dialect.dated else UNDATED
+    noticed_at = sign.at if dialect.dated else UNDATED
     if math.isnan(noticed_at):
         noticed_at = _first_seen(metadata, lead_s=lead_s, at=at)
     name, problem = str(metadata.get("name") or ""), ""
     deadline_at = noticed_at + lead_s
     if dialect.deadline is not None:
         try:
-            read_at = dialect.deadline(text)
+            read_at = dialect.deadline(sign.text)
         except NotANoticeError:
             return None
         if read_at is None:
@@ -222,7 +243,7 @@ def _mark(
         elif math.isnan(read_at):
             problem = (
                 f"node {name}: the deadline of {dialect.source} cannot be read in "
-                f"{text[:120]!r}; its customary {lead_s:g} s are taken"
+                f"{sign.text[:120]!r}; its customary {lead_s:g} s are taken"
             )
         else:
             deadline_at = read_at

@@ -17,32 +17,13 @@ from autoscaler.core.contract.state import InterruptionKind
 from autoscaler.kube.watch.slim import slim_node
 from autoscaler.notices import NOTICE_SOURCES
 from autoscaler.notices.interruptions import Mark
-from autoscaler.notices.node_marks import DIALECTS, read_marks
+from autoscaler.notices.node_marks import DIALECTS, NOT_NOTICES, read_marks
 from tests.kube.scene import CREATED, CREATED_AT, Json, condition, node
 
 AT = CREATED_AT + 600
 SPOT = {"karpenter.sh/capacity-type": "spot"}
 ON_DEMAND = {"karpenter.sh/capacity-type": "on-demand"}
 AKS = "kubernetes.azure.com/scalesetpriority"
-
-NOT_NOTICES: tuple[tuple[str, str], ...] = (
-    ("karpenter.sh/disrupted", "every disruption by Karpenter, consolidation and drift too"),
-    ("ToBeDeletedByClusterAutoscaler", "a drain in progress, with no deadline of a cloud"),
-    ("DeletionCandidateOfClusterAutoscaler", "a candidate only, taken back as often as not"),
-    ("node.kubernetes.io/unschedulable", "a cordon: somebody's intent, no end of the machine"),
-    ("node.kubernetes.io/not-ready", "said by the Ready condition: the node is lost, not doomed"),
-    ("node.kubernetes.io/unreachable", "likewise"),
-    (
-        "aws-node-termination-handler/rebalance-recommendation",
-        "a risk: draining on it empties nodes that live on, every few minutes",
-    ),
-    ("aws-node-termination-handler/scheduled-maintenance", "days ahead; a window, no deadline"),
-    (
-        "aws-node-termination-handler/asg-lifecycle-termination",
-        "the lifecycle hook waits for the drain; its time-out is not on the node",
-    ),
-)
-"""Taints that are no rows above, and why not."""
 
 
 def taint(key: str, value: str = "", **more: str) -> dict[str, str]:

@@ -13,6 +13,7 @@ from autoscaler import __version__, cli
 from autoscaler.app import DaemonOptions
 from autoscaler.core.contract.commands import COMMAND_TIMEOUT_S
 from autoscaler.daemon.telemetry.http import HttpServer
+from autoscaler.kube.api.permissions import PERMISSIONS
 from autoscaler.kube.watch.slim import capacity_type
 from autoscaler.settings import load_config
 from tests.deploy.manifests import (
@@ -68,6 +69,20 @@ def rights(role: Manifest) -> set[tuple[str, str, str]]:
         for resource in rule["resources"]
         for verb in rule["verbs"]
     }
+
+
+@pytest.mark.parametrize(("role", "namespaced"), [("nodes", False), ("models", True)])
+def test_roles_grant_what_the_code_uses_and_nothing_more(
+    base: tuple[Manifest, ...], role: str, *, namespaced: bool
+):
+    granted = one(base, "ClusterRole", f"{NAME}-{role}")
+    assert rights(granted) == {
+        (permission.group, permission.resource, verb)
+        for permission in PERMISSIONS
+        if permission.namespaced is namespaced
+        for verb in permission.verbs
+    }
+    assert all(set(rule) == {"apiGroups", "resources", "verbs"} for rule in granted["rules"])
 
 
 def test_only_nodes_are_granted_cluster_wide(base: tuple[Manifest, ...]):

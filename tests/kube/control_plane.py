@@ -1,4 +1,4 @@
-"""A real API server with its etcd, and a service account that has the rights that `deploy/` grants."""
+"""A real API server with its etcd, and a service account that has the rights of our table."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from autoscaler.kube.api.client import Client, connect
+from autoscaler.kube.api.permissions import PERMISSIONS, Permission
 from autoscaler.kube.api.resources import ApiResource
-from tests.kube import rights
 from tests.require import ROOT, require
 
 SCRIPT = ROOT / "tests" / "e2e" / "cluster" / "control-plane.sh"
@@ -65,18 +65,19 @@ class ControlPlane:
         return await connect(str(self.folder / "admin.kubeconfig"))
 
     async def set_up(self, admin: Client) -> None:
-        """A namespace, and our service account with all the rights in `deploy/`."""
+        """A namespace, and our service account with the rights of the table."""
         await create(admin, NAMESPACES, {"metadata": {"name": NAMESPACE}})
         for name in (ACCOUNT, "default"):  # pods are admitted only where the default one exists
             await create(admin, ACCOUNTS, {"metadata": {"name": name}}, namespace=NAMESPACE)
-        await create(admin, ROLES, role(ACCOUNT, [*rights.OF_NODES, *rights.OF_MODELS]))
+        await create(admin, ROLES, role(ACCOUNT, PERMISSIONS))
         await create(admin, BINDINGS, binding(ACCOUNT, to=ACCOUNT))
 
     async def set_up_apart(self, admin: Client, account: str) -> None:
         """A service account as `deploy/` makes it: nodes everywhere, the rest namespace by namespace."""
         await create(admin, ACCOUNTS, {"metadata": {"name": account}}, namespace=NAMESPACE)
-        await create(admin, ROLES, role(f"{account}-nodes", rights.OF_NODES))
-        await create(admin, ROLES, role(f"{account}-models", rights.OF_MODELS))
+        for name, namespaced in ((f"{account}-nodes", False), (f"{account}-models", True)):
+            rights = [each for each in PERMISSIONS if each.namespaced == namespaced]
+            await create(admin, ROLES, role(name, rights))
         await create(admin, BINDINGS, binding(f"{account}-nodes", to=account))
 
     async def let_in(self, admin: Client, account: str, *, namespace: str) -> None:
@@ -103,8 +104,12 @@ class ControlPlane:
         return {"KUBERNETES_SERVICE_HOST": host, "KUBERNETES_SERVICE_PORT": port}
 
 
-def role(name: str, rules: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """A ClusterRole that has these rules."""
+def role(name: str, rights: Sequence[Permission]) -> dict[str, Any]:
+    """A ClusterRole that grants these rights."""
+    rules = [
+        {"apiGroups": [each.group], "resources": [each.resource], "verbs": list(each.verbs)}
+        for each in rights
+    ]
     return {"metadata": {"name": name}, "rules": rules}
 
 

@@ -1,7 +1,7 @@
 """The API resources this project touches, and their paths.
 
 A call names a resource and a verb as RBAC does, not a URL: so that what the code does can be compared
-with the roles that allow it (`deploy/`), and so that a refusal can name the missing rule.
+with the role that allows it (`permissions.py`), and so that a refusal can name the missing rule.
 """
 
 from __future__ import annotations

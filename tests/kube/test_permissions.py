@@ -1,4 +1,4 @@
-"""The roles in `deploy/` are what the code does: no call without its right, no right without its call."""
+"""The table of rights is what the code does: no call without its right, no right without its call."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import contextlib
 from pathlib import Path
 
 from autoscaler.kube.api.client import connect
+from autoscaler.kube.api.permissions import PERMISSIONS
 from autoscaler.kube.api.resources import DEPLOYMENTS, NODES, PODS, REPLICA_SETS
 from autoscaler.kube.observe import Cluster
 from autoscaler.kube.perform.perform import perform
 from simulations.box.local_cluster import LocalCluster
-from tests.kube import rights
 from tests.kube.scene import deployment, fleet, node, pod
 from tests.kube.test_perform import AT, COMMANDS
 from tests.kube.watched import until_listed
@@ -19,7 +19,7 @@ from tests.kube.watched import until_listed
 RESOURCES = {each.plural: each for each in (DEPLOYMENTS, NODES, PODS, REPLICA_SETS)}
 
 
-async def test_the_roles_hold_each_call_and_nothing_more(tmp_path: Path):
+async def test_the_table_holds_each_call_and_nothing_more(tmp_path: Path):
     async with (
         LocalCluster(controllers=False, folder=tmp_path) as cluster,
         await connect(str(cluster.kubeconfig)) as client,
@@ -40,22 +40,16 @@ async def test_the_roles_hold_each_call_and_nothing_more(tmp_path: Path):
         with contextlib.suppress(asyncio.CancelledError):
             await running
         used = {(r.resource, r.verb, bool(r.namespace)) for r in cluster.api.requests}
-    granted = {
-        (resource, verb, namespaced)
-        for rules, namespaced in ((rights.OF_NODES, False), (rights.OF_MODELS, True))
-        for rule in rules
-        for resource in rule["resources"]
-        for verb in rule["verbs"]
-    }
+    granted = {(p.resource, verb, p.namespaced) for p in PERMISSIONS for verb in p.verbs}
     assert used == granted
 
 
-def test_rules_name_their_groups_and_are_in_order():
-    for rules, namespaced in ((rights.OF_NODES, False), (rights.OF_MODELS, True)):
-        keys = [(*rule["apiGroups"], *rule["resources"]) for rule in rules]
-        assert keys == sorted(keys)
-        for rule, (group, plural) in zip(rules, keys, strict=True):
-            resource = RESOURCES[plural.split("/")[0]]
-            assert (group, namespaced) == (resource.group, resource.namespaced)
-            assert set(rule) == {"apiGroups", "resources", "verbs"}
-            assert rule["verbs"] == sorted(set(rule["verbs"]))
+def test_rows_name_their_groups_and_are_in_order():
+    assert [(p.group, p.resource) for p in PERMISSIONS] == sorted(
+        (p.group, p.resource) for p in PERMISSIONS
+    )
+    for row in PERMISSIONS:
+        resource = RESOURCES[row.resource.split("/")[0]]
+        assert (row.group, row.namespaced) == (resource.group, resource.namespaced)
+        assert list(row.verbs) == sorted(set(row.verbs))
+        assert row.why

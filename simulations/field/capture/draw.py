@@ -10,8 +10,7 @@ from simulations.serving.columns import RequestColumns
 
 WINDOW_S = 600
 """Lengths are observed when a request ends: their distribution is taken over ten minutes."""
-PROMPT_TOKENS_UNKNOWN = 512
-OUTPUT_TOKENS_UNKNOWN = 128
+LENGTHS_UNKNOWN = {"prompt_tokens": 512, "output_tokens": 128}
 """Where Prometheus has no length histograms."""
 
 
@@ -31,27 +30,18 @@ def draw_requests(captured: Capture, rng: np.random.Generator) -> RequestColumns
     step = step[order]
     return RequestColumns(
         arrival_ns=(moments[order] * 1e9).astype(np.int64),
-        prompt_tokens=_lengths(
-            captured, "prompt_tokens", step, rng, otherwise=PROMPT_TOKENS_UNKNOWN
-        ),
-        output_tokens=_lengths(
-            captured, "output_tokens", step, rng, otherwise=OUTPUT_TOKENS_UNKNOWN
-        ),
+        prompt_tokens=_lengths(captured, "prompt_tokens", step, rng),
+        output_tokens=_lengths(captured, "output_tokens", step, rng),
     )
 
 
 def _lengths(
-    captured: Capture,
-    name: str,
-    step: np.ndarray,
-    rng: np.random.Generator,
-    *,
-    otherwise: int,
+    captured: Capture, name: str, step: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
     """Draw a length for each request from the buckets of its window, scaled to the window's mean."""
     histogram = captured.histograms.get(name)
     if histogram is None or histogram.counts.sum() <= 0:
-        return np.full(len(step), otherwise, dtype=np.int64)
+        return np.full(len(step), LENGTHS_UNKNOWN[name], dtype=np.int64)
     per_window = max(1, WINDOW_S // captured.grid.step)
     lengths = np.zeros(len(step))
     at = step // per_window

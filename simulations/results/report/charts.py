@@ -172,28 +172,22 @@ def _over_time(
 ) -> dict[str, Any]:
     shown = shown_first(entries)
     data = [
-        _line(entry, entry.timeline, column(entry.timeline), look[entry.policy], shown)
+        {
+            "x": _rounded(entry.timeline.hours),
+            "y": _rounded(column(entry.timeline)),
+            "mode": "lines",
+            "name": entry.name,
+            "line": {
+                "color": look[entry.policy].colour,
+                "width": 2.5 if entry.policy == OURS else 1.4,
+                "dash": "solid" if entry.setting == "default" else "dash",
+            },
+            "visible": entry.name in shown,
+        }
         for entry in entries
         if entry.timeline is not None
     ]
     return {"data": data, "x": "hours", "y": ""}
-
-
-def _line(
-    entry: SeedAverage, line: Timeline, values: FloatArray, look: Look, shown: set[str]
-) -> dict[str, Any]:
-    return {
-        "x": _rounded(line.hours),
-        "y": _rounded(values),
-        "mode": "lines",
-        "name": entry.name,
-        "line": {
-            "color": look.colour,
-            "width": 2.5 if entry.policy == OURS else 1.4,
-            "dash": "solid" if entry.setting == "default" else "dash",
-        },
-        "visible": entry.name in shown,
-    }
 
 
 def _spot(entries: Sequence[SeedAverage], look: Mapping[str, Look]) -> dict[str, Any]:

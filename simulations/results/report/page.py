@@ -24,15 +24,9 @@ def render(
     bounds: Sequence[BoundCurve] = (),
     notes: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> str:
-    """The whole page as text.
+    """The whole page as text, with a section a trace, in the order of the entries.
 
-    Args:
-        title: Heading.
-        subtitle: What was run, in one line.
-        entries: Rows, in order of trace.
-        columns: Key of their figures -> heading, and how `format` writes them; in order.
-        bounds: One curve a trace, where bounds were computed.
-        notes: By trace: paragraphs over its table.
+    `columns` say by key of a figure its heading and how `format` writes it; `notes` are by trace.
 
     Raises:
         SettingsError: plotly is not installed.

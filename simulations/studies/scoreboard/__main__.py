@@ -91,9 +91,7 @@ def make_page(
         for number, (entry, kept) in enumerate(zip(entries, caches, strict=True)):
             pace.begin(number, entry.setting.entry.name)
             finished = play_entry(entry, cache=kept, jobs=jobs, pace=pace)
-            played.append(
-                EntryScores(sized=entry, scores=finished.scores, seconds=finished.seconds)
-            )
+            played.append(EntryScores(sized=entry, finished=finished))
     return scoreboard_page(played, objective=board.objective, processors=min(jobs, cores()))
 
 

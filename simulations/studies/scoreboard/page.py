@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from autoscaler import __version__
 from simulations.peers.rules.lookahead import NAME as LOOKAHEAD
 from simulations.peers.rules.registry import BASELINES
-from simulations.results.scorecard import Score
 from simulations.results.seeds import SeedAverage, seed_averages
 from simulations.results.text import markdown_table, number_text, percent_text, usd_text
 from simulations.runs.sweep import BEST
+from simulations.studies.scoreboard.entry_runs import FinishedEntry
 from simulations.studies.scoreboard.sizes import SizedEntry
 from simulations.studies.scoreboard.standings import (
     NEAR_ATTAINMENT,
@@ -38,9 +38,7 @@ class EntryScores:
     """An entry and all its rows."""
 
     sized: SizedEntry
-    scores: Sequence[Score]
-    seconds: float
-    """In all its runs, sweeps included."""
+    finished: FinishedEntry
 
     @property
     def name(self) -> str:
@@ -55,7 +53,7 @@ class EntryScores:
     @property
     def averages(self) -> list[SeedAverage]:
         """One a policy and setting."""
-        return seed_averages(self.scores)
+        return seed_averages(self.finished.scores)
 
     @property
     def ours(self) -> SeedAverage:
@@ -238,7 +236,9 @@ def _loss(duel: _Duel) -> str:
 def _entry(one: EntryScores) -> str:
     entry, size, conditions = one.sized.setting.entry, one.sized.size, one.sized.conditions
     ratio = one.attainment_ratio
-    unlimited = [row.attainment_unlimited for row in one.scores if row.attainment_unlimited]
+    unlimited = [
+        row.attainment_unlimited for row in one.finished.scores if row.attainment_unlimited
+    ]
     what = (
         f"`{entry.trace}` at scale {entry.scale:g} on `{entry.profile}`: {size.requests:,} requests in "
         f"{size.span_s / 3600:.1f} h; the busiest ten seconds need {size.peak_replicas} replicas, the mean "
@@ -264,7 +264,7 @@ def _anchor(name: str) -> str:
 
 
 def _footer(played: Sequence[EntryScores], *, processors: int) -> str:
-    seconds = sum(one.seconds for one in played)
+    seconds = sum(one.finished.seconds for one in played)
     runs = sum(one.sized.runs for one in played)
     versions = ", ".join(
         f"{lib} {importlib.metadata.version(lib)}" for lib in ("numpy", "numba", "scipy")

@@ -80,7 +80,7 @@ def test_by_itself(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "simulations.field.calibrate", *arguments]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ended.returncode == 2
-    assert "calibrate: reading the request log" in ended.stderr
+    assert "nothing.csv: cannot be read" in ended.stderr
     assert "Traceback" not in ended.stderr
 
 

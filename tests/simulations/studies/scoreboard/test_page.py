@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from simulations.results.scorecard import Score, SpotFigures
+from simulations.studies.scoreboard.entry_runs import FinishedEntry
 from simulations.studies.scoreboard.page import EntryScores, scoreboard_page
 from simulations.studies.scoreboard.sizes import Size, SizedEntry
 from simulations.studies.scoreboard.standings import OURS
@@ -32,8 +33,9 @@ ROWS = [
 
 def made(folder: Path, rows: Sequence[Score], *, text: str = ENTRY, seconds: float = 60.0) -> str:
     sized = SizedEntry(setting=setting_of(folder, text), size=SIZE)
+    finished = FinishedEntry(scores=list(rows), seconds=seconds)
     return scoreboard_page(
-        [EntryScores(sized=sized, scores=rows, seconds=seconds)], objective="ttft=1", processors=2
+        [EntryScores(sized=sized, finished=finished)], objective="ttft=1", processors=2
     )
 
 

@@ -315,6 +315,7 @@ def test_an_interrupt_from_the_keyboard_is_130(tmp_path):
 # -- what others implement
 
 
+@pytest.mark.slow
 def test_simulate_hands_on_its_options(capsys, monkeypatch):
     given = {}
     import simulations.simulate
@@ -456,6 +457,7 @@ def test_what_simulate_cannot_work_with_is_two_and_one_line(
     assert not before or before[0].startswith("Usage: autoscaler simulate"), before
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("ray") is not None, reason="Ray is installed")
 def test_simulate_on_ray_without_ray_is_two_and_names_the_extra(capsys):
     code, out, err = call(

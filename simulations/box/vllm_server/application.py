@@ -15,7 +15,7 @@ from simulations.box.vllm_server.completions import (
     DONE,
     ENGINE_DIED,
     SHUT_DOWN,
-    Answer,
+    CompletionAnswer,
     CompletionRequest,
     Refused,
     event,
@@ -125,7 +125,7 @@ class Application:
                 self.page.request_aborted()
                 raise Refused(500, "InternalServerError", SHUT_DOWN)
         identity = f"cmpl-{uuid.uuid4().hex}"
-        answer = Answer(asked, identity=identity, created=int(time.time()))
+        answer = CompletionAnswer(asked, identity=identity, created=int(time.time()))
         if asked.stream:
             return await self._stream(request, asked, answer)
         live = self._submit(asked)
@@ -136,7 +136,7 @@ class Application:
         return self.engine.submit(asked.tokens, output=asked.output, tokens_max=asked.tokens_max)
 
     async def _stream(
-        self, request: web.Request, asked: CompletionRequest, answer: Answer
+        self, request: web.Request, asked: CompletionRequest, answer: CompletionAnswer
     ) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream; charset=utf-8"})
         if self.stage is ServerStage.DRAINING:

@@ -137,7 +137,7 @@ def usage(asked: CompletionRequest, made: int) -> dict[str, int]:
     }
 
 
-class Answer:
+class CompletionAnswer:
     """What is written to one client: the events of a stream, or everything at once."""
 
     def __init__(self, asked: CompletionRequest, *, identity: str, created: int) -> None:

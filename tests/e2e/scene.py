@@ -30,6 +30,8 @@ class Scene:
     image: str
     logs: Path
     cold_start_s: int = 20
+    seats: int = 32
+    """Requests that one replica runs at once, and is asked to hold."""
     pools: tuple[str, ...] = ("spot", "on-demand")
     """Names of pools, which are their capacity types; the Deployments are `llama-<pool>`."""
     replicas: dict[str, int] = field(default_factory=dict)
@@ -54,7 +56,7 @@ class Scene:
                 "--host=0.0.0.0",
                 "--port=8000",
                 f"--served-model-name={MODEL}",
-                "--max-num-seqs=32",
+                f"--max-num-seqs={self.seats}",
                 f"--cold-start={self.cold_start_s}",
                 "--shutdown-timeout=10",
             ],
@@ -151,7 +153,7 @@ class Scene:
             "minReplicas": 1,
             "maxReplicas": 6,
             "coldStart": {"priorSeconds": self.cold_start_s},
-            "targets": {"inFlightRequestsPerReplica": 32},
+            "targets": {"inFlightRequestsPerReplica": self.seats},
         }
         spec.update(self.spec)
         return {

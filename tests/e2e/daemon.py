@@ -96,7 +96,7 @@ class Daemon:
 
     async def pod(self) -> dict[str, Any] | None:
         """Its running pod."""
-        for pod in await get("pods", "-l", f"app.kubernetes.io/name={NAME}", namespace=NAMESPACE):
+        for pod in await get("pods", namespace=NAMESPACE, labels=f"app.kubernetes.io/name={NAME}"):
             alive = "deletionTimestamp" not in pod["metadata"]
             if alive and pod["status"].get("phase") == "Running":
                 return pod

@@ -30,6 +30,8 @@ class Scene:
     image: str
     logs: Path
     cold_start_s: int = 20
+    seats: int = 32
+    """Requests that one replica runs at once, and is asked to hold."""
     pools: tuple[str, ...] = ("spot", "on-demand")
     """Names of pools, which are their capacity types; the Deployments are `llama-<pool>`."""
     replicas: dict[str, int] = field(default_factory=dict)
@@ -54,7 +56,7 @@ class Scene:
                 "--host=0.0.0.0",
                 "--port=8000",
                 f"--served-model-name={MODEL}",
-                "--max-num-seqs=32",
+                f"--max-num-seqs={self.seats}",
                 f"--cold-start={self.cold_start_s}",
                 "--shutdown-timeout=10",
             ],
@@ -151,7 +153,7 @@ class Scene:
             "minReplicas": 1,
             "maxReplicas": 6,
             "coldStart": {"priorSeconds": self.cold_start_s},
-            "targets": {"inFlightRequestsPerReplica": 32},
+            "targets": {"inFlightRequestsPerReplica": self.seats},
         }
         spec.update(self.spec)
         return {
@@ -169,7 +171,7 @@ class Scene:
         A pod is Ready before kube-proxy knows: until then the Service refuses connections, and a load
         that began with the readiness would count that as lost requests.
         """
-        service = (await get("service", MODEL, namespace=self.namespace))[0]
+        service = (await get("services", MODEL, namespace=self.namespace))[0]
         url = f"http://{service['spec']['clusterIP']}:8000"
         healthy = partial(answers, f"{url}/health")
         await wait_until(f"{url} answers", healthy, timeout_s=timeout_s)
@@ -177,12 +179,12 @@ class Scene:
 
     async def wanted(self) -> dict[str, int]:
         """spec.replicas of each pool; empty while the API server is away."""
-        found = await get("deployments", "-l", f"app={MODEL}", namespace=self.namespace)
+        found = await get("deployments", namespace=self.namespace, labels=f"app={MODEL}")
         return {d["metadata"]["labels"]["pool"]: d["spec"]["replicas"] for d in found}
 
     async def pods(self) -> list[dict[str, Any]]:
         """The model's pods."""
-        return await get("pods", "-l", f"app={MODEL}", namespace=self.namespace)
+        return await get("pods", namespace=self.namespace, labels=f"app={MODEL}")
 
     async def ready_pods(self, pool: str | None = None) -> list[dict[str, Any]]:
         """Those that are Ready and not being deleted."""

@@ -59,7 +59,7 @@ def _on(node: str, pods: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 async def _promised(scene: Scene) -> list[dict[str, Any]]:
-    found = await get("deployment", f"{MODEL}-on-demand", namespace=scene.namespace)
+    found = await get("deployments", f"{MODEL}-on-demand", namespace=scene.namespace)
     value = found[0]["metadata"].get("annotations", {}).get(FALLBACK) if found else None
     return json.loads(value) if value else []
 
@@ -77,7 +77,7 @@ async def _restore(node: str) -> None:
     await kubectl_async("uncordon", node, check=False)
 
     async def ready() -> bool:
-        conditions = (await get("node", node))[0]["status"]["conditions"]
+        conditions = (await get("nodes", node))[0]["status"]["conditions"]
         return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
 
     await wait_until(f"{node} is ready again", ready, timeout_s=90)
@@ -85,7 +85,7 @@ async def _restore(node: str) -> None:
 
 async def _endpoints(scene: Scene) -> set[str]:
     slices = await get(
-        "endpointslices", "-l", f"kubernetes.io/service-name={MODEL}", namespace=scene.namespace
+        "endpointslices", namespace=scene.namespace, labels=f"kubernetes.io/service-name={MODEL}"
     )
     return {
         endpoint["targetRef"]["name"]
@@ -227,7 +227,7 @@ async def test_a_daemon_killed_between_two_writes_goes_on_where_it_was(moment, i
                         return bool(await _promised(scene))
                     if moment == "before-the-cordon":
                         return (await scene.wanted())["on-demand"] == before["on-demand"] + doomed
-                    return bool((await get("node", node))[0]["spec"].get("unschedulable"))
+                    return bool((await get("nodes", node))[0]["spec"].get("unschedulable"))
 
                 await wait_until("the write before it", last_write_is_seen, timeout_s=TICK_S + 5)
                 await daemon.kill()

@@ -52,7 +52,7 @@ e2e: $(STAMP) ## end to end on a real cluster (root, runc; see tests/e2e/README.
 nightly: check ## what test and e2e run, all of it: every row, ten times the examples (an hour)
 	TESTS=night $(BIN)/pytest -m "not alone" $(SIDE_BY_SIDE)
 	TESTS=night $(BIN)/pytest -m alone
-	$(MAKE) e2e
+	TESTS=night $(MAKE) e2e
 
 scoreboard: $(STAMP) ## every policy on every recording (hours; resumes): TRACES=folder, ONLY="entry …" to see some
 	@$(BIN)/python -m simulations.studies.scoreboard --traces $(TRACES) $(addprefix --only ,$(ONLY)) -o $(OUTPUT)

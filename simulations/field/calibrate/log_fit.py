@@ -22,6 +22,7 @@ from simulations.field.calibrate.coefficients import (
     profile_with,
 )
 from simulations.field.calibrate.request_log import ServedRequests
+from simulations.results.scorecard import latencies
 from simulations.serving.fleet import ServingFleet
 from simulations.serving.profiles.hardware import Roofline
 from simulations.serving.profiles.profiles import Profile
@@ -34,6 +35,8 @@ NOISE_S = 0.002
 FAR = 2.0
 """A time that is off by more than this factor counts no more than linearly."""
 NO_TIMEOUT_NS = 10**15
+LEAST = np.array([1e-3, 1e-3, 1e-3, 100.0, 100_000.0])
+"""Of a coordinate before its logarithm is taken: shares above the floor, then nanoseconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,10 +121,8 @@ def _predicted_times(
     fleet = ServingFleet(profile, part.columns, timeout_ns=NO_TIMEOUT_NS)
     fleet.add_replica(0, 0)
     fleet.run_until(NO_TIMEOUT_NS)
-    arrival = part.columns.arrival_ns
-    ttft = (fleet.results.first_token_ns - arrival) / 1e9
-    e2e = (fleet.results.finished_ns - arrival) / 1e9
-    return ttft, e2e, (e2e - ttft) / np.maximum(part.columns.output_tokens - 1, 1)
+    ttft_s, tpot_s = latencies(part.columns, fleet.results)
+    return ttft_s, (fleet.results.finished_ns - part.columns.arrival_ns) / 1e9, tpot_s
 
 
 def _errors(part: ServedRequests, profile: Profile) -> FloatArray:
@@ -131,10 +132,6 @@ def _errors(part: ServedRequests, profile: Profile) -> FloatArray:
     first = np.log((ttft + NOISE_S) / (part.ttft_s + NOISE_S))
     following = np.log((tpot + NOISE_S) / (part.tpot_s + NOISE_S))[several]
     return np.concatenate([first, following])
-
-
-LEAST = np.array([1e-3, 1e-3, 1e-3, 100.0, 100_000.0])
-"""Of a coordinate before its logarithm is taken: shares above the floor, then nanoseconds."""
 
 
 def _point(found: Coefficients, floors: Roofline) -> FloatArray:

@@ -23,7 +23,7 @@ from autoscaler.daemon.recording.reproduce import replay
 from autoscaler.daemon.telemetry.metrics import PREFIX
 from autoscaler.kube.api.client import connect
 from autoscaler.notices.rehearse import cancel, rehearse
-from simulations.box.local_cluster.faults import ApiFault, ApiFaultKind
+from simulations.box.local_cluster.api.faults import ApiFault, ApiFaultKind
 from tests.daemon.live import Live, live, until
 
 ROOT = Path(__file__).parents[2]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable
 
-from simulations.box.local_cluster.nodes import CAPACITY_TYPE_LABEL
+from simulations.box.local_cluster.machines.nodes import CAPACITY_TYPE_LABEL
 from simulations.box.local_cluster.store import Store
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import aiohttp
 
 from autoscaler.errors import AutoscalerError
-from simulations.box.local_cluster.containers import die_with_parent
+from simulations.box.local_cluster.machines.containers import die_with_parent
 
 _STOP_S = 30.0
 _LOG_LINES = 15

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from simulations.box.local_cluster.nodes import CAPACITY_TYPE_LABEL
+from simulations.box.local_cluster.machines.nodes import CAPACITY_TYPE_LABEL
 from simulations.box.local_cluster.objects import condition_is_true
 from simulations.box.local_cluster.store import Store
 

@@ -24,7 +24,7 @@ from simulations.box.demo.static_fleet import smallest
 from simulations.box.demo.summary import Served, comparison, served_to
 from simulations.box.demo.view import View
 from simulations.box.local_cluster import LocalCluster
-from simulations.box.local_cluster.service import Service
+from simulations.box.local_cluster.controllers.service import Service
 
 TICK_S = 1.0
 _READY_S = 180.0

@@ -17,7 +17,7 @@ import yaml
 
 import simulations
 from autoscaler.errors import SettingsError
-from simulations.box.local_cluster.nodes import ClusterDelays, Machine
+from simulations.box.local_cluster.machines.nodes import ClusterDelays, Machine
 from simulations.serving.profiles.profiles import PROFILES, Profile
 
 NAMESPACE = "serving"

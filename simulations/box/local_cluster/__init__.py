@@ -12,8 +12,8 @@ share this machine's network, each with an address of its own in 127.0.0.0/8. De
 are the only workloads, and a new template replaces all pods at once.
 """
 
+from simulations.box.local_cluster.api.faults import ApiFault, ApiFaultKind
 from simulations.box.local_cluster.cluster import LocalCluster
-from simulations.box.local_cluster.faults import ApiFault, ApiFaultKind
-from simulations.box.local_cluster.nodes import ClusterDelays, Machine
+from simulations.box.local_cluster.machines.nodes import ClusterDelays, Machine
 
 __all__ = ["ApiFault", "ApiFaultKind", "ClusterDelays", "LocalCluster", "Machine"]

@@ -10,7 +10,7 @@ import click
 import yaml
 
 from simulations.box.local_cluster.cluster import LocalCluster
-from simulations.box.local_cluster.nodes import Machine
+from simulations.box.local_cluster.machines.nodes import Machine
 from simulations.box.local_cluster.objects import BY_KIND, Object
 
 

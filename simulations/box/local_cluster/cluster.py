@@ -14,17 +14,17 @@ from typing import Any, Self
 
 import yaml
 
-from simulations.box.local_cluster.faults import ApiFaults
-from simulations.box.local_cluster.kubelet import Kubelets
-from simulations.box.local_cluster.nodes import ClusterDelays, Nodes
+from simulations.box.local_cluster.api.faults import ApiFaults
+from simulations.box.local_cluster.api.server import ApiServer
+from simulations.box.local_cluster.api.writes import with_defaults
+from simulations.box.local_cluster.controllers.scheduler import Scheduler
+from simulations.box.local_cluster.controllers.service import Service
+from simulations.box.local_cluster.controllers.workloads import Workloads
+from simulations.box.local_cluster.machines.kubelet import Kubelets
+from simulations.box.local_cluster.machines.nodes import ClusterDelays, Nodes
+from simulations.box.local_cluster.machines.pod_runner import PodEnd
 from simulations.box.local_cluster.objects import BY_KIND, Object
-from simulations.box.local_cluster.pod_runner import PodEnd
-from simulations.box.local_cluster.scheduler import Scheduler
-from simulations.box.local_cluster.server import ApiServer
-from simulations.box.local_cluster.service import Service
 from simulations.box.local_cluster.store import WINDOW_CHANGES, Store
-from simulations.box.local_cluster.workloads import Workloads
-from simulations.box.local_cluster.writes import with_defaults
 
 
 class LocalCluster:

@@ -10,7 +10,11 @@ import numpy as np
 from autoscaler.core.contract.state import FloatArray, IntArray
 from simulations.agenda import NS
 from simulations.field.advise.parts import PartTrace
-from simulations.field.advise.policies import HpaAsWritten, RecordedReplicas, ScaledObjectAsWritten
+from simulations.field.advise.scalers.policies import (
+    HpaAsWritten,
+    RecordedReplicas,
+    ScaledObjectAsWritten,
+)
 from simulations.replay.conditions import Conditions
 from simulations.replay.engine_loop import ENGINE_POLICIES
 from simulations.replay.replay import run

@@ -10,18 +10,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from autoscaler.errors import SettingsError, SourceError
-from simulations.field.advise.advice import Advice
 from simulations.field.advise.figures import breaches, comparisons, weighted_score
-from simulations.field.advise.manifests import (
-    Manifest,
-    Scaler,
-    deployment_of,
-    read_manifests,
-    scaler_of,
-    scalers_among,
-    scalers_of,
-)
-from simulations.field.advise.page import write_advice_page
+from simulations.field.advise.output.advice import Advice
+from simulations.field.advise.output.page import write_advice_page
+from simulations.field.advise.output.tables import write_advice
 from simulations.field.advise.parts import ReplayedParts, choose_parts, part_trace, replica_counts
 from simulations.field.advise.profile_choice import (
     ProfileChoice,
@@ -30,8 +22,16 @@ from simulations.field.advise.profile_choice import (
     requested_profile,
 )
 from simulations.field.advise.replays import OURS, RECORDED, ReplayPlan, ReplayResult, play
+from simulations.field.advise.scalers.manifests import (
+    Manifest,
+    Scaler,
+    deployment_of,
+    read_manifests,
+    scaler_of,
+    scalers_among,
+    scalers_of,
+)
 from simulations.field.advise.starts import MeasuredStart, measured_start, read_replicas
-from simulations.field.advise.tables import write_advice
 from simulations.field.capture.capture import Capture, capture_model, find_subjects
 from simulations.field.capture.draw import WINDOW_S, draw_requests
 from simulations.field.capture.files import holes

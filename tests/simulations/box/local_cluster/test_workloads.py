@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from simulations.box.local_cluster.controllers.workloads import Workloads
 from simulations.box.local_cluster.objects import timestamp
 from simulations.box.local_cluster.store import Store
-from simulations.box.local_cluster.workloads import Workloads
 
 NOW = 1_000_000.0
 

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from autoscaler.errors import SettingsError
-from simulations.field.advise.manifests import (
+from simulations.field.advise.scalers.manifests import (
     deployment_of,
     read_manifests,
     scaler_of,

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import yaml
 
-from simulations.field.advise.manifests import scaler_of
 from simulations.field.advise.parts import PartTrace
 from simulations.field.advise.replays import RECORDED, ReplayPlan, play
+from simulations.field.advise.scalers.manifests import scaler_of
 from simulations.peers.rules.registry import BASELINES
 from simulations.replay.conditions import Conditions
 from simulations.replay.replay import run

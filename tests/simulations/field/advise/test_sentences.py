@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 
 from autoscaler.settings import load_config
-from simulations.field.advise.advice import Advice
 from simulations.field.advise.figures import Breach, Comparison, bucket_quantile
-from simulations.field.advise.profile_choice import ProfileChoice
-from simulations.field.advise.sentences import (
+from simulations.field.advise.output.advice import Advice
+from simulations.field.advise.output.sentences import (
     breaches_text,
     comparison_text,
     next_steps,
     trust_text,
     verdict_text,
 )
+from simulations.field.advise.profile_choice import ProfileChoice
 from simulations.field.advise.starts import MeasuredStart
 from simulations.results.scorecard import Score
 from simulations.serving.profiles.profiles import PROFILES

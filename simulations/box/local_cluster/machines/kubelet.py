@@ -7,9 +7,9 @@ from pathlib import Path
 
 import aiohttp
 
-from simulations.box.local_cluster.containers import Addresses
+from simulations.box.local_cluster.machines.containers import Addresses
+from simulations.box.local_cluster.machines.pod_runner import PodEnd, PodRunner
 from simulations.box.local_cluster.objects import Object
-from simulations.box.local_cluster.pod_runner import PodEnd, PodRunner
 from simulations.box.local_cluster.store import Store
 
 

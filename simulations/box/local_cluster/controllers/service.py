@@ -11,8 +11,8 @@ import asyncio
 import random
 from dataclasses import dataclass
 
+from simulations.box.local_cluster.machines.probes import container_port
 from simulations.box.local_cluster.objects import condition_is_true
-from simulations.box.local_cluster.probes import container_port
 from simulations.box.local_cluster.selectors import from_spec, matches_labels
 from simulations.box.local_cluster.store import Store
 

@@ -7,13 +7,13 @@ from collections import deque
 
 from aiohttp import web
 
-from simulations.box.local_cluster.discovery import DISCOVERY
-from simulations.box.local_cluster.faults import WATCH_KINDS, ApiFault, ApiFaultKind, ApiFaults
+from simulations.box.local_cluster.api.discovery import DISCOVERY
+from simulations.box.local_cluster.api.faults import WATCH_KINDS, ApiFault, ApiFaultKind, ApiFaults
+from simulations.box.local_cluster.api.reads import Watches, list_answer
+from simulations.box.local_cluster.api.requests import ApiRequest, reset, understand
+from simulations.box.local_cluster.api.writes import ApiWrites
 from simulations.box.local_cluster.objects import Object, StatusError
-from simulations.box.local_cluster.reads import Watches, list_answer
-from simulations.box.local_cluster.requests import ApiRequest, reset, understand
 from simulations.box.local_cluster.store import Store
-from simulations.box.local_cluster.writes import ApiWrites
 
 _PROXY_PAGE = (
     "<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n<body>\r\n"

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from simulations.box.local_cluster.faults import WATCH_KINDS, ApiFaultKind, ApiFaults
+from simulations.box.local_cluster.api.faults import WATCH_KINDS, ApiFaultKind, ApiFaults
+from simulations.box.local_cluster.api.requests import ApiRequest, reset
 from simulations.box.local_cluster.objects import ApiKind, Object, StatusError
-from simulations.box.local_cluster.requests import ApiRequest, reset
 from simulations.box.local_cluster.selectors import (
     Requirement,
     matches_fields,

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from simulations.field.advise.advice import JUDGED, Advice
-from simulations.field.advise.sentences import comparison_text
-from simulations.field.advise.tables import evidence_lines, headline, summary_lines
+from simulations.field.advise.output.advice import JUDGED, Advice
+from simulations.field.advise.output.sentences import comparison_text
+from simulations.field.advise.output.tables import evidence_lines, headline, summary_lines
 from simulations.results.report.page import render
 from simulations.results.report.write import write_page
 from simulations.results.seeds import SeedAverage, seed_averages

@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from simulations.field.advise.advice import SCHEMA, Advice
-from simulations.field.advise.sentences import (
+from simulations.field.advise.output.advice import SCHEMA, Advice
+from simulations.field.advise.output.sentences import (
     NAMES,
     breaches_text,
     next_steps,

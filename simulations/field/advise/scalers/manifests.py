@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from autoscaler.errors import SettingsError
-from simulations.field.advise.policies import HpaAsWritten, ScaledObjectAsWritten
+from simulations.field.advise.scalers.policies import HpaAsWritten, ScaledObjectAsWritten
 from simulations.field.advise.signals import Signal, signal_of_metric, signal_of_query
 from simulations.field.capture.signals import Subject
 from simulations.peers.hpa.spec import MetricKind, hpa_spec

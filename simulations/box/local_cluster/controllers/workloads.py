@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections import Counter
 
-from simulations.box.local_cluster import pods as pod_api
+from simulations.box.local_cluster.api import pods as pod_api
 from simulations.box.local_cluster.objects import (
     Object,
     condition,

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from simulations.field.advise.advice import (
+from simulations.field.advise.figures import Breach, Comparison
+from simulations.field.advise.output.advice import (
     BELIEVED_RATIO,
     EQUAL_RATIO,
     MONTH_H,
     ROUGH_RATIO,
     Advice,
 )
-from simulations.field.advise.figures import Breach, Comparison
 from simulations.results.text import percent_text
 
 SHOWN_STRETCHES = 4

@@ -11,7 +11,8 @@ import copy
 from collections.abc import Callable
 from typing import Any
 
-from simulations.box.local_cluster import pods
+from simulations.box.local_cluster.api import pods
+from simulations.box.local_cluster.api.requests import ApiRequest
 from simulations.box.local_cluster.objects import (
     BY_PLURAL,
     Object,
@@ -20,7 +21,6 @@ from simulations.box.local_cluster.objects import (
     not_found,
     success,
 )
-from simulations.box.local_cluster.requests import ApiRequest
 from simulations.box.local_cluster.selectors import from_spec, matches_labels
 from simulations.box.local_cluster.store import Store
 

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from autoscaler.core.contract.commands import INTERRUPTION_ANNOTATION
-from simulations.box.local_cluster.kubelet import Kubelets
+from simulations.box.local_cluster.machines.kubelet import Kubelets
 from simulations.box.local_cluster.objects import Object, key_of, set_condition
 from simulations.box.local_cluster.store import Store
 

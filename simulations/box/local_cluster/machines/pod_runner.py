@@ -11,9 +11,9 @@ from pathlib import Path
 
 import aiohttp
 
-from simulations.box.local_cluster.containers import Container, kill_group
+from simulations.box.local_cluster.machines.containers import Container, kill_group
+from simulations.box.local_cluster.machines.probes import Probe
 from simulations.box.local_cluster.objects import Object, StatusError, set_condition, timestamp
-from simulations.box.local_cluster.probes import Probe
 from simulations.box.local_cluster.store import Store
 
 _OVERRUN_S = 2.0

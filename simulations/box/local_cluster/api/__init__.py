@@ -1,0 +1,1 @@
+"""The API server: what may be asked of it, how it answers, and how it fails on demand."""

@@ -1,0 +1,1 @@
+"""What acts on the objects by itself: scheduler, workloads, the Service."""

@@ -1,0 +1,1 @@
+"""Machines and what runs on them: kubelets, pods as processes, probes."""

@@ -76,6 +76,7 @@ class LocalCluster:
         self._temporary = folder is None
         self._main: asyncio.Task[None] | None = None
         self._group: asyncio.TaskGroup | None = None
+        self._services: list[Service] = []
 
     @property
     def faults(self) -> ApiFaults:
@@ -108,6 +109,8 @@ class LocalCluster:
 
     async def __aexit__(self, *_: object) -> None:
         await self.api.stop()
+        for service in self._services:
+            service.stop()
         try:
             if self._main is not None:
                 self._main.cancel()
@@ -155,6 +158,7 @@ class LocalCluster:
             rng=self._rng,
         )
         await service.start()
+        self._services.append(service)
         self._spawn(service.run())
         return service
 

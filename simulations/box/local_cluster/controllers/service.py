@@ -65,23 +65,24 @@ class Service:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, backlog=1024)
         self.port = self._server.sockets[0].getsockname()[1]
 
+    def stop(self) -> None:
+        """Close the door and cut what is open."""
+        if self._server is not None:
+            self._server.close()
+        for transport in tuple(self._open):
+            transport.abort()
+
     async def run(self) -> None:
-        """Follow the pods, each change `delay_s` late, until cancelled; then cut what is open."""
+        """Follow the pods, each change `delay_s` late, until cancelled."""
         loop = asyncio.get_running_loop()
         seen: dict[str, Endpoint] = {}
-        try:
-            while True:
-                version = self._store.version
-                now = self._eligible()
-                if now.keys() != seen.keys():
-                    seen = now
-                    loop.call_later(self._delay_s, self._replace, now)
-                await self._store.changed(version)
-        finally:
-            if self._server is not None:
-                self._server.close()
-            for transport in tuple(self._open):
-                transport.abort()
+        while True:
+            version = self._store.version
+            now = self._eligible()
+            if now.keys() != seen.keys():
+                seen = now
+                loop.call_later(self._delay_s, self._replace, now)
+            await self._store.changed(version)
 
     def _replace(self, endpoints: dict[str, Endpoint]) -> None:
         self.endpoints = {uid: self.endpoints.get(uid, new) for uid, new in endpoints.items()}

@@ -41,6 +41,8 @@ class CompletionRequest:
     stream: bool
     usage: bool
     """A last chunk with the usage."""
+    usage_in_each: bool
+    """`continuous_usage_stats`."""
 
 
 def understand(body: bytes, options: ServerOptions, randomness: random.Random) -> CompletionRequest:
@@ -79,6 +81,7 @@ def understand(body: bytes, options: ServerOptions, randomness: random.Random) -
         output=output,
         stream=bool(asked.get("stream", False)),
         usage=bool(stream_options.get("include_usage", False)),
+        usage_in_each=bool(stream_options.get("continuous_usage_stats", False)),
     )
 
 
@@ -148,15 +151,20 @@ class CompletionAnswer:
             "created": created,
             "model": asked.model,
         }
-        # a token's event is the same but for its word, so it is made once
-        self._words = [self._token(word, None) for word in WORDS] if asked.stream else []
+        # a token's event is the same but for its word, so it is made once; not if it tells the usage
+        alike = asked.stream and not asked.usage_in_each
+        self._words = [self._token(number, None) for number in range(len(WORDS))] if alike else []
 
     def tokens(self, first: int, count: int, *, finish_reason: str | None) -> bytes:
         """Events of so many tokens; the last one carries the reason, if there is one."""
         plain = count - 1 if finish_reason else count
-        events = [self._words[number % len(WORDS)] for number in range(first, first + plain)]
+        numbers = range(first, first + plain)
+        if self._words:
+            events = [self._words[number % len(WORDS)] for number in numbers]
+        else:
+            events = [self._token(number, None) for number in numbers]
         if finish_reason:
-            events.append(self._token(WORDS[(first + plain) % len(WORDS)], finish_reason))
+            events.append(self._token(first + plain, finish_reason))
         return b"".join(events)
 
     def end(self, made: int) -> bytes:
@@ -172,8 +180,11 @@ class CompletionAnswer:
         counted = usage(self._asked, made)
         return {**self._head, "choices": [_choice(text, finish_reason)], "usage": counted}
 
-    def _token(self, word: str, finish_reason: str | None) -> bytes:
-        return event({**self._head, "choices": [_choice(word, finish_reason)], "usage": None})
+    def _token(self, number: int, finish_reason: str | None) -> bytes:
+        """Write the event of one token, counted from 0."""
+        choice = _choice(WORDS[number % len(WORDS)], finish_reason)
+        counted = usage(self._asked, number + 1) if self._asked.usage_in_each else None
+        return event({**self._head, "choices": [choice], "usage": counted})
 
 
 def _choice(text: str, finish_reason: str | None) -> dict[str, Any]:

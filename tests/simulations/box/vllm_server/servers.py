@@ -68,6 +68,7 @@ class Stream:
     status: int = 0
     texts: list[str] = field(default_factory=list)
     finish_reason: str | None = None
+    each_usage: list[int] = field(default_factory=list)
     usage: dict[str, int] | None = None
     error: dict[str, Any] | None = None
     done: bool = False
@@ -106,7 +107,9 @@ def _take(got: Stream, payload: bytes) -> None:
     for choice in chunk["choices"]:
         got.texts.append(choice["text"])
         got.finish_reason = choice["finish_reason"] or got.finish_reason
-    if chunk["usage"] is not None:
+    if chunk["usage"] is not None and chunk["choices"]:
+        got.each_usage.append(chunk["usage"]["completion_tokens"])
+    elif chunk["usage"] is not None:
         got.usage = chunk["usage"]
 
 

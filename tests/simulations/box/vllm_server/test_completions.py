@@ -38,9 +38,11 @@ async def test_a_stream_brings_every_token_a_reason_and_an_end() -> None:
     assert got.usage is None
 
 
-async def test_usage_comes_last_if_asked_for() -> None:
+async def test_usage_comes_last_or_with_each_token_if_asked_for() -> None:
     async with served() as server:
-        got = await stream(server.http, server.url, 5, stream_options={"include_usage": True})
+        options = {"include_usage": True, "continuous_usage_stats": True}
+        got = await stream(server.http, server.url, 5, stream_options=options)
+    assert got.each_usage == [1, 2, 3, 4, 5]
     assert got.usage == {"prompt_tokens": 40, "completion_tokens": 5, "total_tokens": 45}
 
 

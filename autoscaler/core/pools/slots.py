@@ -5,6 +5,7 @@ Counts, and what is said about them, follow from the slots; nothing is counted b
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -63,3 +64,25 @@ class Placement(NamedTuple):
     def total(self) -> int:
         """Replicas over all pools, fallback included."""
         return sum([len(slots) for slots in self.slots])
+
+
+_WHY_HELD = {
+    SlotReason.HELD: "which may not be cut now: it rolls out, its promises cannot be read, or nothing may",
+    SlotReason.HELD_DOOMED: "whose ReplicaSet might keep just its doomed replicas",
+}
+
+
+def explain_held(placement: Placement, *, pools: Sequence[str]) -> str:
+    """Say which replicas are kept though they are not needed, and why.
+
+    Args:
+        placement: with replicas that are held.
+        pools: names, in the order of the placement.
+    """
+    found = [
+        f"{held} on {pool}, {why}"
+        for pool, slots in zip(pools, placement.slots, strict=True)
+        for reason, why in _WHY_HELD.items()
+        if (held := sum([slot.reason is reason for slot in slots]))
+    ]
+    return f"kept, though not needed: {'; '.join(found)}"

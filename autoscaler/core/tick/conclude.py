@@ -10,6 +10,7 @@ from autoscaler.core.memory import ModelMemory
 from autoscaler.core.pools.placement import hold_pools, place
 from autoscaler.core.pools.replica_count import ReplicaCount
 from autoscaler.core.pools.situation import Situation
+from autoscaler.core.pools.slots import Placement, explain_held
 from autoscaler.core.tick.conditions import describe, describe_hold
 from autoscaler.core.tick.facts import Draft
 from autoscaler.core.tick.parts import Drain
@@ -39,7 +40,7 @@ def conclude(
     desired = placement.desired
     total = sum(desired)
     if total != count.total:
-        trail.append(_placement_step(situation, count, total=total, readable=readable))
+        trail.append(_placement_step(situation, count, placement, readable=readable))
     if spec.mode is Mode.ACTIVE and spec.pause is not Pause.ALL:
         raised = None
         if readable:
@@ -143,8 +144,9 @@ def hold(
 
 
 def _placement_step(
-    situation: Situation, count: ReplicaCount, *, total: int, readable: bool
+    situation: Situation, count: ReplicaCount, placement: Placement, *, readable: bool
 ) -> Step:
+    total = placement.total
     if not readable:
         unread = ", ".join(
             [
@@ -159,7 +161,7 @@ def _placement_step(
         message = f"cannot be read, so nothing is written: {unread}"
     elif total > count.total:
         reason = Reason.POOLS_HELD
-        message = "a pool is not cut while that cannot be seen, rolls out, or holds doomed replicas"
+        message = explain_held(placement, pools=[pool.name for pool in situation.spec.pools])
     else:
         reason, message = Reason.POOLS_FULL, "the pools cannot take it all"
     return Step(

@@ -170,7 +170,9 @@ class Store:
         else:
             after["metadata"]["resourceVersion"] = str(self.version)
             self._objects[resource][key_of(after)] = after
-        self._changes.append(StoreChange(self.version, resource, before, after))
+        self._changes.append(
+            StoreChange(version=self.version, resource=resource, before=before, after=after)
+        )
         while len(self._changes) > self._window:
             self.oldest = self._changes.popleft().version
         self.wake()

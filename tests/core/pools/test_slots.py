@@ -110,6 +110,10 @@ def test_a_stand_in_that_may_not_be_cut_is_held():
     )  # fmt: skip
     expect(story, reason="PoolsHeld")
     assert story.in_words() == {"on-demand": "1 Floor, 2 Held", "spot": "5 Serving"}
+    assert story.decision.trail[-1].message == (
+        "kept, though not needed: 2 on on-demand, which may not be cut now: it rolls out, its promises "
+        "cannot be read, or nothing may"
+    )
 
 
 def test_a_pool_keeps_as_many_more_as_it_holds_doomed_ones():
@@ -117,3 +121,6 @@ def test_a_pool_keeps_as_many_more_as_it_holds_doomed_ones():
     rows = [group(ready=2), group(ready=2, node="n2", name="x")]
     story.look(0.0, *rows, wants=1, interruptions=[notice("n2", deadline_at=500.0)])
     assert story.in_words() == {"on-demand": "1 Serving, 2 HeldDoomed"}
+    assert story.decision.trail[-1].message == (
+        "kept, though not needed: 2 on on-demand, whose ReplicaSet might keep just its doomed replicas"
+    )

@@ -122,6 +122,15 @@ def test_a_bug_holds_its_model_and_the_others_go_on(bug, group_of_guards):
     assert [in_words(command) for command in outcome.commands] == ["SetReplicas on-demand 4"]
 
 
+def test_a_model_whose_memory_is_broken_holds_and_the_others_go_on():
+    a, b = model("a", minimum=1), model("b", pools=[on_demand("b")], minimum=2)
+    engine = fleet_of(None, a, b, parts=wanting(a=4, b=5))
+    del engine._memory.models[b.key]
+    outcome = engine.handle(observed(seen(a, group(ready=3)), seen(b, group("b", ready=3)), at=0.0))
+    assert desired(outcome) == [4, 3]
+    assert condition(outcome.decisions[1], "Ready") == "False/InvariantBroken"
+
+
 # -- commands and their ends
 
 

@@ -128,8 +128,8 @@ def _draft(
                 message="the observation has nothing on it, or not its pools",
             )
             continue
-        model_memory = memory.models[spec.key]
         try:
+            model_memory = memory.models[spec.key]
             draft = assess(facts, spec, observation, order=orders[spec.key], memory=model_memory)
             adjust_before_budget(draft, facts.parts.guards, hpa=model_memory.hpa)
         except BUGS as bug:

@@ -16,6 +16,13 @@ IMAGE = "inference-autoscaler"
 collect_ignore_glob = [] if os.environ.get("E2E_LOAD_IMAGE") else ["test_*.py"]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Every scene is slow, whatever it costs this process."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.slow)
+
+
 def pytest_runtestloop(session: pytest.Session) -> bool | None:
     """Play the scenes that no other lane has begun.
 

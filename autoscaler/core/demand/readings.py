@@ -214,7 +214,10 @@ def _align(
     another replica.
     """
     names, created_at = replicas.name, replicas.created_at
-    if last.names == names and np.count_nonzero(last.created_at == created_at) == len(names):
+    if last.names == names and (
+        last.created_at is created_at
+        or np.count_nonzero(last.created_at == created_at) == len(names)
+    ):
         return last
     row_of = {name: row for row, name in enumerate(last.names)}
     rows = np.array([row_of.get(name, -1) for name in names], dtype=np.int64)

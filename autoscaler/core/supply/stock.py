@@ -233,5 +233,7 @@ def _by_node(replicas: ReplicaColumns, mask: BoolArray) -> dict[int, list[int]]:
 
 def _by_pool(replicas: ReplicaColumns, mask: BoolArray, pools: int) -> list[int]:
     """Count the rows of a mask by pool."""
+    if pools == 1:
+        return [int(np.count_nonzero(mask))]
     counts: list[int] = np.bincount(replicas.pool[mask], minlength=pools).tolist()
     return counts

@@ -13,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from autoscaler.errors import SourceError
 from autoscaler.sources.pages.exposition import read_page
 from autoscaler.sources.pages.outcome import ReadOutcome
+from tests.extent import examples
 from tests.sources.bodies import PAGES, page
 
 Found = dict[str, list[tuple[dict[str, str], float, float | None]]]
@@ -121,7 +122,7 @@ def _lines(draw: st.DrawFn) -> str:
     newline=st.sampled_from(["\n", "\r\n"]),
     last=st.booleans(),
 )
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=examples(day=60, night=300))
 def test_any_page_reads_as_the_full_parse_has_it(lines: list[str], newline: str, *, last: bool):
     text = newline.join(lines) + newline * last
     body = text.encode()
@@ -135,7 +136,7 @@ def test_any_page_reads_as_the_full_parse_has_it(lines: list[str], newline: str,
 
 @pytest.mark.slow
 @given(body=st.one_of(st.binary(max_size=200), st.text(max_size=200).map(str.encode)))
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=examples(day=60, night=300))
 def test_whatever_comes_is_read_or_a_source_error(body: bytes):
     for body_with_name in (body, b"up" + body, b'up{engine="0"} 1\nup{' + body):
         with contextlib.suppress(SourceError):

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from simulations.bounds.hull import NEGLIGIBLE, TOLERANCE, hull
 from simulations.bounds.program import BoundPool, BoundWork
 from simulations.bounds.program import least_cost as solution
+from tests.extent import examples
 
 
 def work(arrived, wait=0):
@@ -87,7 +88,7 @@ def schedules(steps: int, most: int, *, start_steps: int, initial: int):
 
 
 @pytest.mark.slow
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(day=25, night=250))
 @given(
     need=st.lists(st.floats(0, 2), min_size=3, max_size=5),
     start_steps=st.integers(0, 2),
@@ -126,7 +127,7 @@ def test_all_work_costs_the_closed_form(name, need, start_steps, expected):
 
 
 @pytest.mark.slow
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(day=30, night=300))
 @given(
     need=st.lists(st.floats(0, 3), min_size=4, max_size=12),
     start_steps=st.integers(0, 2),

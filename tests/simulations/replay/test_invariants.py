@@ -34,6 +34,7 @@ from simulations.traces.trace import Trace
 from simulations.world.cold_start import COLD_STARTS
 from simulations.world.faults import Fault, FaultKind
 from simulations.world.market.spot import MachineLife, SpotHistory
+from tests.extent import sample
 from tests.simulations.world.world_builder import PROFILE, requests
 
 ALL = ("inference-aware", "reactive", *BASELINES)
@@ -74,7 +75,7 @@ def facts(done: Run) -> tuple[object, ...]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("policy", FEW)
+@pytest.mark.parametrize("policy", sample(ALL, day=FEW))
 def test_s1_equal_seeds_give_equal_bytes_and_others_do_not(policy: str):
     made = trace()
     conditions = replace(WARM, spot=market())
@@ -137,7 +138,7 @@ def test_s2_every_request_is_counted_once_and_every_replica_is_paid(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("policy", FEW)
+@pytest.mark.parametrize("policy", sample(ALL, day=FEW))
 def test_s3_time_never_falls(policy: str):
     moments: list[tuple[float, int]] = []
     done = run(

@@ -28,6 +28,7 @@ from simulations.world.ledger import Ledger
 from simulations.world.market.prices import MarketProfile
 from simulations.world.market.spot import MachineLife, SpotHistory
 from simulations.world.market.spot_prices import SpotPrices
+from tests.extent import examples
 from tests.simulations.runs.reporters import RememberingReporter
 from tests.simulations.world.world_builder import PROFILE
 
@@ -58,7 +59,7 @@ def machines(spans, *, span_s):
 
 
 @pytest.mark.slow
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=examples(day=12, night=60))
 @example(  # the only machine is lost, and for two seconds nobody pays for anything
     seed=1, policy="skyserve", rate=1.0, spans=[(0.0, 0.5)], prices=[1.0], wait_s=1.0
 )

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from autoscaler.errors import TraceError
 from simulations.traces.formats import plain_csv
 from simulations.traces.rows import RequestRows, TraceLines
+from tests.extent import examples
 
 FIELDS = st.one_of(
     st.integers(0, 40).map(str),
@@ -40,7 +41,7 @@ def read(lines: list[str]) -> tuple[list[list[int]], str]:
 
 
 @pytest.mark.slow
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(day=60, night=400))
 @given(
     ordered=st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), max_size=12),
     mixed=st.lists(LINES, max_size=4),

@@ -21,19 +21,8 @@ from tests.builders import (
     promised,
     spot,
 )
+from tests.core.interrupted import annotation, fleet
 from tests.expect import Scenario, expect
-
-POOLS = [on_demand(), spot()]
-SINCE = "1970-01-01T00:01:40Z"
-
-
-def fleet(**what):
-    return model(pools=POOLS, warm=1, warm_on=ON_DEMAND, cold_start_s=60.0, **what)
-
-
-def annotation(*entries: tuple[str, int], since: str = SINCE) -> str:
-    parts = [f'{{"node":"{n}","replicas":{r},"since":"{since}"}}' for n, r in entries]
-    return f"Annotate on-demand [{','.join(parts)}]"
 
 
 def test_a_notice_is_answered_in_order():

@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 from simulations.rng import stream
 
 CODE = "from simulations.rng import stream; print(stream(7, 'cold-start').integers(2**62, size=3))"
@@ -15,6 +17,7 @@ def test_a_name_and_a_seed_are_a_stream():
     assert draws[0] != stream(7, "spot").integers(2**62, size=3).tolist()
 
 
+@pytest.mark.slow
 def test_a_stream_does_not_depend_on_the_hash_seed():
     printed = {
         subprocess.run(

@@ -43,6 +43,7 @@ def test_a_segment_opens_with_header_and_checkpoint_and_closes_with_its_count(tm
     assert [line["event"]["id"] for line in lines[2:-1]] == [event.id for event in events]
 
 
+@pytest.mark.slow
 def test_a_full_segment_is_followed_by_another_that_carries_the_specification(tmp_path):
     recorder = recorder_in(tmp_path, segment_bytes=3_000)
     # the thread says that a segment is full; without its pace the loop would be long gone
@@ -228,6 +229,7 @@ def test_a_folder_that_cannot_be_made_is_a_problem_not_a_crash(tmp_path):
     assert "file" in recorder.problem
 
 
+@pytest.mark.slow
 def test_a_bug_in_encoding_ends_the_segment_not_the_thread(tmp_path):
     now = [0.0]
     recorder = recorder_in(tmp_path, monotonic=lambda: now[0])

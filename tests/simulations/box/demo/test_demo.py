@@ -191,6 +191,7 @@ def test_a_replica_is_paid_from_its_binding_until_it_is_gone():
 # -- the static fleet
 
 
+@pytest.mark.slow
 def test_the_static_fleet_is_the_smallest_that_keeps_the_objective():
     scenario = Scenario()
     arrivals = schedule(

@@ -22,7 +22,7 @@ settings.load_profile("house")
 
 SLOW_S = 0.25
 """CPU seconds, own and of ended children, above which a test is to be marked `slow`."""
-TOLERATED = 2.0
+FAILS_S = 2.0 * SLOW_S
 """Over the limit by a little is no reason to fail; twice the limit is."""
 CPU = "cpu_s"
 COUNTED_TO = 200_000
@@ -50,7 +50,7 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
         return (yield)
     finally:
         used = _cpu_s() - before
-        if used > TOLERATED * SLOW_S:
+        if used > FAILS_S:
             used /= _slowness()
         item.user_properties.append((CPU, used))
 
@@ -66,7 +66,7 @@ class SlowRule:
         cpu_s = dict(report.user_properties).get(CPU)
         if report.when != "call" or "slow" in report.keywords or not isinstance(cpu_s, float):
             return
-        if cpu_s > TOLERATED * SLOW_S:
+        if cpu_s > FAILS_S:
             self.slow[report.nodeid] = cpu_s
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:

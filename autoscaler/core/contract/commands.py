@@ -2,7 +2,8 @@
 
 A command's `id` is `<event>.<n>`. One worker per `target`; a newer SetReplicas replaces a queued
 one. A command that names another in `after` is performed once that one was accepted, and dropped
-(`Skipped`) when it was not.
+(`Skipped`) when it was not. One that names others in `once_ended` is performed when these have ended,
+however that was.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ FALLBACK_ANNOTATION = "inference-autoscaler.dev/fallback"
 """On the on-demand scale target: `[{"node", "replicas", "since"}]`, our promises."""
 CORDON_ANNOTATION = "inference-autoscaler.dev/cordoned"
 """On a Node that we cordoned: the moment, RFC 3339; uncordoning takes it away."""
+DRAINED_ANNOTATION = "inference-autoscaler.dev/drained"
+"""On a Node that we emptied: the moment, RFC 3339. The node agent reads it: the machine may go early."""
 INTERRUPTION_ANNOTATION = "inference-autoscaler.dev/interruption"
 """On a Node, set by `autoscaler rehearse`: the deadline, RFC 3339."""
 PAUSED_ANNOTATION = "inference-autoscaler.dev/paused"
@@ -31,6 +34,7 @@ class _Write:
     model: str
     expires_at: float
     after: str | None = None
+    """Performed once this one was accepted, and dropped when it was not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,8 +61,6 @@ class _NodeWrite(_Write):
 class _PodWrite(_Write):
     namespace: str
     pod: str
-    grace_s: int
-    """Seconds >= 1: the smaller of the pod's own grace and what is left before the deadline."""
 
     @property
     def target(self) -> str:
@@ -67,10 +69,22 @@ class _PodWrite(_Write):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _PodRemoval(_PodWrite):
+    grace_s: int
+    """Seconds >= 1: the smaller of the pod's own grace and what is left before the deadline."""
+    ends_at: float | None = None
+    """When its drain must be over, seconds: a removal that has to wait for others gives no more grace than
+    is left then. None: no deadline."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SetReplicas(_ScaleTargetWrite):
     """Set `spec.replicas` through the `scale` subresource, guarded by the resourceVersion read."""
 
     replicas: int
+    once_ended: tuple[str, ...] = ()
+    """Ids of the deletion costs that tell its ReplicaSet whom to delete: it waits until each of them has
+    ended, and is performed whether they were accepted or not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,22 +98,47 @@ class Annotate(_ScaleTargetWrite):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CordonNode(_NodeWrite):
-    """Set spec.unschedulable and our cordon annotation, if nobody has cordoned it."""
+    """Set spec.unschedulable and our cordon annotation, if nobody has cordoned it.
+
+    What an earlier notice left there as drained is taken away: now it is not.
+    """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MarkNodeDrained(_NodeWrite):
+    """Note on a Node that we emptied it, while our cordon is on it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UncordonNode(_NodeWrite):
-    """Undo our own cordon: the notice was withdrawn."""
+    """Undo our own cordon, and the mark that we emptied it: the notice was withdrawn."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EvictPod(_PodWrite):
+class EvictPod(_PodRemoval):
     """Evict through the eviction subresource, so that preStop runs and budgets are asked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DeletePod(_PodWrite):
+class DeletePod(_PodRemoval):
     """Delete with a grace period: the deadline beats a disruption budget that refuses."""
 
 
-Command: TypeAlias = SetReplicas | Annotate | CordonNode | UncordonNode | EvictPod | DeletePod
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetDeletionCost(_PodWrite):
+    """Set a pod's deletion cost, or take ours away; one that somebody else set is left alone."""
+
+    cost: int | None
+    """None takes ours away."""
+
+
+Command: TypeAlias = (
+    SetReplicas
+    | Annotate
+    | CordonNode
+    | MarkNodeDrained
+    | UncordonNode
+    | EvictPod
+    | DeletePod
+    | SetDeletionCost
+)

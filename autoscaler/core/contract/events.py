@@ -1,8 +1,8 @@
-"""What enters: the four events.
+"""What enters: the five events.
 
 `at` is seconds since the epoch (wall clock at start plus the monotonic clock), never decreasing.
 `id` is a sequence number given at dequeue. At equal `at` the order is: CommandFinished,
-NoticeReceived, SpecChanged, Observed.
+NoticeReceived, SpecChanged, HistoryRead, Observed.
 """
 
 from __future__ import annotations
@@ -10,8 +10,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from autoscaler.core.contract.history import HistoryColumns
 from autoscaler.core.contract.spec import FleetSpec
-from autoscaler.core.contract.state import FloatOrNaN, Interruption, ModelObservation, NodeColumns
+from autoscaler.core.contract.state import (
+    Doubt,
+    FloatOrNaN,
+    Interruption,
+    ModelObservation,
+    NodeColumns,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +48,8 @@ class Observed(_Event):
     cluster_at: FloatOrNaN
     """When the cluster's state was last known to be in step (watch event, bookmark or list).
     Older than `EngineSettings.cluster_age_s_max` is blind: nothing is scaled down."""
+    doubts: tuple[Doubt, ...] = ()
+    """Of the models that are absent, those of which it is known why; in order of key."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,4 +73,13 @@ class CommandFinished(_Event):
     message: str = ""
 
 
-Event: TypeAlias = SpecChanged | Observed | NoticeReceived | CommandFinished
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryRead(_Event):
+    """What one model's traffic was before it was observed. It decides nothing."""
+
+    model: str
+    """`namespace/name`; one that the fleet does not have (any more) changes nothing."""
+    history: HistoryColumns
+
+
+Event: TypeAlias = SpecChanged | Observed | NoticeReceived | CommandFinished | HistoryRead

@@ -18,6 +18,7 @@ class StepBy(StrEnum):
     STABILIZATION = "stabilization"
     RATE = "rate"
     WARM_FLOOR = "warm_floor"
+    LOSS_BUDGET = "loss_budget"
     BOUNDS = "bounds"
     BUDGET = "budget"
     PAUSE = "pause"
@@ -30,6 +31,7 @@ class Reason(StrEnum):
 
     # of the policies
     AT_FLOOR = "AtFloor"
+    CHEAPEST_RULE = "CheapestRule"
     DEMAND_UNKNOWN = "DemandUnknown"
     FOLLOWS_DEMAND = "FollowsDemand"
     NO_HISTORY = "NoHistory"
@@ -46,6 +48,7 @@ class Reason(StrEnum):
     SCALE_DOWN_LIMIT = "ScaleDownLimit"
     SCALE_UP_LIMIT = "ScaleUpLimit"
     WARM_FLOOR = "WarmFloor"
+    LOSS_BUDGET = "LossBudget"
     TOO_FEW_REPLICAS = "TooFewReplicas"
     TOO_MANY_REPLICAS = "TooManyReplicas"
     GPU_BUDGET = "GpuBudget"
@@ -63,6 +66,46 @@ class Reason(StrEnum):
     UNOBSERVED = "Unobserved"
 
 
+class FindingReason(StrEnum):
+    """What may be wrong with a scale target: of the findings of `autoscaler check`, and of a condition."""
+
+    # how its replicas end
+    GRACE_TOO_SHORT = "GraceTooShort"
+    GRACE_BEYOND_NOTICE = "GraceBeyondNotice"
+    NO_PRE_STOP = "NoPreStop"
+    PRE_STOP_SLEEPS = "PreStopSleeps"
+    PRE_STOP_UNCLEAR = "PreStopUnclear"
+    NO_SHUTDOWN_TIMEOUT = "NoShutdownTimeout"
+    SHUTDOWN_TIMEOUT_REFUSED = "ShutdownTimeoutRefused"
+    SHUTDOWN_TIMEOUT_SHORT = "ShutdownTimeoutShort"
+    # how they start, and what ends them in between
+    START_CUT = "StartCut"
+    START_DELAYED = "StartDelayed"
+    NO_READINESS_PROBE = "NoReadinessProbe"
+    LIVENESS_DURING_START = "LivenessDuringStart"
+    LIVENESS_DURING_DRAIN = "LivenessDuringDrain"
+    LIVENESS_HASTY = "LivenessHasty"
+    PROGRESS_DEADLINE_SHORT = "ProgressDeadlineShort"
+    RECREATED = "Recreated"
+    ROLLOUT_TAKES_READY = "RolloutTakesReady"
+    # who may take them away, and where they land
+    DISRUPTION_BLOCKED = "DisruptionBlocked"
+    SEVERAL_BUDGETS = "SeveralBudgets"
+    UNREADY_NOT_EVICTED = "UnreadyNotEvicted"
+    DO_NOT_DISRUPT = "DoNotDisrupt"
+    NO_NOTICE = "NoNotice"
+    LANDS_ON_SPOT = "LandsOnSpot"
+    LANDS_ON_ON_DEMAND = "LandsOnOnDemand"
+    SPOT_NOT_TOLERATED = "SpotNotTolerated"
+    TOLERATES_ALL = "ToleratesAll"
+    # how they are read, and what they share
+    PORTS_UNREAD = "PortsUnread"
+    SCHEME_WRONG = "SchemeWrong"
+    REPLICAS_WRITTEN = "ReplicasWritten"
+    VOLUME_WRITABLE = "VolumeWritable"
+    TARGET_MISSING = "TargetMissing"
+
+
 class ConditionType(StrEnum):
     """What a condition is about; each model has all of them on every tick, in this order."""
 
@@ -74,10 +117,14 @@ class ConditionType(StrEnum):
     WARM_POOL_SATISFIED = "WarmPoolSatisfied"
     CAPACITY_INTERRUPTED = "CapacityInterrupted"
     FALLBACK_ACTIVE = "FallbackActive"
+    VICTIMS_CHOSEN = "VictimsChosen"
+    TARGETS_SOUND = "TargetsSound"
+    GPUS_HEALTHY = "GpusHealthy"
+    ATTAINMENT_KNOWN = "AttainmentKnown"
 
 
 class ConditionReason(StrEnum):
-    """Why a condition has its status, where that is no `Reason` of a step and no refusal of a write."""
+    """Why a condition has its status, where that is no other word: of a step, a finding, a refused write."""
 
     DECIDED = "Decided"
     READY_FOR_NEW_SCALE = "ReadyForNewScale"
@@ -87,13 +134,29 @@ class ConditionReason(StrEnum):
     CAPACITY_UNAVAILABLE = "CapacityUnavailable"
     SAMPLES_FRESH = "SamplesFresh"
     NO_READY_REPLICA = "NoReadyReplica"
+    ROLLOUT_OVERDUE = "RolloutOverdue"
+    REPLICAS_STAND_STILL = "ReplicasStandStill"
+    REPLICAS_MUTE = "ReplicasMute"
     NO_FLOOR = "NoFloor"
     FLOOR_READY = "FloorReady"
     FLOOR_NOT_READY = "FloorNotReady"
     NO_INTERRUPTION = "NoInterruption"
     NODES_DOOMED = "NodesDoomed"
+    NODES_AT_RISK = "NodesAtRisk"
     NO_FALLBACK = "NoFallback"
     FALLBACK_DISABLED = "FallbackDisabled"
     NO_ON_DEMAND_POOL = "NoOnDemandPool"
     PROMISES_UNREADABLE = "PromisesUnreadable"
     SPOT_INTERRUPTED = "SpotInterrupted"
+    NO_SCALE_DOWN = "NoScaleDown"
+    COSTS_ACCEPTED = "CostsAccepted"
+    COSTS_FORBIDDEN = "CostsForbidden"
+    COSTS_NOT_NEEDED = "CostsNotNeeded"
+    IN_FLIGHT_UNKNOWN = "InFlightUnknown"
+    NOTHING_FOUND = "NothingFound"
+    NO_FAULT_SEEN = "NoFaultSeen"
+    GPUS_UNHEALTHY = "GpusUnhealthy"
+    GPU_HEALTH_UNKNOWN = "GpuHealthUnknown"
+    BOUNDS_NEAR = "BoundsNear"
+    NO_BOUND_NEAR = "NoBoundNear"
+    HISTOGRAMS_MISSING = "HistogramsMissing"

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from autoscaler.core.contract.schedules import FloorSchedule
 from autoscaler.core.contract.state import CapacityType
 
 
@@ -42,6 +43,13 @@ class Pause(StrEnum):
 
 class ForecastMode(StrEnum):
     """Auto: the economic policy on the forecast. Off: the targets only, reactively."""
+
+    AUTO = "Auto"
+    OFF = "Off"
+
+
+class RampMode(StrEnum):
+    """Auto: the warm floor is at least what its model's own load was seen to need. Off: it is not."""
 
     AUTO = "Auto"
     OFF = "Off"
@@ -105,8 +113,17 @@ class WarmFloor:
     """Ready, not doomed replicas kept even without demand."""
 
     replicas: int = 0
+    """The least, at any time."""
     capacity_type: CapacityType | None = None
     """None: on any."""
+    ramp: RampMode = RampMode.OFF
+    schedules: tuple[FloorSchedule, ...] = ()
+    """The largest of those in force counts, where it is more than `replicas`."""
+
+    @property
+    def possible(self) -> bool:
+        """Tell whether there can ever be one."""
+        return self.replicas > 0 or bool(self.schedules) or self.ramp is RampMode.AUTO
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,6 +196,8 @@ class FleetSpec:
     """In order of key."""
     gpu_budget: int | None = None
     """GPUs over all models; None: no limit but what nodes offer."""
+    complete: bool = True
+    """False: the document of a model was refused from the start, and what it has is not seen."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,7 +206,7 @@ class EngineSettings:
 
     tick_s: float = 5.0
     """Between two observations. Seconds, > 0."""
-    policy: str = "economic"
+    policy: str = "candidates"
     """A name in POLICIES; a model whose forecast is off has `reactive` whatever stands here."""
     cluster_age_s_max: float = 30.0
     """Older knowledge of the cluster is blind. Three of the watch cache's bookmarks."""

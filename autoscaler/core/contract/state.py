@@ -14,6 +14,8 @@ from typing import Annotated, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from autoscaler.core.contract.reasons import FindingReason
+
 FloatArray: TypeAlias = NDArray[np.float64]
 IntArray: TypeAlias = NDArray[np.int64]
 BoolArray: TypeAlias = NDArray[np.bool_]
@@ -44,6 +46,11 @@ class InterruptionKind(StrEnum):
     LOST = "Lost"
     """Its Node object is gone, or NotReady: its replicas do not count, the shortfall is raised,
     but it is never cordoned or evicted by us: a blip of the API server must not drain a fleet."""
+    DISRUPTION = "Disruption"
+    """Somebody moves its pods at their own pace (consolidation, drift, expiry, an upgrade): make
+    before break, and the drain is theirs. No machine ends before it is empty."""
+    RISK = "Risk"
+    """It may be taken away (the cloud foresees it): warm up elsewhere, drain nothing."""
 
 
 NODE_STATUS = "node-status"
@@ -62,7 +69,10 @@ class Interruption:
     """When the mark was first seen by us, or its own time stamp where it has one. Seconds."""
     deadline_at: float | None
     """When the machine is gone. None: not said; `source` has a customary lead, applied at the
-    edge, so None is left for LOST only."""
+    edge, so None is left for LOST, DISRUPTION and RISK."""
+    drained_elsewhere: bool = False
+    """Somebody else empties the node (Karpenter, a node termination handler, cluster-autoscaler): we
+    raise, and leave cordon and evictions to them as long as they do them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,19 +85,43 @@ class NodeColumns:
     name: tuple[str, ...]
     capacity_type: tuple[CapacityType | None, ...]
     """OnDemand or Spot; None: no label that we know."""
+    zone: tuple[str, ...]
+    """`topology.kubernetes.io/zone`; empty: not said."""
+    instance_type: tuple[str, ...]
+    """`node.kubernetes.io/instance-type`; empty: not said."""
     exists: BoolArray
     """False: pods are bound to it but its Node object is gone."""
     ready: BoolArray
     """False: its Ready condition is False or Unknown. A node that has not said yet counts as ready."""
+    unheard: BoolArray
+    """Its Ready condition is Unknown: the node controller has waited for its kubelet in vain (40 to 50 s).
+    One that is not ready and not unheard says so itself."""
     unschedulable: BoolArray
     """spec.unschedulable, whoever set it."""
     cordoned_by_us: BoolArray
     """Carries our cordon annotation; only such a node is uncordoned by us."""
+    marked_drained: BoolArray
+    """Carries the annotation that we emptied it."""
     gpus_free: FloatArray
     """GPUs that no pod holds, from DCGM; NaN: unknown (no exporter, or its page is stale)."""
+    gpus_unhealthy: FloatArray
+    """GPUs that can carry no replica, from DCGM; NaN: unknown. None of them is among `gpus_free`."""
 
     def __len__(self) -> int:
         return len(self.name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistogramColumns:
+    """One histogram of those replicas whose buckets have the same bounds."""
+
+    bounds: tuple[float, ...]
+    """Finite upper bounds, ascending; never empty."""
+    rows: IntArray
+    """Which replicas, ascending."""
+    counts: FloatArray
+    """[bound, replica of `rows`]: observations so far up to each bound, and in one more row all. They
+    restart at 0 with the process."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,24 +147,53 @@ class ReplicaColumns:
     ready: BoolArray
     ready_at: FloatArray
     """Last transition of Ready to True; NaN: not ready now."""
+    not_ready_since: FloatArray
+    """Last transition of Ready from True; NaN: it is ready, or never was."""
     deleting: BoolArray
     """Has a deletionTimestamp. Never supply; its requests in flight still are demand."""
+    deleting_since: FloatArray
+    """When its deletion began (deletionTimestamp less the grace it was given); NaN: it has not."""
+    deletion_cost: IntArray
+    """Its `controller.kubernetes.io/pod-deletion-cost`; 0 where it has none."""
+    deletion_cost_ours: BoolArray
+    """We set that cost; any other is somebody else's and is left alone."""
     grace_s: FloatArray
     """spec.terminationGracePeriodSeconds."""
     sampled_at: FloatArray
     """When the engine's signals below were read; NaN: never."""
+    sample_interval_s: FloatArray
+    """Between the samples of whoever reads it for us (Prometheus); NaN: we do, or it is not known."""
     waiting_requests: FloatArray
     running_requests: FloatArray
     kv_usage_ratio: FloatArray
     finished_requests_total: FloatArray
     """Counter of finished requests, all reasons; restarts at 0 with the process."""
+    aborted_requests_total: FloatArray
+    """Of these, those that their client gave up, or that the engine cut; NaN: it does not say."""
     prompt_tokens_total: FloatArray
     generation_tokens_total: FloatArray
     preemptions_total: FloatArray
+    queue_time_s_total: FloatArray
+    """Seconds that requests waited in the engine until they ran, of those that have ended."""
+    queued_requests_total: FloatArray
+    """How many requests these are."""
+    steps_total: FloatArray
+    """Engine steps."""
+    step_tokens_total: FloatArray
+    """Tokens prefilled and generated in them."""
     framebuffer_used_bytes: FloatArray
     """GPU memory in use by this pod, summed over its GPUs, from DCGM; NaN: unknown."""
     framebuffer_at: FloatArray
     """When that was read; NaN: never."""
+    gpus_unhealthy: FloatArray
+    """Of this pod's GPUs, those that can carry no replica, from DCGM; NaN: unknown."""
+    ttft: tuple[HistogramColumns, ...] = ()
+    """Time to first token of each request that had one, seconds. A replica is in one of these at most;
+    one that is in none does not say it."""
+    tpot: tuple[HistogramColumns, ...] = ()
+    """Time per further token of each request that ended whole, its mean, seconds."""
+    token_gaps: tuple[HistogramColumns, ...] = ()
+    """Time between two tokens of a request, seconds, one for each gap: of replicas that are not in `tpot`."""
 
     def __len__(self) -> int:
         return len(self.name)
@@ -155,12 +218,28 @@ class PoolObservation:
     """spec.replicas of its `scale`; None: the target is not there or cannot be read."""
     rolling_out: bool
     """Its pod template changed and not all replicas are of the new one yet."""
+    rollout_stuck: bool = False
+    """Its controller has given the roll-out up for now (`ProgressDeadlineExceeded`)."""
     gpus_per_replica: int
     """Requested by the pod template; 0 where it asks for none."""
     promises: tuple[Promise, ...]
     """From the fallback annotation, ordered by node."""
     promises_readable: bool = True
     """False: the annotation does not parse; then it is left alone and a condition says so."""
+    unsound: tuple[FindingReason, ...] = ()
+    """What in its pod template loses requests when replicas start or end; `autoscaler check` says where."""
+    start_s_max: float | None = None
+    """What its probes allow a start to take, from the container's start; None: any time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Doubt:
+    """Why what is seen of one model cannot be true as a whole: it is in no observation until it can."""
+
+    model: str
+    """`ModelSpec.key`."""
+    message: str
+    """For people: which sources contradict each other, or what of it cannot be read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,11 +20,13 @@ from autoscaler.core.contract.commands import (
     CordonNode,
     DeletePod,
     EvictPod,
+    MarkNodeDrained,
     SetReplicas,
     UncordonNode,
 )
 from autoscaler.core.contract.decision import Outcome
 from autoscaler.core.contract.events import CommandFinished, Event, NoticeReceived, SpecChanged
+from autoscaler.core.contract.schedules import FloorSchedule, TimeZone
 from autoscaler.core.contract.spec import (
     Behavior,
     EngineSettings,
@@ -35,6 +37,7 @@ from autoscaler.core.contract.spec import (
     Objective,
     Pause,
     PoolSpec,
+    RampMode,
     ScaleTarget,
     SelectPolicy,
     Spot,
@@ -77,7 +80,21 @@ EVERYTHING = ModelSpec(
     ),
     min_replicas=2,
     max_replicas=9,
-    warm_floor=WarmFloor(replicas=3, capacity_type=SPOT),
+    warm_floor=WarmFloor(
+        replicas=3,
+        capacity_type=SPOT,
+        ramp=RampMode.AUTO,
+        schedules=(
+            FloorSchedule(
+                days=(0, 6),
+                from_s=3_600,
+                to_s=7_200,
+                time_zone=TimeZone(name="Here", offsets=((-1.5, 3_600), (9.5, -7_200))),
+                replicas=5,
+                text="Mon, Sun 01:00-02:00 Here",
+            ),
+        ),
+    ),
     objective=Objective(ttft_s=3.0, tpot_s=0.2, attainment_ratio=0.995),
     targets=Targets(in_flight_requests=16.0, waiting_requests=3.0, kv_usage_ratio=0.7),
     cold_start_prior_s=99.0,
@@ -100,6 +117,7 @@ COMMANDS = [
     Annotate(**BASE, scale_target=TARGET, key="k", value="v"),
     Annotate(**BASE, scale_target=TARGET, key="k", value=None),
     CordonNode(**BASE, node="n"),
+    MarkNodeDrained(**BASE, node="n"),
     UncordonNode(**BASE, node="n"),
     EvictPod(**BASE, namespace="ns", pod="p", grace_s=30),
     DeletePod(**BASE, namespace="ns", pod="p", grace_s=1),
@@ -184,7 +202,7 @@ def an_observation():
             current={"spot": None},
         ),
         at=1_700_000_000.25,
-        nodes=[node("n1", ON_DEMAND, gpus_free=3.0), node("n2", None, ready=False, cordoned_by_us=True)],
+        nodes=[node("n1", ON_DEMAND, gpus_free=3.0), node("n2", None, ready=False, cordoned_by_us=True, marked_drained=True)],
         interruptions=[notice("n1", deadline_at=1_700_000_060.0), lost("n2")],
     )  # fmt: skip
 

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from autoscaler.core.policy import economic, reactive
+from autoscaler.core.policy import candidates, economic, reactive
 from autoscaler.core.policy.contract import Policy, PolicyInput, Proposal
 
 POLICIES: Mapping[str, Policy] = {
+    candidates.NAME: candidates.propose,
     economic.NAME: economic.propose,
     reactive.NAME: reactive.propose,
 }

@@ -20,9 +20,10 @@ def pressing_replicas(given: PolicyInput) -> float | None:
     if demand is None or waiting is None or waiting <= 0.0:
         return None
     offered, backlog = given.offered_replicas, given.demand.backlog_replica_s
+    carried = given.carried_ratio
     if offered is None:
-        return demand
-    spare = given.supply.ready - offered
+        return demand / carried
+    spare = given.supply.ready * carried - offered
     if backlog is not None and spare > 0.0 and backlog <= spare * given.cold_start_s:
         return None
-    return min(demand, TUNING.backlog_ratio * offered + TUNING.backlog_replicas)
+    return min(demand / carried, TUNING.backlog_ratio * offered / carried + TUNING.backlog_replicas)

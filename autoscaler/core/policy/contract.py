@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple, Protocol
 
+from autoscaler.core.candidates import Played
 from autoscaler.core.contract.reasons import Reason
 from autoscaler.core.demand.demand import Demand
 from autoscaler.core.forecast import Forecast
@@ -28,6 +29,11 @@ class PolicyInput(NamedTuple):
     attainment_ratio: float
     """The objective: share of requests that must be served as promised."""
     tick_s: float
+    carried_ratio: float = 1.0
+    """Of the in-flight target: what a replica was seen to carry. Demand and forecast are in replicas that
+    carry all of it."""
+    played: Played | None = None
+    """What the rule asks for that would have been the cheapest; None: nothing was played."""
     likely: int | None = None
     """What was proposed last: where a search may begin. It changes no result."""
 

@@ -40,7 +40,13 @@ def propose(given: PolicyInput, /) -> Proposal:
     lambda_0 = price_of_unmet_work(given.attainment_ratio)
     likely = given.supply.total if given.likely is None else given.likely
     likely = min(max(likely, given.floor, 1), max(given.replicas_max, 1))
-    values = ReplicaValues(given.forecast, steps=steps, price_ratio=lambda_0, likely=likely)
+    values = ReplicaValues(
+        given.forecast,
+        steps=steps,
+        price_ratio=lambda_0,
+        likely=likely,
+        carried_ratio=given.carried_ratio,
+    )
     count = replicas_worth_their_cost(
         values,
         supply=given.supply,

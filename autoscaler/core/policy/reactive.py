@@ -23,7 +23,9 @@ def propose(given: PolicyInput, /) -> Proposal:
             replicas=None, policy=NAME, reason=Reason.DEMAND_UNKNOWN, message=given.demand.message
         )
     if given.offered_replicas is not None:
-        demand = max(given.offered_replicas, pressing_replicas(given) or 0.0)
+        demand = max(given.offered_replicas / given.carried_ratio, pressing_replicas(given) or 0.0)
+    else:
+        demand /= given.carried_ratio
     asked = math.ceil(TUNING.headroom_ratio * demand - ROUNDING)
     if asked < given.floor:
         return Proposal(

@@ -1,7 +1,7 @@
 """What one replica is worth, step by step: a program of two states, on and off.
 
-Replica k (k = 1, 2, ...) serves the part of demand between k - 1 and k: the first one all of it up to
-one replica's worth, the second what is beyond that, and so on. So each replica is a problem of its
+Replica k (k = 1, 2, ...) serves the part of demand between k - 1 and k times what a replica carries: the
+first one all of it up to one replica's worth, the second what is beyond that, and so on. So each replica is a problem of its
 own, and what is best for all nests: where k is worth having, so is k - 1. Money is in replica-steps: a
 replica costs one a step, from the moment it is asked for; unmet work costs the price lambda for each
 replica-step.
@@ -101,12 +101,19 @@ class ReplicaValues:
     Replicas are counted from 1.
     """
 
-    __slots__ = ("_forecast", "_gains", "_price", "_solved", "_steps")
+    __slots__ = ("_carried", "_forecast", "_gains", "_price", "_solved", "_steps")
 
     def __init__(
-        self, forecast: Forecast, *, steps: Steps, price_ratio: float, likely: int
+        self,
+        forecast: Forecast,
+        *,
+        steps: Steps,
+        price_ratio: float,
+        likely: int,
+        carried_ratio: float = 1.0,
     ) -> None:
         """Begin with replica `likely` and the next: mostly nothing else is asked for."""
+        self._carried = carried_ratio
         self._forecast = forecast
         self._steps = steps
         self._price = price_ratio
@@ -117,7 +124,7 @@ class ReplicaValues:
     def _look_up(self, first: int, *, count: int) -> None:
         """Look up the gains of `count` replicas, their use between two leads on a straight line."""
         steps = self._steps
-        use = self._forecast.expected_use(first, first + count - 1)
+        use = self._forecast.expected_use(first, first + count - 1, carried_ratio=self._carried)
         change = use[:, 1:] - use[:, :-1]
         use = use.take(steps.leads, axis=1) + steps.shares * change.take(steps.leads, axis=1)
         gains: list[list[float]] = (self._price * use - 1.0).tolist()

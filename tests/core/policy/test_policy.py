@@ -322,6 +322,27 @@ def test_only_a_queue_that_outlasts_a_cold_start_presses(
 
 
 @pytest.mark.parametrize("name", POLICIES)
+@pytest.mark.parametrize("made", [None, ahead(*flat(2.0, noise=0.1))])
+def test_what_a_replica_carries_less_is_made_up_by_more_of_them(name, made):
+    """Demand 2 on replicas that carry a quarter is demand 8 on replicas that carry all."""
+
+    def asked(carried_ratio):
+        given = given_to(demand(2.0), made, ready=1, offered_replicas=2.0)
+        return POLICIES[name](given._replace(carried_ratio=carried_ratio)).replicas
+
+    counts = [asked(ratio) for ratio in (1.0, 0.7, 0.5, 0.25)]
+    assert counts == sorted(counts)
+    assert counts[-1] >= 8
+
+
+def test_a_queue_is_harmless_only_for_what_replicas_were_seen_to_carry():
+    asked = demand(1.0, waiting=900.0, backlog_replica_s=14.0)
+    given = given_to(asked, None, ready=2, offered_replicas=0.3)
+    assert pressing_replicas(given) is None
+    assert pressing_replicas(given._replace(carried_ratio=0.1)) == pytest.approx(7.0)
+
+
+@pytest.mark.parametrize("name", POLICIES)
 def test_a_burst_of_seconds_buys_no_fleet(name):
     """The burst is 12 replicas' worth on this tick and 1 over the last step; four clear it at once."""
     burst = demand(12.0, waiting=9.0, backlog_replica_s=30.0)

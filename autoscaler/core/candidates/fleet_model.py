@@ -1,0 +1,126 @@
+"""What a fleet does with the requests that arrive: a small model of queues, of many fleets at once.
+
+A replica serves so many at once, and what is beyond that waits. An arrival that waits too long misses. Of the
+others some miss by chance, the more the fuller replicas are and the fewer they are, for no router
+spreads evenly. How well that describes the fleet that really runs is measured (`capacity`).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from autoscaler.core.contract.state import FloatArray
+from autoscaler.core.tuning import TUNING
+
+REPLICAS_MAX = 4096
+"""Larger fleets are taken to be as even as this one."""
+_HEADROOM = 0.02
+"""Replicas: a load that exceeds what a fleet carries by less asks for no more."""
+_NOBODY = 0.01
+"""Replicas: a fleet without any lets each arrival wait for ever, and not divide by zero."""
+
+
+_EVEN = 256
+"""Replicas from which on a fleet is as even as one of so many."""
+_GRID = 40
+"""Places of a load of one, between which the share that misses by chance is a straight line."""
+
+
+def _growth() -> FloatArray:
+    count = np.arange(REPLICAS_MAX, dtype=np.float64)
+    each = 1.0 - TUNING.uneven_ratio / np.sqrt(np.maximum(count, 1.0))
+    carried: FloatArray = count * each / (1.0 - 0.5 * TUNING.uneven_ratio)
+    return carried
+
+
+def _chances() -> FloatArray:
+    places = range(math.ceil(TUNING.chance_load_max * _GRID) + 2)
+    powers = [
+        TUNING.chance_power * math.sqrt(max(count, 1)) + TUNING.chance_power_least
+        for count in range(_EVEN)
+    ]
+    return np.array([[math.pow(place / _GRID, power) for place in places] for power in powers])
+
+
+_CARRIED = _growth()
+"""[replicas]: what they carry together, in what each of four carries."""
+_CHANCES = _chances()
+"""[replicas, place]: the share that misses by chance, in budgets."""
+
+
+def carried_by(replicas: float) -> float:
+    """Return what so many replicas carry together, in what each of four carries."""
+    whole = min(int(replicas), REPLICAS_MAX - 2)
+    return float(_CARRIED[whole] + (replicas - whole) * (_CARRIED[whole + 1] - _CARRIED[whole]))
+
+
+def replicas_for(load: FloatArray) -> FloatArray:
+    """Return the fewest replicas that carry a load; at most REPLICAS_MAX."""
+    return np.searchsorted(_CARRIED, load - _HEADROOM).astype(np.float64)
+
+
+class Flow(NamedTuple):
+    """What became of one step, by fleet."""
+
+    in_flight: FloatArray
+    """Requests at its end."""
+    late_ratio: FloatArray
+    """Share of its arrivals that waited too long."""
+
+
+def serve(
+    in_flight: FloatArray,
+    *,
+    arrivals: float,
+    ready: FloatArray,
+    seats: FloatArray | float,
+    service_s: float,
+    step_s: float,
+    slack_s: float,
+) -> Flow:
+    """Serve one step.
+
+    Args:
+        in_flight: requests at its beginning, by fleet.
+        arrivals: requests that come in it, evenly.
+        ready: replicas that serve, by fleet.
+        seats: requests that one replica serves at once.
+        service_s: what a request takes alone, seconds.
+        step_s: length of the step, seconds.
+        slack_s: an arrival that waits longer misses, seconds.
+    """
+    room = ready * seats
+    held = in_flight + arrivals
+    if service_s < step_s:
+        left = held - np.minimum(held, room * (step_s / service_s))
+    else:
+        left = held + np.minimum(held, room) * math.expm1(-step_s / service_s)
+    before, after = np.maximum(in_flight - room, 0.0), np.maximum(left - room, 0.0)
+    patience = np.maximum(room, _NOBODY * seats) * (slack_s / service_s)
+    high, low = np.maximum(before, after), np.minimum(before, after)
+    late = (high - patience) / np.maximum(high - low, 1e-9)
+    return Flow(in_flight=left, late_ratio=np.minimum(np.maximum(late, 0.0), 1.0))
+
+
+def chance_ratio(
+    load: float, *, ready: FloatArray, carried_ratio: FloatArray, budget_ratio: float
+) -> FloatArray:
+    """Return the share of arrivals that misses by chance, by fleet.
+
+    Args:
+        load: mean of now, in replicas as told.
+        ready: replicas that serve, by fleet.
+        carried_ratio: of what was told, what a replica carries.
+        budget_ratio: share that may miss: at the load that a fleet carries so many do.
+    """
+    rows = np.minimum(ready, REPLICAS_MAX - 1).astype(np.int64)
+    full = load / np.maximum(_CARRIED[rows] * carried_ratio, 1e-9)
+    places = np.minimum(full, TUNING.chance_load_max) * _GRID
+    below = places.astype(np.int64)
+    even = np.minimum(rows, _EVEN - 1)
+    low = _CHANCES[even, below]
+    ratio: FloatArray = low + (places - below) * (_CHANCES[even, below + 1] - low)
+    return np.minimum(budget_ratio * ratio, 1.0)

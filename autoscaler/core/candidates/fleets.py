@@ -1,0 +1,141 @@
+"""The fleets of all rules, played side by side: what each would have paid and missed.
+
+They are played under the hypotheses of capacity around the one that is believed: what replicas carry
+decides what a rule asks for, and what becomes of its queue.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+from autoscaler.core.candidates.capacity import RATIOS, TOLD, Fleet
+from autoscaler.core.candidates.fleet_model import chance_ratio, replicas_for, serve
+from autoscaler.core.candidates.peaks import PeakMemory
+from autoscaler.core.candidates.rules import PEAKS, SHARE, SHARES
+from autoscaler.core.contract.state import FloatArray
+from autoscaler.core.tuning import TUNING
+
+HYPOTHESES = 5
+"""Played at a time."""
+
+
+def _fleets() -> FloatArray:
+    return np.zeros((HYPOTHESES, PEAKS, len(SHARES)))
+
+
+def _hypotheses() -> FloatArray:
+    return np.zeros(HYPOTHESES)
+
+
+class Missed(NamedTuple):
+    """Shares of one step's arrivals; [hypothesis, peak, share]."""
+
+    late_ratio: FloatArray
+    chance_ratio: FloatArray
+
+
+@dataclass(slots=True, kw_only=True)
+class FleetsMemory:
+    """Of one model. Part of the engine's memory; arrays are [hypothesis, peak, share]."""
+
+    first: int = TOLD - HYPOTHESES // 2
+    """The first hypothesis that is played; index in RATIOS."""
+    in_flight: FloatArray = field(default_factory=_fleets)
+    """Requests now."""
+    replica_s: FloatArray = field(default_factory=_fleets)
+    """Replica-seconds that were asked for, decayed; likewise all below."""
+    starts: FloatArray = field(default_factory=_fleets)
+    """Replicas that were started."""
+    by_chance: FloatArray = field(default_factory=_fleets)
+    """Requests that missed by chance."""
+    late: FloatArray = field(default_factory=_fleets)
+    """Requests that waited too long."""
+    arrivals: FloatArray = field(default_factory=_hypotheses)
+    """[hypothesis]: requests."""
+    played_s: FloatArray = field(default_factory=_hypotheses)
+    """[hypothesis]: seconds."""
+
+    def play_around(self, believed: int) -> None:
+        """Play the hypotheses around this one: those that come anew begin with nothing."""
+        first = min(max(0, believed - HYPOTHESES // 2), len(RATIOS) - HYPOTHESES)
+        moved = first - self.first
+        if not moved:
+            return
+        rows = np.arange(HYPOTHESES) + moved
+        known = (rows >= 0) & (rows < HYPOTHESES)
+        for name in (
+            "in_flight",
+            "replica_s",
+            "starts",
+            "by_chance",
+            "late",
+            "arrivals",
+            "played_s",
+        ):
+            before = getattr(self, name)
+            after = np.zeros_like(before)
+            after[known] = before[rows[known]]
+            setattr(self, name, after)
+        self.first = first
+
+    def play(
+        self,
+        fleet: Fleet,
+        *,
+        peaks: PeakMemory,
+        cold_start_s: float,
+        seats: float,
+        slack_s: float,
+        budget_ratio: float,
+        replicas_min: int,
+        replicas_max: int,
+    ) -> Missed:
+        """Play one step of all of them, and return what each missed of its arrivals.
+
+        Args:
+            fleet: that really runs: its arrivals are everyone's.
+            peaks: the loads up to this step.
+            cold_start_s: from a replica asked for to ready.
+            seats: requests that one replica serves at once, if it carries what was told.
+            slack_s: an arrival that waits longer misses.
+            budget_ratio: share that may miss.
+            replicas_min: of each fleet, at least one.
+            replicas_max: likewise.
+        """
+        ratios = RATIOS[self.first : self.first + HYPOTHESES, None, None]
+        carries = ratios * SHARE
+        least, most = max(1, replicas_min), max(1, replicas_max)
+        asked = replicas_for(peaks.asked[:, None] / carries)
+        before = replicas_for(peaks.asked_before[:, None] / carries)
+        ready = replicas_for(peaks.ready(cold_start_s)[:, None] / carries)
+        asked, before, ready = (
+            np.minimum(np.maximum(each, least), most) for each in (asked, before, ready)
+        )
+        self.in_flight, late = serve(
+            self.in_flight,
+            arrivals=fleet.arrivals,
+            ready=ready,
+            seats=seats * ratios,
+            service_s=fleet.service_s,
+            step_s=fleet.step_s,
+            slack_s=slack_s,
+        )
+        chance = chance_ratio(
+            peaks.now, ready=ready, carried_ratio=ratios, budget_ratio=budget_ratio
+        )
+        left = math.pow(0.5, fleet.step_s / TUNING.played_half_life_s)
+        for sums, came in (
+            (self.replica_s, asked * fleet.step_s),
+            (self.starts, np.maximum(asked - before, 0.0)),
+            (self.by_chance, fleet.arrivals * chance * (1.0 - late)),
+            (self.late, fleet.arrivals * late),
+            (self.arrivals, fleet.arrivals),
+            (self.played_s, fleet.step_s),
+        ):
+            np.multiply(sums, left, out=sums)
+            np.add(sums, came, out=sums)
+        return Missed(late_ratio=late, chance_ratio=chance * (1.0 - late))

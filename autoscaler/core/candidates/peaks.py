@@ -1,0 +1,86 @@
+"""The highest loads of the windows that rules look at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from autoscaler.core.candidates.rules import MEANS_S, PEAKS, window_steps
+from autoscaler.core.contract.state import FloatArray
+from autoscaler.core.tuning import TUNING
+
+FINE = 160
+"""Steps that are kept one by one: forty minutes."""
+BLOCK = 20
+"""Of those before only the highest of so many is kept: of five minutes."""
+BLOCKS = 144
+"""So many: twelve hours."""
+START_STEPS_MAX = 120
+"""The longest cold start that is told apart: half an hour."""
+_MEAN_STEPS = tuple(max(1, round(mean_s / TUNING.play_s)) for mean_s in MEANS_S)
+
+
+@dataclass(slots=True, kw_only=True)
+class PeakMemory:
+    """The loads of one model. Part of the engine's memory."""
+
+    steps: int = 0
+    """Taken in so far."""
+    loads: FloatArray = field(default_factory=lambda: np.zeros(max(_MEAN_STEPS)))
+    """The last ones, newest first."""
+    fine: FloatArray = field(default_factory=lambda: np.zeros((len(MEANS_S), FINE)))
+    """[mean, step]: newest first."""
+    coarse: FloatArray = field(default_factory=lambda: np.zeros((len(MEANS_S), BLOCKS)))
+    """[mean, block]: the highest of each block, first of the one that is not full yet."""
+    peaks: FloatArray = field(default_factory=lambda: np.zeros((PEAKS, START_STEPS_MAX)))
+    """[peak, step]: newest first."""
+
+    def add(self, load: float, *, cold_start_s: float) -> None:
+        """Take in the mean load of one step, in replicas."""
+        self.steps += 1
+        loads, fine, coarse = self.loads, self.fine, self.coarse
+        loads[1:] = loads[:-1]
+        loads[0] = load
+        fine[:, 1:] = fine[:, :-1]
+        for row, steps in enumerate(_MEAN_STEPS):
+            known = min(steps, self.steps)
+            fine[row, 0] = loads[:known].sum() / known
+        if self.steps % BLOCK == 1:
+            coarse[:, 1:] = coarse[:, :-1]
+            coarse[:, 0] = 0.0
+        np.maximum(coarse[:, 0], fine[:, 0], out=coarse[:, 0])
+        spans = window_steps(cold_start_s)
+        in_steps = np.minimum(spans, FINE) - 1
+        in_blocks = np.minimum((spans + BLOCK - 1) // BLOCK, BLOCKS) - 1
+        self.peaks[:, 1:] = self.peaks[:, :-1]
+        self.peaks[:, 0] = np.where(
+            spans <= FINE,
+            np.maximum.accumulate(fine, axis=1)[:, in_steps],
+            np.maximum.accumulate(coarse, axis=1)[:, in_blocks],
+        ).reshape(PEAKS)
+
+    @property
+    def now(self) -> float:
+        """The load of now, averaged over the shorter of MEANS_S."""
+        return float(self.fine[0, 0])
+
+    @property
+    def asked(self) -> FloatArray:
+        """[peak]: what replicas are asked for."""
+        return self.peaks[:, 0]
+
+    @property
+    def asked_before(self) -> FloatArray:
+        """[peak]: what they were asked for one step ago."""
+        return self.peaks[:, min(1, self.steps - 1)]
+
+    def ready(self, cold_start_s: float) -> FloatArray:
+        """Return [peak]: what there are ready replicas for.
+
+        A rule's replica is ready when it has been asked for without a break for one cold start, for what is
+        given up is what was asked for last. So it is the lowest that the peak was since then.
+        """
+        span = min(START_STEPS_MAX, self.steps, max(1, round(cold_start_s / TUNING.play_s)))
+        lowest: FloatArray = self.peaks[:, :span].min(axis=1)
+        return lowest

@@ -18,8 +18,11 @@ import math
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import numpy as np
+
 from autoscaler.core.contract.spec import Targets
 from autoscaler.core.contract.state import BoolArray, ReplicaColumns
+from autoscaler.core.demand.carried import CarriedMemory, watch_queue
 from autoscaler.core.demand.readings import LastReadings, Readings, read_replicas
 from autoscaler.core.demand.service_time import (
     ServiceTimeMemory,
@@ -30,7 +33,7 @@ from autoscaler.core.tuning import TUNING
 
 
 class Demand(NamedTuple):
-    """Work asked for at one moment. None is unknown, never zero."""
+    """Work asked for at one moment, in replicas of the whole in-flight target. None is unknown, never zero."""
 
     replicas: float | None
     """What this moment asks for."""
@@ -49,8 +52,18 @@ class Demand(NamedTuple):
     """Which term decided: `OfferedLoad`, `InFlight` (the service time is not known yet), `Waiting`,
     `KVCache`, `Remembered` (nobody serves) or `Unknown`."""
     message: str
+    service_s: float | None = None
+    """How long a request takes, seconds; None: not known."""
+    arrivals_per_s: float | None = None
+    """Over all replicas; None: unknown."""
     answering: int = 0
     """Ready replicas, doomed ones among them, that say what they hold."""
+    still: int = 0
+    """Replicas that hold something and do not get on with it; it is in no number above."""
+    mute: BoolArray | None = None
+    """Rows of ready replicas that have not answered for long and are each counted as full. None: no row."""
+    carried_ratio: float = 1.0
+    """Of the in-flight target: what a replica was seen to carry."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -62,6 +75,7 @@ class DemandMemory:
     last: LastReadings = field(default_factory=LastReadings.none)
     """What each replica said last."""
     service_time: ServiceTimeMemory = field(default_factory=ServiceTimeMemory)
+    carried: CarriedMemory = field(default_factory=CarriedMemory)
     offered_requests: float | None = None
     """u, the requests that would be in flight without waiting; None: not known yet."""
 
@@ -80,6 +94,8 @@ class _Sums(NamedTuple):
     waiting: float
     running: float
     kv_usage: float | None
+    mute: int
+    """Of those that do not answer, the ones that are taken to be full: in no estimate."""
 
 
 def measure_demand(
@@ -116,9 +132,12 @@ def measure_demand(
         busy_s=0.5 * math.fsum(readings.busy),
         completed=math.fsum(readings.completed),
         crowded=running > crowded,
+        replica_s=elapsed * len(readings.serving),
+        tokens=math.fsum(readings.tokens),
     )
     if not readings.serving:
-        return _without_samples(memory, blind=readings.ready > 0, targets=targets)
+        unseen = _without_samples(memory, blind=readings.ready > 0, targets=targets)
+        return unseen._replace(carried_ratio=memory.carried.ratio)
     sums = _sum_up(readings, running=running)
     service_s = choose_service_time(
         memory.service_time,
@@ -128,7 +147,37 @@ def measure_demand(
         targets=targets,
     )
     _advance_offered(memory, sums=sums, elapsed_s=elapsed, service_s=service_s)
-    return _conclude(memory, sums=sums, targets=targets, service_s=service_s)
+    demand = _conclude(memory, sums=sums, targets=targets, service_s=service_s)
+    demand = _hold_to_account(memory, demand, at=at, readings=readings, targets=targets)
+    if readings.still:
+        message = (
+            f"{demand.message}; {readings.still} of {sums.ready} hold requests or KV blocks and have "
+            f"moved no token for {TUNING.still_s:.0f} s: not counted"
+        )
+        demand = demand._replace(still=readings.still, message=message)
+    return demand._replace(mute=readings.mute) if sums.mute else demand
+
+
+def _hold_to_account(
+    memory: DemandMemory, demand: Demand, *, at: float, readings: Readings, targets: Targets
+) -> Demand:
+    """Hold the queue to what was expected of it, and say what a replica was seen to carry."""
+    calm_s = memory.service_time.calm_s
+    watch_queue(
+        memory.carried,
+        at=at,
+        queueing=readings.queueing,
+        ready=len(readings.serving),
+        offered=demand.offered_replicas,
+        backlog_replica_s=demand.backlog_replica_s,
+        service_s=demand.service_s if calm_s is None else calm_s,
+        target=targets.in_flight_requests,
+    )
+    ratio = memory.carried.ratio
+    if ratio > TUNING.carried_told_ratio:
+        return demand
+    message = f"{demand.message}; replicas were seen to carry {ratio:.2f} of that"
+    return demand._replace(carried_ratio=ratio, message=message)
 
 
 def _sum_up(readings: Readings, *, running: float) -> _Sums:
@@ -140,29 +189,34 @@ def _sum_up(readings: Readings, *, running: float) -> _Sums:
     """
     waiting = math.fsum(readings.waiting)
     in_flight = waiting + running
-    if readings.silent:
+    mute = 0
+    if readings.mute is not None and 2 * len(readings.silent) < readings.ready:
+        mute = int(np.count_nonzero(readings.mute))
+    if len(readings.silent) > mute:
         mean = math.fsum(readings.serving) / len(readings.serving)
         # Where it is unknown (NaN) what one last held, `max` returns its first argument, the mean.
-        in_flight += math.fsum([max(mean, last) for last in readings.silent])
+        estimates = [max(mean, last) for last in readings.silent]
+        in_flight += math.fsum(estimates) * (1.0 - mute / len(estimates))
     kv = _known(readings.kv_usage)
     return _Sums(
-        ready=readings.ready,
-        unknown=len(readings.silent),
+        ready=readings.ready - mute,
+        unknown=len(readings.silent) - mute,
+        mute=mute,
         in_flight=in_flight,
-        arrivals_per_s=_arrivals_per_s(readings),
+        arrivals_per_s=_arrivals_per_s(readings, ready=readings.ready - mute),
         waiting=waiting,
         running=running,
         kv_usage=math.fsum(kv) / len(kv) if kv else None,
     )
 
 
-def _arrivals_per_s(readings: Readings) -> float | None:
+def _arrivals_per_s(readings: Readings, *, ready: int) -> float | None:
     """Sum the arrivals; those that are unknown are the others' mean. None: of nobody known."""
     rates = _known(readings.rates)
     if not rates:
         return None
     total = math.fsum(rates)
-    missing = readings.ready - len(rates)
+    missing = ready - len(rates)
     return total + math.fsum(_known(readings.other_rates)) + missing * total / len(rates)
 
 
@@ -215,16 +269,20 @@ def _conclude(
         message = f"KV cache {sums.kv_usage:.3f} of {sums.ready} over {targets.kv_usage_ratio:g}, {message}"
     if sums.unknown:
         message = f"{message}; {sums.unknown} of {sums.ready} do not answer, estimated by the rest"
+    if sums.mute:
+        message = f"{message}; {sums.mute} more have not answered for {TUNING.mute_s:.0f} s, taken as full"
     backlog_replica_s = None if service_s is None else sums.waiting * service_s / target
     return Demand(
-        replicas=demand,
-        offered_replicas=max(offered, kv),
+        replicas=demand + sums.mute,
+        offered_replicas=max(offered, kv) + sums.mute,
         waiting_requests=sums.waiting,
         running_requests=sums.running,
         kv_usage_ratio=sums.kv_usage,
         backlog_replica_s=backlog_replica_s,
         basis=basis,
         message=message,
+        service_s=service_s,
+        arrivals_per_s=sums.arrivals_per_s,
         answering=sums.ready - sums.unknown,
     )
 

@@ -7,6 +7,7 @@ kept in buckets of time, not in a number of ticks.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 
@@ -39,6 +40,11 @@ class RatioWindow:
         kept = [bucket for bucket in buckets if bucket[0] > oldest]
         self._buckets = kept
         self._totals = (math.fsum(b[1] for b in kept), math.fsum(b[2] for b in kept))
+
+    @property
+    def buckets(self) -> Sequence[tuple[int, float, float]]:
+        """Return (number, sum of numerators, sum of denominators) of each bucket, ascending."""
+        return self._buckets
 
     @property
     def numerator(self) -> float:

@@ -10,6 +10,10 @@ running) plus the change of its counter of finished requests. What must never lo
 - one that vanishes takes what it held with it: those are no completions, and no negative arrivals;
 - requests that a client gave up without being counted: a fall in what is held is no arrival.
 
+And what must not look like work: a replica that *stands still*, whose gauges say that it holds requests
+or KV blocks while no counter has moved for longer than any prefill takes. Its gauges have outlived their
+cause, or its engine hangs. What it says it holds counts for nothing; what arrives at it counts as ever.
+
 All replicas are read at once, as columns.
 """
 
@@ -19,15 +23,9 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
-from autoscaler.core.contract.state import (
-    CREATION_RESOLUTION_S,
-    BoolArray,
-    FloatArray,
-    ReplicaColumns,
-)
-
-WATCH_LAG_S = 60.0
-"""A pod created longer ago than this that appears only now is not new: our view had a gap."""
+from autoscaler.core.contract.state import BoolArray, FloatArray, ReplicaColumns
+from autoscaler.core.replica_rows import find_rows
+from autoscaler.core.tuning import TUNING
 
 Rows: TypeAlias = BoolArray | slice
 """Which rows of a column are meant: a mask, or `ALL` or `NONE`, which take no time to apply."""
@@ -38,6 +36,18 @@ EVERYONE_SERVES: tuple[Rows, Rows, Rows, Rows] = (ALL, ALL, NONE, NONE)
 answer."""
 ZERO = np.zeros(())
 """A number that need not be made an array on every use."""
+
+
+class Queueing(NamedTuple):
+    """The ready replicas at which requests wait, between their last two samples."""
+
+    replicas: int
+    waiting: float
+    """Requests that wait at them."""
+    finished: float
+    """Requests that they finished."""
+    replica_s: float
+    """Seconds between the samples, summed over them."""
 
 
 class Readings(NamedTuple):
@@ -65,6 +75,14 @@ class Readings(NamedTuple):
     """Running request-seconds between two samples: twice the trapezoid."""
     completed: list[float]
     """Completions between them."""
+    tokens: list[float]
+    """Tokens generated between them; NaN where they are not counted."""
+    still: int
+    """How many stand still; they are in the lists above as holding nothing."""
+    mute: BoolArray | None
+    """Rows of the ready ones that have not answered for long; they are in `silent` too. None: no row."""
+    queueing: Queueing | None
+    """Those at which requests wait; None: no row."""
 
     @property
     def ready(self) -> int:
@@ -88,6 +106,14 @@ class LastReadings(NamedTuple):
     running: FloatArray
     finished: FloatArray
     """The counter of finished requests at that sample."""
+    generated: FloatArray
+    """The counter of generated tokens at that sample."""
+    progress: FloatArray
+    """Tokens prefilled and generated so far; of an engine that counts no tokens, finished requests."""
+    moved_at: FloatArray
+    """The last sample at which that had moved, or before which nothing was held."""
+    heard_at: FloatArray
+    """When it was last heard: by its last sample that said what it holds; before one, at first sight."""
     arrivals_per_s: FloatArray
     """Between its last two samples."""
 
@@ -102,6 +128,10 @@ class LastReadings(NamedTuple):
             in_flight=nothing,
             running=nothing,
             finished=nothing,
+            generated=nothing,
+            progress=nothing,
+            moved_at=nothing,
+            heard_at=nothing,
             arrivals_per_s=nothing,
         )
 
@@ -127,7 +157,7 @@ def read_replicas(
         What they say, and what is to be kept: samples that are newer than the kept ones take their
         place, and replicas that are gone are forgotten, together with what they held.
     """
-    last = _align(last, replicas, last_look=last_look)
+    last = _align(last, replicas, last_look=last_look, at=at)
     sampled, running = replicas.sampled_at, replicas.running_requests
     finished = replicas.finished_requests_total
     held = replicas.waiting_requests + running
@@ -147,21 +177,36 @@ def read_replicas(
         rates = np.where(restarted, held + finished, arrived) / elapsed
         rates = np.where(newer, rates, last.arrivals_per_s)
     pairs: Rows = ALL if all_paired else paired
+    progress, moved_at, still = _watch_progress(last, replicas, held=held, answers=answers)
+    waiting, usage = replicas.waiting_requests, replicas.kv_usage_ratio
+    counted = _Held(waiting=waiting, running=running, in_flight=held, kv_usage=usage)
+    if still is not None:
+        counted = _Held(*(np.where(still, 0.0, column) for column in counted))
+        pairs = paired & ~still  # what hangs there is no measure of how long a request takes
     serves = answers & ready
     if np.count_nonzero(serves) == len(serves):
         answering, serving, others, silent = EVERYONE_SERVES
     else:
         answering, serving, others, silent = answers, serves, answers & ~ready, ready & ~answers
     readings = Readings(
-        waiting=replicas.waiting_requests[answering].tolist(),
-        running=running[answering].tolist(),
-        serving=held[serving].tolist(),
-        kv_usage=replicas.kv_usage_ratio[serving].tolist(),
+        waiting=counted.waiting[answering].tolist(),
+        running=counted.running[answering].tolist(),
+        serving=counted.in_flight[serving].tolist(),
+        kv_usage=counted.kv_usage[serving].tolist(),
         silent=last.in_flight[silent].tolist(),
         rates=rates[serving].tolist(),
         other_rates=rates[others].tolist(),
         busy=((running + last.running) * elapsed)[pairs].tolist(),
         completed=completed[pairs].tolist(),
+        tokens=(replicas.generation_tokens_total - last.generated)[pairs].tolist(),
+        still=0 if still is None else int(np.count_nonzero(still)),
+        mute=None if silent is NONE else _find_mute(last, silent=silent, at=at),
+        queueing=_find_queueing(
+            serves & paired & (counted.waiting > ZERO),
+            waiting=waiting,
+            completed=completed,
+            elapsed=elapsed,
+        ),
     )
     latest = LastReadings(
         names=replicas.name,
@@ -170,12 +215,69 @@ def read_replicas(
         in_flight=held,
         running=running,
         finished=finished,
+        generated=replicas.generation_tokens_total,
+        progress=progress,
+        moved_at=moved_at,
+        heard_at=sampled,
         arrivals_per_s=rates,
     )
     if all_paired:  # an observation's columns are never written to: they can be kept
         return readings, latest
     starts = ~(answers | replicas.ready | replicas.deleting)
     return readings, _keep_older(last, latest, newer=newer, starts=starts, at=at)
+
+
+def _find_queueing(
+    rows: BoolArray, *, waiting: FloatArray, completed: FloatArray, elapsed: FloatArray
+) -> Queueing | None:
+    count = np.count_nonzero(rows)
+    if not count:
+        return None
+    return Queueing(
+        replicas=int(count),
+        waiting=float(waiting[rows].sum()),
+        finished=float(completed[rows].sum()),
+        replica_s=float(elapsed[rows].sum()),
+    )
+
+
+class _Held(NamedTuple):
+    """What replicas say they hold, as columns."""
+
+    waiting: FloatArray
+    running: FloatArray
+    in_flight: FloatArray
+    kv_usage: FloatArray
+
+
+def _watch_progress(
+    last: LastReadings, replicas: ReplicaColumns, *, held: FloatArray, answers: BoolArray
+) -> tuple[FloatArray, FloatArray, BoolArray | None]:
+    """Look whether what is held is worked on.
+
+    Returns:
+        How far each replica is, when that last moved, and which rows stand still (None: no row).
+    """
+    sampled, usage = replicas.sampled_at, replicas.kv_usage_ratio
+    tokens = replicas.prompt_tokens_total + replicas.generation_tokens_total
+    untold = np.isnan(tokens)
+    progress = np.where(untold, replicas.finished_requests_total, tokens)
+    same = progress == last.progress  # NaN is not: of what is not counted, nothing can be said
+    if np.count_nonzero(same):
+        same &= (last.in_flight > 0.0) | ((held == 0.0) & (usage > 0.0))
+    if not np.count_nonzero(same):
+        return progress, sampled, None
+    moved_at = np.where(same, last.moved_at, sampled)
+    patience_s = np.where(untold, TUNING.still_without_tokens_s, TUNING.still_s)
+    still: BoolArray = answers & same & (sampled - moved_at > patience_s)
+    return progress, moved_at, still if np.count_nonzero(still) else None
+
+
+def _find_mute(last: LastReadings, *, silent: Rows, at: float) -> BoolArray | None:
+    """Return the rows of silent replicas that have said nothing for long while we listened."""
+    mute = np.zeros(len(last.names), dtype=np.bool_)
+    mute[silent] = (at - last.heard_at > TUNING.mute_s)[silent]
+    return mute if np.count_nonzero(mute) else None
 
 
 def _keep_older(
@@ -199,48 +301,32 @@ def _keep_older(
         in_flight=np.where(newer, latest.in_flight, last.in_flight),
         running=np.where(newer, latest.running, np.where(idle, 0.0, last.running)),
         finished=np.where(newer, latest.finished, last.finished),
+        generated=np.where(newer, latest.generated, last.generated),
+        progress=np.where(newer, latest.progress, last.progress),
+        moved_at=np.where(newer, latest.moved_at, last.moved_at),
+        heard_at=np.where(newer, latest.sampled_at, last.heard_at),
         arrivals_per_s=latest.arrivals_per_s,
     )
 
 
 def _align(
-    last: LastReadings, replicas: ReplicaColumns, *, last_look: float | None
+    last: LastReadings, replicas: ReplicaColumns, *, last_look: float | None, at: float
 ) -> LastReadings:
-    """Bring what is kept into the order of this look, and begin with replicas that are new.
-
-    One that cannot have served before began at zero: if it is ready already, it must have been
-    created since the last look; if it is not, it may be somewhat older, because the watch lags. Of
-    any other nothing is known. One of the same name that was created anew (a StatefulSet's) is
-    another replica.
-    """
-    names, created_at = replicas.name, replicas.created_at
-    if last.names == names and (
-        last.created_at is created_at
-        or np.count_nonzero(last.created_at == created_at) == len(names)
-    ):
+    """Bring what is kept into the order of this look, and begin with replicas that are new."""
+    found = find_rows(last.names, last.created_at, replicas=replicas, last_look=last_look)
+    if found is None:
         return last
-    row_of = {name: row for row, name in enumerate(last.names)}
-    rows = np.array([row_of.get(name, -1) for name in names], dtype=np.int64)
-    kept = rows >= 0
-    kept[kept] = last.created_at[rows[kept]] == created_at[kept]
-    begun = np.zeros(len(names), dtype=np.bool_)
-    if last_look is not None:
-        lag_s = np.where(replicas.ready, CREATION_RESOLUTION_S, WATCH_LAG_S)
-        begun = ~kept & (created_at >= last_look - lag_s)
-
-    def carried(column: FloatArray, beginning: float | None) -> FloatArray:
-        moved = np.full(len(names), np.nan)
-        moved[kept] = column[rows[kept]]
-        if beginning is not None:
-            moved[begun] = beginning
-        return moved
-
+    carried = found.carried
     return LastReadings(
-        names=names,
-        created_at=created_at,
+        names=replicas.name,
+        created_at=replicas.created_at,
         sampled_at=carried(last.sampled_at, last_look),
         in_flight=carried(last.in_flight, 0.0),
         running=carried(last.running, 0.0),
         finished=carried(last.finished, 0.0),
+        generated=carried(last.generated, 0.0),
+        progress=carried(last.progress, None),
+        moved_at=carried(last.moved_at, None),
+        heard_at=np.where(found.kept, carried(last.heard_at, None), at),
         arrivals_per_s=carried(last.arrivals_per_s, None),
     )

@@ -9,6 +9,20 @@ a tick, then `forecast`.
 
 from autoscaler.core.forecast.distribution import Forecast
 from autoscaler.core.forecast.experts.registry import FORECASTERS
-from autoscaler.core.forecast.learning import ForecastMemory, Scores, forecast, learn, scores
+from autoscaler.core.forecast.learning import (
+    ForecastMemory,
+    ForecastScores,
+    forecast,
+    learn,
+    scores,
+)
 
-__all__ = ["FORECASTERS", "Forecast", "ForecastMemory", "Scores", "forecast", "learn", "scores"]
+__all__ = [
+    "FORECASTERS",
+    "Forecast",
+    "ForecastMemory",
+    "ForecastScores",
+    "forecast",
+    "learn",
+    "scores",
+]

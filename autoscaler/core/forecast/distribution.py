@@ -61,13 +61,19 @@ class Forecast(NamedTuple):
     """Of each expert: its baseline in square-root space."""
     mixture: Mixture
 
-    def expected_use(self, first: int, last: int) -> FloatArray:
-        """Return the expected use of replicas `first` to `last` (counted from 1): [replica, lead]."""
+    def expected_use(self, first: int, last: int, *, carried_ratio: float = 1.0) -> FloatArray:
+        """Return the expected use of replicas `first` to `last` (counted from 1): [replica, lead].
+
+        Args:
+            first: replica.
+            last: replica.
+            carried_ratio: what each of them carries, of the replicas that the forecast counts in.
+        """
         experts = tuple(zip(self.mixture.offsets, self.roots, strict=True))
         places: list[int] = []
         factors: list[float] = []
         for demand in range(first - 1, last + 1):
-            edge = math.sqrt(demand + _SHIFT)
+            edge = math.sqrt(demand * carried_ratio + _SHIFT)
             for offset, root in experts:
                 # D - x = (s + a)^2 - q^2 with q the edge's root: a^2 + 2 s a - t (t + 2 s), t = q - s
                 threshold = edge - root
@@ -77,7 +83,7 @@ class Forecast(NamedTuple):
         sums *= np.array(factors).reshape(-1, 3, 1)
         excess = np.add.reduce(sums.reshape(last - first + 2, -1, len(LEADS_S)), axis=1)
         use: FloatArray = excess[:-1] - excess[1:]
-        return use
+        return use if carried_ratio == 1.0 else use / carried_ratio
 
 
 def distribution(mixture: Mixture, *, at: float, roots: tuple[float, ...], lead: int) -> Forecast:

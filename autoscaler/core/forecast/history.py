@@ -18,6 +18,10 @@ SLOTS = 320
 BRIDGED_SLOTS = 3
 """A gap this short is a late tick, and the new value fills it; a longer one is unknown."""
 
+_AGREEING_SLOTS = 60
+_AGREEING_REPLICAS, _AGREEING_RATIO = 0.25, 0.25
+"""Half of two replicas is not two, as where half of the pods were scraped; three may be four."""
+
 
 @dataclass(slots=True, kw_only=True)
 class History:
@@ -93,6 +97,14 @@ class History:
             total = math.fsum(self.recent(slots))
         self.sums[slots] = slot, total
         return max(total, 0.0) / slots
+
+    def agrees_with(self, value: float) -> bool:
+        """Tell whether a value could be of the same series: not off by much from the last five minutes."""
+        known = [each for each in self.recent(_AGREEING_SLOTS) if not math.isnan(each)]
+        if not known:
+            return False
+        mean = math.fsum(known) / len(known)
+        return abs(value - mean) <= _AGREEING_REPLICAS + _AGREEING_RATIO * max(value, mean)
 
     def recent(self, slots: int) -> list[float]:
         """Return the last `slots` values, at most SLOTS, oldest first; NaN where unknown."""

@@ -23,10 +23,11 @@ _LEAD_SLOTS = tuple(round(lead / SLOT_S) for lead in LEADS_S)
 MEAN_SLOTS_MAX = 40
 """Longest mean that a forecast is held against, so that the ring remembers what it needs."""
 _IDLE_SLOTS = round(TUNING.idle_s / SLOT_S)
+_NOTHING_SLOTS = round(TUNING.nothing_s / SLOT_S)
 _PENDING_SLOTS_MAX = SLOTS - _LEAD_SLOTS[-1] - MEAN_SLOTS_MAX
 
 
-class Scores(NamedTuple):
+class ForecastScores(NamedTuple):
     """How good the forecasts at the lead of one cold start were, decayed. None: none matured."""
 
     error_ratio: float | None
@@ -35,6 +36,10 @@ class Scores(NamedTuple):
     """Mean pinball loss of the two edges of the 90 % band."""
     coverage_ratio: float | None
     """Share of demands within the 90 % band."""
+    bias_ratio: float | None
+    """Sum of errors over the sum of demands: above zero more was forecast than came."""
+    high_coverage_ratio: float | None
+    """Share of demands not above the band: of the 95 % quantile, how often it was enough."""
 
 
 def _idle_residuals() -> Residuals:
@@ -52,6 +57,8 @@ class ForecastMemory:
     forecasters: tuple[str, ...] = tuple(FORECASTERS)
     """Whose baselines and residuals these are."""
     history: History = field(default_factory=History)
+    is_read: bool = False
+    """All that is in it was read from elsewhere, and no tick has borne it out yet."""
     busy: Residuals = field(default_factory=lambda: Residuals.from_prior(experts=len(FORECASTERS)))
     """Of forecasts made while there was demand, or had been within the last five minutes."""
     idle: Residuals = field(default_factory=_idle_residuals)
@@ -70,10 +77,12 @@ class ForecastMemory:
     """Forecasts that wait for what comes, by slot."""
     mean_slots: int = 1
     """Slots over which demand is averaged before a forecast is held against it."""
+    rose_at: float | None = None
+    """When the load last rose out of nothing; None: there is none."""
     lead: int = -1
     """Index of the lead that is scored: the last forecast's; -1: none was made."""
-    score: tuple[float, float, float, float, float] = (0.0, 0.0, 0.0, 0.0, 0.0)
-    """Decayed sums: absolute error, demand, pinball loss, covered, number."""
+    score: tuple[float, float, float, float, float, float, float] = (0.0,) * 7
+    """Decayed sums: absolute error, demand, pinball loss, covered, number, error, not above the band."""
 
     def __post_init__(self) -> None:
         """Begin anew where a checkpoint is of other forecasters than today's."""
@@ -88,7 +97,12 @@ class ForecastMemory:
 
 
 def learn(
-    memory: ForecastMemory, *, at: float, offered_replicas: float | None, mean_s: float = SLOT_S
+    memory: ForecastMemory,
+    *,
+    at: float,
+    offered_replicas: float | None,
+    mean_s: float = SLOT_S,
+    service_s: float | None = 0.0,
 ) -> None:
     """Take in the offered load of a tick; unknown is left out, and leaves a gap.
 
@@ -99,9 +113,16 @@ def learn(
         mean_s: what a forecast is held against is the mean over so long around its lead: a burst of
             seconds, which the queue takes within the objective, is no demand for a replica that
             needs minutes.
+        service_s: how long a request takes; None: not known yet. For so long after the load rose out of
+            nothing it is not known, for the replicas are still filling: what was forecast from it teaches
+            nothing.
     """
-    if offered_replicas is None:
+    if offered_replicas is None or not math.isfinite(offered_replicas):
         return
+    if memory.is_read:
+        memory.is_read = False
+        if not memory.history.agrees_with(offered_replicas):
+            memory.history, memory.rose_at = History(), None
     history = memory.history
     if memory.pending and history.slot_of(at) - memory.pending[0] > _PENDING_SLOTS_MAX:
         _take_in(memory)  # before the ring forgets what they are compared with
@@ -122,13 +143,35 @@ def learn(
         memory.bands[row] = None
         memory.mean_slots = min(max(1, round(mean_s / SLOT_S)), MEAN_SLOTS_MAX)
     idle = history.stays_below(TUNING.idle_replicas, slots=_IDLE_SLOTS)
+    if idle:
+        memory.rose_at = None
+    elif memory.rose_at is None and offered_replicas >= TUNING.idle_replicas:
+        memory.rose_at = at
+        if (
+            slot < _NOTHING_SLOTS
+        ):  # whoever first looks as a fleet begins to serve has not seen it empty
+            memory.rose_at -= TUNING.filling_s_max
     baselines = [baseline(history) for baseline in FORECASTERS.values()]
     if idle:
         # a mean that still remembers the last burst is no baseline of an idle model
         baselines = [min(baseline, TUNING.idle_replicas) for baseline in baselines]
     memory.now = tuple([root(baseline) for baseline in baselines])
-    memory.roots[row] = memory.now
+    if memory.rose_at is None and slot - opened < _NOTHING_SLOTS <= slot:
+        memory.roots[:_NOTHING_SLOTS] = math.nan  # by now it is certain that there was nothing
+    known = idle or _is_known(memory, at=at, service_s=service_s)
+    memory.roots[row] = memory.now if known else math.nan
     memory.was_idle[row] = idle
+
+
+def _is_known(memory: ForecastMemory, *, at: float, service_s: float | None) -> bool:
+    """Tell whether there is a load and replicas that were empty hold it."""
+    if memory.rose_at is None:
+        return memory.history.slot < _NOTHING_SLOTS
+    if service_s is None:
+        return at - memory.rose_at >= TUNING.filling_s
+    return at - memory.rose_at >= min(
+        TUNING.filling_service_times * service_s, TUNING.filling_s_max
+    )
 
 
 def forecast(memory: ForecastMemory, *, at: float, cold_start_s: float) -> Forecast | None:
@@ -136,10 +179,11 @@ def forecast(memory: ForecastMemory, *, at: float, cold_start_s: float) -> Forec
 
     There is history once residuals have been collected, at the lead of one cold start, for the
     length of one cold start: before that the distribution is mostly its prior, and the prior
-    knows nothing of how fast this model's demand moves.
+    knows nothing of how fast this model's demand moves. Once there was, a start that takes longer
+    than any before does not undo it: the nearest lead that has residuals stands for the new one.
     """
-    lead = nearest_lead(cold_start_s)
-    if memory.seen(lead) * SLOT_S < cold_start_s:
+    lead = _learnt_lead(memory, cold_start_s=cold_start_s)
+    if lead is None:
         return None
     slot = memory.history.slot
     row = slot % SLOTS
@@ -150,15 +194,28 @@ def forecast(memory: ForecastMemory, *, at: float, cold_start_s: float) -> Forec
     return made
 
 
-def scores(memory: ForecastMemory) -> Scores:
+def _learnt_lead(memory: ForecastMemory, *, cold_start_s: float) -> int | None:
+    """Return the index of the lead to look ahead at; None: there is no history."""
+    asked = nearest_lead(cold_start_s)
+    if memory.seen(asked) * SLOT_S >= cold_start_s:
+        return asked
+    if memory.lead < 0:
+        return None
+    known = (lead for lead in range(asked, -1, -1) if memory.seen(lead) * SLOT_S >= LEADS_S[lead])
+    return next(known, None)
+
+
+def scores(memory: ForecastMemory) -> ForecastScores:
     """Return how good the forecasts were."""
-    error, demand, pinball, covered, number = memory.score
+    error, demand, pinball, covered, number, bias, fitting = memory.score
     if number <= 0.0:
-        return Scores(error_ratio=None, pinball_loss_replicas=None, coverage_ratio=None)
-    return Scores(
+        return ForecastScores(None, None, None, None, None)
+    return ForecastScores(
         error_ratio=error / demand if demand > 0.0 else None,
         pinball_loss_replicas=pinball / number,
         coverage_ratio=covered / number,
+        bias_ratio=bias / demand if demand > 0.0 else None,
+        high_coverage_ratio=fitting / number,
     )
 
 
@@ -199,15 +256,18 @@ def _keep_score(memory: ForecastMemory, *, slot: int, elapsed_s: float) -> None:
     offered = memory.history.mean_until(slot, memory.mean_slots)
     left = math.exp(-elapsed_s / TUNING.residual_decay_s)
     margin = ROUNDING * (1.0 + offered)  # a demand that stands still lies on the band's edge
-    inside = low - margin <= offered <= high + margin
+    enough = offered <= high + margin
+    inside = enough and low - margin <= offered
     loss = 0.5 * (_pinball(offered - low, BAND[0]) + _pinball(offered - high, BAND[1]))
-    error, demand, pinball, covered, number = memory.score
+    error, demand, pinball, covered, number, bias, fitting = memory.score
     memory.score = (
         error * left + abs(offered - mean),
         demand * left + offered,
         pinball * left + loss,
         covered * left + (1.0 if inside else 0.0),
         number * left + 1.0,
+        bias * left + mean - offered,
+        fitting * left + (1.0 if enough else 0.0),
     )
 
 

@@ -153,15 +153,22 @@ class Residuals:
             seen=np.zeros(leads),
         )
 
-    def add(self, halves: FloatArray) -> None:
+    def add(
+        self, halves: FloatArray, *, weights: FloatArray | None = None, each: float = 1.0
+    ) -> None:
         """Add residuals.
 
         Args:
             halves: [any, lead, expert], differences of roots (half a residual); NaN where no
                 forecast was made that long ago (then for all experts of that lead).
+            weights: [any], in residuals of now; None: each is one.
+            each: how many residuals each of them stands for.
         """
         valid = ~np.isnan(halves)
-        weight = np.where(valid, self.growth, 0.0)
+        if weights is None:
+            weight = np.where(valid, self.growth, 0.0)
+        else:
+            weight = np.where(valid, (self.growth * weights)[:, None, None], 0.0)
         halves = np.where(valid, halves, 0.0)
         clipped = np.minimum(np.maximum(halves, PLACES[0]), PLACES[-1])
         # Each residual is split between its two neighbours so that the mean stays exact.
@@ -174,7 +181,7 @@ class Residuals:
         self.mass += np.bincount(places, shares, minlength=self.mass.size).reshape(self.mass.shape)
         self.loss += np.add.reduce(2.0 * np.abs(halves) * weight, axis=0)
         self.total += np.add.reduce(weight[:, :, 0], axis=0)
-        self.seen += np.add.reduce(valid[:, :, 0], axis=0)
+        self.seen += each * np.add.reduce(valid[:, :, 0], axis=0)
         self.mixture = self._mix()
 
     def age(self, elapsed_s: float) -> None:

@@ -311,17 +311,18 @@ def test_residuals_are_of_what_came_a_lead_later():
 
 
 def test_three_equal_ramps_widen_the_forecast_upwards():
-    ramp = [0.04 * 5 * t for t in range(15)] + [3.0] * 12 + [0.0] * 30
-    begun = [0.0] * 24 + ramp[:4]
-    first = ahead(taught([0.0] * 24 + begun, cold_start_s=30.0), cold_start_s=30.0)
-    third = ahead(taught([0.0] * 24 + ramp + ramp + begun, cold_start_s=30.0), cold_start_s=30.0)
+    low = 0.15  # some load: what rises out of nothing teaches nothing
+    ramp = [max(low, 0.04 * 5 * t) for t in range(15)] + [3.0] * 12 + [low] * 30
+    begun = [low] * 24 + ramp[:4]
+    first = ahead(taught([low] * 24 + begun, cold_start_s=30.0), cold_start_s=30.0)
+    third = ahead(taught([low] * 24 + ramp + ramp + begun, cold_start_s=30.0), cold_start_s=30.0)
     assert third.high_replicas > first.high_replicas + 0.5
     assert third.expected_use(2, 2)[0, 1] > 5 * first.expected_use(2, 2)[0, 1]
 
 
 def test_an_idle_model_forgets_how_its_bursts_were():
     """After five quiet minutes a burst before them keeps nothing; until then, it does."""
-    series = [0.0] * 24 + [2.5] * 36
+    series = [2.5] * 24 + [0.0] * 24 + [2.5] * 36
     kept = ahead(taught(series + [0.0] * 30), cold_start_s=20.0)
     idle = ahead(taught(series + [0.0] * 65), cold_start_s=20.0)
     lead = nearest_lead(120.0)
@@ -366,13 +367,14 @@ def test_what_is_not_known_is_not_learnt():
 
 def test_nothing_is_scored_before_something_matured():
     found = scores(taught([1.0] * 3))
-    assert (found.error_ratio, found.pinball_loss_replicas, found.coverage_ratio) == (None,) * 3
+    assert found == (None,) * 5
 
 
 def test_demand_that_stands_still_is_forecast_without_error():
     found = scores(taught([3.0] * 1200))
-    assert found.coverage_ratio == 1.0
+    assert found.coverage_ratio == found.high_coverage_ratio == 1.0
     assert found.error_ratio < 0.01
+    assert abs(found.bias_ratio) < 0.01
     assert found.pinball_loss_replicas < 0.01
 
 
@@ -387,7 +389,9 @@ def test_the_band_covers_nine_tenths(mean):
         series.append(max(0.0, rng.gauss(wave, 0.25 * math.sqrt(wave))))
     found = scores(taught(series))
     assert 0.85 <= found.coverage_ratio <= 0.95
+    assert 0.92 <= found.high_coverage_ratio <= 0.98
     assert found.error_ratio < 0.5
+    assert abs(found.bias_ratio) < 0.1
 
 
 def test_scores_are_of_forecasts_made_a_lead_before():
@@ -403,6 +407,16 @@ def test_scores_are_of_forecasts_made_a_lead_before():
         before = memory.score[0]
     assert all(error == pytest.approx(2.0, abs=0.1) for error in errors[:12])
     assert all(error < 1.9 for error in errors[12:])
+
+
+@pytest.mark.parametrize(("leap", "sign"), [(3.0, -1.0), (0.2, 1.0)], ids=["up", "down"])
+def test_the_bias_is_below_zero_where_too_little_was_forecast(leap, sign):
+    """What leaps up is above the band and what falls is below it; only the former was not enough."""
+    memory = taught([1.0] * 400 + [leap] * 12)
+    found = scores(memory)
+    assert found.bias_ratio * sign == pytest.approx(found.error_ratio, rel=0.1)
+    assert found.coverage_ratio < 0.99
+    assert (found.high_coverage_ratio == 1.0) == (sign > 0.0)
 
 
 # --- properties ------------------------------------------------------------------------------
@@ -501,3 +515,44 @@ def test_as_many_bins_as_atoms():
     assert list(HALF_ATOMS) == sorted(HALF_ATOMS)
     assert BINS % 2 == 1
     assert HALF_ATOMS[BINS // 2] == 0.0
+
+
+# --- what people reported --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("cold_start_s", [80.0, 94.0, 120.0, 900.0])
+def test_a_start_that_takes_longer_than_any_before_does_not_undo_the_history(cold_start_s):
+    """The estimate grew tick by tick, and the forecast fell back to none each time."""
+    memory = taught(noisy(2.0, 40), cold_start_s=60.0)
+    assert forecast(memory, at=0.0, cold_start_s=60.0) is not None
+    made = forecast(memory, at=0.0, cold_start_s=cold_start_s)
+    assert made is not None
+    assert made.lead_s <= 120.0, "the nearest lead that has residuals"
+
+
+def test_without_any_history_there_is_none_at_a_shorter_lead_either():
+    assert forecast(taught(noisy(2.0, 20)), at=0.0, cold_start_s=60.0) is None
+
+
+@pytest.mark.parametrize("service_s", [15.0, None])
+def test_replicas_that_fill_teach_nothing(service_s):
+    """The load itself is not known yet: the ramp out of nothing stood in the forecast for hours."""
+    filling = [2.0 * (1.0 - math.exp(-tick / 3.0)) for tick in range(12)]
+
+    def beyond_two(said: float | None) -> float:
+        memory = ForecastMemory()
+        for tick, value in enumerate([*[0.0] * 12, *filling, *[2.0] * 60]):
+            learn(memory, at=SLOT_S * tick, offered_replicas=value, service_s=said)
+        return ahead(memory, cold_start_s=30.0).high_replicas
+
+    assert beyond_two(service_s) < 2.3
+    assert beyond_two(0.0) > 2.5, "what was learnt from them before"
+
+
+@pytest.mark.parametrize("odd", [math.nan, math.inf])
+def test_a_load_that_is_no_number_is_unknown(odd):
+    """It ended in a division by nothing when its mean was asked for."""
+    memory = taught([2.0] * 40)
+    known = memory.history.slot
+    learn(memory, at=1000.0 + SLOT_S * 41, offered_replicas=odd)
+    assert memory.history.slot == known

@@ -15,6 +15,7 @@ from autoscaler.core.guards import (
     bounds,
     fallback,
     freshness,
+    loss_budget,
     pause,
     rate,
     stabilization,
@@ -36,6 +37,7 @@ REMEMBERING: Mapping[StepBy, RememberingGuard] = {
 # What the user says of this model alone; then the GPU budget binds all models.
 BEFORE_BUDGET: Mapping[StepBy, Guard] = {
     StepBy.WARM_FLOOR: warm_floor.adjust,
+    StepBy.LOSS_BUDGET: loss_budget.adjust,
     StepBy.BOUNDS: bounds.adjust,
 }
 

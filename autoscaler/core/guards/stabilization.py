@@ -5,7 +5,8 @@ within a cold start could not be had back in time. What is remembered are the po
 proposals. With an explicit `behavior` the arithmetic is HPA's, tolerance and scale-up window
 included; a tick on which the policy cannot tell is then not remembered, as HPA does. Without one
 such a tick is remembered as a wish to stay: after an outage the window has to fill again before
-anything is scaled down.
+anything is scaled down. A blink (no longer than a sample may be old) is no outage: the last proposal is
+taken to stand, or one page that is late now and then would keep a fleet for ever.
 """
 
 from __future__ import annotations
@@ -61,9 +62,15 @@ def adjust(situation: Situation, count: ReplicaCount, hpa: HpaMemory, /) -> Verd
     proposal = situation.proposal
     if situation.blind is not None and proposal is not None and proposal < there:
         proposal = None  # it rests on what cannot be seen
+    if proposal is not None:
+        hpa.blind_since = None
+    elif hpa.blind_since is None:
+        hpa.blind_since = situation.at
     if proposal is None and behavior is not None:
         return None
-    serving, raw = count.serving, there if proposal is None else proposal
+    serving, raw = count.serving, proposal
+    if raw is None:
+        raw = _wished(hpa, situation, there=there)
     reason: Reason | None = None
     if behavior is not None and _tolerated(behavior, current=there, proposal=serving):
         serving = raw = there
@@ -91,6 +98,15 @@ def adjust(situation: Situation, count: ReplicaCount, hpa: HpaMemory, /) -> Verd
         proposal=count.serving,
     )
     return Verdict(with_stand_ins(situation, limited.replicas), reason, message)
+
+
+def _wished(hpa: HpaMemory, situation: Situation, *, there: int) -> int:
+    """Return what is remembered of a tick on which nobody could tell."""
+    blink_s = situation.spec.sample_age_s_max
+    if hpa.blind_since is None or situation.at - hpa.blind_since > blink_s:
+        return there
+    recent = [slot for slot in hpa.recommendations if situation.at - slot[0] <= 2.0 * blink_s]
+    return max(recent)[1] if recent else there
 
 
 def _tolerated(behavior: Behavior, *, current: int, proposal: int) -> bool:

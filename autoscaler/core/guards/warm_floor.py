@@ -20,14 +20,13 @@ from autoscaler.core.supply.stock import Stock
 
 def adjust(situation: Situation, count: ReplicaCount, /) -> Verdict | None:
     """Keep at least the floor."""
-    floor = situation.spec.warm_floor
+    floor = situation.floor
     if count.serving >= floor.replicas:
         return None
-    where = "any capacity" if floor.capacity_type is None else floor.capacity_type.value
     return Verdict(
         with_stand_ins(situation, floor.replicas),
         Reason.WARM_FLOOR,
-        f"{floor.replicas} are kept warm on {where}",
+        floor.account(situation.spec.warm_floor),
     )
 
 

@@ -1,13 +1,16 @@
 """The GPU budget over the models of a fleet, by priority.
 
-First every model gets what nothing may take from it: its minimum and warm floor, and all it has where
+First every model gets what nothing may take from it: its minimum and warm floor (what somebody wrote of it;
+what the ramp adds is computed, and competes like the rest), and all it has where
 nothing may be scaled down (blind, paused, windows not full yet: a budget is no reason to shrink on
 what cannot be seen). Then, in order of priority, what it has, and then what it asks for on top; models
 of equal priority keep what they have before any of them grows. Where a model of the fleet is not seen, nobody
 grows: what it has is unknown, and unknown is not zero.
 
-The GPUs of doomed replicas leave the budget at once, but for those whose stand-ins have taken their
-place: a promised replica takes over the share of the one that it replaces.
+The GPUs of doomed replicas leave the budget at once, but for those that somebody stands in for: a
+promised replica takes over the share of the one that it replaces. That share is kept from the first tick
+of a notice on, before the promise is made: else another model grows into it, on the next tick the promise
+finds no room, is taken back, and is made again on the tick after that.
 """
 
 from __future__ import annotations
@@ -86,17 +89,26 @@ def _open(situation: Situation, count: ReplicaCount) -> _Account:
         gpus = situation.observation.pools[index].gpus_per_replica
         each.extend([gpus] * len(placement.slots[index]))
     del each[count.asked :]
-    freed = sum([pool.doomed for pool in situation.pools]) - situation.promised
+    doomed = sum([pool.doomed for pool in situation.pools])
+    freed = doomed - max(situation.promised, _replaced(situation, count, doomed=doomed))
     # Those that are doomed hold none of the budget: the last ones are taken to be it.
     for index in range(max(0, len(each) - max(0, freed)), len(each)):
         each[index] = 0
     return _Account(situation=situation, asked=len(each), gpus=[0, *accumulate(each)])
 
 
+def _replaced(situation: Situation, count: ReplicaCount, *, doomed: int) -> int:
+    """Count the doomed replicas that a promise is about to be made for: those that are still needed."""
+    if situation.order.fallback is None or not situation.spec.spot.on_demand_fallback:
+        return 0
+    lasting = situation.asked_replicas - doomed
+    return min(doomed, max(0, count.serving - lasting))
+
+
 def _protected(account: _Account) -> int:
     """Return the replicas that no budget takes away."""
     situation = account.situation
-    least = max(situation.spec.min_replicas, situation.spec.warm_floor.replicas)
+    least = max(situation.spec.min_replicas, situation.floor.told_replicas)
     if not situation.may_shrink:
         least = max(least, situation.asked_replicas)
     return min(account.asked, least)

@@ -8,7 +8,7 @@ for each specification.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from autoscaler.core.contract.spec import ModelSpec, PoolSpec
 from autoscaler.core.contract.state import CapacityType
@@ -26,12 +26,22 @@ class PoolOrder:
     """The first of these: the pool that the next start goes to."""
     floor: int | None
     """The pool that keeps the warm floor, where that is not the preferred pool anyway."""
+    warm: int
+    """The pool that keeps a warm floor, whether it is the preferred one or not."""
     preferred_floor: int
     """The warm floor, where the preferred pool is the one that keeps it; else 0."""
     fallback: int | None
     """The on-demand pool that carries the promises; None: the model has none."""
+    spot: tuple[int, ...]
+    """The spot pools in this order, where the preferred pool is one and none keeps the warm floor: they
+    may share what is to serve (`spread`). Else none."""
     interruptible: tuple[int, ...]
     """Spot and Mixed pools, for whose doomed replicas a promise is made."""
+    at_floors: dict[int, tuple[ModelSpec, PoolOrder]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+    """By warm floor: the same model with that floor, as far as it was asked for (`floor.in_force`). It changes no
+    result."""
 
 
 def order_pools(spec: ModelSpec) -> PoolOrder:
@@ -44,8 +54,10 @@ def order_pools(spec: ModelSpec) -> PoolOrder:
     floor_type = spec.warm_floor.capacity_type
     floor: int | None = None
     preferred_floor = 0
+    warm = preference[0]
     if floor_type is not None:
         of_type = [index for index in preference if pools[index].capacity_type is floor_type]
+        warm = of_type[0] if of_type else warm
         if of_type and of_type[0] == preference[0]:
             preferred_floor = spec.warm_floor.replicas
         elif of_type and spec.warm_floor.replicas > 0:
@@ -54,8 +66,14 @@ def order_pools(spec: ModelSpec) -> PoolOrder:
         preference=preference,
         preferred=preference[0],
         floor=floor,
+        warm=warm,
         preferred_floor=preferred_floor,
         fallback=on_demand[0] if on_demand else None,
+        spot=()
+        if floor_type is CapacityType.SPOT
+        else tuple(
+            [index for index in preference if pools[index].capacity_type is CapacityType.SPOT]
+        ),
         interruptible=tuple(
             index
             for index in range(len(pools))

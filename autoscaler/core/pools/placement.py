@@ -31,8 +31,12 @@ def place(situation: Situation, count: ReplicaCount) -> Placement:
         slots[order.fallback][:0] = [FALLBACK] * count.fallback
     planned = [len(pool) for pool in slots]
     _hold(situation, slots)
-    # Holding a pool must not break the bound.
-    most = max(sum(planned), situation.spec.max_replicas + count.fallback)
+    # Holding a pool must not break the bound. What replaces its doomed replicas in other spot pools may:
+    # they are within it and about to be gone.
+    going = 0
+    if situation.spread is not None:
+        going = sum([pool.count(HELD_DOOMED) for pool in slots])
+    most = max(sum(planned), situation.spec.max_replicas + count.fallback) + going
     surplus = sum([len(pool) for pool in slots]) - most
     if surplus > 0:
         _give_way(situation, slots, planned=planned, fallback=count.fallback, surplus=surplus)
@@ -61,20 +65,21 @@ def _fit(situation: Situation, slots: list[list[Slot]], *, asked: int) -> None:
     first, the one that keeps the warm floor last. Where more are asked for, the preferred pool holds
     them.
     """
-    order = situation.order
-    preferred = slots[order.preferred]
-    elsewhere = sum([len(pool) for pool in slots]) - len(preferred)
+    order, shared = situation.order, situation.shared
+    inside = sum([len(slots[index]) for index in shared])
+    elsewhere = sum([len(pool) for pool in slots]) - inside
     surplus = elsewhere - (asked - min(order.preferred_floor, asked))
     if surplus > 0:
-        others = [index for index in reversed(order.preference) if index != order.preferred]
+        others = [index for index in reversed(order.preference) if index not in shared]
         others.sort(key=lambda index: index == order.floor)
         for index in others:
             surplus -= _cut(slots[index], surplus)
         elsewhere = asked - min(order.preferred_floor, asked)
-    more = asked - elsewhere - len(preferred)
-    if more < 0:
-        _cut(preferred, -more)
-    preferred.extend([HELD] * more)
+    more = asked - elsewhere - inside
+    for _ in range(-more):
+        _cut(max([slots[index] for index in shared], key=len), 1)
+    if more > 0:
+        slots[order.preferred].extend([HELD] * more)
 
 
 def _hold(situation: Situation, slots: list[list[Slot]]) -> None:

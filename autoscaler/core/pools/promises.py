@@ -9,9 +9,16 @@ make no second one. How much of the promises is in force is computed anew on eve
 So the spot pool's return releases exactly, and a crash between any two writes changes nothing.
 
 Replicas of on-demand pools on *lost* nodes are stood in for too, as long as their pods are there: a
-ReplicaSet replaces a pod only once it is deleted, and for a node that is gone that takes minutes.
-Where a notice lets us evict, the ReplicaSet replaces at once; raising that Deployment too would buy
-double.
+ReplicaSet replaces a pod only once it is deleted, and for a node that is gone that takes minutes. So are
+those on nodes that somebody empties at his own pace (*disruption*): the promise is made before he evicts,
+and is released with the eviction, for then the ReplicaSet makes another pod by itself. Where a notice
+lets us evict, the ReplicaSet replaces at once; raising that Deployment too would buy double.
+
+Who empties a node may be quicker than any word about it: the replicas of spot pools that were told to go
+from a node since its notice are owed for as those that are still there.
+
+For a node *at risk* as much is promised as for a doomed one, though nothing there is drained: it is warm
+elsewhere when the notice comes, and that makes no second promise. When the risk goes, so does the promise.
 """
 
 from __future__ import annotations
@@ -21,7 +28,7 @@ from bisect import bisect_right
 from dataclasses import dataclass
 
 from autoscaler.core.contract.spec import Pause
-from autoscaler.core.contract.state import CapacityType, Promise
+from autoscaler.core.contract.state import CapacityType, InterruptionKind, Promise
 from autoscaler.core.pools.situation import Situation
 from autoscaler.core.pools.stand_ins import place_serving
 from autoscaler.core.supply.doomed import DoomedNode
@@ -59,7 +66,8 @@ def plan_promises(situation: Situation, *, serving: int) -> PromisePlan:
         return PromisePlan(promises=observed.promises, in_force=situation.pools[pool].fallback)
     if situation.doom is None and not observed.promises:
         return PromisePlan()
-    raised = _raise(situation, serving=serving, promises=observed.promises)
+    needed = _forecast_needs(situation, serving=serving)
+    raised = _raise(situation, serving=needed, promises=observed.promises)
     renewed = {promise.node for promise in raised}
     promises = tuple(
         sorted(
@@ -82,6 +90,19 @@ def plan_promises(situation: Situation, *, serving: int) -> PromisePlan:
     )
 
 
+def _forecast_needs(situation: Situation, *, serving: int) -> int:
+    """Return how many are to be there by what the policy foresees over a cold start and beyond.
+
+    What only waits out a dip, and would go in a few minutes, is worth keeping; it is not worth a start on
+    on-demand. Where nothing is foreseen yet, or nothing may be given up, it is what is to serve: a notice is
+    no way around the guards.
+    """
+    if situation.proposal is None or not (situation.foresees and situation.may_shrink):
+        return serving
+    spec = situation.spec
+    return min(serving, max(situation.proposal, spec.min_replicas, spec.warm_floor.replicas))
+
+
 def _in_force(situation: Situation, *, serving: int, promised: int) -> int:
     """Return how much of the promises still stands in for something."""
     not_back = 0
@@ -94,20 +115,38 @@ def _in_force(situation: Situation, *, serving: int, promised: int) -> int:
             if spec.capacity_type is CapacityType.ON_DEMAND
         ]
     )
-    return min(promised, not_back + lost)
+    return min(promised, not_back + lost + _moved_on_demand(situation))
+
+
+def _moved_on_demand(situation: Situation) -> int:
+    """Count the replicas of on-demand pools that somebody is about to evict, and has not yet."""
+    if situation.doom is None:
+        return 0
+    pools = situation.observation.replicas.pool
+    return sum(
+        [
+            int(pools[row]) not in situation.order.interruptible
+            for node in situation.doom.nodes
+            if node.kind is InterruptionKind.DISRUPTION
+            for row in situation.stock.doomed_rows.get(node.index, ())
+        ]
+    )
 
 
 def _raise(
     situation: Situation, *, serving: int, promises: tuple[Promise, ...]
 ) -> tuple[Promise, ...]:
-    """Return the promises to be made now: one for each doomed node that lacks one.
+    """Return the promises to be made now: one for each node, doomed or at risk, that lacks one.
 
-    The shortfall of a node is what is to serve less what will, within what the node takes with it.
+    The shortfall of a node is what the forecast needs less what will serve, within what the node takes
+    with it.
     Promises made before, and for nodes looked at before, count as covered, also where they will not
     be ready by the deadline: another one would come later still.
     """
-    if situation.doom is None or not situation.stock.doomed_rows:
+    stock = situation.stock
+    if situation.doom is None or not (stock.doomed_rows or stock.risky_rows or stock.leaving_rows):
         return ()
+    at_risk = sum([len(rows) for rows in stock.risky_rows.values()])
     made: list[Promise] = []
     pools: list[int] = situation.observation.replicas.pool.tolist()
     by_node = {promise.node: promise for promise in promises}
@@ -123,8 +162,13 @@ def _raise(
             situation.cold_start_s if node.deadline_at is None else node.deadline_at - situation.at
         )
         covered = (
-            _serving_by(situation, limit_s=limit) + _promised_beside(situation, limit_s=limit) + new
+            _serving_by(situation, limit_s=limit)
+            + _promised_beside(situation, limit_s=limit)
+            + _asked_on_spot(situation, serving=serving, limit_s=limit)
+            + new
         )
+        if node.at_risk:
+            covered -= at_risk  # all of those nodes may go together
         shortfall = max(0, min(serving - covered, doomed))
         if shortfall == 0:
             continue
@@ -138,8 +182,9 @@ def _raise(
     return tuple(made)
 
 
-def _by_deadline(node: DoomedNode) -> tuple[float, str]:
-    return (-math.inf if node.deadline_at is None else node.deadline_at, node.name)
+def _by_deadline(node: DoomedNode) -> tuple[bool, float, str]:
+    deadline_at = -math.inf if node.deadline_at is None else node.deadline_at
+    return (node.at_risk, deadline_at, node.name)
 
 
 def _doomed_since(
@@ -149,16 +194,24 @@ def _doomed_since(
 
     A second interruption of a node of that name has other replicas: they came after the promise.
     """
-    rows = situation.stock.doomed_rows.get(node.index, ())
+    stock = situation.stock
+    created_at = situation.observation.replicas.created_at
+    rows = list((stock.risky_rows if node.at_risk else stock.doomed_rows).get(node.index, ()))
+    # Evicted before anything was promised for them: their ReplicaSet asks for others, on spot.
+    left = [
+        row
+        for row in stock.leaving_rows.get(node.index, ())
+        if pools[row] in situation.order.interruptible
+    ]
+    rows += left
     if since is not None:
-        rows = [row for row in rows if situation.observation.replicas.created_at[row] > since]
-    if node.lost and situation.spec.spot.on_demand_fallback:
-        return len(rows)
-    # Under a notice, a ReplicaSet replaces on-demand replicas as they are evicted.
+        rows = [row for row in rows if created_at[row] > since]
     interruptible = sum([pools[row] in situation.order.interruptible for row in rows])
-    if node.lost:
-        return len(rows) - interruptible
-    return interruptible if situation.spec.spot.on_demand_fallback else 0
+    promised = interruptible if situation.spec.spot.on_demand_fallback else 0
+    if node.kind in {InterruptionKind.LOST, InterruptionKind.DISRUPTION}:
+        promised += len(rows) - interruptible
+    # Under a notice, a ReplicaSet replaces on-demand replicas as they are evicted.
+    return promised
 
 
 def _serving_by(situation: Situation, *, limit_s: float) -> int:
@@ -169,6 +222,23 @@ def _serving_by(situation: Situation, *, limit_s: float) -> int:
     """
     supply = situation.stock.supply
     return supply.ready + bisect_right(supply.starting_remaining_s, limit_s)
+
+
+def _asked_on_spot(situation: Situation, *, serving: int, limit_s: float) -> int:
+    """Count what is asked of spot pools that do not cool, and is not among those serving by then.
+
+    It replaces doomed replicas as soon as on-demand would, for less. Those that wait for a node do not.
+    """
+    if situation.spread is None:
+        return 0
+    placement = place_serving(situation, serving, promised=situation.promised)
+    asked = 0
+    for member in situation.spread.open_members:
+        counts = situation.stock.supply.pools[member.pool]
+        coming = counts.ready + bisect_right(counts.starting_remaining_s, limit_s)
+        waiting = counts.unschedulable + counts.expired + counts.without_gpu
+        asked += max(0, len(placement.slots[member.pool]) - coming - waiting)
+    return asked
 
 
 def _promised_beside(situation: Situation, *, limit_s: float) -> int:
@@ -186,12 +256,16 @@ def _promised_beside(situation: Situation, *, limit_s: float) -> int:
 def _release(
     situation: Situation, promises: tuple[Promise, ...], *, surplus: int
 ) -> tuple[Promise, ...]:
-    """Take a surplus from the promises: of nodes that are no longer doomed first, oldest first."""
+    """Take a surplus from the promises: first of nodes with no interruption, then of those at risk.
+
+    Among equals, oldest first.
+    """
     if surplus <= 0:
         return promises
-    doomed = set() if situation.doom is None else {node.name for node in situation.doom.nodes}
+    nodes = () if situation.doom is None else situation.doom.nodes
+    doomed = {node.name: 1 if node.at_risk else 2 for node in nodes}
     left = {promise.node: promise.replicas for promise in promises}
-    for promise in sorted(promises, key=lambda p: (p.node in doomed, p.since, p.node)):
+    for promise in sorted(promises, key=lambda p: (doomed.get(p.node, 0), p.since, p.node)):
         cut = min(left[promise.node], surplus)
         left[promise.node] -= cut
         surplus -= cut

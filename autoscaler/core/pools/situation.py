@@ -16,8 +16,11 @@ import numpy as np
 from autoscaler.core.contract.reasons import Reason
 from autoscaler.core.contract.spec import ModelSpec
 from autoscaler.core.contract.state import ModelObservation
+from autoscaler.core.pools.floor import FloorNow
 from autoscaler.core.pools.order import PoolOrder
+from autoscaler.core.pools.pool_state import PoolState
 from autoscaler.core.pools.slots import Placement
+from autoscaler.core.pools.spread import Spread
 from autoscaler.core.supply.doomed import Doom
 from autoscaler.core.supply.stock import Stock
 
@@ -27,33 +30,6 @@ class Blindness(NamedTuple):
 
     reason: Reason
     message: str
-
-
-class PoolState(NamedTuple):
-    """One pool at this tick."""
-
-    current: int
-    ready: int
-    """Ready and not doomed."""
-    healthy: int
-    """Ready, and starting ones that are counted on."""
-    returned: int
-    """Ready long enough to release a stand-in; of an on-demand pool, simply ready."""
-    stuck: int
-    doomed: int
-    lost: int
-    floor: int
-    """The warm floor, in the pool that keeps it; else 0."""
-    fallback: int
-    """Of the current replicas: promised ones."""
-    rolling_out: bool
-    pinned: bool
-    """Not to be cut: it rolls out, or its promises cannot be read."""
-
-    @property
-    def ordinary(self) -> int:
-        """Current replicas that are neither its warm floor nor its fallback."""
-        return max(0, self.current - self.floor - self.fallback)
 
 
 class Situation(NamedTuple):
@@ -78,18 +54,39 @@ class Situation(NamedTuple):
     """Fallback replicas promised on the on-demand target."""
     blind: Blindness | None
     """None: we can see."""
+    still: int
+    """Replicas whose gauges are not believed: they hold something and do not get on with it."""
+    mute: int
+    """Ready replicas that have not answered for long, and are counted as full."""
     may_shrink: bool
     """Replicas may be given up at all: we can see, a whole window has been watched, no pause."""
     pinned: bool
     """Some pool is not to be cut."""
+    overdue_rollouts: tuple[str, ...]
+    """Pools whose rollout does not come to its end, and holds nothing any more."""
+    spread: Spread | None
+    """The spot pools that share what is to serve on spot; None: the preferred pool has it all."""
     quiet: bool
     """No node is doomed, nothing is promised, stuck or stood in for: almost every tick."""
+    floor: FloorNow
+    """The warm floor of this tick; `spec` has its replicas."""
     floor_ready: int
     """Replicas that count in the warm floor: ready, not doomed, on its capacity type."""
     proposal: int | None
     """The policy's, in serving replicas; None: it could not tell."""
+    foresees: bool
+    """The proposal looks ahead; False: the forecast has no history yet."""
+    needed: float | None
+    """Replicas that the demand of this moment needs, what waits included; None: unknown."""
+    offered: float | None
+    """Replicas' worth of the offered load; None: unknown."""
     placements: dict[tuple[int, int], Placement]
     """What `stand_ins.place_serving` has found so far, empty at first; it changes no result."""
+
+    @property
+    def shared(self) -> tuple[int, ...]:
+        """The pools, by index, on which all but the floor is to serve: the preferred one, or the spread's."""
+        return (self.order.preferred,) if self.spread is None else self.spread.indices
 
     @property
     def rolling_out(self) -> bool:
@@ -107,6 +104,7 @@ def assess_pools(
     placed: dict[str, int],
     promised: int,
     interrupted: bool,
+    rolling_out: Sequence[bool],
 ) -> list[PoolState]:
     """Put the pools' numbers together.
 
@@ -119,6 +117,7 @@ def assess_pools(
         placed: what was last decided for each pool without the fallback.
         promised: fallback replicas promised.
         interrupted: whether some node is doomed.
+        rolling_out: by pool, whether a rollout holds it.
     """
     states = []
     for index, pool in enumerate(observation.pools):
@@ -145,8 +144,8 @@ def assess_pools(
                 lost=counts.lost,
                 floor=floor,
                 fallback=fallback,
-                rolling_out=pool.rolling_out,
-                pinned=pool.rolling_out or not pool.promises_readable,
+                rolling_out=rolling_out[index],
+                pinned=rolling_out[index] or not pool.promises_readable,
             )
         )
     elsewhere = any(
@@ -160,13 +159,19 @@ def assess_pools(
 
 
 def is_quiet(
-    pools: Sequence[PoolState], *, order: PoolOrder, promised: int, doom: Doom | None
+    pools: Sequence[PoolState],
+    *,
+    order: PoolOrder,
+    promised: int,
+    doom: Doom | None,
+    spread: Spread | None = None,
 ) -> bool:
     """Tell whether the replicas that are to serve lie on the pools in their order, without stand-ins."""
     if doom is not None or promised:
         return False
+    shared = (order.preferred,) if spread is None else spread.indices
     for index, pool in enumerate(pools):
-        if pool.stuck or (index != order.preferred and pool.ordinary):
+        if pool.stuck or (pool.ordinary and index not in shared):
             return False
     return order.floor is None or pools[order.floor].ready >= pools[order.floor].floor
 
@@ -174,8 +179,13 @@ def is_quiet(
 def _count_returned(
     *, at: float, spec: ModelSpec, observation: ModelObservation, stock: Stock
 ) -> list[int]:
-    """Count, by pool, replicas that have been ready for the return time, by their own transition."""
+    """Count, by pool, replicas that have been ready for the return time, by their own transition.
+
+    None of them is on a node at risk: what stands in for those is not to go before the risk does.
+    """
     replicas = observation.replicas
     back = stock.ready & (at - replicas.ready_at >= spec.spot.return_after_s)
+    for rows in stock.risky_rows.values():
+        back[list(rows)] = False
     counts: list[int] = np.bincount(replicas.pool[back], minlength=len(spec.pools)).tolist()
     return counts

@@ -21,20 +21,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from autoscaler.core.pools.order import PoolOrder
-from autoscaler.core.pools.situation import PoolState, Situation
+from autoscaler.core.pools.pool_state import PoolState
+from autoscaler.core.pools.situation import Situation
 from autoscaler.core.pools.slots import FLOOR, SERVING, Placement, Slot, SlotReason
+from autoscaler.core.pools.spread import share_out
 
 
-def count_stand_ins(pools: Sequence[PoolState], *, preferred: int, remembered: int) -> int:
-    """Return how many of the current replicas stand in for some of the preferred pool.
+def count_stand_ins(pools: Sequence[PoolState], *, shared: Sequence[int], remembered: int) -> int:
+    """Return how many of the current replicas stand in for some of the preferred pool (or those shared).
 
     They are ordinary replicas of other pools: as many as the preferred pool's are not back, and those
     that are remembered as stand-ins, which are to go on the very tick on which it is.
     """
     if len(pools) == 1:
         return 0
-    elsewhere = sum([pool.ordinary for index, pool in enumerate(pools) if index != preferred])
-    return min(elsewhere, max(remembered, pools[preferred].current - pools[preferred].returned))
+    elsewhere = sum([pool.ordinary for index, pool in enumerate(pools) if index not in shared])
+    not_back = sum([pools[index].current - pools[index].returned for index in shared])
+    return min(elsewhere, max(remembered, not_back))
 
 
 def place_serving(situation: Situation, serving: int, *, promised: int) -> Placement:
@@ -57,8 +60,7 @@ def _place(situation: Situation, serving: int, *, promised: int) -> Placement:
     preferred = order.preferred
     floor = 0 if order.floor is None else min(serving, pools[order.floor].floor)
     if situation.quiet or len(pools) == 1:
-        shares = [0] * len(pools)
-        shares[preferred] = serving - floor
+        shares = _share(situation, [0] * len(pools), rest=serving - floor)
         slots = _to_slots(order, shares, floor=floor)
         not_back = unplaced = 0
         if not situation.quiet:
@@ -67,22 +69,34 @@ def _place(situation: Situation, serving: int, *, promised: int) -> Placement:
             unplaced = min(alone.stuck, max(0, serving - alone.healthy))
         return Placement(tuple(slots), stand_ins=0, not_back=not_back, unplaced=unplaced)
     shares = _keep_elsewhere(situation, serving=serving, floor=floor)
-    shares[preferred] = rest = serving - floor - sum(shares)
+    rest = serving - floor - sum(shares)
+    shares = _share(situation, shares, rest=rest)
     not_back = 0
     if order.interruptible:
         back = sum([_back(situation, index) for index in order.interruptible])
         not_back = max(0, sum([shares[index] for index in order.interruptible]) - back)
     covered = min(promised, not_back)
     for_preferred = _keep_stand_ins(situation, shares=shares, rest=rest, covered=covered)
-    unplaced = _ask_for_stuck(situation, for_preferred, rest=rest, covered=covered)
+    unplaced = _ask_for_stuck(situation, for_preferred, shares=shares, covered=covered)
     for_floor = [0] * len(pools)
     unplaced += _ask_for_floor(situation, for_floor, rest=rest, floor=floor)
     slots = _to_slots(order, shares, floor=floor)
     for index in range(len(pools)):
         slots[index] += (Slot(SlotReason.STAND_IN, preferred),) * for_preferred[index]
         slots[index] += (Slot(SlotReason.STAND_IN, order.floor),) * for_floor[index]
-    outside = sum(for_preferred) + sum(for_floor) - for_preferred[preferred] - for_floor[preferred]
+    inside = sum([for_preferred[index] + for_floor[index] for index in situation.shared])
+    outside = sum(for_preferred) + sum(for_floor) - inside
     return Placement(tuple(slots), stand_ins=outside, not_back=not_back, unplaced=unplaced)
+
+
+def _share(situation: Situation, elsewhere: Sequence[int], *, rest: int) -> list[int]:
+    """Give the rest to the preferred pool, or to those that share it; return what each pool serves."""
+    if situation.spread is not None:
+        inside = share_out(situation.spread, situation.pools, rest)
+        return [one + other for one, other in zip(elsewhere, inside, strict=True)]
+    shares = list(elsewhere)
+    shares[situation.order.preferred] = rest
+    return shares
 
 
 def _to_slots(order: PoolOrder, shares: Sequence[int], *, floor: int) -> list[tuple[Slot, ...]]:
@@ -105,8 +119,9 @@ def _keep_elsewhere(situation: Situation, *, serving: int, floor: int) -> list[i
     """
     order = situation.order
     kept = [0] * len(situation.pools)
+    shared = situation.shared
     elsewhere = sum(
-        [pool.ordinary for index, pool in enumerate(situation.pools) if index != order.preferred]
+        [pool.ordinary for index, pool in enumerate(situation.pools) if index not in shared]
     )
     left = elsewhere - situation.stand_ins
     proposal = situation.proposal
@@ -116,7 +131,7 @@ def _keep_elsewhere(situation: Situation, *, serving: int, floor: int) -> list[i
     fewer = max(0, situation.serving_replicas - serving)
     left = min(left - fewer, serving - floor - order.preferred_floor)
     for index in order.preference:
-        if index != order.preferred and left > 0:
+        if index not in shared and left > 0:
             kept[index] = min(situation.pools[index].ordinary, left)
             left -= kept[index]
     return kept
@@ -133,24 +148,29 @@ def _keep_stand_ins(
     """Keep the stand-ins that are there while the preferred pool is not back, cheapest first."""
     order = situation.order
     stand_ins = [0] * len(situation.pools)
-    allowed = rest - situation.pools[order.preferred].returned - covered
+    shared = situation.shared
+    allowed = rest - sum([situation.pools[index].returned for index in shared]) - covered
     for index in order.preference:
-        if index == order.preferred or allowed <= 0:
+        if index in shared or allowed <= 0:
             continue
         stand_ins[index] = min(situation.pools[index].ordinary - shares[index], allowed)
         allowed -= min(stand_ins[index], max(0, _back(situation, index) - shares[index]))
     return stand_ins
 
 
-def _ask_for_stuck(situation: Situation, stand_ins: list[int], *, rest: int, covered: int) -> int:
+def _ask_for_stuck(
+    situation: Situation, stand_ins: list[int], *, shares: Sequence[int], covered: int
+) -> int:
     """Ask elsewhere for the preferred pool's stuck replicas; return how many nobody can have.
 
     Changes `stand_ins`. Of the stuck ones, those that replace evicted replicas are covered by their
     promises already.
     """
-    order = situation.order
-    pool = situation.pools[order.preferred]
-    need = min(pool.stuck, max(0, rest - pool.healthy - pool.doomed))
+    order, shared = situation.order, situation.shared
+    need = 0
+    for index in shared:
+        pool = situation.pools[index]
+        need += min(pool.stuck, max(0, shares[index] - pool.healthy - pool.doomed))
     if need == 0:
         return 0
     doomed = sum([situation.pools[index].doomed for index in order.interruptible])
@@ -159,10 +179,12 @@ def _ask_for_stuck(situation: Situation, stand_ins: list[int], *, rest: int, cov
         [
             max(0, stand_ins[index] - other.stuck)
             for index, other in enumerate(situation.pools)
-            if index != order.preferred
+            if index not in shared
         ]
     )
-    return _ask_elsewhere(situation, stand_ins, need=need, stuck_pool=order.preferred)
+    return _ask_elsewhere(
+        situation, stand_ins, need=need, stuck_pool=order.preferred, beside=shared
+    )
 
 
 def _ask_for_floor(situation: Situation, stand_ins: list[int], *, rest: int, floor: int) -> int:
@@ -174,24 +196,31 @@ def _ask_for_floor(situation: Situation, stand_ins: list[int], *, rest: int, flo
     if order.floor is None:
         return 0
     pool = situation.pools[order.floor]
-    spare = max(0, situation.pools[order.preferred].current - rest)
+    spare = max(0, sum([situation.pools[index].current for index in situation.shared]) - rest)
     stand_ins[order.preferred] = min(spare, max(0, floor - pool.ready))
     need = min(pool.stuck, max(0, floor - pool.healthy - pool.doomed))
     need -= stand_ins[order.preferred]
-    return _ask_elsewhere(situation, stand_ins, need=need, stuck_pool=order.floor)
+    return _ask_elsewhere(
+        situation, stand_ins, need=need, stuck_pool=order.floor, beside=(order.floor,)
+    )
 
 
 def _ask_elsewhere(
-    situation: Situation, stand_ins: list[int], *, need: int, stuck_pool: int
+    situation: Situation,
+    stand_ins: list[int],
+    *,
+    need: int,
+    stuck_pool: int,
+    beside: Sequence[int],
 ) -> int:
-    """Ask the first pool that can have them; return how many nobody can have."""
+    """Ask the first pool that can have them, none of those `beside`; return how many nobody can have."""
     if need <= 0:
         return 0
     kind = situation.spec.pools[stuck_pool].capacity_type
     able = [
         index
         for index in situation.order.preference
-        if index != stuck_pool and situation.pools[index].stuck == 0
+        if index not in beside and situation.pools[index].stuck == 0
     ]
     # A pool of the same capacity type before all others, so that a floor stays a floor.
     able.sort(key=lambda index: situation.spec.pools[index].capacity_type is not kind)

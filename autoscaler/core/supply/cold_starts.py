@@ -18,6 +18,8 @@ from autoscaler.core.tuning import ROUNDING, TUNING
 BINDING_S = 2.0
 """Between creation and binding, as Kubernetes' whole seconds show it, where a node was free; a
 longer wait was for a node, and is left out like any time unschedulable."""
+NODE_WAIT_S_MAX = 900.0
+"""Karpenter gives a node up that has not joined within 15 minutes."""
 FIRST_SIGHT_AGE_S = 600.0
 """A pod that is not ready when we first look at all may be starting, or may have served for days and
 be ailing. Younger than this it is taken to start; and one that is ready is taken to have become so for
@@ -43,6 +45,8 @@ class ColdStartMemory:
     """Their rows at the last look."""
     measured_s: list[float] = field(default_factory=list)
     """The last created-to-ready times, oldest first."""
+    whole_s: list[float] = field(default_factory=list)
+    """The same with the time in which no node had room for them: what who asks for one waits."""
     finished: tuple[float, float] | None = field(default=None, init=False)
     """(prior, quantile) of the finished starts, until another one is; no part of a checkpoint."""
 
@@ -96,7 +100,8 @@ def _watch(
             continue
         memory.settled[name] = created_at
         if watched and ready:
-            _remember(memory, _age_s(replicas, row, at=at))
+            whole_s = float(replicas.ready_at[row]) - created_at
+            _remember(memory, _age_s(replicas, row, at=at), whole_s=whole_s)
     memory.starting = starting
     memory.rows = still
 
@@ -118,6 +123,19 @@ def cold_start_s(memory: ColdStartMemory, *, prior_s: float) -> float:
         return quantile
     measured = [*memory.measured_s, *late]
     return _quantile(measured, prior_s=prior_s, prior_weight=_prior_weight(memory))
+
+
+def whole_start_s(memory: ColdStartMemory, *, prior_s: float) -> float:
+    """Return by when what is asked for now is ready, as far as starts told: the wait for a node included.
+
+    Never less than a cold start is counted to take. Where there was no node for longer than a provisioner
+    waits for one, it is no start that says how long starts take.
+    """
+    expected_s = cold_start_s(memory, prior_s=prior_s)
+    if not memory.whole_s:
+        return expected_s
+    whole_s = _quantile(memory.whole_s, prior_s=prior_s, prior_weight=0.0)
+    return min(max(expected_s, whole_s), expected_s + NODE_WAIT_S_MAX)
 
 
 def finished_cold_start_s(memory: ColdStartMemory, *, prior_s: float) -> float:
@@ -164,11 +182,13 @@ def _is_new(
     return created_at >= last_look - CREATION_RESOLUTION_S
 
 
-def _remember(memory: ColdStartMemory, duration_s: float) -> None:
+def _remember(memory: ColdStartMemory, duration_s: float, *, whole_s: float) -> None:
     if math.isnan(duration_s):
         return
     memory.measured_s.append(duration_s)
+    memory.whole_s.append(max(duration_s, whole_s))
     del memory.measured_s[: -TUNING.starts_measured_max]
+    del memory.whole_s[: -TUNING.starts_measured_max]
     memory.finished = None
 
 

@@ -1,4 +1,4 @@
-"""GPUs that no pod holds, given out to starts that have no node yet.
+"""GPUs that no pod holds and that are well, given out to starts that have no node yet.
 
 The scheduler binds what fits within seconds; what it cannot bind it marks unschedulable only after
 it has tried. Until then the exporter knows better: a start beyond the free GPUs of the nodes that

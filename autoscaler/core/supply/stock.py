@@ -1,7 +1,7 @@
 """Taking stock: each replica of a model by what can be expected of it.
 
 Capacity on its way counts as supply, but with an expiry; a replica for which there is no node is
-never on its way; a doomed one counts neither as supply nor in the floor from the notice on.
+never on its way, and so is one that starts on a GPU that can carry none; a doomed one counts neither as supply nor in the floor from the notice on.
 """
 
 from __future__ import annotations
@@ -14,7 +14,13 @@ from typing import NamedTuple
 import numpy as np
 
 from autoscaler.core.contract.spec import ModelSpec
-from autoscaler.core.contract.state import NO_NODE, BoolArray, ModelObservation, ReplicaColumns
+from autoscaler.core.contract.state import (
+    CREATION_RESOLUTION_S,
+    NO_NODE,
+    BoolArray,
+    ModelObservation,
+    ReplicaColumns,
+)
 from autoscaler.core.supply.doomed import Doom
 from autoscaler.core.supply.framebuffers import LoadingMemory, watch_loading
 from autoscaler.core.supply.free_gpus import FreeGpus
@@ -39,6 +45,15 @@ class Stock(NamedTuple):
     """Rows that are ready, not deleting, not doomed."""
     doomed_rows: Mapping[int, Sequence[int]]
     """By row of a doomed node, the rows of its replicas that are not deleting."""
+    risky_rows: Mapping[int, Sequence[int]]
+    """Likewise of a node at risk: they are supply."""
+    unhealthy_rows: Sequence[int]
+    """Of replicas that are not deleting and not doomed, on a GPU that can carry none."""
+    health_known: bool
+    """Of the GPUs of any replica it is known how they are."""
+    leaving_rows: Mapping[int, Sequence[int]]
+    """By row of a node with a notice, the rows of its replicas that have been deleted since that notice: who
+    empties a node may do so before anything else says that it goes."""
 
 
 def take_stock(
@@ -69,7 +84,12 @@ def take_stock(
     doomed = None if doom is None else staying & doom.doomed[replicas.node]
     if doomed is not None:
         ready &= ~doomed
+    unhealthy, health_known = _find_unhealthy(replicas, staying, doomed)
+    unhealthy_rows: Sequence[int] = [] if unhealthy is None else np.flatnonzero(unhealthy).tolist()
     staying_counts = _by_pool(replicas, staying, len(pools))
+    risky_rows: Mapping[int, Sequence[int]] = {}
+    if doom is not None and doom.at_risk is not None:
+        risky_rows = _by_node(replicas, staying & doom.at_risk[replicas.node])
     all_ready = np.count_nonzero(ready) == np.count_nonzero(staying)
     ready_counts = staying_counts if all_ready else _by_pool(replicas, ready, len(pools))
     missing = [
@@ -80,11 +100,33 @@ def take_stock(
         # Nothing starts and nothing is doomed: on most ticks, and half of the work is spared.
         memory.loading.climbs.clear()
         memory.missing_since.clear()
-        calm = tuple(PoolSupply(ready=count) for count in ready_counts)
-        return Stock(
-            supply=Supply(ready=sum(ready_counts), pools=calm), ready=ready, doomed_rows={}
+        calm = tuple(
+            [
+                PoolSupply(ready=count, ready_unhealthy=ill)
+                for count, ill in zip(
+                    ready_counts, _by_pool(replicas, unhealthy, len(pools)), strict=True
+                )
+            ]
         )
-    tallies = [_Tally(ready=count) for count in ready_counts]
+        return Stock(
+            supply=Supply(ready=sum(ready_counts), pools=calm),
+            ready=ready,
+            doomed_rows={},
+            risky_rows=risky_rows,
+            unhealthy_rows=unhealthy_rows,
+            health_known=health_known,
+            leaving_rows={},
+        )
+    tallies = [
+        _Tally(ready=count, ready_unhealthy=ill)
+        for count, ill in zip(
+            ready_counts,
+            _by_pool(
+                replicas, None if unhealthy is None else unhealthy & replicas.ready, len(pools)
+            ),
+            strict=True,
+        )
+    ]
     waiting = staying & ~replicas.ready
     if doom is not None and doomed is not None:
         waiting &= ~doomed
@@ -109,8 +151,28 @@ def take_stock(
     remaining = sorted(left for pool in counted for left in pool.starting_remaining_s)
     supply = Supply(ready=sum(ready_counts), starting_remaining_s=tuple(remaining), pools=counted)
     return Stock(
-        supply=supply, ready=ready, doomed_rows={} if doomed is None else _by_node(replicas, doomed)
+        supply=supply,
+        ready=ready,
+        doomed_rows={} if doomed is None else _by_node(replicas, doomed),
+        risky_rows=risky_rows,
+        unhealthy_rows=unhealthy_rows,
+        health_known=health_known,
+        leaving_rows={} if doom is None else _leaving_rows(replicas, doom),
     )
+
+
+def _leaving_rows(replicas: ReplicaColumns, doom: Doom) -> dict[int, list[int]]:
+    """Find the replicas that were told to go from nodes that are being taken away, not before the notice."""
+    leaving = _by_node(replicas, replicas.deleting & doom.doomed[replicas.node])
+    found: dict[int, list[int]] = {}
+    for node in doom.nodes:
+        if node.lost or node.at_risk or node.index not in leaving:
+            continue
+        since = node.noticed_at - CREATION_RESOLUTION_S
+        rows = [row for row in leaving[node.index] if replicas.deleting_since[row] >= since]
+        if rows:
+            found[node.index] = rows
+    return found
 
 
 @dataclass(slots=True, kw_only=True)
@@ -118,6 +180,8 @@ class _Tally:
     """One pool's replicas while they are counted."""
 
     ready: int
+    ready_unhealthy: int
+    """Of the ready: on a GPU that can carry none."""
     remaining_s: list[float] = field(default_factory=list)
     unbound: int = 0
     """Of those counted on, how many have no node."""
@@ -127,6 +191,8 @@ class _Tally:
     unschedulable_for_long: int = 0
     """Of the unschedulable: for longer than a node provisioner takes to add a node."""
     expired: int = 0
+    unhealthy: int = 0
+    """Not ready, on a GPU that can carry none."""
     doomed: int = 0
     lost: int = 0
 
@@ -142,7 +208,9 @@ class _Tally:
             unschedulable=self.unschedulable,
             expired=self.expired,
             without_gpu=without_gpu,
-            stuck=self.expired + self.unschedulable_for_long,
+            unhealthy=self.unhealthy,
+            ready_unhealthy=self.ready_unhealthy,
+            stuck=self.expired + self.unhealthy + self.unschedulable_for_long,
             doomed=self.doomed,
             lost=self.lost,
             starting_remaining_s=tuple(remaining_s),
@@ -173,6 +241,10 @@ def _tally_starts(
 ) -> None:
     """Count the replicas that are not ready; an overdue one has 0 s to go until it expires.
 
+    One that was ready and is not any more gets the time of a start, from its Ready's own transition: a
+    probe that failed once, a container or a kubelet that was restarted. To ask elsewhere at once would buy
+    a replica for each blip.
+
     A loop over these alone: they are few but in a cold start of the whole fleet, and for a few
     rows it is quicker than columns.
     """
@@ -186,16 +258,23 @@ def _tally_starts(
         replicas.created_at[rows].tolist(),
         replicas.scheduled_at[rows].tolist(),
         replicas.unschedulable_since[rows].tolist(),
+        replicas.not_ready_since[rows].tolist(),
+        replicas.gpus_unhealthy[rows].tolist(),
         watch_loading(memory.loading, at=at, replicas=replicas, rows=rows),
         strict=True,
     )
-    for pool, node, created_at, scheduled_at, since, rose_at in columns:
+    for pool, node, created_at, scheduled_at, since, turned_at, ill, rose_at in columns:
         tally = tallies[pool]
+        if ill > 0.0:
+            tally.unhealthy += 1
+            continue
         if not math.isnan(since):
             tally.unschedulable += 1
             tally.unschedulable_for_long += at - since > TUNING.unschedulable_patience_s
             continue
         began_at = created_at if math.isnan(scheduled_at) else scheduled_at
+        # It was ready, and its container begins anew; of NaN, `max` returns its first argument.
+        began_at = max(began_at, turned_at)
         expected_s = cold_starts_s[pool]
         if rose_at is None:
             expires_at = began_at + TUNING.expiry_cold_starts * expected_s
@@ -231,8 +310,23 @@ def _by_node(replicas: ReplicaColumns, mask: BoolArray) -> dict[int, list[int]]:
     return found
 
 
-def _by_pool(replicas: ReplicaColumns, mask: BoolArray, pools: int) -> list[int]:
-    """Count the rows of a mask by pool."""
+def _find_unhealthy(
+    replicas: ReplicaColumns, staying: BoolArray, doomed: BoolArray | None
+) -> tuple[BoolArray | None, bool]:
+    """Return the rows that stay, on a GPU that can carry none (None: no row), and whether any GPU is known."""
+    told = replicas.gpus_unhealthy >= 0.0  # NaN, unknown, is not
+    if not np.count_nonzero(told):
+        return None, False  # nobody exports it
+    unhealthy: BoolArray = staying & (replicas.gpus_unhealthy > 0.0)
+    if doomed is not None:
+        unhealthy &= ~doomed
+    return (unhealthy if np.count_nonzero(unhealthy) else None), True
+
+
+def _by_pool(replicas: ReplicaColumns, mask: BoolArray | None, pools: int) -> list[int]:
+    """Count the rows of a mask by pool; None: a mask without a row."""
+    if mask is None:
+        return [0] * pools
     if pools == 1:
         return [int(np.count_nonzero(mask))]
     counts: list[int] = np.bincount(replicas.pool[mask], minlength=pools).tolist()

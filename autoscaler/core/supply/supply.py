@@ -23,8 +23,13 @@ class PoolSupply(NamedTuple):
     """Should have been ready long ago: given up."""
     without_gpu: int = 0
     """Bound to no node, and more than the GPUs that are known to be free: not counted on."""
+    unhealthy: int = 0
+    """Not ready, on a GPU that can carry none: never on their way."""
+    ready_unhealthy: int = 0
+    """Of the ready: on such a GPU. They serve as long as they do."""
     stuck: int = 0
-    """Of the unschedulable and expired: those that are asked for again in another pool."""
+    """Of the unschedulable, and all expired and unhealthy ones: those that are asked for again in another
+    pool."""
     doomed: int = 0
     """Ready or not, on a node with an interruption."""
     lost: int = 0

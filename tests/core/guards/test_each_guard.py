@@ -10,7 +10,18 @@ from autoscaler.core.contract.reasons import StepBy
 from autoscaler.core.contract.spec import Behavior, Pause
 from autoscaler.core.guards import Guards
 from autoscaler.core.tick.parts import Parts
-from tests.builders import ON_DEMAND, UNKNOWN, group, model, notice, on_demand, rules, spot
+from tests.builders import (
+    ON_DEMAND,
+    SPOT,
+    UNKNOWN,
+    group,
+    model,
+    node,
+    notice,
+    on_demand,
+    rules,
+    spot,
+)
 from tests.expect import Scenario
 
 
@@ -36,6 +47,22 @@ def two_more_a_minute(parts: Parts) -> Scenario:
 def two_kept_warm(parts: Parts) -> Scenario:
     story = Scenario(model(minimum=0, warm=2), parts=parts)
     story.look(0.0, group(ready=3), wants=0)
+    return story
+
+
+def a_zone_that_is_lost_every_hour(parts: Parts) -> Scenario:
+    pools = [spot("a"), spot("b"), on_demand()]
+    story = Scenario(model(pools=pools, cold_start_s=180.0), parts=parts)
+    nodes = [node(name, SPOT, zone=name[0]) for name in ("a1", "b1", "a2")]
+    # eight are needed, and losing either zone leaves half of them
+    rest = [group("b", ready=4, node="b1", running=64.0)]
+    for at, in_a, interruptions in [
+        (0.0, "a2", []),
+        (600.0, "a2", [notice("a2", deadline_at=720.0, noticed_at=600.0)]),
+        (900.0, "a1", []),
+    ]:
+        rows = [group("a", ready=4, node=in_a, name=in_a), *rest]
+        story.look(at, *rows, wants=8, nodes=nodes, interruptions=interruptions)
     return story
 
 
@@ -66,6 +93,7 @@ SCENES = {
     StepBy.STABILIZATION: after_a_peak,
     StepBy.RATE: two_more_a_minute,
     StepBy.WARM_FLOOR: two_kept_warm,
+    StepBy.LOSS_BUDGET: a_zone_that_is_lost_every_hour,
     StepBy.BOUNDS: at_most_six,
     StepBy.PAUSE: paused_downward,
     StepBy.INTERRUPTION: doomed_spot_node,

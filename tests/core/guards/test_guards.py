@@ -138,6 +138,20 @@ def test_nothing_scales_down_until_a_window_is_full():
         expect(story, desired=desired)
 
 
+@pytest.mark.parametrize("every", [4, 12])
+def test_a_blink_now_and_then_does_not_fill_the_window_again(every):
+    """Samples of a Prometheus that scrapes each minute were stale on one tick in twelve: four replicas stayed
+    for six hours at a tenth of one's load."""
+    story = Scenario(model(cold_start_s=60.0))
+    for tick in range(40):
+        stale_s = 70.0 if tick % every == every - 1 else 1.0
+        story.look(
+            5.0 * tick, group(ready=3), group(ready=1, name="late", sample_age_s=stale_s), wants=1
+        )
+    story.look(200.0, group(ready=4), wants=1)
+    expect(story, desired=1)
+
+
 def test_after_an_outage_the_window_fills_again():
     story = Scenario(model(cold_start_s=60.0))
     story.look(0.0, group(ready=4), wants=4)

@@ -6,7 +6,9 @@ import pytest
 
 from autoscaler.core.pools.order import order_pools
 from tests.builders import ON_DEMAND, SPOT, PoolNow, group, mixed, model, on_demand, promised, spot
+from tests.core.interrupted import fleet
 from tests.expect import Scenario, expect
+from tests.rows import Row
 
 O, S, M = on_demand(), spot(), mixed()  # noqa: E741  as short as the tables need
 
@@ -118,3 +120,23 @@ def test_promises_on_a_pool_that_no_longer_carries_the_fallback_are_taken_away()
     rows = [group("old", ready=2), group("spot", ready=1), group("spot", starting=[10.0, 10.0])]
     story.look(100.0, *rows, wants=3, pools=told)
     expect(story, pools={"old": 2, "new": 0, "spot": 3}, commands=["Annotate old None"])
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_spot_that_ceased_to_be_ready_a_moment_ago_is_not_bought_again(count):
+    """A probe that failed once, a kubelet's restart, all of them at once: each bought on-demand for minutes."""
+    story = Scenario(fleet())
+    for at, since_s in [(100.0, 2.0), (105.0, 7.0), (160.0, 62.0)]:
+        blinking = [
+            Row(
+                name=f"b{i}",
+                pool="spot",
+                node="s1",
+                age_s=7200.0,
+                scheduled_age_s=7200.0,
+                not_ready_age_s=since_s,
+            )
+            for i in range(count)
+        ]
+        story.look(at, group(ready=1), group("spot", ready=3 - count), blinking, wants=4)
+        expect(story, pools={"on-demand": 1, "spot": 3}, commands=[])

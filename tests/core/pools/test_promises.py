@@ -10,15 +10,18 @@ from tests.builders import (
     SPOT,
     UNKNOWN,
     PoolNow,
+    disruption,
     group,
     lost,
     model,
     node,
     notice,
     promised,
+    risk,
 )
 from tests.core.interrupted import annotation, fleet
 from tests.expect import Scenario, expect
+from tests.rows import Row
 
 
 def test_spot_that_is_back_releases_exactly_annotation_first():
@@ -202,3 +205,87 @@ def test_promises_that_cannot_be_read_are_left_alone():
             conditions={"FallbackActive": "Unknown/PromisesUnreadable"},
             commands=[],
         )
+
+
+def test_what_only_waits_out_a_dip_is_worth_no_start_on_demand():
+    """Five are kept by the stabilization window; the forecast needs four, and four are left."""
+    story = Scenario(fleet())
+    rows = [group(ready=1), group("spot", ready=3), group("spot", ready=1, node="s1", name="x")]
+    story.look(0.0, *rows, wants=5)
+    doomed = [notice("s1", deadline_at=130.0, noticed_at=10.0)]
+    story.look(10.0, *rows, wants=4, interruptions=doomed)
+    expect(story, desired=5, pools={"on-demand": 1, "spot": 4}, commands=["CordonNode s1"])
+    story.look(15.0, *rows, wants=5, interruptions=doomed)
+    expect(story, pools={"on-demand": 2, "spot": 4})
+
+
+def evicted(*, ago_s: float, node: str = "s1", count: int = 1) -> list[Row]:
+    """Spot replicas that somebody told to go."""
+    rows = group("spot", deleting=count, node=node, name=f"evicted-from-{node}")
+    return [replace(row, deleting_age_s=ago_s) for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("interruption", "evicted_ago_s", "others", "promise"),
+    [
+        pytest.param(
+            disruption("s1", noticed_at=98.0), 2.0, group("spot", unschedulable=[1.0]), 1,
+            id="a node termination handler that leaves no mark: its evictions are the notice",
+        ),
+        pytest.param(
+            notice("s1", noticed_at=98.0, deadline_at=218.0, drained_elsewhere=True),
+            1.0, group("spot", unschedulable=[1.0]), 1, id="Karpenter was quicker than we",
+        ),
+        pytest.param(
+            notice("s1", noticed_at=98.0, deadline_at=218.0, drained_elsewhere=True),
+            1.0, group("spot", starting=[1.0]), 0, id="its replacement has a node",
+        ),
+        pytest.param(
+            notice("s1", noticed_at=98.0, deadline_at=218.0, drained_elsewhere=True),
+            60.0, group("spot", unschedulable=[1.0]), 0, id="it went before, for another reason",
+        ),
+        pytest.param(
+            lost("s1", noticed_at=98.0), 1.0, group("spot", unschedulable=[1.0]), 0,
+            id="a lost node's pods are deleted in the end",
+        ),
+        pytest.param(
+            risk("s1", noticed_at=98.0), 1.0, group("spot", unschedulable=[1.0]), 0,
+            id="a risk takes nobody away",
+        ),
+    ],
+)  # fmt: skip
+def test_what_was_evicted_before_it_was_promised_for_is_owed_too(
+    interruption, evicted_ago_s, others, promise
+):
+    story = Scenario(fleet())
+    story.look(
+        100.0, group(ready=1), group("spot", ready=1), evicted(ago_s=evicted_ago_s), others,
+        wants=3, interruptions=[interruption],
+    )  # fmt: skip
+    expect(story, pools={"on-demand": 1 + promise, "spot": 2})
+    promises = [annotation(("s1", promise))] if promise else []
+    assert [words for words in story.commands if words.startswith("Annotate")] == promises
+
+
+def test_what_was_promised_for_before_it_was_evicted_is_owed_once():
+    story = Scenario(fleet())
+    raised = {"on-demand": PoolNow(promises=(promised("s1", 1, since=99.0),))}
+    for at in (100.0, 105.0):
+        story.look(
+            at, group(ready=1, starting=[1.0]), group("spot", ready=1),
+            evicted(ago_s=at - 99.5), group("spot", unschedulable=[1.0]),
+            wants=3, pools=raised, interruptions=[disruption("s1", noticed_at=98.0)],
+        )  # fmt: skip
+        expect(story, pools={"on-demand": 2, "spot": 2})
+        assert not [words for words in story.commands if words.startswith("Annotate")]
+
+
+def test_an_on_demand_replica_that_was_evicted_has_been_replaced_by_its_replica_set():
+    story = Scenario(fleet())
+    rows = group(deleting=1, node="o1", name="gone")
+    story.look(
+        100.0, [replace(row, deleting_age_s=1.0) for row in rows],
+        group(unschedulable=[1.0]), group("spot", ready=2),
+        wants=3, interruptions=[disruption("o1", noticed_at=98.0)],
+    )  # fmt: skip
+    assert not [words for words in story.commands if words.startswith("Annotate")]

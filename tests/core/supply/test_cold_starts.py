@@ -9,7 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autoscaler.core.contract.codec import to_builtins
-from autoscaler.core.supply.cold_starts import ColdStartMemory, cold_start_s, observe_starts
+from autoscaler.core.supply.cold_starts import (
+    ColdStartMemory,
+    cold_start_s,
+    observe_starts,
+    whole_start_s,
+)
 from tests.core.checkpoints import through_json
 from tests.core.pods import Pod, columns
 
@@ -62,6 +67,21 @@ def measured(*durations: float) -> ColdStartMemory:
 def test_the_quantile_and_the_weight_of_the_prior(durations, prior_s, expected):
     memory = measured(*durations)
     assert cold_start_s(memory, prior_s=prior_s) == expected
+
+
+def test_who_asks_for_a_start_waits_for_its_node_too():
+    """Nine in ten, and not the one for which there was no node for long."""
+    memory = ColdStartMemory()
+    assert whole_start_s(memory, prior_s=180.0) == 180.0
+    at = FIRST
+    for number, waits_s in enumerate([90.0] * 9 + [2_000.0]):
+        at = watch_start(memory, name=f"pod-{number}", at=at, takes_s=60.0, waits_s=waits_s)
+    assert cold_start_s(memory, prior_s=180.0) == 60.0
+    assert whole_start_s(memory, prior_s=180.0) == 150.0
+    for number in range(3):
+        at = watch_start(memory, name=f"late-{number}", at=at, takes_s=60.0, waits_s=4_000.0)
+    assert whole_start_s(memory, prior_s=180.0) == 60.0 + 900.0
+    assert len(memory.whole_s) == len(memory.measured_s)
 
 
 def test_time_unschedulable_is_left_out():

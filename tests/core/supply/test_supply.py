@@ -136,3 +136,63 @@ def test_dcgm_framebuffer_tells_loading_from_stuck(climb, counted):
         told = group(starting=[at + 20.0], framebuffer_bytes=UNKNOWN if used is None else used)
         story.look(float(at), group(ready=1), told, wants=2)
     assert story.mouth.given.supply.starting == counted
+
+
+def test_a_start_on_a_gpu_that_can_carry_none_is_no_supply_and_is_asked_for_elsewhere_at_once():
+    story = Scenario(two_pools())
+    told = group("spot", starting=[5.0], gpus_unhealthy=1.0, name="x")
+    story.look(0.0, group(ready=1), group("spot", ready=2), told, wants=4)
+    expect(
+        story,
+        desired=5,
+        pools={"on-demand": 2, "spot": 3},
+        conditions={"GpusHealthy": "False/GpusUnhealthy"},
+    )
+    assert story.mouth.given.supply.starting == 0
+    spot_pool = story.decision.pools[1]
+    assert (spot_pool.unhealthy_replicas, spot_pool.starting_replicas) == (1, 0)
+    (said,) = [each for each in story.decision.conditions if each.type == "GpusHealthy"]
+    assert "0 ready and 1 starting replicas" in said.message
+    assert "spot-x-s0000" in said.message
+
+
+@pytest.mark.parametrize("found", [0.0, UNKNOWN])
+def test_a_start_on_gpus_that_are_well_or_of_which_nothing_is_known_is_supply(found):
+    story = Scenario(two_pools())
+    told = group("spot", starting=[5.0], gpus_unhealthy=found, name="x")
+    story.look(0.0, group(ready=1), group("spot", ready=2), told, wants=4)
+    expect(story, desired=4, pools={"on-demand": 1, "spot": 3})
+    assert story.mouth.given.supply.starting == 1
+
+
+def test_a_ready_replica_on_such_a_gpu_serves_and_is_said():
+    story = Scenario(two_pools())
+    story.look(0.0, group(ready=1), group("spot", ready=3, gpus_unhealthy=1.0), wants=4)
+    expect(
+        story,
+        desired=4,
+        commands=[],
+        pools={"on-demand": 1, "spot": 3},
+        conditions={"GpusHealthy": "False/GpusUnhealthy"},
+    )
+    assert story.mouth.given.supply.ready == 4
+    assert story.decision.pools[1].unhealthy_replicas == 3
+
+
+def test_it_is_said_whether_anything_is_known_of_the_gpus():
+    story = Scenario(two_pools())
+    story.look(0.0, group(ready=1), group("spot", ready=3), wants=4)
+    expect(story, conditions={"GpusHealthy": "Unknown/GpuHealthUnknown"})
+    story.look(5.0, group(ready=1, gpus_unhealthy=0.0), group("spot", ready=3), wants=4)
+    expect(story, conditions={"GpusHealthy": "True/NoFaultSeen"})
+
+
+def test_when_the_gpu_is_well_again_its_start_counts_again():
+    story = Scenario(two_pools())
+    for at, found in [(0.0, 1.0), (5.0, 0.0)]:
+        told = group("spot", starting=[5.0 + at], gpus_unhealthy=found, name="x")
+        asked = 2 if at else 1
+        story.look(at, group(ready=asked), group("spot", ready=2), told, wants=4)
+        # The stand-in stays until its principal has been ready for a while.
+        expect(story, pools={"on-demand": 2, "spot": 3})
+    assert story.decision.pools[1].starting_replicas == 1

@@ -1,12 +1,13 @@
 """The one door: events in, decisions and commands out.
 
-`handle` is synchronous and the only way in; the daemon and the replay build the engine with
-`build_engine` and talk to it through nothing else. The same events give the same bytes.
+`handle` is the only way in, at once, or as `handle_in_steps` with pauses in which others have their turn; the
+daemon and the replay build the engine with `build_engine` and talk to it through nothing else. The same events
+give the same bytes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from typing import assert_never
 
 from autoscaler.core.contract.codec import Plain, from_builtins, to_builtins
@@ -14,11 +15,14 @@ from autoscaler.core.contract.decision import Outcome
 from autoscaler.core.contract.events import (
     CommandFinished,
     Event,
+    HistoryRead,
     NoticeReceived,
     Observed,
     SpecChanged,
 )
+from autoscaler.core.contract.history import HistoryEnd
 from autoscaler.core.contract.spec import EngineSettings
+from autoscaler.core.history.take import nothing_taken, take_history
 from autoscaler.core.hpa import remember_rescale
 from autoscaler.core.memory import Memory, ModelMemory, Pending
 from autoscaler.core.pools.order import PoolOrder, order_pools
@@ -49,12 +53,22 @@ class Engine:
 
     def handle(self, event: Event) -> Outcome:
         """Take in one event; only `Observed` decides."""
+        steps = self.handle_in_steps(event)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                outcome: Outcome = end.value
+                return outcome
+
+    def handle_in_steps(self, event: Event) -> Generator[None, None, Outcome]:
+        """Do the same, and yield between models; nothing else may be asked of the engine until it ends."""
         memory = self._memory
         # A clock that ran backwards would be the shell's fault; time stands still meanwhile.
         memory.at = event.at if memory.at is None else max(memory.at, event.at)
         match event:
             case Observed():
-                return self._observe(event, at=memory.at)
+                return (yield from self._observe(event, at=memory.at))
             case SpecChanged():
                 self._take_spec(event)
             case CommandFinished():
@@ -63,6 +77,8 @@ class Engine:
                 # It decides nothing: the `Observed` that the daemon makes of it at once does. It passes
                 # through here so that a recording holds when it came.
                 pass
+            case HistoryRead():
+                return (yield from self._take_history(event, at=memory.at))
             case _:
                 assert_never(event)
         return Outcome()
@@ -83,20 +99,42 @@ class Engine:
         """Build the engine that wrote a checkpoint."""
         return cls(settings, from_builtins(checkpoint, Memory), parts=parts)
 
-    def _observe(self, event: Observed, *, at: float) -> Outcome:
+    def _observe(self, event: Observed, *, at: float) -> Generator[None, None, Outcome]:
         memory = self._memory
         if memory.fleet is None:
             return Outcome()
         forget_expired(memory, at=at)
-        return decide(
+        return (
+            yield from decide(
+                event,
+                at=at,
+                settings=self.settings,
+                memory=memory,
+                fleet=memory.fleet,
+                orders=self._orders,
+                parts=self._parts,
+            )
+        )
+
+    def _take_history(self, event: HistoryRead, *, at: float) -> Generator[None, None, Outcome]:
+        """Let a model learn what was before it was observed."""
+        fleet = self._memory.fleet
+        models = () if fleet is None else fleet.models
+        spec = next((model for model in models if model.key == event.model), None)
+        if spec is None:
+            unknown = nothing_taken(
+                event.model, HistoryEnd.UNKNOWN_MODEL, left_out=len(event.history)
+            )
+            return Outcome(history=unknown)
+        taken = yield from take_history(
             event,
             at=at,
             settings=self.settings,
-            memory=memory,
-            fleet=memory.fleet,
-            orders=self._orders,
-            parts=self._parts,
+            spec=spec,
+            order=self._orders[spec.key],
+            memory=self._memory.models[spec.key],
         )
+        return Outcome(history=taken)
 
     def _take_spec(self, event: SpecChanged) -> None:
         memory = self._memory
@@ -129,6 +167,11 @@ class Engine:
             return
         del memory.pending[pending.kind, pending.target]
         model = memory.models.get(pending.model)
+        if pending.kind == "SetDeletionCost":
+            # Nothing hangs on it: the scale goes on without.
+            if model is not None and event.reason == "Forbidden":
+                model.victims.forbidden_at, model.victims.forbidden = at, event.message
+            return
         if model is not None and event.reason not in NOT_REFUSED:
             model.refusals[pending.target] = (event.reason, event.message)
 
@@ -138,6 +181,9 @@ class Engine:
         model = memory.models.get(pending.model)
         fleet = memory.fleet
         if model is None or fleet is None:
+            return
+        if pending.kind == "SetDeletionCost":
+            model.victims.accepted, model.victims.forbidden_at = True, None
             return
         model.refusals.pop(pending.target, None)
         behavior = next(spec.behavior for spec in fleet.models if spec.key == pending.model)

@@ -44,6 +44,8 @@ class HpaMemory:
     """Replicas added by own rescales that were accepted. Kept only with a behavior."""
     scale_downs: list[Slot] = field(default_factory=list)
     """Replicas removed, as positive numbers."""
+    blind_since: float | None = None
+    """Since when no tick could tell what to propose; None: the last one could."""
 
 
 class Limited(NamedTuple):

@@ -9,12 +9,37 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from autoscaler.core.attainment.attainment import AttainmentMemory
+from autoscaler.core.candidates import CandidatesMemory
 from autoscaler.core.contract.spec import FleetSpec
 from autoscaler.core.demand.demand import DemandMemory
 from autoscaler.core.forecast import ForecastMemory
+from autoscaler.core.forecast.ramp import RampMemory
 from autoscaler.core.hpa import HpaMemory
+from autoscaler.core.scores.memory import ScoreMemory
 from autoscaler.core.supply.cold_starts import ColdStartMemory
+from autoscaler.core.supply.cooldown import CooldownMemory
+from autoscaler.core.supply.departures import DepartureMemory
+from autoscaler.core.supply.drains import DrainMemory
+from autoscaler.core.supply.rollouts import RolloutMemory
 from autoscaler.core.supply.stock import StockMemory
+
+
+@dataclass(slots=True, kw_only=True)
+class VictimMemory:
+    """What is remembered of telling ReplicaSets whom to delete."""
+
+    forbidden_at: float | None = None
+    """When a deletion cost was last refused for want of the right; None: it was not, or not since one was
+    accepted."""
+    forbidden: str = ""
+    """What the API server said then."""
+    accepted: bool = False
+    """One was accepted: the right is there."""
+    chosen: int = 0
+    """Replicas that the last scale-down took."""
+    untold: int = 0
+    """Of these, ready ones that did not say, or not recently, what they had in flight."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -24,8 +49,18 @@ class ModelMemory:
     demand: DemandMemory = field(default_factory=DemandMemory)
     cold_starts: dict[str, ColdStartMemory] = field(default_factory=dict)
     """By pool."""
+    candidates: CandidatesMemory = field(default_factory=CandidatesMemory)
     forecast: ForecastMemory = field(default_factory=ForecastMemory)
+    ramp: RampMemory = field(default_factory=RampMemory)
+    """Where the warm floor is to follow it."""
+    floor_ahead_s: float = 0.0
+    """How long before a schedule of the warm floor begins its replicas were asked for, until it does: what was begun
+    goes on, also where starts turn out to be shorter."""
     stock: StockMemory = field(default_factory=StockMemory)
+    rollouts: dict[str, RolloutMemory] = field(default_factory=dict)
+    """By pool, of those that roll out."""
+    cooldown: CooldownMemory = field(default_factory=CooldownMemory)
+    drains: DrainMemory = field(default_factory=DrainMemory)
     hpa: HpaMemory = field(default_factory=HpaMemory)
     """The stabilization window and the rate limits' events."""
     proposed: int | None = field(default=None, init=False)
@@ -33,10 +68,17 @@ class ModelMemory:
     no result."""
     first_at: float | None = None
     """The first observation; nothing scales down until a window has passed since."""
+    history_until: float | None = None
+    """Until when a history of before was taken in; None: none was."""
     placed: dict[str, int] = field(default_factory=dict)
     """By pool: what was last decided without the fallback; tells how much of a pool is fallback."""
     stand_ins: int = 0
     """Stand-ins outside the preferred pool, decided or not gone yet."""
+    attainment: AttainmentMemory = field(default_factory=AttainmentMemory)
+    departures: DepartureMemory = field(default_factory=DepartureMemory)
+    victims: VictimMemory = field(default_factory=VictimMemory)
+    scores: ScoreMemory = field(default_factory=ScoreMemory)
+    """Of what was decided; nothing that decides reads it."""
     refusals: dict[str, tuple[str, str]] = field(default_factory=dict)
     """By target of a command: reason and message of the last refusal, until one is accepted."""
 

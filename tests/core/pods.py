@@ -23,13 +23,18 @@ class Pod:
     ready: bool = True
     ready_at: float = 0.0
     """At once: no start that anybody could have measured."""
+    not_ready_since: float = nan
     deleting: bool = False
     sampled_at: float = nan
     """NaN: does not answer."""
+    sample_interval_s: float = nan
+    """NaN: we read it ourselves."""
     waiting: float = 0.0
     running: float = 0.0
     kv: float = 0.0
     finished: float = 0.0
+    tokens: float = nan
+    """Generated; as many are prefilled. NaN: not counted."""
 
 
 def columns(*pods: Pod) -> ReplicaColumns:
@@ -55,18 +60,29 @@ def columns(*pods: Pod) -> ReplicaColumns:
         unschedulable_since=np.array([p.unschedulable_since for p in pods], dtype=np.float64),
         ready=np.array([pod.ready for pod in pods], dtype=np.bool_),
         ready_at=np.array([p.ready_at if p.ready else nan for p in pods], dtype=np.float64),
+        not_ready_since=np.array([p.not_ready_since for p in pods], dtype=np.float64),
         deleting=np.array([pod.deleting for pod in pods], dtype=np.bool_),
+        deleting_since=unknown,
+        deletion_cost=np.zeros(len(pods), dtype=np.int64),
+        deletion_cost_ours=np.zeros(len(pods), dtype=np.bool_),
         grace_s=np.full(len(pods), 30.0),
         sampled_at=np.array([pod.sampled_at for pod in pods], dtype=np.float64),
+        sample_interval_s=np.array([pod.sample_interval_s for pod in pods], dtype=np.float64),
         waiting_requests=sampled([pod.waiting for pod in pods]),
         running_requests=sampled([pod.running for pod in pods]),
         kv_usage_ratio=sampled([pod.kv for pod in pods]),
         finished_requests_total=sampled([pod.finished for pod in pods]),
-        prompt_tokens_total=unknown,
-        generation_tokens_total=unknown,
+        aborted_requests_total=unknown,
+        prompt_tokens_total=sampled([pod.tokens for pod in pods]),
+        generation_tokens_total=sampled([pod.tokens for pod in pods]),
         preemptions_total=unknown,
+        queue_time_s_total=unknown,
+        queued_requests_total=unknown,
+        steps_total=unknown,
+        step_tokens_total=unknown,
         framebuffer_used_bytes=unknown,
         framebuffer_at=unknown,
+        gpus_unhealthy=unknown,
     )
 
 

@@ -12,10 +12,10 @@ import itertools
 import math
 import random
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from autoscaler.core.contract.commands import Command, SetReplicas
+from autoscaler.core.contract.commands import Command, SetDeletionCost, SetReplicas
 from autoscaler.core.contract.decision import Decision
 from autoscaler.core.contract.events import CommandFinished
 from autoscaler.core.contract.spec import ModelSpec
@@ -39,6 +39,10 @@ class Replica:
     """Service times of the requests that wait."""
     running: int = 0
     finished: int = 0
+    cost: int = 0
+    """Its deletion cost."""
+    says: Mapping[str, float] | None = None
+    """What its page says whatever happens, as in a Row; None: the truth."""
 
     @property
     def held(self) -> int:
@@ -55,6 +59,8 @@ class Serving:
     """Mean of a gamma distribution with two degrees of freedom."""
     cold_start_s: tuple[float, float] = (18.0, 22.0)
     tick_s: float = 5.0
+    begin_with: int = 1
+    """Replicas that are there, ready for long."""
     now: float = 0.0
     replicas: list[Replica] = field(default_factory=list)
     waiting_request_s: float = 0.0
@@ -69,7 +75,9 @@ class Serving:
         self._ends: list[tuple[float, int, Replica]] = []
         self._engine = build_engine(EngineSettings(tick_s=self.tick_s))
         self._engine.handle(specified(self.spec, at=BEGIN_AT))
-        self.replicas.append(Replica(name="pod-0", created_at=-1000.0, ready_at=-1000.0))
+        for number in range(self.begin_with):
+            name = f"old-{number}" if number else "pod-0"
+            self.replicas.append(Replica(name=name, created_at=-1000.0, ready_at=-1000.0))
         self._next_tick = 0.0
 
     def play(self, rates: Sequence[tuple[float, float]]) -> None:
@@ -157,21 +165,35 @@ class Serving:
             scheduled_age_s=age_s,
             ready_age_s=self.now - replica.ready_at,
             deleting=replica.deleting,
-            sample_age_s=0.0,
-            waiting=len(replica.queue),
-            running=replica.running,
-            kv_usage=replica.running / SLOTS * 0.5,
-            finished=replica.finished,
+            deletion_cost=replica.cost,
+            deletion_cost_ours=replica.cost != 0,
+            **(replica.says if replica.says is not None else self._page(replica)),
         )
 
+    def _page(self, replica: Replica) -> dict[str, float]:
+        return {
+            "sample_age_s": 0.0,
+            "waiting": len(replica.queue),
+            "running": replica.running,
+            "kv_usage": replica.running / SLOTS * 0.5,
+            "finished": replica.finished,
+            "tokens": replica.finished * 100.0 + 0.1 * self.now * replica.running,
+        }
+
     def _perform(self, command: Command) -> None:
+        if isinstance(command, SetDeletionCost):
+            (replica,) = [each for each in self.replicas if each.name == command.pod]
+            replica.cost = command.cost or 0
+            return
         assert isinstance(command, SetReplicas)
         there = [replica for replica in self.replicas if not replica.deleting]
         for _ in range(command.replicas - len(there)):
             ready_at = self.now + self._starts.uniform(*self.cold_start_s)
             name = f"pod-{next(self._numbers)}"
             self.replicas.append(Replica(name=name, created_at=self.now, ready_at=ready_at))
-        # those that start go first, then the youngest: as a ReplicaSet does it
+        # those that start go first, then the cheapest, then the youngest: as a ReplicaSet does it
         surplus = max(0, len(there) - command.replicas)
-        for replica in sorted(there, key=lambda r: -r.ready_at)[:surplus]:
+        for replica in sorted(there, key=lambda r: (r.ready_at <= self.now, r.cost, -r.ready_at))[
+            :surplus
+        ]:
             replica.deleting = True

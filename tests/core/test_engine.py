@@ -13,7 +13,7 @@ from autoscaler.core.contract.reasons import StepBy
 from autoscaler.core.contract.spec import ForecastMode, Mode
 from autoscaler.core.engine import Engine, EngineSettings, build_engine
 from autoscaler.core.guards import Guards
-from autoscaler.core.policy import Proposal
+from autoscaler.core.policy import POLICIES, Proposal
 from autoscaler.core.tick.parts import Parts
 from autoscaler.errors import InvariantBroken
 from tests.builders import (
@@ -42,7 +42,7 @@ def wanting(**wants: int) -> Parts:
             replicas=numbers[given.floor], policy="scripted", reason="Scripted", message=""
         )
 
-    return Parts(policies={"economic": propose, "reactive": propose})
+    return Parts(policies=dict.fromkeys(POLICIES, propose))
 
 
 def fleet_of(budget: int | None, *models, parts: Parts, settled: bool = True) -> Engine:
@@ -276,6 +276,26 @@ def test_a_promise_takes_over_the_share_of_what_it_stands_in_for():
         )
     )  # fmt: skip
     assert desired(outcome) == [5, 2]
+
+
+@pytest.mark.parametrize(("wants", "granted"), [(2, [3, 4]), (1, [2, 5])])
+def test_the_share_of_what_is_about_to_be_promised_is_nobody_elses(wants, granted):
+    """Found by a seed: B grew into it, the promise found no room on the next tick, was taken back, and was
+    made again on the one after that, once a second for as long as the notice ran."""
+    a = model("a", pools=[spot("pa"), on_demand("oa")], minimum=1)
+    engine = fleet_of(6, a, B, parts=wanting(a=wants, b=6))
+    mark, doomed = notice("s1", deadline_at=120.0), group("pa", ready=1, node="s1", name="x")
+    serving = seen(B, group("pb", ready=4))
+    first = engine.handle(
+        observed(seen(a, group("oa", ready=1), doomed), serving, at=0.0, interruptions=[mark])
+    )
+    assert desired(first) == granted
+    if wants == 1:
+        return  # what is doomed is not needed: B may have it
+    raised = {"oa": PoolNow(promises=(notice_promise("s1", 1),))}
+    now = seen(a, group("oa", ready=1, starting=[1.0]), doomed, pools=raised)
+    second = engine.handle(observed(now, serving, at=5.0, id=2, interruptions=[mark]))
+    assert desired(second) == granted
 
 
 def notice_promise(name: str, replicas: int):

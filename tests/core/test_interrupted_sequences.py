@@ -17,7 +17,17 @@ from autoscaler.core.contract.events import CommandFinished
 from autoscaler.core.contract.spec import ForecastMode, ModelSpec
 from autoscaler.core.engine import Engine, EngineSettings, build_engine
 from autoscaler.core.tick.parts import Parts
-from tests.builders import ON_DEMAND, SPOT, mixed, model, notice, on_demand, specified, spot
+from tests.builders import (
+    ON_DEMAND,
+    SPOT,
+    disruption,
+    mixed,
+    model,
+    notice,
+    on_demand,
+    specified,
+    spot,
+)
 from tests.expect import check_trail, in_words
 from tests.fakes.toy_cluster import ToyCluster, ToyNode
 
@@ -46,7 +56,8 @@ class Run:
     """Replicas asked for, over all Deployments."""
     on_demand: list[int] = field(default_factory=list)
     lost_while_serving: list[str] = field(default_factory=list)
-    undrained: list[str] = field(default_factory=list)
+    marked: bool = False
+    """Whether the node was marked as drained before it was taken."""
     writes: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -95,6 +106,7 @@ class Run:
         if at == NOTICE_AT:
             cluster.doom(notice("spot-1", deadline_at=DEADLINE_AT, noticed_at=at))
         if at == DEADLINE_AT:
+            self.marked = cluster.nodes[0].marked_drained
             self.lost_while_serving = cluster.remove("spot-1")
         if at == SPOT_BACK_AT and self.spot_returns:
             cluster.nodes.append(ToyNode(name="spot-3", kind=SPOT, room=4))
@@ -184,6 +196,7 @@ def test_writes_come_in_order(whole):
         "CordonNode",
         "EvictPod",
         "EvictPod",
+        "MarkNodeDrained",
         "Annotate",
         "SetReplicas",
     ]
@@ -205,6 +218,7 @@ def test_killed_after_every_prefix(whole, remembers):
         assert max(run.on_demand) == max(whole.on_demand), story
         assert max(run.asked) == max(whole.asked), story
         assert run.lost_while_serving == [], story
+        assert run.marked, story
         check_end(run)
 
 
@@ -231,6 +245,50 @@ def test_a_mixed_pool_is_made_up_for_on_on_demand():
     assert run.lost_while_serving == []
     assert run.cluster.replicas == {"on-demand": 1, "mixed": 3}
     assert run.serving[-1] == 4
+
+
+@dataclass
+class ConsolidationRun(Run):
+    """Karpenter takes the same node instead: a taint, then his evictions, then the machine."""
+
+    def _happen(self, at: float) -> None:
+        cluster = self.cluster
+        if at == NOTICE_AT:
+            cluster.doom(disruption("spot-1", noticed_at=at))
+            cluster.nodes[0].unschedulable = True  # his taint: what starts does not land there
+            cluster.nodes.append(ToyNode(name="spot-3", kind=SPOT, room=4))
+        if at == NOTICE_AT + EVICTS_AFTER_S:
+            for pod in cluster.on("spot-1"):
+                pod.gone_at = at + cluster.grace_s
+        if at == NOTICE_AT + EVICTS_AFTER_S + 60.0:
+            self.lost_while_serving = cluster.remove("spot-1")
+
+
+EVICTS_AFTER_S = 90.0
+
+
+def test_a_consolidation_is_made_before_it_breaks_and_raised_once():
+    run = ConsolidationRun(spec=FLEETS["reactive"]).go()
+    kinds = [words.split()[0] for words in run.writes]
+    assert kinds == ["Annotate", "SetReplicas", "Annotate", "SetReplicas"], "nothing is touched"
+    assert (max(run.on_demand), max(run.promised)) == (3, 2)
+    # Replicas on the node serve until he evicts them, and by then others are there.
+    assert min(run.serving) == 4
+    assert run.lost_while_serving == []
+    check_end(run)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("remembers", [True, False], ids=["from its checkpoint", "from nothing"])
+def test_a_consolidation_with_a_kill_after_every_prefix(remembers):
+    whole = ConsolidationRun(spec=FLEETS["reactive"]).go()
+    for count in range(len(whole.writes)):
+        run = ConsolidationRun(spec=whole.spec, dies_after=count, remembers=remembers).go()
+        assert max(run.on_demand) == 3, count
+        assert max(run.promised) == 2, count
+        assert min(run.serving) >= 3, count
+        assert run.lost_while_serving == [], count
+        check_end(run)
 
 
 def test_the_story_can_fail():

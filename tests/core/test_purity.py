@@ -100,7 +100,7 @@ def _uses(node: ast.AST) -> list[str]:
 
 
 def _may_import(module: str) -> bool:
-    ours = {"autoscaler.core", "autoscaler.errors"}
+    ours = {"autoscaler.core", "autoscaler.errors", "autoscaler.foreign_text"}
     return module in PURE_MODULES | ours or module.startswith("autoscaler.core.")
 
 

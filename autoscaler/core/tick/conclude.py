@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from autoscaler.core.contract.decision import Decision, Direction, Measures, PoolDecision, Step
+from autoscaler.core.contract.events import Observed
 from autoscaler.core.contract.reasons import Reason, StepBy
 from autoscaler.core.contract.spec import Mode, ModelSpec, Pause
 from autoscaler.core.contract.state import ModelObservation
@@ -14,17 +17,18 @@ from autoscaler.core.pools.slots import Placement, explain_held
 from autoscaler.core.tick.conditions import describe, describe_hold
 from autoscaler.core.tick.facts import Draft
 from autoscaler.core.tick.parts import Drain
+from autoscaler.core.tick.victims import clear_costs, tell_costs
 from autoscaler.core.tick.writes import Writes
 
 
 def conclude(
-    draft: Draft, *, event: int, memory: ModelMemory, writes: Writes, drain: Drain
+    draft: Draft, *, event: Observed, memory: ModelMemory, writes: Writes, drain: Drain
 ) -> Decision:
     """Place the number, write the decision, and send what is due.
 
     Args:
         draft: after all guards and stages.
-        event: id of the `Observed`.
+        event: the observation.
         memory: of the model; what is placed is remembered.
         writes: takes the commands.
         drain: cordons and evicts (`drain.drain`).
@@ -44,7 +48,8 @@ def conclude(
     if spec.mode is Mode.ACTIVE and spec.pause is not Pause.ALL:
         raised = None
         if readable:
-            raised = _write(situation, count, desired, memory=memory, writes=writes)
+            raised = _write(situation, event, count, desired, memory=memory, writes=writes)
+            clear_costs(situation, desired, memory=memory, writes=writes)
         drain(situation, memory=memory, writes=writes, raised=raised)
     if memory.refusals:
         # Of what is still desired a command is on its way again; older refusals say nothing more.
@@ -54,12 +59,19 @@ def conclude(
     current = sum([pool.current for pool in situation.pools])
     last = trail[-1]
     conditions = (
-        describe(situation, count, placement=placement, trail=trail, refusals=memory.refusals)
+        describe(
+            situation,
+            count,
+            placement=placement,
+            trail=trail,
+            memory=memory,
+            attainment=draft.attainment,
+        )
         if readable
         else describe_hold(Reason.TARGET_UNREADABLE, last.message)
     )
     return Decision(
-        event=event,
+        event=event.id,
         at=situation.at,
         model=spec.key,
         direction=_direction(current, total),
@@ -72,6 +84,8 @@ def conclude(
         trail=tuple(trail),
         conditions=conditions,
         measures=draft.measures,
+        departed=draft.departed,
+        attainment=draft.attainment,
     )
 
 
@@ -108,6 +122,7 @@ def hold(
                     ready_replicas=0,
                     starting_replicas=0,
                     doomed_replicas=0,
+                    unhealthy_replicas=0,
                     desired_replicas=current,
                     fallback_replicas=0,
                 )
@@ -127,6 +142,12 @@ def hold(
         measures=Measures(
             demand_replicas=None,
             offered_replicas=None,
+            carried_ratio=1.0,
+            carried_sureness_ratio=None,
+            rule_replicas=None,
+            rule_attained_ratio=None,
+            runner_up_replicas=None,
+            runner_up_attained_ratio=None,
             waiting_requests=None,
             running_requests=None,
             kv_usage_ratio=None,
@@ -136,8 +157,12 @@ def hold(
             forecast_error_ratio=None,
             forecast_pinball_loss_replicas=None,
             forecast_coverage_ratio=None,
+            forecast_bias_ratio=None,
+            forecast_high_coverage_ratio=None,
             cold_start_s=spec.cold_start_prior_s,
+            requests_at_risk=None,
             warm_floor_replicas=spec.warm_floor.replicas,
+            warm_floor_usd_per_hour=None,
             observation_age_s=None,
         ),
     )
@@ -171,6 +196,7 @@ def _placement_step(
 
 def _write(
     situation: Situation,
+    event: Observed,
     count: ReplicaCount,
     desired: tuple[int, ...],
     *,
@@ -204,6 +230,15 @@ def _write(
             replicas=desired[index],
             serving_change=placed - (state.current - state.fallback),
             after=annotated if index == fallback else None,
+            prepare=partial(
+                tell_costs,
+                situation,
+                event,
+                pool=index,
+                replicas=desired[index],
+                memory=memory,
+                writes=writes,
+            ),
         )
         if index == fallback:
             raised = sent or annotated
@@ -239,6 +274,7 @@ def _pool_decisions(
                 ready_replicas=supply.ready,
                 starting_replicas=supply.starting,
                 doomed_replicas=supply.doomed,
+                unhealthy_replicas=supply.unhealthy + supply.ready_unhealthy,
                 desired_replicas=None if pool.current_replicas is None else desired[index],
                 fallback_replicas=count.fallback if index == fallback else 0,
             )

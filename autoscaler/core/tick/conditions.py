@@ -10,12 +10,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 
-from autoscaler.core.contract.decision import Condition, Step
-from autoscaler.core.contract.reasons import ConditionReason, ConditionType, Reason
-from autoscaler.core.contract.spec import Mode, Pause, WarmFloor
+from autoscaler.core.contract.decision import Attainment, Condition, Step
+from autoscaler.core.contract.reasons import (
+    ConditionReason,
+    ConditionType,
+    FindingReason,
+    Reason,
+)
+from autoscaler.core.contract.spec import Mode, Pause
+from autoscaler.core.contract.state import CapacityType
+from autoscaler.core.memory import ModelMemory, VictimMemory
 from autoscaler.core.pools.replica_count import ReplicaCount
 from autoscaler.core.pools.situation import Situation
 from autoscaler.core.pools.slots import Placement
+from autoscaler.core.tick.attainment_condition import describe_attainment
+from autoscaler.core.tick.condition import condition
+from autoscaler.core.tuning import TUNING
 
 _LIMITS = {
     Reason.TOO_FEW_REPLICAS,
@@ -25,12 +35,6 @@ _LIMITS = {
     Reason.GPU_BUDGET,
 }
 _STABILIZED = {Reason.SCALE_UP_STABILIZED, Reason.SCALE_DOWN_STABILIZED}
-
-
-def condition(kind: ConditionType, status: bool | None, reason: str, message: str) -> Condition:  # noqa: FBT001  the status is the condition
-    """Build a condition; a status of None is Unknown."""
-    word = "Unknown" if status is None else "True" if status else "False"
-    return Condition(type=kind, status=word, reason=reason, message=message)
 
 
 READY = condition(ConditionType.READY, True, ConditionReason.DECIDED, "decides on every tick")
@@ -70,6 +74,47 @@ CALM = condition(
 NO_FALLBACK = condition(
     ConditionType.FALLBACK_ACTIVE, False, ConditionReason.NO_FALLBACK, "nothing is promised"
 )
+SOUND = condition(
+    ConditionType.TARGETS_SOUND,
+    True,
+    ConditionReason.NOTHING_FOUND,
+    "its Deployments let replicas start and end without losing requests, as far as their pod templates "
+    "tell; disruption budgets are read by `autoscaler check --targets CLUSTER` alone",
+)
+_START_SHARE = 0.5
+"""Of a cold start: what probes allow below it is surely too short (see `kube/soundness/starts.py`)."""
+
+NO_SCALE_DOWN = condition(
+    ConditionType.VICTIMS_CHOSEN,
+    None,
+    ConditionReason.NO_SCALE_DOWN,
+    "no scale-down was decided since the start",
+)
+CHOSEN = condition(
+    ConditionType.VICTIMS_CHOSEN,
+    True,
+    ConditionReason.COSTS_ACCEPTED,
+    "a scale-down takes the replicas with the least in flight",
+)
+NOT_NEEDED = condition(
+    ConditionType.VICTIMS_CHOSEN,
+    True,
+    ConditionReason.COSTS_NOT_NEEDED,
+    "the ReplicaSet's own order took those with the least in flight; no cost was set yet",
+)
+
+NO_FAULT = condition(
+    ConditionType.GPUS_HEALTHY,
+    True,
+    ConditionReason.NO_FAULT_SEEN,
+    "no GPU of its replicas reports a fault",
+)
+UNTOLD = condition(
+    ConditionType.GPUS_HEALTHY,
+    None,
+    ConditionReason.GPU_HEALTH_UNKNOWN,
+    "no DCGM exporter says how the GPUs of its replicas are",
+)
 
 
 def describe(
@@ -78,7 +123,8 @@ def describe(
     *,
     placement: Placement,
     trail: Sequence[Step],
-    refusals: dict[str, tuple[str, str]],
+    memory: ModelMemory,
+    attainment: Attainment | None,
 ) -> tuple[Condition, ...]:
     """Describe one model at one tick.
 
@@ -87,17 +133,22 @@ def describe(
         count: what the guards let through.
         placement: of that.
         trail: of the decision.
-        refusals: by target, the last refusal of a command.
+        memory: of the model: what was refused last, and what is known of the deletion costs.
+        attainment: of the model; None: no engine tells.
     """
     return (
         READY,
-        _able(trail, refusals),
+        _able(situation, trail, memory.refusals),
         _active(situation),
         _limited(unplaced=placement.unplaced, trail=trail),
         _metrics(situation),
         _warm_pool(situation),
         _interrupted(situation),
         _fallback(situation, count),
+        _victims(memory.victims),
+        _targets(situation),
+        _gpus(situation),
+        describe_attainment(attainment, situation.spec.objective),
     )
 
 
@@ -116,7 +167,9 @@ def describe_hold(reason: Reason, message: str) -> tuple[Condition, ...]:
     )
 
 
-def _able(trail: Sequence[Step], refusals: dict[str, tuple[str, str]]) -> Condition:
+def _able(
+    situation: Situation, trail: Sequence[Step], refusals: dict[str, tuple[str, str]]
+) -> Condition:
     if refusals:
         target, (reason, message) = next(iter(refusals.items()))
         return condition(
@@ -125,6 +178,14 @@ def _able(trail: Sequence[Step], refusals: dict[str, tuple[str, str]]) -> Condit
     for step in trail:
         if step.reason in _STABILIZED:
             return condition(ConditionType.ABLE_TO_SCALE, True, step.reason, step.message)
+    if situation.overdue_rollouts:
+        return condition(
+            ConditionType.ABLE_TO_SCALE,
+            True,
+            ConditionReason.ROLLOUT_OVERDUE,
+            f"the rollout of {', '.join(situation.overdue_rollouts)} does not come to its end; it holds "
+            "no scale-down any more: look at the pods of its new ReplicaSet",
+        )
     return ABLE
 
 
@@ -154,7 +215,8 @@ def _limited(*, unplaced: int, trail: Sequence[Step]) -> Condition:
             ConditionType.SCALING_LIMITED,
             True,
             ConditionReason.CAPACITY_UNAVAILABLE,
-            f"{unplaced} replicas wait for a node or hang, and no other pool can have them",
+            f"{unplaced} replicas wait for a node, hang or are on a GPU that can carry none, "
+            "and no other pool can have them",
         )
     for step in reversed(trail):
         if step.reason in _LIMITS:
@@ -170,6 +232,22 @@ def _metrics(situation: Situation) -> Condition:
             situation.blind.reason,
             situation.blind.message,
         )
+    if situation.still:
+        return condition(
+            ConditionType.METRICS_AVAILABLE,
+            False,
+            ConditionReason.REPLICAS_STAND_STILL,
+            f"{situation.still} replicas hold requests or KV blocks and have moved no counter for "
+            f"{TUNING.still_s:.0f} s; what they say counts for nothing: restart them if clients wait",
+        )
+    if situation.mute:
+        return condition(
+            ConditionType.METRICS_AVAILABLE,
+            False,
+            ConditionReason.REPLICAS_MUTE,
+            f"{situation.mute} ready replicas have not answered for {TUNING.mute_s:.0f} s; each is "
+            "counted as full, and the others are decided on",
+        )
     if situation.stock.supply.ready == 0:
         return condition(
             ConditionType.METRICS_AVAILABLE,
@@ -181,22 +259,22 @@ def _metrics(situation: Situation) -> Condition:
 
 
 def _warm_pool(situation: Situation) -> Condition:
-    floor = situation.spec.warm_floor
-    if floor.replicas == 0:
+    due = situation.floor.due_replicas
+    if due == 0:
         return NO_FLOOR
-    return _floor(situation.floor_ready, floor)
+    return _floor(situation.floor_ready, due, situation.spec.warm_floor.capacity_type)
 
 
 @lru_cache(maxsize=256)
-def _floor(ready: int, floor: WarmFloor) -> Condition:
+def _floor(ready: int, due: int, capacity_type: CapacityType | None) -> Condition:
     """Describe a warm floor; written out once, for it seldom changes."""
-    where = "any capacity" if floor.capacity_type is None else floor.capacity_type.value
-    satisfied = ready >= floor.replicas
+    where = "any capacity" if capacity_type is None else capacity_type.value
+    satisfied = ready >= due
     return condition(
         ConditionType.WARM_POOL_SATISFIED,
         satisfied,
         ConditionReason.FLOOR_READY if satisfied else ConditionReason.FLOOR_NOT_READY,
-        f"{ready} of {floor.replicas} warm replicas are ready on {where}",
+        f"{ready} of {due} warm replicas are ready on {where}",
     )
 
 
@@ -204,16 +282,18 @@ def _interrupted(situation: Situation) -> Condition:
     if situation.doom is None:
         return CALM
     doomed = sum([pool.doomed for pool in situation.pools])
-    if doomed == 0:
+    at_risk = sum([len(rows) for rows in situation.stock.risky_rows.values()])
+    if doomed:
+        names = [node.name for node in situation.doom.nodes if not node.at_risk]
+        reason, said = ConditionReason.NODES_DOOMED, f"{doomed} replicas are doomed"
+    elif at_risk:
+        names = [node.name for node in situation.doom.nodes if node.at_risk]
+        reason = ConditionReason.NODES_AT_RISK
+        said = f"{at_risk} replicas are on nodes that may be taken away"
+    else:
         return CALM
-    nodes = ", ".join([node.name for node in situation.doom.nodes[:5]])
-    if len(situation.doom.nodes) > 5:
-        nodes += f" and {len(situation.doom.nodes) - 5} more"
     return condition(
-        ConditionType.CAPACITY_INTERRUPTED,
-        True,
-        ConditionReason.NODES_DOOMED,
-        f"{doomed} replicas are doomed; nodes: {nodes}",
+        ConditionType.CAPACITY_INTERRUPTED, True, reason, f"{said}; nodes: {_some(names)}"
     )
 
 
@@ -250,3 +330,70 @@ def _fallback(situation: Situation, count: ReplicaCount) -> Condition:
             "disabled in the spec",
         )
     return NO_FALLBACK
+
+
+def _victims(told: VictimMemory) -> Condition:
+    """Tell whether scale-downs take those with the least in flight; without the right, nobody knows whom."""
+    if told.forbidden_at is not None:
+        return condition(
+            ConditionType.VICTIMS_CHOSEN,
+            False,
+            ConditionReason.COSTS_FORBIDDEN,
+            "the ReplicaSet chooses whom a scale-down takes, busy or not, for deletion costs may not be "
+            f"set: {told.forbidden}; grant deploy/components/deletion-cost",
+        )
+    if told.untold:
+        return condition(
+            ConditionType.VICTIMS_CHOSEN,
+            False,
+            ConditionReason.IN_FLIGHT_UNKNOWN,
+            f"of the {told.chosen} replicas that the last scale-down took, {told.untold} had not said, or "
+            "not recently, what they had in flight",
+        )
+    if told.accepted:
+        return CHOSEN
+    return NOT_NEEDED if told.chosen else NO_SCALE_DOWN
+
+
+def _targets(situation: Situation) -> Condition:
+    """Say which scale targets lose requests by what is written in them."""
+    said: list[str] = []
+    reasons: list[FindingReason] = []
+    for pool in situation.observation.pools:
+        found = list(pool.unsound)
+        most_s = pool.start_s_max
+        if most_s is not None and most_s < _START_SHARE * situation.cold_start_s:
+            found.append(FindingReason.START_CUT)
+        if found:
+            reasons += found
+            said.append(f"{pool.name}: {', '.join(found)}")
+    if not reasons:
+        return SOUND
+    return condition(
+        ConditionType.TARGETS_SOUND,
+        False,
+        reasons[0],
+        f"{'; '.join(said)}; `autoscaler check --targets CLUSTER` says where and what to write",
+    )
+
+
+def _gpus(situation: Situation) -> Condition:
+    stock = situation.stock
+    if not stock.unhealthy_rows:
+        return NO_FAULT if stock.health_known else UNTOLD
+    ready = sum([pool.ready_unhealthy for pool in stock.supply.pools])
+    starting = sum([pool.unhealthy for pool in stock.supply.pools])
+    names = [situation.observation.replicas.name[row] for row in stock.unhealthy_rows]
+    return condition(
+        ConditionType.GPUS_HEALTHY,
+        False,
+        ConditionReason.GPUS_UNHEALTHY,
+        f"{ready} ready and {starting} starting replicas are on GPUs that can carry none: {_some(names)}; no "
+        "start is counted on there; empty their nodes and reset the GPUs",
+    )
+
+
+def _some(names: Sequence[str]) -> str:
+    """List the first few."""
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return ", ".join(names[:5]) + more

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from autoscaler.core.contract.decision import Measures, Step
+from autoscaler.core.contract.decision import Attainment, Departure, Measures, Step
 from autoscaler.core.contract.events import Observed
 from autoscaler.core.contract.reasons import Reason, StepBy
 from autoscaler.core.contract.spec import EngineSettings
@@ -38,6 +38,8 @@ class Draft:
     trail: list[Step]
     proposal: Proposal
     measures: Measures
+    departed: tuple[Departure, ...]
+    attainment: Attainment | None
 
     def change(self, count: ReplicaCount, *, by: StepBy, reason: Reason, message: str) -> None:
         """Put another number in its place; a step tells it where the total is another."""

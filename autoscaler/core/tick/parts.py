@@ -1,4 +1,4 @@
-"""What an engine is built of that a scenario may replace: policies, guards and the drain."""
+"""What an engine is built of that a scenario may replace: policies, guards, the drain and the scores."""
 
 from __future__ import annotations
 
@@ -6,11 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from autoscaler.core.contract.decision import Decision
+from autoscaler.core.contract.scores import Scores
+from autoscaler.core.contract.spec import EngineSettings
 from autoscaler.core.guards import Guards
 from autoscaler.core.memory import ModelMemory
 from autoscaler.core.policy import POLICIES, Policy
 from autoscaler.core.pools.situation import Situation
 from autoscaler.core.tick.drain import drain
+from autoscaler.core.tick.score import score
 from autoscaler.core.tick.writes import Writes
 
 
@@ -23,6 +27,20 @@ class Drain(Protocol):
         """Do what is due for the doomed nodes of one model; see `drain.drain`."""
 
 
+class Scoring(Protocol):
+    """Scores what was decided."""
+
+    def __call__(
+        self,
+        situation: Situation,
+        decision: Decision,
+        *,
+        settings: EngineSettings,
+        memory: ModelMemory,
+    ) -> Scores:
+        """Take in one tick of one model; see `score.score`."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
     """Production uses `Parts()`."""
@@ -30,3 +48,4 @@ class Parts:
     policies: Mapping[str, Policy] = field(default_factory=lambda: POLICIES)
     guards: Guards = field(default_factory=Guards)
     drain: Drain = drain
+    score: Scoring = score

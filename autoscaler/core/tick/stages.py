@@ -31,8 +31,8 @@ def adjust_before_budget(draft: Draft, guards: Guards, *, hpa: HpaMemory) -> Non
 def add_stand_ins(draft: Draft) -> None:
     """Add the stand-ins for what is stuck, and keep those for what is not back yet.
 
-    Starting replicas are supply (the policy counts them). One that is unschedulable or expired is not:
-    it is asked for again in another pool that can have it, never in its own, where it is asked for
+    Starting replicas are supply (the policy counts them). One that is unschedulable, on a GPU that can
+    carry none, or expired is not: it is asked for again in another pool that can have it, never in its own, where it is asked for
     already. Where no pool can, the number holds and a condition says so.
     """
     situation = draft.situation
@@ -42,7 +42,7 @@ def add_stand_ins(draft: Draft) -> None:
     stuck = sum([pool.stuck for pool in situation.pools])
     message = (
         f"{count.asked - count.serving} stand in for replicas of other pools that are not back yet "
-        f"({stuck} stuck: no node, or not ready in time)"
+        f"({stuck} stuck: no node, a GPU that can carry none, or not ready in time)"
     )
     draft.change(count, by=StepBy.STARTING, reason=Reason.STANDS_IN, message=message)
 

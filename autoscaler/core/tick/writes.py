@@ -6,6 +6,7 @@ its time is over. Nothing else is remembered of it: what is still desired then i
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from autoscaler.core.contract.commands import (
@@ -16,6 +17,8 @@ from autoscaler.core.contract.commands import (
     CordonNode,
     DeletePod,
     EvictPod,
+    MarkNodeDrained,
+    SetDeletionCost,
     SetReplicas,
     UncordonNode,
 )
@@ -50,6 +53,7 @@ class Writes:
         replicas: int,
         serving_change: int,
         after: str | None = None,
+        prepare: Callable[[], tuple[str, ...]] = tuple,
     ) -> str | None:
         """Set a scale target's replicas, unless that is so, or on its way.
 
@@ -60,6 +64,8 @@ class Writes:
             replicas: as desired.
             serving_change: of `replicas - current`, what is no fallback: rate limits count it.
             after: the command that must be accepted first.
+            prepare: asked only where it is sent, sends what belongs before it, and returns the commands
+                that must have ended first.
 
         Returns:
             The id of the command that will have set it and is not known to be accepted; None: there
@@ -71,13 +77,15 @@ class Writes:
         same, arrived = pending is not None and pending.value == replicas, current == replicas
         if not self._is_due(pending, arrived=arrived, same=same):
             return _awaited(pending) if same and not arrived else None
+        once_ended = prepare()
         command = SetReplicas(
             id=self._next_id(),
             model=model,
-            expires_at=self._expires_at(after),
+            expires_at=self._expires_at(after, *once_ended),
             after=after,
             scale_target=target,
             replicas=replicas,
+            once_ended=once_ended,
         )
         self._send(command, value=replicas, serving_change=serving_change)
         return command.id
@@ -92,12 +100,20 @@ class Writes:
     ) -> str | None:
         """Write the promises on a scale target, unless they stand there, or are on their way.
 
+        Args:
+            model: its key.
+            target: the scale target.
+            observed: what stands there, our own accepted promises in it (`own_promises`).
+            promises: as planned.
+
         Returns:
             As `set_replicas`.
         """
         value, there = to_text(promises), to_text(observed)
         pending = self._pending("Annotate", str(target))
         same = pending is not None and _promise_alike(pending.value, value)
+        if same and pending is not None and pending.accepted:
+            return None  # `own_promises` forgets it once it is seen
         arrived = there == value or (same and _promise_alike(there, value))
         if not self._is_due(pending, arrived=arrived, same=same):
             return _awaited(pending) if same and not arrived else None
@@ -110,6 +126,28 @@ class Writes:
             value=value,
         )
         self._send(command, value=value)
+        return command.id
+
+    def set_deletion_cost(
+        self, *, model: str, namespace: str, pod: str, cost: int | None
+    ) -> str | None:
+        """Set a pod's deletion cost, or take ours away (None), unless that is on its way.
+
+        Returns:
+            As `set_replicas`.
+        """
+        pending = self._pending("SetDeletionCost", f"Pod/{namespace}/{pod}")
+        if pending is not None and pending.value == cost:
+            return _awaited(pending)
+        command = SetDeletionCost(
+            id=self._next_id(),
+            model=model,
+            expires_at=self._expires_at(None),
+            namespace=namespace,
+            pod=pod,
+            cost=cost,
+        )
+        self._send(command, value=cost)
         return command.id
 
     def _is_due(self, pending: Pending | None, *, arrived: bool, same: bool) -> bool:
@@ -136,15 +174,24 @@ class Writes:
             return False
         return not arrived or not pending.accepted
 
-    def cordon(self, *, model: str, node: str, after: str | None) -> None:
-        """Cordon a node, once over all models that have replicas on it."""
-        if self._pending("CordonNode", f"Node/{node}") is None:
-            expires_at = self._expires_at(after)
-            self._send(
-                CordonNode(
-                    id=self._next_id(), model=model, expires_at=expires_at, after=after, node=node
-                )
-            )
+    def cordon(self, *, model: str, node: str, after: str | None) -> str | None:
+        """Cordon a node, once over all models that have replicas on it.
+
+        Returns:
+            The id of the command of this event that does; None: it is on its way since an earlier one.
+        """
+        pending = self._pending("CordonNode", f"Node/{node}")
+        if pending is not None:
+            return pending.id if pending.id in self.expiries else None
+        command = CordonNode(
+            id=self._next_id(),
+            model=model,
+            expires_at=self._expires_at(after),
+            after=after,
+            node=node,
+        )
+        self._send(command)
+        return command.id
 
     def uncordon(self, *, model: str, node: str) -> None:
         """Undo our cordon."""
@@ -154,6 +201,14 @@ class Writes:
                 UncordonNode(id=self._next_id(), model=model, expires_at=expires_at, node=node)
             )
 
+    def mark_drained(self, *, model: str, node: str) -> None:
+        """Note on a node that we emptied it."""
+        if self._pending("MarkNodeDrained", f"Node/{node}") is None:
+            expires_at = self._expires_at(None)
+            self._send(
+                MarkNodeDrained(id=self._next_id(), model=model, expires_at=expires_at, node=node)
+            )
+
     def remove_pod(
         self,
         *,
@@ -161,6 +216,7 @@ class Writes:
         namespace: str,
         pod: str,
         grace_s: int,
+        ends_at: float | None,
         after: str | None,
         delete: bool,
     ) -> None:
@@ -181,6 +237,7 @@ class Writes:
                 namespace=namespace,
                 pod=pod,
                 grace_s=grace_s,
+                ends_at=ends_at,
             )
         )
 
@@ -191,7 +248,7 @@ class Writes:
         self, command: Command, *, value: int | str | None = None, serving_change: int = 0
     ) -> None:
         self.commands.append(command)
-        if isinstance(command, SetReplicas | Annotate):
+        if isinstance(command, SetReplicas | Annotate | SetDeletionCost | CordonNode):
             self.expiries[command.id] = command.expires_at
         pending = Pending(
             id=command.id,
@@ -207,10 +264,10 @@ class Writes:
     def _next_id(self) -> str:
         return f"{self.event}.{len(self.commands) + 1}"
 
-    def _expires_at(self, after: str | None) -> float:
+    def _expires_at(self, *awaited: str | None) -> float:
         """Give a command its time, and on top the time of what it waits for."""
-        sent = None if after is None else self.expiries.get(after)
-        return (self.at if sent is None else sent) + COMMAND_TIMEOUT_S
+        sent = [self.expiries.get(each, self.at) for each in awaited if each is not None]
+        return max(sent, default=self.at) + COMMAND_TIMEOUT_S
 
 
 def _awaited(pending: Pending | None) -> str | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from autoscaler.core.contract.spec import ForecastMode
@@ -64,6 +66,8 @@ def test_a_notice_is_answered_in_order():
         pools=raised, nodes=cordoned,
     )  # fmt: skip
     expect(story, desired=6, commands=["EvictPod spot-x-r0000 30", "EvictPod spot-x-r0001 30"])
+    # Ten seconds before the machine goes, however long the write has to wait.
+    assert [command.ends_at for command in story.outcome.commands] == [210.0, 210.0]
     story.finish_all(111.0)
     # The replacement that eviction causes counts as starting; the spot pool's scale stays.
     story.look(
@@ -177,6 +181,51 @@ def test_a_lost_node_is_made_up_for_but_never_touched(how):
     expect(story, pools={"on-demand": 1, "spot": 3})
 
 
+@pytest.mark.parametrize(
+    ("nodes", "patient"),
+    [
+        pytest.param(
+            [node("s1", SPOT, ready=False, unheard=False)], True, id="its kubelet says so"
+        ),
+        pytest.param(
+            [node("s1", SPOT, ready=False, unheard=True)], False, id="it has fallen silent"
+        ),
+        pytest.param(
+            [
+                node("s1", SPOT, ready=False, unheard=True),
+                node("spot-node", SPOT, ready=False, unheard=True),
+                node("on-demand-node", ready=False, unheard=True),
+            ],
+            True,
+            id="all have, at once",
+        ),
+    ],
+)
+def test_a_node_that_may_be_back_in_a_moment_is_not_made_up_for(nodes, patient):
+    """A kubelet that is restarted, a network that is away for seconds: each bought on-demand for minutes."""
+    story = Scenario(fleet())
+    rows = [group(ready=1), group("spot", ready=1), group("spot", ready=2, node="s1", name="x")]
+    marks = [lost(each.name, noticed_at=93.0) for each in nodes]
+    for at, waits in [(98.0, True), (100.0, patient), (150.0, patient), (160.0, False)]:
+        story.look(at, *rows, wants=4, nodes=nodes, interruptions=marks)
+        assert (story.decision.reason != "FallbackRaised") == waits, at
+        if not waits:
+            return
+
+
+def test_a_lost_node_does_not_come_back_because_the_others_follow_it():
+    """Its replicas were promised, released and promised again within seconds."""
+    story = Scenario(fleet())
+    rows = [group(ready=1), group("spot", ready=3, node="s1", name="x")]
+    first = node("s1", SPOT, ready=False, unheard=True)
+    other = node("on-demand-node", ready=False, unheard=True)
+    story.look(100.0, *rows, wants=4, nodes=[first], interruptions=[lost("s1", noticed_at=90.0)])
+    assert story.decision.reason == "FallbackRaised"
+    marks = [lost("s1", noticed_at=90.0), lost("on-demand-node", noticed_at=104.0)]
+    story.look(112.0, *rows, wants=4, nodes=[first, other], interruptions=marks)
+    assert {c.type: c.status for c in story.decision.conditions}["CapacityInterrupted"] == "True"
+
+
 def test_an_on_demand_node_under_notice_is_drained_and_not_bought_twice():
     """Its ReplicaSet replaces what is evicted; raising the Deployment too would buy double."""
     story = Scenario(model())
@@ -273,3 +322,96 @@ def test_a_mass_eviction_is_spread_over_ticks():
     second = set(story.commands)
     assert (len(first), len(second)) == (1000, 200)
     assert not first & second
+
+
+def test_of_a_short_notice_no_tick_is_given_away():
+    """Thirty seconds: the evictions follow the cordon, and end a second before the machine does."""
+    for lead_s, words in [
+        (30.0, ["CordonNode s1", "EvictPod spot-x-r0000 29", "EvictPod spot-x-r0001 29"]),
+        (90.0, ["CordonNode s1"]),
+    ]:
+        story = Scenario(fleet(fallback=False))
+        story.look(
+            100.0, group(ready=1), group("spot", ready=2, node="s1", name="x", grace_s=300.0),
+            wants=3, interruptions=[notice("s1", deadline_at=100.0 + lead_s, noticed_at=100.0)],
+        )  # fmt: skip
+        expect(story, commands=words)
+        cordon, *evictions = story.outcome.commands
+        assert {command.after for command in evictions} <= {cordon.id}
+
+
+def drained(story: Scenario, *, held: float, took_s: float, at: float) -> None:
+    """A replica goes that held so many requests, in so many seconds."""
+    others = [group(ready=1), group("spot", ready=4)]
+    for age_s in (0.0, 0.5 * took_s):
+        gone = [
+            replace(row, deleting_age_s=age_s)
+            for row in group("spot", deleting=1, name="gone", running=held)
+        ]
+        story.look(at + age_s, *others, gone, wants=5)
+    story.look(at + took_s, *others, wants=5)
+
+
+@pytest.mark.parametrize(
+    ("running", "at", "evicted"),
+    [
+        pytest.param(5.0, 200.0, False, id="a few requests: it can still take more"),
+        pytest.param(5.0, 289.0, False, id="until its drain has to begin"),
+        pytest.param(5.0, 290.0, True, id="ten seconds of delay and ten of drain are left"),
+        pytest.param(40.0, 259.0, False, id="many requests"),
+        pytest.param(40.0, 260.0, True, id="take longer to drain, so it goes earlier"),
+        pytest.param(UNKNOWN, 260.0, True, id="what it holds is unknown: the longest drain"),
+    ],
+)
+def test_a_pod_that_is_missed_serves_until_its_drain_has_to_begin(running, at, evicted):
+    """120 s and 10 of margin; drains of 10 s (5 requests) and 40 s (40 requests) were measured."""
+    story = Scenario(model(pools=[on_demand(), spot()], warm=1, warm_on=ON_DEMAND))
+    drained(story, held=5.0, took_s=10.0, at=0.0)
+    drained(story, held=40.0, took_s=40.0, at=50.0)
+    story.look(
+        at, group(ready=1, running=50.0), group("spot", ready=1, node="s1", name="x", running=running),
+        wants=2, nodes=[node("s1", SPOT, unschedulable=True)],
+        interruptions=[notice("s1", deadline_at=320.0, noticed_at=200.0)],
+    )  # fmt: skip
+    assert [words for words in story.commands if words.startswith("EvictPod")] == (
+        [f"EvictPod spot-x-r0000 {min(30, int(310.0 - at))}"] if evicted else []
+    )
+
+
+@pytest.mark.parametrize(
+    ("what", "running"),
+    [
+        pytest.param({"starting": [10.0]}, 50.0, id="it is not ready: it is of no use in time"),
+        pytest.param({"ready": 1, "running": 5.0}, 20.0, id="what is left carries the demand"),
+    ],
+)
+def test_a_pod_that_is_not_missed_goes_at_once(what, running):
+    story = Scenario(model(pools=[on_demand(), spot()], warm=1, warm_on=ON_DEMAND))
+    drained(story, held=5.0, took_s=10.0, at=0.0)
+    story.look(
+        200.0, group(ready=1, running=running), group("spot", node="s1", name="x", **what),
+        wants=2, nodes=[node("s1", SPOT, unschedulable=True)],
+        interruptions=[notice("s1", deadline_at=320.0, noticed_at=200.0)],
+    )  # fmt: skip
+    assert any(words.startswith("EvictPod") for words in story.commands)
+
+
+def test_who_has_just_begun_knows_no_drain_and_waits_for_none():
+    story = Scenario(model(pools=[on_demand(), spot()], warm=1, warm_on=ON_DEMAND))
+    drained(story, held=5.0, took_s=10.0, at=0.0)
+    story.restart(remembered=False)
+    story.look(
+        200.0, group(ready=1, running=50.0), group("spot", ready=1, node="s1", name="x", running=5.0),
+        wants=2, nodes=[node("s1", SPOT, unschedulable=True)],
+        interruptions=[notice("s1", deadline_at=320.0, noticed_at=200.0)],
+    )  # fmt: skip
+    assert any(words.startswith("EvictPod") for words in story.commands)
+
+
+def test_the_figure_of_requests_at_risk_is_in_the_measures():
+    story = Scenario(fleet())
+    rows = [group(ready=1), group("spot", ready=1, node="s1", name="x", running=UNKNOWN)]
+    assert story.look(95.0, *rows, wants=2).measures.requests_at_risk == 0.0
+    doomed = [notice("s1", deadline_at=130.0, noticed_at=100.0)]
+    told = story.look(100.0, *rows, wants=2, interruptions=doomed).measures
+    assert told.requests_at_risk is None

@@ -9,6 +9,7 @@ import pytest
 
 from autoscaler.errors import ActuationError, SettingsError
 from autoscaler.kube.api.client import Client, connect
+from autoscaler.notices.mark import Seen
 from autoscaler.notices.node_marks import read_marks
 from autoscaler.notices.rehearse import cancel, rehearse
 from simulations.box.local_cluster import ApiFault, ApiFaultKind, LocalCluster
@@ -34,7 +35,7 @@ async def test_what_is_announced_is_read_and_taken_back(cluster: LocalCluster, c
     before = cluster.store.get("nodes", "", "spot-1")["metadata"]["annotations"]
     deadline_at = await rehearse(client, "spot-1", in_s=60, at=AT)
     assert deadline_at == CREATED_AT + 61, "never sooner than asked"
-    (mark,) = read_marks(cluster.store.get("nodes", "", "spot-1"), AT)
+    (mark,) = read_marks(cluster.store.get("nodes", "", "spot-1"), Seen(at=AT))
     assert mark.interruption.deadline_at == deadline_at
     await cancel(client, "spot-1")
     assert cluster.store.get("nodes", "", "spot-1")["metadata"]["annotations"] == before

@@ -10,6 +10,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from aiohttp import web
 
 from autoscaler.kube.targets import ExporterTarget, ScrapeTarget
+from autoscaler.sources.collector.feeds import Feed, ReadResult
+from autoscaler.sources.pages.connector import open_session
+from autoscaler.sources.pages.reader import BodyReader
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -21,11 +24,12 @@ def target(
     uid: str = "1",
     model: str = "serving/llama",
     ready: bool = True,
+    leaving: bool = False,
 ) -> ScrapeTarget:
     """A replica to read; its name is `namespace/name`, or one in the namespace `serving`."""
     namespace, _, pod = name.rpartition("/")
     key = (namespace or "serving", pod)
-    return ScrapeTarget(key=key, uid=uid, ip=ip, model=model, ready=ready)
+    return ScrapeTarget(key=key, uid=uid, ip=ip, model=model, ready=ready, leaving=leaving)
 
 
 def exporter(name: str, *, ip: str = "127.0.0.1", node: str = "node-1") -> ExporterTarget:
@@ -85,3 +89,15 @@ async def raw(address: str, port: int, reply: bytes) -> AsyncIterator[None]:
     server = await asyncio.start_server(answer, address, port)
     async with server:
         yield
+
+
+async def read_all(feed: Feed, reader: BodyReader) -> list[ReadResult]:
+    """Read everything of a feed once, one after the other."""
+    return [ended for read in feed.reads().values() for ended in await read.ask(reader)]
+
+
+@contextlib.asynccontextmanager
+async def reading() -> AsyncIterator[BodyReader]:
+    """Read as a collector does, with a session of its own kind."""
+    async with open_session(None) as session:
+        yield BodyReader(session=session)

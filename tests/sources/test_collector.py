@@ -13,12 +13,12 @@ from aiohttp import web
 
 from autoscaler.kube.samples import PodSample
 from autoscaler.kube.targets import ScrapeTarget
-from autoscaler.settings import EngineType, MetricsSettings, MetricsSource
+from autoscaler.settings import EngineType, MetricsSettings, MetricsSource, TlsSettings
 from autoscaler.sources.collector.collector import SOURCE_LABELS, Collector
 from autoscaler.sources.collector.feeds import DCGM_PORT, ExporterFeed, PodFeed
 from autoscaler.sources.collector.last_values import LastValues
-from autoscaler.sources.collector.rounds import FeedReport
-from autoscaler.sources.pages.fetch import BODY_BYTES_MAX
+from autoscaler.sources.collector.reports import FeedReport
+from autoscaler.sources.pages.limits import POD_PAGE_BYTES_MAX
 from autoscaler.sources.pages.outcome import ReadOutcome
 from tests.sources.bodies import page
 from tests.sources.servers import (
@@ -28,6 +28,8 @@ from tests.sources.servers import (
     free_port,
     never,
     raw,
+    read_all,
+    reading,
     serving,
     target,
 )
@@ -45,10 +47,12 @@ def settings(port: int, **changes: object) -> MetricsSettings:
             engine=EngineType.VLLM,
             model_names=frozenset(),
             source=MetricsSource.PODS,
-            port=port,
+            ports=(port,),
+            scheme="http",
+            tls=TlsSettings(),
             path="/metrics",
             period_s=0.02,
-            prometheus=None,
+            deadline_s=5.0,
         ),
         **changes,
     )
@@ -61,12 +65,9 @@ def pod(number: int, **changes: object) -> ScrapeTarget:
 class Watched:
     """A collector whose rounds can be waited for."""
 
-    def __init__(self, *, deadline_s: float = 5.0, now: Callable[[], float] | None = None) -> None:
+    def __init__(self, *, now: Callable[[], float] | None = None) -> None:
         clock = itertools.count(1000.0, 1.0)
-        self.collector = Collector(
-            now=now or (lambda: next(clock)),
-            deadline_s=deadline_s,
-        )
+        self.collector = Collector(now=now or (lambda: next(clock)))
 
     async def until(self, wanted: Callable[[FeedReport], bool], *, source: str = "") -> FeedReport:
         """The report of a feed, as soon as it is as wanted."""
@@ -95,14 +96,20 @@ class Watched:
 
 
 async def read_once(
-    port: int, pods: Iterable[ScrapeTarget], *, deadline_s: float = 10.0
+    port: int, pods: Iterable[ScrapeTarget], *, deadline_s: float = 10.0, **changes: object
 ) -> tuple[dict[str, ReadOutcome], dict[str, str], LastValues]:
     """Read pods once, with a session of the collector's own kind."""
     last_values = LastValues()
     last_values.set_targets(pods)
-    feed = PodFeed(name="pods", settings=settings(port), last_values=last_values, now=lambda: 100.0)
-    async with Collector(now=lambda: 100.0)._open_session() as session:
-        ended = await feed.read(session, deadline_s=deadline_s)
+    feed = PodFeed(
+        name="pods",
+        settings=settings(port, **changes),
+        deadline_s=deadline_s,
+        last_values=last_values,
+        now=lambda: 100.0,
+    )
+    async with reading() as reader:
+        ended = await read_all(feed, reader)
     return (
         {each.target: each.outcome for each in ended},
         {each.target: each.message for each in ended},
@@ -122,15 +129,15 @@ async def test_pods_are_read_all_at_once_and_one_that_never_answers_delays_nobod
         "127.0.0.2": waits_for_the_other,
         "127.0.0.3": never,
     }
-    watched = Watched(deadline_s=PATIENCE_S)
+    watched = Watched()
     async with serving(answers) as port:
-        watched.collector.set_models([settings(port, period_s=PATIENCE_S)])
+        watched.collector.set_models([settings(port, period_s=PATIENCE_S, deadline_s=PATIENCE_S)])
         watched.collector.set_targets([pod(1), pod(2), pod(3)])
         async with watched.running(), asyncio.timeout(PATIENCE_S):
             while len(watched.collector.last_values.samples()) < 2:
                 await asyncio.sleep(0)
             # They are there while the third still hangs: its round is not over.
-            assert [report.targets for report in watched.collector.reports()] == [0]
+            assert [report.targets for report in watched.collector.reports()] == [2]
     assert set(watched.collector.last_values.samples()) == {
         ("serving", "pod-1"),
         ("serving", "pod-2"),
@@ -226,8 +233,8 @@ async def test_a_body_without_end_is_cut_off():
     async with serving({"127.0.0.1": endless}) as port:
         outcomes, messages, _ = await read_once(port, [pod(1)], deadline_s=PATIENCE_S)
     assert outcomes == {"serving/pod-1": ReadOutcome.TOO_LARGE}
-    assert str(BODY_BYTES_MAX) in messages["serving/pod-1"]
-    assert sent < 4 * BODY_BYTES_MAX
+    assert str(POD_PAGE_BYTES_MAX) in messages["serving/pod-1"]
+    assert sent < 4 * POD_PAGE_BYTES_MAX
 
 
 async def test_the_closed_port_of_a_pod_that_still_loads_is_no_error():
@@ -269,6 +276,28 @@ async def test_the_last_value_stays_with_its_own_time_while_its_pod_fails():
     assert watched.collector.ages(at=after[key].sampled_at + 7.0) == {"VLLM": 7.0}
 
 
+async def test_a_pod_that_is_being_deleted_is_read_often_until_it_vanishes():
+    watched = Watched()
+    slow = settings(0).period_s * 1e5
+    async with serving({f"127.0.0.{number}": body_of(LOADED) for number in (1, 2)}) as port:
+        watched.collector.set_models([settings(port, period_s=slow)])
+        watched.collector.set_targets([pod(1), pod(2)])
+        assert {each.name for each in watched.collector.reports()} == {"pods of serving/llama"}
+        async with watched.running():
+            await watched.until(lambda report: report.targets == 2)
+            going = pod(2, ready=False, leaving=True)
+            watched.collector.set_targets([pod(1), going])
+            before = watched.collector.last_values.samples()
+            await watched.until_read(
+                ReadOutcome.READ, 4
+            )  # long before the next round of those that stay
+            after = watched.collector.last_values.samples()
+            assert after["serving", "pod-2"].sampled_at > before["serving", "pod-2"].sampled_at
+            assert after["serving", "pod-1"] == before["serving", "pod-1"]
+            watched.collector.set_targets([pod(1)])
+            assert {each.name for each in watched.collector.reports()} == {"pods of serving/llama"}
+
+
 async def test_a_pod_that_is_gone_or_replaced_leaves_nothing_behind():
     watched = Watched()
     async with serving({f"127.0.0.{number}": body_of(LOADED) for number in (1, 2)}) as port:
@@ -288,9 +317,9 @@ async def test_an_answer_that_comes_after_its_pod_has_gone_is_dropped():
         await answer_now.wait()
         return web.Response(body=LOADED)
 
-    watched = Watched(deadline_s=PATIENCE_S)
+    watched = Watched()
     async with serving({"127.0.0.1": late}) as port:
-        watched.collector.set_models([settings(port, period_s=PATIENCE_S)])
+        watched.collector.set_models([settings(port, period_s=PATIENCE_S, deadline_s=PATIENCE_S)])
         watched.collector.set_targets([pod(1)])
         async with watched.running():
             await asked.wait()
@@ -324,9 +353,9 @@ async def test_nothing_is_left_running_or_open_after_shutdown():
         asked.set()
         return await never(request)
 
-    watched = Watched(deadline_s=PATIENCE_S)
+    watched = Watched()
     async with serving({"127.0.0.1": hangs}) as port:
-        watched.collector.set_models([settings(port, period_s=PATIENCE_S)])
+        watched.collector.set_models([settings(port, period_s=PATIENCE_S, deadline_s=PATIENCE_S)])
         watched.collector.set_targets([pod(1)])
         before = asyncio.all_tasks()
         async with watched.running():
@@ -346,7 +375,7 @@ async def test_exporters_are_read_for_pods_and_nodes_and_forgotten_when_gone():
     last_values.set_exporters(["gpu-operator/dcgm-1"])
     async with (
         serving({"127.0.0.1": body_of(page("dcgm-exporter"))}) as port,
-        Collector(now=lambda: 100.0)._open_session() as session,
+        reading() as reader,
     ):
         feed = ExporterFeed(
             exporters=[exporter("gpu-operator/dcgm-1", node="worker-a")],
@@ -354,7 +383,7 @@ async def test_exporters_are_read_for_pods_and_nodes_and_forgotten_when_gone():
             now=lambda: 50.0,
             port=port,
         )
-        (ended,) = await feed.read(session, deadline_s=PATIENCE_S)
+        (ended,) = await read_all(feed, reader)
     assert ended.outcome == ReadOutcome.READ
     # Only pods that are ours; the node is the exporter's own, whatever its label says.
     assert {key: s.used_bytes for key, s in last_values.framebuffers().items()} == {
@@ -409,23 +438,23 @@ async def test_a_connection_that_the_engine_closed_while_it_was_idle_is_no_gap()
     last_values.set_targets([pod(1)])
     server = await asyncio.start_server(answers_once, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    async with server, Collector(now=lambda: 100.0)._open_session() as session:
+    async with server, reading() as reader:
         feed = PodFeed(
             name="pods", settings=settings(port), last_values=last_values, now=lambda: 100.0
         )
         for _ in range(3):
-            (ended,) = await feed.read(session, deadline_s=PATIENCE_S)
+            (ended,) = await read_all(feed, reader)
             assert ended.outcome == ReadOutcome.READ, ended.message
     assert connections == 3
 
 
-async def test_the_accept_header_asks_for_the_text_format():
-    seen: list[str] = []
+async def test_the_text_format_is_asked_for_uncompressed():
+    seen: list[tuple[str, str]] = []
 
     async def answer(request: web.Request) -> web.StreamResponse:
-        seen.append(request.headers["Accept"])
+        seen.append((request.headers["Accept"], request.headers["Accept-Encoding"]))
         return web.Response(body=LOADED)
 
     async with serving({"127.0.0.1": answer}) as port:
         await read_once(port, [pod(1)])
-    assert seen == ["text/plain;version=0.0.4, text/plain;q=0.5"]
+    assert seen == [("text/plain;version=0.0.4, text/plain;q=0.5", "identity")]

@@ -4,20 +4,38 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import itertools
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 import autoscaler.sources.engines
 from autoscaler.errors import SourceError
-from autoscaler.kube.samples import PodSample
+from autoscaler.kube.samples import HISTOGRAMS, HistogramSample, PodSample
 from autoscaler.settings import EngineType
 from autoscaler.sources.engines import SOURCES
 from autoscaler.sources.pages.exposition import read_page
 from autoscaler.sources.pages.outcome import ReadOutcome
 from autoscaler.sources.pages.signals import EngineSource
 from tests.sources.bodies import ENGINE_PAGES, page, with_value, without
+
+_VLLM_TTFT = (
+    *(0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10),
+    *(20, 40, 80, 160, 640, 2560),
+)
+_VLLM_TPOT = (
+    *(0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 2.5, 5, 7.5, 10),
+    *(20, 40, 80),
+)
+_TGI_BOUNDS = tuple(itertools.accumulate([0.0001 * 1.5] + [1.5] * 34, lambda one, by: one * by))
+"""As its source makes them: each 1.5 times the one before."""
+
+
+def counted(bounds: Sequence[float], counts: Sequence[float]) -> HistogramSample:
+    return HistogramSample(bounds=tuple(map(float, bounds)), counts=tuple(map(float, counts)))
+
 
 LOADED = {
     # What a person reads off each page under load.
@@ -27,9 +45,19 @@ LOADED = {
         running_requests=3.0,
         kv_usage_ratio=0.3913043478260869,
         finished_requests_total=29.0,
+        aborted_requests_total=0.0,
         prompt_tokens_total=5938.0,
         generation_tokens_total=12957.0,
         preemptions_total=2.0,
+        queue_time_s_total=1301.835404229,
+        queued_requests_total=29.0,
+        steps_total=3254.0,
+        step_tokens_total=18895.0,
+        ttft=counted(
+            _VLLM_TTFT,
+            (0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2, 2, 8, 8, 12, 12, 12, 16, 24, 32, 32, 32, 32),
+        ),
+        tpot=counted(_VLLM_TPOT, (0, 0, 21, *[29] * 17)),
     ),
     "TGI": PodSample(
         sampled_at=100.0,
@@ -39,6 +67,9 @@ LOADED = {
         finished_requests_total=1190.0,  # 24 were refused at the door
         prompt_tokens_total=382110.0,
         generation_tokens_total=209818.0,
+        queue_time_s_total=673.7101104814383,
+        queued_requests_total=1190.0,
+        tpot=counted(_TGI_BOUNDS, (*[0] * 12, 1, 136, 957, 1188, *[1190] * 20)),
     ),
     "SGLang": PodSample(
         sampled_at=100.0,
@@ -49,6 +80,19 @@ LOADED = {
         prompt_tokens_total=1830000.0,
         generation_tokens_total=912345.0,
         preemptions_total=9.0,
+        queue_time_s_total=2318.395649979221,
+        queued_requests_total=3021.0,
+        ttft=counted(
+            (0.1, 0.2, 0.4, 0.6, 0.8, 1, 2, 4, 6, 8, 10, 20, 40, 60, 80, 100, 200, 400),
+            (80, 392, 1107, 1638, 2009, 2252, 2792, 2981, 3008, 3018, *[3021] * 9),
+        ),
+        token_gaps=counted(
+            (
+                *(0.002, 0.004, 0.006, 0.008, 0.01, 0.015, 0.02, 0.025, 0.03, 0.035, 0.04),
+                *(0.06, 0.08, 0.1, 0.2, 0.4, 0.6, 0.8, 1, 2, 4, 6, 8),
+            ),
+            (0, 0, 0, 0, 1, 87, 805, 2390, 4438, 6194, 7454, 8910, 8998, 8999, *[9000] * 10),
+        ),
     ),
     "RayServe": PodSample(
         sampled_at=100.0,
@@ -62,7 +106,7 @@ engines = pytest.mark.parametrize("source", SOURCES.values(), ids=lambda source:
 
 
 def read(source: EngineSource, body: bytes, *model_names: str, at: float = 100.0) -> PodSample:
-    rows = read_page(body, source.names)
+    rows = read_page(body, source.names, source.histograms)
     return source.sample(rows, model_names=frozenset(model_names), at=at)
 
 
@@ -101,9 +145,14 @@ SIGNALS = (
     "running_requests",
     "kv_usage_ratio",
     "finished_requests_total",
+    "aborted_requests_total",
     "prompt_tokens_total",
     "generation_tokens_total",
     "preemptions_total",
+    "queue_time_s_total",
+    "queued_requests_total",
+    "steps_total",
+    "step_tokens_total",
 )
 STANDS_IN = {
     # Where another series, or TGI's silence before a gauge was first set, rightly says something else.
@@ -146,6 +195,21 @@ def test_what_is_no_count_is_unknown(source: EngineSource, value: str):
         for signal in SIGNALS:
             known = getattr(sample, signal)
             assert known is None or (math.isfinite(known) and known >= 0)
+
+
+@engines
+def test_a_histogram_that_is_no_histogram_is_unknown_and_the_rest_of_the_page_holds(
+    source: EngineSource,
+):
+    body = page(ENGINE_PAGES[source.engine])
+    whole = read(source, body)
+    for name in source.histograms:
+        for value in ("NaN", "-1", "1e300", "+Inf"):
+            sample = read(source, with_value(body, f"{name}_bucket", value))
+            for signal in SIGNALS:
+                assert getattr(sample, signal) == getattr(whole, signal)
+            for histogram in HISTOGRAMS:
+                assert getattr(sample, histogram) in (None, getattr(whole, histogram))
 
 
 @engines

@@ -19,16 +19,29 @@ from yarl import URL
 
 from autoscaler.errors import SourceError
 from autoscaler.kube.targets import ScrapeTarget
-from autoscaler.settings import EngineType, MetricsSettings, MetricsSource, PrometheusSettings
-from autoscaler.sources import prometheus
+from autoscaler.settings import (
+    EngineType,
+    MetricsSettings,
+    MetricsSource,
+    PrometheusSettings,
+    TlsSettings,
+)
 from autoscaler.sources.collector.collector import Collector
-from autoscaler.sources.collector.feeds import DcgmQueryFeed, PrometheusFeed, ReadResult
+from autoscaler.sources.collector.feeds import ReadResult
 from autoscaler.sources.collector.last_values import LastValues
+from autoscaler.sources.collector.prometheus_feeds import (
+    PODS_PER_QUERY,
+    DcgmQueryFeed,
+    PrometheusFeed,
+)
 from autoscaler.sources.engines import SOURCES
 from autoscaler.sources.pages.outcome import ReadOutcome
-from autoscaler.sources.prometheus import PrometheusClient, read_answer
+from autoscaler.sources.pages.reader import BodyReader
+from autoscaler.sources.prometheus import expressions
+from autoscaler.sources.prometheus.answer import Answer, read_answer
+from autoscaler.sources.prometheus.client import PrometheusClient
 from tests.require import require
-from tests.sources.servers import body_of, never, serving, target
+from tests.sources.servers import body_of, never, read_all, reading, serving, target
 
 DEADLINE_S = 10.0
 
@@ -36,10 +49,8 @@ DEADLINE_S = 10.0
 def server(port: int, **changes: Any) -> PrometheusSettings:
     return PrometheusSettings(
         **{
+            "name": "main",
             "server_address": f"http://127.0.0.1:{port}",
-            "bearer_token_file": "",
-            "ca_file": "",
-            "headers": (),
             **changes,
         }
     )
@@ -58,10 +69,10 @@ def answer(*result: dict[str, Any], **beside: Any) -> bytes:
 
 
 def test_one_expression_asks_for_all_series_of_these_pods_by_name():
-    expression = prometheus.raw_samples(
+    expression = expressions.raw_samples(
         ["vllm:a", "vllm:b"],
         window_s=60.0,
-        matchers=prometheus.pod_matchers("serving", ["m.0", "m-1"]),
+        matchers=expressions.pod_matchers("serving", ["m.0", "m-1"]),
     )
     assert expression == (
         '{__name__=~"vllm:a|vllm:b",namespace="serving",pod=~"m\\\\.0|m\\\\-1"}[60000ms]'
@@ -69,7 +80,7 @@ def test_one_expression_asks_for_all_series_of_these_pods_by_name():
 
 
 def test_what_stands_in_a_string_cannot_leave_it():
-    (matcher, _) = prometheus.pod_matchers('a"} or vector(1) #\\', [])
+    (matcher, _) = expressions.pod_matchers('a"} or vector(1) #\\', [])
     assert matcher == 'namespace="a\\"} or vector(1) #\\\\"'
 
 
@@ -123,10 +134,15 @@ def test_what_is_no_answer_says_what_came(body: bytes, outcome: ReadOutcome, tol
 # -- over HTTP
 
 
-async def ask(settings: PrometheusSettings, *, deadline_s: float = DEADLINE_S) -> prometheus.Answer:
-    client = PrometheusClient(settings)
-    async with Collector(now=lambda: 0.0)._open_session() as session:
-        return await client.query(session, "up[60s]", deadline_s=deadline_s)
+async def ask(settings: PrometheusSettings, *, deadline_s: float = DEADLINE_S) -> Answer:
+    async with reading() as reader:
+        return await query(PrometheusClient(settings), reader, deadline_s=deadline_s)
+
+
+async def query(
+    client: PrometheusClient, reader: BodyReader, *, deadline_s: float = DEADLINE_S
+) -> Answer:
+    return await client.query(reader, "up[60s]", deadline_s=deadline_s, owner="test")
 
 
 async def test_a_query_is_posted_below_the_server_s_path_with_headers_and_the_token_of_now(
@@ -152,14 +168,15 @@ async def test_a_query_is_posted_below_the_server_s_path_with_headers_and_the_to
         settings = server(
             port,
             server_address=f"http://127.0.0.1:{port}/prom",
-            bearer_token_file=str(token),
+            token_file=token,
+            credentials=tmp_path,
             headers=(("X-Scope-OrgID", "team-a"),),
         )
         client = PrometheusClient(settings)
-        async with Collector(now=lambda: 0.0)._open_session() as session:
-            await client.query(session, "up[60s]", deadline_s=2.5)
+        async with reading() as reader:
+            await query(client, reader, deadline_s=2.5)
             token.write_text("second\n")
-            await client.query(session, "up[60s]", deadline_s=DEADLINE_S)
+            await query(client, reader)
     assert [(method, authorization) for method, authorization, *_ in seen] == [
         ("POST", "Bearer first"),
         ("POST", "Bearer second"),
@@ -170,12 +187,13 @@ async def test_a_query_is_posted_below_the_server_s_path_with_headers_and_the_to
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"bearer_token_file": "/nowhere/token"}, "bearer token cannot be read"),
-        ({"ca_file": "/nowhere/ca.crt"}, "CA file /nowhere/ca.crt cannot be loaded"),
-        ({"ca_file": __file__}, "cannot be loaded"),
+        ({"token_file": Path("/var/run/secrets/inference-autoscaler/none")}, "cannot be read"),
+        ({"token_file": Path("/nowhere/token")}, "not below"),
+        ({"ca_file": Path("/nowhere/ca.crt")}, "CA file /nowhere/ca.crt cannot be loaded"),
+        ({"ca_file": Path(__file__)}, "cannot be loaded"),
     ],
 )
-async def test_what_is_missing_on_our_side_is_told(changes: dict[str, str], told: str):
+async def test_what_is_missing_on_our_side_is_told(changes: dict[str, Path], told: str):
     with pytest.raises(SourceError, match=told):
         await ask(server(1, **changes))
 
@@ -245,13 +263,13 @@ async def test_a_ca_file_is_what_is_trusted_and_is_loaded_again_when_it_changes(
             await ask(server(0, server_address=address))
         ca_file = tmp_path / "ca.crt"
         shutil.copy(certifi.where(), ca_file)  # sound, but not who vouches here
-        client = PrometheusClient(server(0, server_address=address, ca_file=str(ca_file)))
-        async with Collector(now=lambda: 0.0)._open_session() as session:
+        client = PrometheusClient(server(0, server_address=address, ca_file=ca_file))
+        async with reading() as reader:
             with pytest.raises(SourceError, match="certificate verify failed"):
-                await client.query(session, "up[60s]", deadline_s=DEADLINE_S)
+                await query(client, reader)
             ca_file.write_bytes(certificate.read_bytes())
             os.utime(ca_file, ns=(1, 1))  # whatever the clock's resolution: another time
-            found = await client.query(session, "up[60s]", deadline_s=DEADLINE_S)
+            found = await query(client, reader)
             assert found.by_name == {}
             loaded = client._context()
             assert client._context() is loaded  # not loaded for every query
@@ -262,7 +280,7 @@ async def test_a_ca_file_is_what_is_trusted_and_is_loaded_again_when_it_changes(
 # -- feeds
 
 
-def metrics(port: int, *, engine: EngineType = EngineType.VLLM, **changes: Any) -> MetricsSettings:
+def metrics(*, engine: EngineType = EngineType.VLLM, **changes: Any) -> MetricsSettings:
     return MetricsSettings(
         **{
             "model": "serving/llama",
@@ -270,17 +288,25 @@ def metrics(port: int, *, engine: EngineType = EngineType.VLLM, **changes: Any) 
             "engine": engine,
             "model_names": frozenset(),
             "source": MetricsSource.PROMETHEUS,
-            "port": 8000,
+            "ports": (8000,),
+            "scheme": "http",
+            "tls": TlsSettings(),
             "path": "/metrics",
             "period_s": 15.0,
-            "prometheus": server(port),
+            "deadline_s": 30.0,
+            "server": "main",
             **changes,
         }
     )
 
 
 async def read_feed(
-    result: Callable[[str], bytes], pods: list[ScrapeTarget], **changes: Any
+    result: Callable[[str], bytes],
+    pods: list[ScrapeTarget],
+    *,
+    rounds: int = 1,
+    of_server: dict[str, Any] | None = None,
+    **changes: Any,
 ) -> tuple[list[ReadResult], LastValues, list[str]]:
     asked: list[str] = []
 
@@ -292,18 +318,17 @@ async def read_feed(
     last_values.set_targets(pods)
     async with (
         serving({"127.0.0.1": answers}, path="/api/v1/query") as port,
-        Collector(now=lambda: 0.0)._open_session() as session,
+        reading() as reader,
     ):
-        settings = metrics(port, **changes)
-        assert settings.prometheus is not None
         feed = PrometheusFeed(
             name="Prometheus",
-            settings=settings,
-            client=PrometheusClient(settings.prometheus),
+            settings=metrics(**changes),
+            client=PrometheusClient(server(port, **(of_server or {}))),
             last_values=last_values,
             now=lambda: 100.0,
         )
-        ended = await feed.read(session, deadline_s=DEADLINE_S)
+        for _ in range(rounds):
+            ended = await read_all(feed, reader)
     return ended, last_values, asked
 
 
@@ -378,8 +403,8 @@ async def test_an_error_of_the_server_is_one_error_not_one_target():
 
 
 async def test_hundreds_of_pods_are_asked_for_in_a_few_queries():
-    pods = [target(f"pod-{number}") for number in range(prometheus.PODS_PER_QUERY * 2 + 1)]
-    _, _, asked = await read_feed(lambda _: answer(), pods)
+    pods = [target(f"pod-{number}") for number in range(PODS_PER_QUERY * 2 + 1)]
+    _, _, asked = await read_feed(lambda _: answer(*vllm("pod-0", 95.0)), pods)
     assert len(asked) == 3
 
 
@@ -395,11 +420,11 @@ async def read_dcgm(body: bytes) -> tuple[list[ReadResult], LastValues]:
     respond = body_of(body, content_type="application/json")
     async with (
         serving({"127.0.0.1": respond}, path="/api/v1/query") as port,
-        Collector(now=lambda: 0.0)._open_session() as session,
+        reading() as reader,
     ):
         client = PrometheusClient(server(port))
         feed = DcgmQueryFeed(name="DCGM", client=client, last_values=last_values, now=lambda: 100.0)
-        return await feed.read(session, deadline_s=DEADLINE_S), last_values
+        return await read_all(feed, reader), last_values
 
 
 async def test_gpus_are_read_through_prometheus_likewise():
@@ -423,22 +448,14 @@ async def test_a_cluster_without_dcgm_is_no_error_and_knows_nothing():
     assert (last_values.framebuffers(), last_values.nodes()) == ({}, {})
 
 
-async def test_models_of_one_server_ask_it_for_gpus_once():
-    collector = Collector(now=lambda: 100.0)
-    respond = body_of(answer(), content_type="application/json")
-    async with serving({"127.0.0.1": respond}, path="/api/v1/query") as port:
-        tenant = server(port, headers=(("X-Scope-OrgID", "b"),))
-        collector.set_models(
-            [
-                metrics(port),
-                metrics(port, model="serving/second"),
-                metrics(port, model="serving/tenant", prometheus=tenant),
-            ]
-        )
+async def test_gpus_are_asked_for_only_where_the_operator_says_so():
+    collector = Collector(
+        now=lambda: 100.0,
+        servers={"main": server(1), "gpus": server(2, name="gpus", dcgm=True)},
+    )
+    collector.set_models([metrics(), metrics(model="serving/second")])
     assert {report.name for report in collector.reports()} == {
         "Prometheus for serving/llama",
         "Prometheus for serving/second",
-        "Prometheus for serving/tenant",
-        "DCGM through the Prometheus of serving/llama",
-        "DCGM through the Prometheus of serving/tenant",
+        "DCGM through gpus",
     }

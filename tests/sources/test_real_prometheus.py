@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +19,24 @@ from aiohttp import web
 
 from autoscaler.errors import SourceError
 from autoscaler.kube.samples import PodSample
-from autoscaler.settings import EngineType, MetricsSettings, MetricsSource, PrometheusSettings
-from autoscaler.sources.collector.feeds import DcgmQueryFeed, PrometheusFeed
+from autoscaler.settings import (
+    EngineType,
+    MetricsSettings,
+    MetricsSource,
+    PrometheusSettings,
+    TlsSettings,
+)
 from autoscaler.sources.collector.last_values import LastValues
+from autoscaler.sources.collector.prometheus_feeds import DcgmQueryFeed, PrometheusFeed
 from autoscaler.sources.engines import SOURCES
 from autoscaler.sources.pages.exposition import read_page
 from autoscaler.sources.pages.outcome import ReadOutcome
-from autoscaler.sources.prometheus import PrometheusClient
+from autoscaler.sources.pages.reader import BodyReader
+from autoscaler.sources.prometheus.answer import Answer
+from autoscaler.sources.prometheus.client import PrometheusClient
 from tests.require import require
 from tests.sources.bodies import page
-from tests.sources.servers import free_port, target
+from tests.sources.servers import free_port, read_all, target
 
 pytestmark = [pytest.mark.prometheus, pytest.mark.slow]
 
@@ -98,9 +106,11 @@ class Story:
 
     @property
     def settings(self) -> PrometheusSettings:
-        return PrometheusSettings(
-            server_address=self.address, bearer_token_file="", ca_file="", headers=()
-        )
+        return PrometheusSettings(name="main", server_address=self.address)
+
+    @property
+    def reader(self) -> BodyReader:
+        return BodyReader(session=self.session)
 
     async def read(self, *pods: str) -> tuple[dict[str, ReadOutcome], dict[str, PodSample]]:
         last_values = LastValues()
@@ -113,16 +123,19 @@ class Story:
                 engine=EngineType.VLLM,
                 model_names=frozenset({"tiny-llama"}),
                 source=MetricsSource.PROMETHEUS,
-                port=8000,
+                ports=(8000,),
+                scheme="http",
+                tls=TlsSettings(),
                 path="/metrics",
                 period_s=5.0,
-                prometheus=self.settings,
+                deadline_s=DEADLINE_S,
+                server="main",
             ),
             client=PrometheusClient(self.settings),
             last_values=last_values,
             now=time.time,
         )
-        ended = await feed.read(self.session, deadline_s=DEADLINE_S)
+        ended = await read_all(feed, self.reader)
         return (
             {each.target: each.outcome for each in ended},
             {pod: sample for (_, pod), sample in last_values.samples().items()},
@@ -177,6 +190,10 @@ async def prometheus(folder: Path) -> AsyncIterator[Story]:
             process.wait()
 
 
+def sampled(sample: PodSample) -> PodSample:
+    return replace(sample, sample_interval_s=None)
+
+
 async def test_signals_come_as_from_the_page_with_the_time_of_their_scrape(tmp_path: Path):
     async with prometheus(tmp_path) as story:
         samples = await story.samples_until_both_are_there()
@@ -184,7 +201,8 @@ async def test_signals_come_as_from_the_page_with_the_time_of_their_scrape(tmp_p
         direct = read_page(page("vllm-0.32.0-loaded"), source.names)
         for pod, sample in samples.items():
             at = sample.sampled_at
-            assert sample == source.sample(direct, model_names=frozenset(), at=at), pod
+            read = source.sample(direct, model_names=frozenset(), at=at)
+            assert replace(sample, sample_interval_s=None) == read, pod
             assert abs(time.time() - at) < PATIENCE_S
 
         # A pod that no longer answers keeps its last sample, whose age shows; the other goes on.
@@ -200,7 +218,7 @@ async def test_signals_come_as_from_the_page_with_the_time_of_their_scrape(tmp_p
                 if after["pod-1"].sampled_at > before["pod-1"].sampled_at:
                     break
                 await asyncio.sleep(0.1)
-        assert after["pod-2"] == before["pod-2"]
+        assert sampled(after["pod-2"]) == sampled(before["pod-2"])
         assert after["pod-2"].sampled_at <= last < after["pod-1"].sampled_at
 
         # Why raw samples are asked for: to a plain instant query that pod never existed, and what
@@ -228,7 +246,7 @@ async def test_gpus_come_from_the_relabelled_series(tmp_path: Path):
         )
         async with asyncio.timeout(PATIENCE_S):
             while not last_values.nodes():
-                (ended,) = await feed.read(story.session, deadline_s=DEADLINE_S)
+                (ended,) = await read_all(feed, story.reader)
                 assert ended.outcome == ReadOutcome.READ
                 await asyncio.sleep(0.1)
         assert last_values.framebuffers()[holder].used_bytes == 75186 * 2**20
@@ -241,8 +259,11 @@ async def test_gpus_come_from_the_relabelled_series(tmp_path: Path):
 async def test_a_query_it_refuses_says_why(tmp_path: Path):
     async with prometheus(tmp_path) as story:
         with pytest.raises(SourceError, match=r"bad_data: .*parse error"):
-            await PrometheusClient(story.settings).query(
-                story.session, "up{[60s]", deadline_s=DEADLINE_S
-            )
+            await query(story, "up{[60s]")
         with pytest.raises(SourceError, match="a vector came where raw samples were asked for"):
-            await PrometheusClient(story.settings).query(story.session, "up", deadline_s=DEADLINE_S)
+            await query(story, "up")
+
+
+async def query(story: Story, expression: str) -> Answer:
+    client = PrometheusClient(story.settings)
+    return await client.query(story.reader, expression, deadline_s=DEADLINE_S, owner="test")

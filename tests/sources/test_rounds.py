@@ -1,16 +1,28 @@
-"""The grid of periods, in virtual time: elapsed loop time is asserted exactly."""
+"""The moments of periods, in virtual time: elapsed loop time is asserted, up to what is begun in one go."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
+from collections import Counter
 from dataclasses import dataclass, field
+from functools import partial
 
 import pytest
 import structlog
+from hypothesis import given
+from hypothesis import strategies as st
 
-from autoscaler.sources.collector.feeds import ReadResult
-from autoscaler.sources.collector.rounds import Rounds
+from autoscaler.sources.collector.feeds import Read, ReadResult
+from autoscaler.sources.collector.rounds import (
+    FIRST_GAP_S,
+    STARTS_MAX,
+    WAKE_S,
+    Rounds,
+    moment_after,
+    phase_of,
+)
 from autoscaler.sources.pages.outcome import ReadOutcome
 from tests.daemon.virtual_time import run_virtual
 
@@ -26,13 +38,14 @@ class FakeFeed:
     model: str = "ns/m"
     ends: list[list[ReadResult]] = field(default_factory=list)
     begun_at: list[float] = field(default_factory=list)
-    deadlines_s: list[float] = field(default_factory=list)
     cancelled: int = 0
 
-    async def read(self, session: object, *, deadline_s: float) -> list[ReadResult]:
-        assert session is None
+    def reads(self) -> dict[str, Read]:
+        return {"one": Read(self.name, self.read)}
+
+    async def read(self, reader: object) -> list[ReadResult]:
+        assert reader is None
         self.begun_at.append(asyncio.get_running_loop().time())
-        self.deadlines_s.append(deadline_s)
         try:
             await asyncio.sleep(self.takes_s)
         except asyncio.CancelledError:
@@ -47,47 +60,56 @@ async def run_for(rounds: Rounds, seconds: float) -> None:
             await rounds.run(None)  # type: ignore[arg-type]  # no feed here uses it
 
 
-def test_each_feed_has_its_own_grid_and_a_slow_one_delays_nobody():
+def moments(feed: FakeFeed, *, until: float, first: float = 0.0) -> list[float]:
+    """A first read, and then the phase's own moments, the first of them half a period later or more."""
+    found = [first]
+    while found[-1] < until:
+        at = found[-1] + feed.period_s / 2
+        found.append(moment_after(at, period_s=feed.period_s, phase=phase_of(feed.name)))
+    return found[:-1]
+
+
+def close_to(moments: list[float]) -> object:
+    return pytest.approx(moments, abs=WAKE_S + 3 * FIRST_GAP_S)
+
+
+def test_each_feed_has_its_own_moments_and_a_slow_one_delays_nobody():
     async def story() -> None:
         quick, slow, rare = (
             FakeFeed("quick", takes_s=0.2),
             FakeFeed("slow", takes_s=7.0),
             FakeFeed("rare", period_s=15.0),
         )
-        rounds = Rounds(deadline_s=1.0)
+        rounds = Rounds()
         rounds.set_feeds([slow, quick, rare])
-        await run_for(rounds, 31.0)
-        assert quick.begun_at == [0, 5, 10, 15, 20, 25, 30]
-        assert slow.begun_at == [0, 10, 20, 30]  # never doubled; back on its grid
-        assert rare.begun_at == [0, 15, 30]
-        assert slow.cancelled == 1  # the round that was under way
+        await run_for(rounds, 61.0)
+        assert quick.begun_at == close_to(moments(quick, until=61.0))
+        gaps = [late - early for early, late in itertools.pairwise(quick.begun_at[1:])]
+        assert gaps == [pytest.approx(5.0, abs=WAKE_S)] * len(gaps)
+        # Never doubled, and back at its own moment.
+        assert [gap for gap in gaps_of(slow) if gap < 7.0] == []
+        assert slow.begun_at[2:] == close_to(moments(slow, until=61.0)[4::2])
+        assert rare.begun_at == close_to(moments(rare, until=61.0))
 
     run_virtual(story())
 
 
-def test_the_deadline_is_never_longer_than_the_period():
-    async def story() -> None:
-        feed = FakeFeed("brisk", period_s=0.5)
-        rounds = Rounds(deadline_s=1.0)
-        rounds.set_feeds([feed])
-        await run_for(rounds, 0.1)
-        assert feed.deadlines_s == [0.5]
-
-    run_virtual(story())
+def gaps_of(feed: FakeFeed) -> list[float]:
+    return [late - early for early, late in itertools.pairwise(feed.begun_at)]
 
 
-def test_feeds_come_and_go_while_it_runs_and_the_others_keep_their_grid():
+def test_feeds_come_and_go_while_it_runs_and_the_others_keep_their_moments():
     async def story() -> None:
         kept, gone, new = FakeFeed("kept"), FakeFeed("gone"), FakeFeed("new")
-        rounds = Rounds(deadline_s=1.0)
+        rounds = Rounds()
         rounds.set_feeds([kept, gone])
         async with asyncio.TaskGroup() as group:
-            group.create_task(run_for(rounds, 12.0))
-            await asyncio.sleep(6.0)
+            group.create_task(run_for(rounds, 22.0))
+            await asyncio.sleep(8.0)
             rounds.set_feeds([kept, new])
-        assert kept.begun_at == [0, 5, 10]
-        assert gone.begun_at == [0, 5]
-        assert new.begun_at == [6, 11]
+        assert kept.begun_at == close_to(moments(kept, until=22.0))
+        assert gone.begun_at == close_to(moments(gone, until=8.0))
+        assert new.begun_at == close_to(moments(new, until=22.0, first=8.0))
         assert [report.name for report in rounds.reports()] == ["kept", "new"]
 
     run_virtual(story())
@@ -95,12 +117,12 @@ def test_feeds_come_and_go_while_it_runs_and_the_others_keep_their_grid():
 
 def test_without_feeds_it_waits_for_some():
     async def story() -> None:
-        rounds, feed = Rounds(deadline_s=1.0), FakeFeed("late")
+        rounds, feed = Rounds(), FakeFeed("late")
         async with asyncio.TaskGroup() as group:
-            group.create_task(run_for(rounds, 20.0))
+            group.create_task(run_for(rounds, 30.0))
             await asyncio.sleep(13.0)
             rounds.set_feeds([feed])
-        assert feed.begun_at == [13, 18]
+        assert feed.begun_at == close_to(moments(feed, until=30.0, first=13.0))
 
     run_virtual(story())
 
@@ -108,7 +130,7 @@ def test_without_feeds_it_waits_for_some():
 def test_a_stalled_loop_is_not_caught_up():
     async def story() -> None:
         feed = FakeFeed("feed")
-        rounds = Rounds(deadline_s=1.0)
+        rounds = Rounds()
         rounds.set_feeds([feed])
         loop = asyncio.get_running_loop()
 
@@ -116,10 +138,78 @@ def test_a_stalled_loop_is_not_caught_up():
             loop._virtual.now += 13.0
 
         loop.call_at(6.0, stall)
-        await run_for(rounds, 30.0)
-        assert feed.begun_at == [0, 5, 19, 20, 25]
+        await run_for(rounds, 40.0)
+        [late_at] = [at for at in feed.begun_at if at >= 19.0][:1]
+        assert late_at == 19.0
+        assert min(gaps_of(feed)) >= 2.5
+        after = [at for at in feed.begun_at if at > 19.0]
+        assert after == close_to(moments(feed, until=40.0, first=19.0)[1:])
 
     run_virtual(story())
+
+
+@dataclass
+class Pods(FakeFeed):
+    """A feed of many targets, each read in no time."""
+
+    uids: list[str] = field(default_factory=list)
+    times: dict[str, list[float]] = field(default_factory=dict)
+
+    def reads(self) -> dict[str, Read]:
+        return {uid: Read(uid, partial(self.one, uid)) for uid in self.uids}
+
+    async def one(self, uid: str, _reader: object) -> list[ReadResult]:
+        self.times.setdefault(uid, []).append(asyncio.get_running_loop().time())
+        return [ReadResult(target=uid, outcome=ReadOutcome.READ)]
+
+
+def test_reads_are_spread_over_the_period_and_each_target_keeps_its_moment():
+    async def story() -> None:
+        pods = Pods("pods", uids=[f"uid-{number}" for number in range(200)])
+        rounds = Rounds()
+        rounds.set_feeds([pods])
+        await run_for(rounds, 40.0)
+        first = [times[0] for times in pods.times.values()]
+        # The first reads wait for no moment, and are no burst either.
+        assert max(first) <= 200 * FIRST_GAP_S + WAKE_S
+        assert len({times[0] for times in pods.times.values()}) > 200 / STARTS_MAX
+        for uid, times in pods.times.items():
+            own = phase_of(uid) * 5.0
+            assert [at % 5.0 for at in times[1:-1]] == close_to([own] * len(times[1:-1]))
+        # No tenth of a period has twice its share of the reads.
+        tenths = Counter(int(at % 5.0 / 0.5) for times in pods.times.values() for at in times[1:])
+        share = sum(tenths.values()) / 10
+        assert 0.5 * share < min(tenths.values()) <= max(tenths.values()) < 2 * share
+
+    run_virtual(story())
+
+
+def test_a_target_that_is_new_is_read_at_once_and_one_of_the_same_name_is_another():
+    async def story() -> None:
+        pods, rounds = Pods("pods", uids=["a"]), Rounds()
+        rounds.set_feeds([pods])
+        async with asyncio.TaskGroup() as group:
+            group.create_task(run_for(rounds, 20.0))
+            await asyncio.sleep(11.0)
+            pods.uids = ["a", "b"]
+            rounds.look_again()
+            await asyncio.sleep(6.0)
+            pods.uids = ["b"]
+            rounds.look_again()
+        assert pods.times["b"][0] == pytest.approx(11.0, abs=WAKE_S)
+        assert max(pods.times["a"]) < 17.0, "it is gone"
+
+    run_virtual(story())
+
+
+@given(
+    at=st.floats(0, 1e6), period_s=st.floats(0.1, 600.0), phase=st.floats(0, 1, exclude_max=True)
+)
+def test_the_next_moment_is_within_a_period(at: float, period_s: float, phase: float):
+    moment = moment_after(at, period_s=period_s, phase=phase)
+    assert at < moment <= at + period_s * (1 + 1e-6)
+    off = (moment / period_s - phase) % 1.0
+    assert min(off, 1.0 - off) < 1e-4
 
 
 def ended(*failing: str, ok: int = 1, warnings: tuple[str, ...] = ()) -> list[ReadResult]:
@@ -151,13 +241,14 @@ def test_changes_are_told_once_and_counted_always():
                 ended(warnings=("partial",)),
             ],
         )
-        rounds = Rounds(deadline_s=1.0)
+        rounds = Rounds()
         rounds.set_feeds([feed])
         with structlog.testing.capture_logs() as logs:
-            await run_for(rounds, 41.0)
+            await run_for(rounds, 44.0)
         assert [(log["event"], log.get("failing")) for log in logs] == [
             ("source.failed", 1),
             ("source.failed", 2),
+            ("source.late", None),  # three rounds in a row without an answer in time
             ("source.recovered", None),
             ("source.warned", None),
         ]
@@ -175,16 +266,87 @@ def test_changes_are_told_once_and_counted_always():
     run_virtual(story())
 
 
-def test_a_bug_in_a_feed_is_not_swallowed():
+def test_a_bug_in_one_target_is_a_word_and_the_others_go_on():
     async def story() -> None:
         class Broken(FakeFeed):
-            async def read(self, session: object, *, deadline_s: float) -> list[ReadResult]:
-                raise ZeroDivisionError(session, deadline_s)
+            async def read(self, reader: object) -> list[ReadResult]:
+                raise ZeroDivisionError(reader)
 
-        rounds = Rounds(deadline_s=1.0)
-        rounds.set_feeds([Broken("broken")])
-        with pytest.raises(ExceptionGroup) as caught:
-            await rounds.run(None)  # type: ignore[arg-type]  # as above
-        assert caught.group_contains(ZeroDivisionError)
+        broken, whole = Broken("broken"), FakeFeed("whole", ends=[ended() for _ in range(9)])
+        rounds = Rounds()
+        rounds.set_feeds([broken, whole])
+        with structlog.testing.capture_logs() as logs:
+            await run_for(rounds, 28.0)
+        assert whole.begun_at == close_to(moments(whole, until=28.0))
+        assert rounds.outcomes["VLLM", ReadOutcome.BROKEN] == len(moments(broken, until=28.0))
+        (report, _) = rounds.reports()
+        assert (report.failing, report.outcome) == (("one",), ReadOutcome.BROKEN)
+        assert "ZeroDivisionError" in report.message
+        # The trace comes once, and not with every round.
+        assert [log["event"] for log in logs] == ["source.broke", "source.failed"]
+
+    run_virtual(story())
+
+
+def test_a_target_that_hangs_delays_no_other_and_is_not_asked_twice():
+    async def story() -> None:
+        @dataclass
+        class TwoPods(FakeFeed):
+            times: dict[str, list[float]] = field(default_factory=dict)
+
+            def reads(self) -> dict[str, Read]:
+                return {
+                    "quick": Read("quick", partial(self.one, "quick", 0.1)),
+                    "slow": Read("slow", partial(self.one, "slow", 7.0)),
+                }
+
+            async def one(self, name: str, takes_s: float, _reader: object) -> list[ReadResult]:
+                self.times.setdefault(name, []).append(asyncio.get_running_loop().time())
+                await asyncio.sleep(takes_s)
+                return [ReadResult(target=name, outcome=ReadOutcome.READ)]
+
+        feed, rounds = TwoPods("pods"), Rounds()
+        rounds.set_feeds([feed])
+        with structlog.testing.capture_logs() as logs:
+            await run_for(rounds, 43.0)
+        quick, slow = feed.times["quick"], feed.times["slow"]
+        assert quick == close_to(moments(FakeFeed("quick"), until=43.0))
+        assert [late - early for early, late in itertools.pairwise(slow[1:])] == close_to(
+            [10, 10, 10]
+        )
+        # What came late was used, counted, and after three times in a row it was said.
+        assert rounds.outcomes["VLLM", ReadOutcome.LATE] == 4
+        (report,) = rounds.reports()
+        assert (report.failing, report.late) == ((), ("slow",))
+        assert report.outcome == ReadOutcome.LATE
+        assert "7.0 s, more than the period of 5 s" in report.message
+        assert [(log["event"], log["late"]) for log in logs] == [("source.late", 1)]
+
+    run_virtual(story())
+
+
+def test_a_target_that_flaps_fills_no_log():
+    async def story() -> None:
+        feed = FakeFeed("pods", ends=[ended("ns/a") if n % 2 else ended() for n in range(400)])
+        rounds = Rounds()
+        rounds.set_feeds([feed])
+        with structlog.testing.capture_logs() as logs:
+            await run_for(rounds, 1801.0)
+        failed = [log for log in logs if log["event"] == "source.failed"]
+        assert 20 <= len(failed) <= 3 * 31
+        assert sum(log["unsaid"] or 0 for log in failed) + len(failed) >= 170
+        assert rounds.outcomes["VLLM", ReadOutcome.TIMED_OUT] == 180
+
+    run_virtual(story())
+
+
+def test_it_can_begin_again():
+    async def story() -> None:
+        feed, rounds = FakeFeed("feed", takes_s=3.0), Rounds()
+        rounds.set_feeds([feed])
+        await run_for(rounds, 1.0)
+        assert feed.cancelled == 1
+        await run_for(rounds, 12.0)
+        assert feed.begun_at == close_to(moments(feed, until=12.0))
 
     run_virtual(story())

@@ -1,4 +1,4 @@
-"""Reads every source in its own period and keeps the last values; a slow one delays nobody.
+"""Reads every target at its own moment of its period and keeps the last values; a slow one delays nobody.
 
 The collector runs in the daemon's TaskGroup: `feeds` says what is read, `rounds` when. A tick
 asks `last_values` and gets at once what is there.
@@ -6,8 +6,9 @@ asks `last_values` and gets at once what is there.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import aiohttp
@@ -16,24 +17,35 @@ from autoscaler.kube.targets import ExporterTarget, ScrapeTarget
 from autoscaler.settings import MetricsSettings, MetricsSource, PrometheusSettings
 from autoscaler.sources.collector.feeds import (
     DCGM,
+    DCGM_PERIOD_S,
     DCGM_PORT,
     PROMETHEUS,
-    DcgmQueryFeed,
     ExporterFeed,
     Feed,
     PodFeed,
-    PrometheusFeed,
 )
 from autoscaler.sources.collector.last_values import LastValues
-from autoscaler.sources.collector.rounds import FeedReport, Rounds
+from autoscaler.sources.collector.prometheus_feeds import (
+    DcgmQueryFeed,
+    PrometheusFeed,
+    UnknownServerFeed,
+)
+from autoscaler.sources.collector.reports import FeedReport
+from autoscaler.sources.collector.rounds import Rounds
 from autoscaler.sources.engines import SOURCES
+from autoscaler.sources.pages.connector import open_session
+from autoscaler.sources.pages.lateness import Lateness
 from autoscaler.sources.pages.outcome import ReadOutcome
-from autoscaler.sources.prometheus import PrometheusClient
+from autoscaler.sources.pages.reader import BodyReader
+from autoscaler.sources.prometheus.client import PrometheusClient
 
+LEAVING_PERIOD_S = 1.0
+"""Between two readings of a pod that is being deleted: the drain hook sees it idle for two or three seconds
+before its engine ends, and a page of 5 s before would still show its last streams."""
 SOURCE_LABELS: tuple[str, ...] = (*SOURCES, DCGM, PROMETHEUS)
 """Every value of the metric label `source`."""
-DEADLINE_S = 1.0
-"""Of one read; below the tick of 5 s, above the 0.2 s that a loaded vLLM took at worst."""
+FIRST_READ_S = 1.0
+"""In which most first reads have ended; above the 0.2 s that a loaded vLLM on GPUs took at worst."""
 
 
 class Collector:
@@ -43,30 +55,45 @@ class Collector:
         self,
         *,
         now: Callable[[], float],
-        deadline_s: float = DEADLINE_S,
+        servers: Mapping[str, PrometheusSettings] = MappingProxyType({}),
         session: aiohttp.ClientSession | None = None,
         dcgm_port: int = DCGM_PORT,
+        dcgm_period_s: float = DCGM_PERIOD_S,
     ) -> None:
         """Make a collector that reads nothing yet.
 
         Args:
             now: Seconds since the epoch, never decreasing: the daemon's clock.
-            deadline_s: Of one read.
+            servers: That may be asked, by the name that documents use.
             session: One that the caller closes; None: `run` makes one and closes it.
             dcgm_port: Of the dcgm-exporters' pages.
+            dcgm_period_s: Between two reads of each.
         """
         self._now = now
         self._session = session
         self._dcgm_port = dcgm_port
+        self._dcgm_period_s = dcgm_period_s
         self.last_values = LastValues()
         """What a tick takes."""
-        self._rounds = Rounds(deadline_s=deadline_s)
+        self.lateness = Lateness()
+        """Of the event loop, as the collector finds it."""
+        self._rounds = Rounds()
+        self._clients = {name: PrometheusClient(server) for name, server in servers.items()}
         self._settings: tuple[MetricsSettings, ...] = ()
+        self._prometheus_feeds: dict[str, PrometheusFeed] = {}
+        """By model, with the interval that was learnt."""
+        self._targets: tuple[ScrapeTarget, ...] = ()
         self._exporters: tuple[ExporterTarget, ...] = ()
+        self._leaving: frozenset[str] = frozenset()
+        """Models that have pods which are being deleted."""
 
     def set_models(self, models: Iterable[MetricsSettings]) -> None:
-        """Replace how models are read; a model that stays keeps its grid of periods."""
+        """Replace how models are read; a model that stays keeps its pods' moments."""
         self._settings = tuple(models)
+        keys = {settings.model for settings in self._settings}
+        self._prometheus_feeds = {
+            model: feed for model, feed in self._prometheus_feeds.items() if model in keys
+        }
         self._rounds.set_feeds(self._feeds())
 
     def set_exporters(self, exporters: Iterable[ExporterTarget]) -> None:
@@ -78,7 +105,17 @@ class Collector:
 
     def set_targets(self, targets: Iterable[ScrapeTarget]) -> None:
         """Replace the pods; what was read of a pod that is gone goes with it."""
+        targets = tuple(targets)
+        if targets == self._targets:
+            return  # almost every tick
+        self._targets = targets
         self.last_values.set_targets(targets)
+        leaving = frozenset(target.model for target in targets if target.leaving)
+        if leaving != self._leaving:
+            self._leaving = leaving
+            self._rounds.set_feeds(self._feeds())
+        else:
+            self._rounds.look_again()
 
     @property
     def outcomes(self) -> Mapping[tuple[str, ReadOutcome], int]:
@@ -111,51 +148,21 @@ class Collector:
 
     async def run(self) -> None:
         """Read until cancelled; then every read that is under way is cancelled with it."""
-        async with self._open_session() as session:
-            await self._rounds.run(session)
-
-    @contextlib.asynccontextmanager
-    async def _open_session(self) -> AsyncIterator[aiohttp.ClientSession]:
-        """Open the one session of all reads, unless the caller gave one."""
-        if self._session is not None:
-            yield self._session
-            return
-        # No limit: IN_FLIGHT_MAX bounds each feed, and a limit here would let one starve the others.
-        # Pods are addressed directly: a proxy of the environment is not for them.
-        async with aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            trust_env=False,
-        ) as session:
-            yield session
+        async with open_session(self._session) as session, asyncio.TaskGroup() as group:
+            group.create_task(self.lateness.run())
+            await self._rounds.run(BodyReader(session=session, lateness=self.lateness))
 
     def _feeds(self) -> list[Feed]:
-        """Make a feed for each model, for the exporters and for DCGM at each Prometheus."""
+        """Make a feed for each model, for the exporters and for each server that speaks for GPUs."""
         last_values, now = self.last_values, self._now
-        feeds: list[Feed] = []
-        clients: dict[PrometheusSettings, PrometheusClient] = {}
-        for settings in self._settings:
-            of_model: dict[str, Any] = {
-                "source": source_label(settings),
-                "model": settings.model,
-                "period_s": settings.period_s,
-                "settings": settings,
-                "last_values": last_values,
-                "now": now,
-            }
-            if settings.prometheus is None:
-                feeds.append(PodFeed(name=f"pods of {settings.model}", **of_model))
-                continue
-            client = clients.get(settings.prometheus)
-            if client is None:
-                client = clients[settings.prometheus] = PrometheusClient(settings.prometheus)
-                # One of each server, called after the first model that asks it.
-                name = f"DCGM through the Prometheus of {settings.model}"
-                feeds.append(
-                    DcgmQueryFeed(name=name, client=client, last_values=last_values, now=now)
-                )
-            name = f"Prometheus for {settings.model}"
-            feeds.append(PrometheusFeed(name=name, client=client, **of_model))
+        feeds = [feed for settings in self._settings for feed in self._feeds_of(settings)]
+        feeds += [
+            DcgmQueryFeed(
+                name=f"DCGM through {name}", client=client, last_values=last_values, now=now
+            )
+            for name, client in self._clients.items()
+            if client.server.dcgm
+        ]
         if self._exporters:
             feeds.append(
                 ExporterFeed(
@@ -163,11 +170,44 @@ class Collector:
                     last_values=last_values,
                     now=now,
                     port=self._dcgm_port,
+                    period_s=self._dcgm_period_s,
                 )
             )
         pods = ("/".join(exporter.key) for exporter in self._exporters)
         last_values.set_exporters([*pods, *(feed.name for feed in feeds)])
         return feeds
+
+    def _feeds_of(self, settings: MetricsSettings) -> list[Feed]:
+        """Make the feeds of one model: two while pods of it are being deleted."""
+        of_model: dict[str, Any] = {
+            "model": settings.model,
+            "period_s": settings.period_s,
+            "deadline_s": settings.deadline_s,
+            "last_values": self.last_values,
+            "now": self._now,
+        }
+        if settings.source is MetricsSource.PODS:
+            of_model |= {"source": source_label(settings), "settings": settings}
+            feeds: list[Feed] = [PodFeed(name=f"pods of {settings.model}", **of_model)]
+            if settings.model in self._leaving:
+                of_model["period_s"] = min(settings.period_s, LEAVING_PERIOD_S)
+                name = f"leaving pods of {settings.model}"
+                feeds.append(PodFeed(name=name, leaving=True, **of_model))
+            return feeds
+        name = f"Prometheus for {settings.model}"
+        client = self._clients.get(settings.server)
+        if client is None:
+            known_names = tuple(sorted(self._clients))
+            return [
+                UnknownServerFeed(name=name, server=settings.server, known=known_names, **of_model)
+            ]
+        known = self._prometheus_feeds.get(settings.model)
+        interval_s = known.interval_s if known else 0.0
+        feed = PrometheusFeed(
+            name=name, settings=settings, client=client, interval_s=interval_s, **of_model
+        )
+        self._prometheus_feeds[settings.model] = feed
+        return [feed]
 
 
 def source_label(settings: MetricsSettings) -> str:

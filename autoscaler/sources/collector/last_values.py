@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from autoscaler.kube.samples import FramebufferSample, NodeGpuSample, PodKey, PodSample
 from autoscaler.kube.targets import ScrapeTarget
-from autoscaler.sources.dcgm import DcgmReading
+from autoscaler.sources.dcgm import DcgmReading, GpuAccount, account, follow
 
 
 class LastValues:
@@ -18,13 +18,18 @@ class LastValues:
 
     def __init__(self) -> None:
         self._targets: dict[PodKey, ScrapeTarget] = {}
+        self._by_model: dict[str, list[ScrapeTarget]] = {}
         self._samples: dict[PodKey, PodSample] = {}
         self._exporters: frozenset[str] = frozenset()
         self._dcgm: dict[str, DcgmReading] = {}
+        self._account: GpuAccount | None = None
 
     def set_targets(self, targets: Iterable[ScrapeTarget]) -> None:
         """Replace the targets; what was read of a pod that is gone, or replaced, goes with it."""
         before, self._targets = self._targets, {target.key: target for target in targets}
+        self._by_model = {}
+        for target in self._targets.values():
+            self._by_model.setdefault(target.model, []).append(target)
         self._samples = {
             key: sample
             for key, sample in self._samples.items()
@@ -33,7 +38,7 @@ class LastValues:
 
     def targets(self, model: str) -> list[ScrapeTarget]:
         """Return the targets of one model."""
-        return [target for target in self._targets.values() if target.model == model]
+        return list(self._by_model.get(model, ()))
 
     def put_sample(self, target: ScrapeTarget, sample: PodSample) -> None:
         """Keep a sample, unless its pod has gone meanwhile or a newer one is here."""
@@ -50,37 +55,29 @@ class LastValues:
         self._dcgm = {
             name: reading for name, reading in self._dcgm.items() if name in self._exporters
         }
+        self._account = None
 
     def put_dcgm(self, exporter: str, reading: DcgmReading) -> None:
         """Keep the last reading of an exporter, or of a Prometheus, unless it has gone meanwhile."""
         if exporter in self._exporters:
-            self._dcgm[exporter] = reading
+            self._dcgm[exporter] = follow(self._dcgm.get(exporter), reading)
+            self._account = None
 
     def samples(self) -> dict[PodKey, PodSample]:
         """Return the last sample of each target that ever had one."""
         return dict(self._samples)
 
     def framebuffers(self) -> dict[PodKey, FramebufferSample]:
-        """Return the last framebuffer of each target; of several sources, the newest."""
-        newest: dict[PodKey, FramebufferSample] = {}
-        for reading in self._dcgm.values():
-            for key, sample in reading.framebuffers.items():
-                if key in self._targets and _newer(sample, newest.get(key)):
-                    newest[key] = sample
-        return newest
+        """Return the GPU memory of each target, where it is known on every GPU it holds."""
+        known = self._gpus().framebuffers
+        return {key: sample for key, sample in known.items() if key in self._targets}
 
     def nodes(self) -> dict[str, NodeGpuSample]:
-        """Return the last count of free GPUs of each node; of several sources, the newest."""
-        newest: dict[str, NodeGpuSample] = {}
-        for reading in self._dcgm.values():
-            for node, sample in reading.nodes.items():
-                if _newer(sample, newest.get(node)):
-                    newest[node] = sample
-        return newest
+        """Return what is known of the GPUs of each node."""
+        return dict(self._gpus().nodes)
 
-
-def _newer(
-    sample: FramebufferSample | NodeGpuSample, known: FramebufferSample | NodeGpuSample | None
-) -> bool:
-    """Tell whether a sample replaces the one known."""
-    return known is None or sample.sampled_at > known.sampled_at
+    def _gpus(self) -> GpuAccount:
+        """The account of all sources, made anew once something was read."""
+        if self._account is None:
+            self._account = account(self._dcgm.values())
+        return self._account

@@ -11,6 +11,8 @@ Choices, with their reasons:
   their sum waits.
 - *Finished* is `num_requests_total`, which counts at the end of a request. An abort of a running
   request may show there and in `num_aborted_requests_total` both, so that the two are not added.
+- Latencies are counted once, by the process that speaks with the clients, so that their rows add up. Of
+  the pace it has the gaps between tokens alone.
 - `sglang:utilization` is stuck at 0 by its own source and is not read.
 """
 
@@ -20,13 +22,17 @@ import math
 from collections.abc import Iterable
 
 from autoscaler.kube.samples import PodSample
-from autoscaler.sources.pages.exposition import Rows, SeriesRow
+from autoscaler.sources.pages.history_series import HistorySeries, PastSeries
+from autoscaler.sources.pages.rows import Rows, SeriesRow
 from autoscaler.sources.pages.signals import (
     EngineSource,
+    count_since_start,
     expect_demand,
     first_of,
+    histogram,
     mean_ratio,
     rows_of_models,
+    spellings,
     sum_of_parts,
     total,
 )
@@ -51,6 +57,13 @@ _COUNTERS = (
     "sglang:prompt_tokens_total",
     "sglang:generation_tokens_total",
     "sglang:num_retracted_requests_total",
+    "sglang:queue_time_seconds_sum",
+    "sglang:queue_time_seconds_count",
+)
+_TTFT = "sglang:time_to_first_token_seconds"
+_TOKEN_GAPS = (
+    "sglang:inter_token_latency_seconds",
+    "sglang:time_per_output_token_seconds",  # its name up to 0.4.5
 )
 
 
@@ -58,7 +71,8 @@ def read(rows: Rows, model_names: frozenset[str]) -> PodSample:
     """Read one SGLang pod, of one or several data-parallel ranks."""
 
     def of(*names: str) -> list[SeriesRow]:
-        return _one_per_schedule(rows_of_models(first_of(rows, *names), model_names))
+        found = first_of(rows, *spellings(*names))
+        return _one_per_schedule(rows_of_models(found, model_names))
 
     usage = of(_USAGE)
     queues = [of(name) for name in _SIDE_QUEUES]
@@ -66,14 +80,17 @@ def read(rows: Rows, model_names: frozenset[str]) -> PodSample:
         waiting_requests=sum_of_parts(total(of(_QUEUE)), *(total(rows) for rows in queues if rows)),
         running_requests=total(of(_RUNNING)),
         kv_usage_ratio=mean_ratio(usage, [1.0] * len(usage)),
-        finished_requests_total=total(of(*_FINISHED)),
-        prompt_tokens_total=total(of("sglang:prompt_tokens_total")),
-        generation_tokens_total=total(of("sglang:generation_tokens_total")),
-        preemptions_total=total(of("sglang:num_retracted_requests_total")),
+        finished_requests_total=count_since_start(of(*_FINISHED)),
+        prompt_tokens_total=count_since_start(of("sglang:prompt_tokens_total")),
+        generation_tokens_total=count_since_start(of("sglang:generation_tokens_total")),
+        preemptions_total=count_since_start(of("sglang:num_retracted_requests_total")),
+        queue_time_s_total=count_since_start(of("sglang:queue_time_seconds_sum")),
+        queued_requests_total=count_since_start(of("sglang:queue_time_seconds_count")),
+        ttft=histogram(rows, *spellings(_TTFT), model_names=model_names),
+        token_gaps=histogram(rows, *spellings(*_TOKEN_GAPS), model_names=model_names),
     )
-    return expect_demand(
-        sample, engine="SGLang", found=first_of(rows, _RUNNING, _QUEUE), model_names=model_names
-    )
+    found = first_of(rows, *spellings(_RUNNING, _QUEUE))
+    return expect_demand(sample, engine="SGLang", found=found, model_names=model_names)
 
 
 def _one_per_schedule(rows: Iterable[SeriesRow]) -> list[SeriesRow]:
@@ -90,8 +107,24 @@ def _one_per_schedule(rows: Iterable[SeriesRow]) -> list[SeriesRow]:
     return list(schedules.values())
 
 
+def _past(*names: str) -> PastSeries:
+    return PastSeries(names=spellings(*names), matchers=('priority=""',))
+
+
 SOURCE = EngineSource(
     engine="SGLang",
-    names=(_QUEUE, _RUNNING, _USAGE, *_SIDE_QUEUES, *_FINISHED, *_COUNTERS),
+    names=spellings(_QUEUE, _RUNNING, _USAGE, *_SIDE_QUEUES, *_FINISHED, *_COUNTERS),
+    labels=frozenset(
+        {"model_name", "engine_type", "priority", "dp_rank", "tp_rank", "pp_rank", "moe_ep_rank"}
+    ),
     read=read,
+    history=HistorySeries(
+        running=(_past(_RUNNING),),
+        waiting=(_past(_QUEUE), *map(_past, _SIDE_QUEUES)),
+        finished=(_past(*_FINISHED),),
+        kv_usage=_past(_USAGE),
+        labels=("model_name", "engine_type", "dp_rank"),
+        one_of_several="max",
+    ),
+    histograms=spellings(_TTFT, *_TOKEN_GAPS),
 )

@@ -10,11 +10,37 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
 
 from autoscaler.errors import SourceError
-from autoscaler.kube.samples import PodSample
-from autoscaler.sources.pages.exposition import Rows, SeriesRow
+from autoscaler.foreign_text import listed
+from autoscaler.kube.samples import HISTOGRAMS, HistogramSample, PodSample
+from autoscaler.sources.pages.buckets import sum_of_histograms
+from autoscaler.sources.pages.history_series import HistorySeries
+from autoscaler.sources.pages.limits import (
+    COUNTER_MAX,
+    POD_PAGE_BYTES_MAX,
+    REQUESTS_MAX,
+    SKEW_S_MAX,
+)
 from autoscaler.sources.pages.outcome import ReadOutcome
+from autoscaler.sources.pages.rows import LabelledHistogram, Rows, SeriesRow
+
+_ADDED = (
+    "waiting_requests",
+    "running_requests",
+    "finished_requests_total",
+    "aborted_requests_total",
+    "prompt_tokens_total",
+    "generation_tokens_total",
+    "preemptions_total",
+    "queue_time_s_total",
+    "queued_requests_total",
+    "steps_total",
+    "step_tokens_total",
+)
+"""Fields of a sample that are counts, or sums of them."""
 
 Read = Callable[[Rows, frozenset[str]], PodSample]
 """Read one pod's rows, restricted to these model names (empty: all); the sample is not dated yet.
@@ -28,8 +54,17 @@ class EngineSource:
     engine: str
     """As `spec.engine` names it."""
     names: tuple[str, ...]
-    """Every series that `read` may ask for."""
+    """Every series that `read` may ask for, in every spelling."""
+    labels: frozenset[str]
+    """Labels that the engine itself writes and that tell its rows of one series apart. Through
+    Prometheus every other label is its own or its operator's, and tells nothing apart."""
     read: Read
+    history: HistorySeries
+    """What is asked about a time before it was read."""
+    histograms: tuple[str, ...] = ()
+    """Every histogram whose buckets `read` may ask for, in every spelling, without `_bucket`. They are
+    read from pages alone: through Prometheus they would be ten times what is asked for else."""
+    page_bytes_max: int = POD_PAGE_BYTES_MAX
 
     def sample(self, rows: Rows, *, model_names: frozenset[str], at: float) -> PodSample:
         """Read one pod.
@@ -41,10 +76,11 @@ class EngineSource:
                 oldest of them, never younger than it is.
 
         Raises:
-            SourceError: Nothing there says how much is waiting or running.
+            SourceError: Nothing there says how much is waiting or running; a count or a time cannot be.
         """
         remembered = _RememberedRows(rows)
         sample = self.read(remembered, model_names)
+        _expect_past(remembered.times, at=at)
         return replace(sample, sampled_at=min([at, *remembered.times]))
 
 
@@ -58,8 +94,46 @@ class _RememberedRows:
     def rows(self, name: str) -> list[SeriesRow]:
         """Return the rows of `name`."""
         found = self._rows.rows(name)
+        if len(found) > 1 and len({frozenset(row.labels.items()) for row in found}) < len(found):
+            message = f"a row of {name} is there twice, with the same labels"
+            raise SourceError(message, outcome=ReadOutcome.DUPLICATE)
         self.times += [row.at for row in found if row.at is not None]
         return found
+
+    def histograms(self, name: str) -> list[LabelledHistogram]:
+        """Return the histograms of `name`."""
+        return self._rows.histograms(name)
+
+
+def _expect_past(times: Iterable[float], *, at: float) -> None:
+    """Refuse values of the future, which would look fresh for as long as they lie ahead."""
+    for time in times:
+        if not 0.0 <= time <= at + SKEW_S_MAX:  # NaN is not either
+            message = (
+                f"a value is dated {time - at:.0f} s from now; mend the clocks, or leave out the "
+                "time stamps on the page"
+            )
+            raise SourceError(message, outcome=ReadOutcome.IMPLAUSIBLE)
+
+
+@lru_cache(maxsize=256)
+def spellings(*names: str) -> tuple[str, ...]:
+    """Return every way in which these series are written, each as given first.
+
+    Pipelines and agents that cannot have colons put underscores there, and some leave out `_total`, or
+    write it where an engine does not.
+
+    >>> spellings("vllm:prompt_tokens_total")[:2]
+    ('vllm:prompt_tokens_total', 'vllm_prompt_tokens_total')
+    >>> spellings("vllm:prompt_tokens_total")[2:]
+    ('vllm:prompt_tokens', 'vllm_prompt_tokens')
+    """
+    found: dict[str, None] = {}
+    for name in names:
+        bare = name.removesuffix("_total")
+        for each in (name, bare) if bare != name else (name,):
+            found |= dict.fromkeys((each, each.replace(":", "_")))
+    return tuple(found)
 
 
 def first_of(rows: Rows, *names: str) -> list[SeriesRow]:
@@ -76,12 +150,44 @@ def rows_of_models(rows: Iterable[SeriesRow], model_names: frozenset[str]) -> li
     return [row for row in rows if not model_names or row.labels.get("model_name") in model_names]
 
 
-def total(rows: Iterable[SeriesRow]) -> float | None:
-    """Add up counts; None where there are none or one of them is no count."""
+def total(rows: Iterable[SeriesRow], *, at_most: float = REQUESTS_MAX) -> float | None:
+    """Add up counts; None where there are none or one of them is no count.
+
+    Args:
+        rows: Of one quantity.
+        at_most: What one of them can be: COUNTER_MAX for counters.
+
+    Raises:
+        SourceError: One is greater than that. Such a page is not believed in anything.
+    """
     values = [row.value for row in rows]
     if not values or not all(math.isfinite(value) and value >= 0 for value in values):
         return None
-    return math.fsum(values)
+    if max(values) > at_most or (sum_ := math.fsum(values)) > at_most:
+        message = f"a count of {max(values):g} is more than a server can hold ({at_most:g})"
+        raise SourceError(message, outcome=ReadOutcome.IMPLAUSIBLE)
+    return sum_
+
+
+def histogram(
+    rows: Rows, *names: str, model_names: frozenset[str] = frozenset()
+) -> HistogramSample | None:
+    """Return the first of these histograms that is there, over all its rows; None: unknown."""
+    for name in names:
+        found = rows.histograms(name)
+        if found:
+            break
+    else:
+        return None
+    if model_names:
+        named = {("model_name", name) for name in model_names}
+        found = [each for each in found if not named.isdisjoint(each.labels)]
+    return sum_of_histograms([each.sample for each in found])
+
+
+def count_since_start(rows: Iterable[SeriesRow]) -> float | None:
+    """Add up counters; None where there are none or one of them is no count."""
+    return total(rows, at_most=COUNTER_MAX)
 
 
 def sum_of_parts(*parts: float | None) -> float | None:
@@ -107,9 +213,28 @@ def expect_demand(
     present = sorted({row.labels["model_name"] for row in found if "model_name" in row.labels})
     if model_names and present and not model_names.intersection(present):
         message = (
-            f"the page is of the models {', '.join(present)}; spec.modelNames asks for "
-            f"{', '.join(sorted(model_names))}"
+            f"the page is of the models {listed(present)}; spec.modelNames asks for "
+            f"{listed(sorted(model_names))}"
         )
     else:
         message = f"the page has no series of {engine} for waiting and running requests"
     raise SourceError(message, outcome=ReadOutcome.NO_SIGNAL)
+
+
+def sum_of_pages(pages: Sequence[PodSample]) -> PodSample:
+    """Put the pages of one pod together, one for each data-parallel rank; unknown where one is."""
+    if len(pages) == 1:
+        return pages[0]
+
+    def added(name: str) -> float | None:
+        return sum_of_parts(*(getattr(page, name) for page in pages))
+
+    usage = added("kv_usage_ratio")
+    parts: dict[str, Any] = {name: added(name) for name in _ADDED}
+    for name in HISTOGRAMS:
+        parts[name] = sum_of_histograms([getattr(page, name) for page in pages])
+    return PodSample(
+        sampled_at=min(page.sampled_at for page in pages),
+        kv_usage_ratio=None if usage is None else usage / len(pages),
+        **parts,
+    )

@@ -6,18 +6,24 @@ import pytest
 
 from autoscaler.errors import SourceError
 from autoscaler.sources import dcgm
-from autoscaler.sources.dcgm import DcgmReading
-from autoscaler.sources.pages.exposition import SeriesRow, read_page
-from autoscaler.sources.prometheus import Answer
+from autoscaler.sources.dcgm import DcgmReading, GpuAccount
+from autoscaler.sources.dcgm.page import USED
+from autoscaler.sources.pages.exposition import read_page
+from autoscaler.sources.pages.rows import SeriesRow
+from autoscaler.sources.prometheus.answer import Answer
 from tests.sources.bodies import page, without
 
 MIB = 2**20
-USED, FREE, RESERVED = dcgm.NAMES
 
 
-def read(body: bytes | str, *, node: str | None = None) -> DcgmReading:
+def read_of(body: bytes | str, *, node: str | None = None, at: float = 100.0) -> DcgmReading:
     body = body.encode() if isinstance(body, str) else body
-    return dcgm.read(read_page(body, dcgm.NAMES), at=100.0, node=node)
+    return dcgm.read(read_page(body, dcgm.NAMES), at=at, node=node)
+
+
+def read(*bodies: bytes | str, node: str | None = None) -> GpuAccount:
+    """What is known once each exporter's page was read."""
+    return dcgm.account([read_of(body, node=node) for body in bodies])
 
 
 def row(name: str, value: float, **labels: str) -> str:
@@ -25,12 +31,14 @@ def row(name: str, value: float, **labels: str) -> str:
     return f"{name}{{{inside}}} {value}\n"
 
 
-def used(reading: DcgmReading) -> dict[str, float]:
+def used(reading: GpuAccount) -> dict[str, float]:
     return {pod: sample.used_bytes for (_, pod), sample in reading.framebuffers.items()}
 
 
-def free(reading: DcgmReading) -> dict[str, int]:
-    return {node: sample.free for node, sample in reading.nodes.items()}
+def free(reading: GpuAccount) -> dict[str, int]:
+    """By node, where it is known."""
+    found = ((node, sample.free) for node, sample in reading.nodes.items())
+    return {node: count for node, count in found if count is not None}
 
 
 def test_the_exporter_s_page_by_pod_and_by_node():
@@ -127,14 +135,6 @@ def test_the_node_that_prometheus_discovered_is_known_better_too():
     assert free(read(body)) == {"gpu-node-3": 1}
 
 
-def test_without_reserved_and_without_used_the_rest_is_still_known():
-    body = page("dcgm-exporter")
-    assert used(read(without(body, RESERVED))) == used(read(body))
-    reading = read(without(body, USED))
-    assert used(reading) == {}
-    assert free(reading) == {"gpu-node-0": 1}
-
-
 def test_a_page_without_the_framebuffer_is_an_error():
     with pytest.raises(SourceError, match="default counters"):
         read(without(page("dcgm-exporter"), *dcgm.NAMES))
@@ -155,7 +155,7 @@ def test_a_gpu_given_back_a_minute_ago_is_free_and_its_old_pod_holds_nothing():
             ]
         }
     )
-    reading = dcgm.read(answer, at=100.0)
+    reading = dcgm.account([dcgm.read(answer, at=100.0)])
     assert free(reading) == {"n": 1}
     assert used(reading) == {}
     assert reading.nodes["n"].sampled_at == 90.0
@@ -169,7 +169,7 @@ def test_a_gpu_handed_from_pod_to_pod_belongs_to_the_new_one_alone():
                 SeriesRow(labels={**common, "exported_pod": "old"}, value=7e4, at=60.0),
                 SeriesRow(labels={**common, "exported_pod": "new"}, value=2e4, at=90.0),
             ]
-            for name in (USED, FREE)
+            for name in (USED,)
         }
     )
-    assert used(dcgm.read(answer, at=100.0)) == {"new": 2e4 * MIB}
+    assert used(dcgm.account([dcgm.read(answer, at=100.0)])) == {"new": 2e4 * MIB}

@@ -1,33 +1,39 @@
 """The cluster as the core sees it: what the caches hold of a fleet, and the observation made of it.
 
-A pod belongs to a pool by owner references (Deployment, ReplicaSet, pod): two Deployments of one model
-share their labels, and a selector would count each one's pods twice. Values that do not come from the
-API server (samples, interruptions) are arguments: nothing is asked here of those who have them.
+What contradicts itself is left out, with the reason (`doubts`). Values that do not come from the API server
+(samples, interruptions) are arguments: nothing is asked here of those who have them.
 """
 
 from __future__ import annotations
 
+import math
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from autoscaler.core.contract.events import Observed
-from autoscaler.core.contract.spec import FleetSpec, PoolSpec
-from autoscaler.core.contract.state import Interruption, ModelObservation, PoolObservation
+from autoscaler.core.contract.spec import FleetSpec
+from autoscaler.core.contract.state import Doubt, Interruption, ModelObservation, PoolObservation
 from autoscaler.kube.api.client import Client
-from autoscaler.kube.api.resources import DEPLOYMENTS, SCALE_TARGETS
+from autoscaler.kube.api.fields import Json
 from autoscaler.kube.columns import node_columns, replica_columns
+from autoscaler.kube.doubts import find_doubts
+from autoscaler.kube.gone_nodes import GoneNodes
+from autoscaler.kube.ownership import OVER, replicas_of
 from autoscaler.kube.samples import FramebufferSample, NodeGpuSample, PodKey, PodSample
+from autoscaler.kube.scale_targets import ScaleTargets
 from autoscaler.kube.targets import ExporterTarget, ScrapeTarget
 from autoscaler.kube.watch.caches import Caches, PodSelector
-from autoscaler.kube.watch.slim import SlimDeployment, SlimNode, SlimPod
-from autoscaler.kube.watch.watch import Key, ObjectChange, Timing
+from autoscaler.kube.watch.changes import ObjectChange
+from autoscaler.kube.watch.frames import Key
+from autoscaler.kube.watch.optional import OptionalCache, Readability
+from autoscaler.kube.watch.slim import SlimNode, SlimPod
+from autoscaler.kube.watch.timing import Timing
+from autoscaler.supervision import Supervisor
 
 GPU_AGE_S_MAX = 90.0
-"""A reading of free GPUs that is older is unknown: three of the DCGM exporter's own intervals."""
-_OVER = frozenset({"Succeeded", "Failed"})
-"""Phases of pods that are no replicas any more: their ReplicaSet replaces them."""
+"""A reading of a node's GPUs that is older is unknown: three of the DCGM exporter's own intervals."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,9 +41,14 @@ class FleetObjects:
     """What the caches hold of a fleet at one moment: the raw material of an observation."""
 
     fleet: FleetSpec
-    """Without the models that have a pool in a namespace that refuses us."""
+    """Without the models of `doubts`."""
+    doubts: tuple[Doubt, ...]
+    """Models of which it is not known what is true, in order of key: a pool is in a namespace that refuses
+    us, or what is seen of it contradicts itself."""
     replicas: tuple[list[tuple[int, SlimPod]], ...]
     """For each model its replicas as (index of the pool, pod), in no order."""
+    pools: tuple[tuple[PoolObservation, ...], ...]
+    """For each model its pools, as their scale targets are."""
     nodes: Mapping[Key, SlimNode]
     """All nodes there are."""
     bound: frozenset[str]
@@ -46,12 +57,18 @@ class FleetObjects:
     """Of these, the nodes whose Node object is gone: when that was first certain, in seconds."""
     not_ready_since: Mapping[str, float]
     """Of these, the nodes that are there and not Ready: since when, in seconds."""
+    evicting_since: Mapping[str, float]
+    """Of these, the nodes that replicas are being evicted from: when the first of those that can still be
+    seen was asked to go, in seconds."""
+    cluster_at: float
+    """When all of it was last known to be in step, in seconds."""
 
 
-NodesChanged: TypeAlias = Callable[[Sequence[ObjectChange[SlimNode]]], None]
-"""Called with nodes that are not what they were; must not wait."""
-_Place: TypeAlias = tuple[int, int]
-"""Index of the model, index of its pool."""
+NodesChanged: TypeAlias = Callable[[Sequence[ObjectChange[SlimNode]], float], None]
+"""Called with nodes that are not what they were, and when they were last known to be in step before that, in
+seconds; must not wait."""
+ObjectsChanged: TypeAlias = Callable[[Sequence[ObjectChange[Json]], float], None]
+"""Likewise with Events or NodeClaims."""
 
 
 class Cluster:
@@ -66,7 +83,9 @@ class Cluster:
         age_s_max: float,
         rng: random.Random | None = None,
         exporters: Sequence[PodSelector] = (),
+        wants_event: Callable[[Json], bool] | None = None,
         timing: Timing | None = None,
+        supervisor: Supervisor | None = None,
     ) -> None:
         """Prepare the caches.
 
@@ -78,11 +97,12 @@ class Cluster:
                 the engine's `cluster_age_s_max`.
             rng: For jitter; its own by default.
             exporters: Further pods to keep addresses of.
+            wants_event: Which Events about Nodes and NodeClaims are kept; None: neither they nor NodeClaims
+                are watched.
             timing: Of the watches.
+            supervisor: Keeps each watch running; one of its own by default.
         """
         self._fleet = fleet
-        self._age_s_max = age_s_max
-        self._gone_since: dict[str, float] = {}
         self._targets: dict[PodKey, tuple[SlimPod, ScrapeTarget]] = {}
         self._caches = Caches(
             client,
@@ -91,12 +111,43 @@ class Cluster:
             rng=rng or random.Random(),  # noqa: S311  jitter
             timing=timing,
             exporters=exporters,
+            supervisor=supervisor or Supervisor(),
+            wants_event=wants_event,
         )
+        self._doubts: tuple[Doubt, ...] = ()
+        self._gone_nodes = GoneNodes(self._caches.nodes, age_s_max=age_s_max)
+        self._scale_targets = ScaleTargets(self._caches.namespaces)
         self.follow(fleet)
 
     def subscribe_to_nodes(self, changed: NodesChanged) -> None:
         """Call this with every change of nodes from now on, as soon as the watch tells it."""
-        self._caches.nodes.subscribe(changed)
+        nodes = self._caches.nodes
+        nodes.subscribe(lambda changes: changed(changes, nodes.confirmed_before_at))
+
+    def subscribe_to_events(self, changed: ObjectsChanged) -> None:
+        """Likewise with Events about Nodes and NodeClaims, where they can be read."""
+        for cache in self._caches.events:
+            _subscribe(cache, changed)
+
+    def subscribe_to_claims(self, changed: ObjectsChanged) -> None:
+        """Likewise with Karpenter's NodeClaims, where there are any."""
+        if self._caches.claims is not None:
+            _subscribe(self._caches.claims, changed)
+
+    def readable_notices(self) -> dict[str, Readability]:
+        """Whether what notices are read from beside Nodes can be read, by the resource's plural."""
+        return self._caches.readable_optional()
+
+    def optional_problems(self) -> dict[str, str]:
+        """What is wrong with those now, by the resource's plural, for people; nothing hangs on it."""
+        return {
+            each.resource.plural: each.problem for each in self._caches.optional() if each.problem
+        }
+
+    def all_nodes(self) -> list[SlimNode]:
+        """All nodes there are, ordered by name."""
+        nodes = self._caches.nodes.objects
+        return [nodes[key] for key in sorted(nodes)]
 
     async def run(self) -> None:
         """Keep what is known in step until cancelled."""
@@ -104,6 +155,7 @@ class Cluster:
 
     def follow(self, fleet: FleetSpec) -> None:
         """Watch the namespaces of this fleet from now on, and no others."""
+        self._scale_targets.forget_findings()
         self._fleet = fleet
         self._caches.follow(fleet)
 
@@ -123,7 +175,34 @@ class Cluster:
     def problems(self) -> tuple[str, ...]:
         """What is wrong with the caches now, for people; empty: nothing."""
         caches = tuple(cache.problem for cache in self._caches.all() if cache.problem)
-        return caches + self._unknown_gpus()
+        no_nodes = self._gone_nodes.problem(self._caches.namespaces.values())
+        return (
+            caches
+            + self.unreadable()
+            + tuple(f"{doubt.model} is held: {doubt.message}" for doubt in self._doubts)
+            + ((no_nodes,) if no_nodes else ())
+            + self._scale_targets.problems(self._fleet)
+        )
+
+    def unreadable(self) -> tuple[str, ...]:
+        """Objects that are there and cannot be read, a line for each cache, for people; empty: none."""
+        lines = (cache.unreadable_text() for cache in self._caches.all())
+        return tuple(line for line in lines if line)
+
+    @property
+    def doubts(self) -> tuple[Doubt, ...]:
+        """Models of which it was not known what is true when it was last looked."""
+        return self._doubts
+
+    @property
+    def unreadable_objects(self) -> int:
+        """Objects that are there and cannot be read now."""
+        return sum(len(cache.unreadable) for cache in self._caches.all())
+
+    @property
+    def unreadable_total(self) -> int:
+        """Times that an object could not be read, since the start."""
+        return sum(cache.unreadable_total for cache in self._caches.all())
 
     @property
     def failures_total(self) -> int:
@@ -132,22 +211,45 @@ class Cluster:
 
     def objects(self, fleet: FleetSpec, *, at: float) -> FleetObjects:
         """What the caches hold of a fleet now; its namespaces are those given to `follow`."""
-        fleet = self._readable(fleet)
-        replicas = tuple(self._replicas(fleet))
+        every = replicas_of(fleet, self._caches.namespaces)
+        self._doubts = find_doubts(
+            fleet, every, namespaces=self._caches.namespaces, refusals=self.refusals()
+        )
+        doubted = {doubt.model for doubt in self._doubts}
+        self._caches.doubt(
+            {
+                pool.target.namespace
+                for model in fleet.models
+                if model.key in doubted
+                for pool in model.pools
+            }
+        )
+        kept = [i for i, model in enumerate(fleet.models) if model.key not in doubted]
+        fleet = replace(fleet, models=tuple(fleet.models[i] for i in kept))
+        replicas = tuple(every[i] for i in kept)
+        self._scale_targets.look_at_promises(fleet, at=at)
         nodes = self._caches.nodes.objects
         pods = [pod for of_model in replicas for _, pod in of_model if pod.node]
         bound = frozenset(pod.node for pod in pods)
-        self._gone_since = self._find_gone(pods, at=at)
+        namespaces = self._caches.namespaces.values()
+        gone_since = self._gone_nodes.look(pods, namespaces=namespaces, at=at)
         found = ((name, nodes.get(("", name))) for name in bound)
         return FleetObjects(
             fleet=fleet,
+            doubts=self._doubts,
             replicas=replicas,
+            pools=tuple(
+                tuple(self._scale_targets.observe(model, pool, at=at) for pool in model.pools)
+                for model in fleet.models
+            ),
             nodes=nodes,
             bound=bound,
-            gone_since=self._gone_since,
+            gone_since=gone_since,
             not_ready_since={
                 name: node.not_ready_since for name, node in found if node and not node.ready
             },
+            evicting_since=_evicting_since(pods),
+            cluster_at=self.cluster_at,
         )
 
     def observe(
@@ -160,8 +262,8 @@ class Cluster:
         samples: Mapping[PodKey, PodSample],
         framebuffers: Mapping[PodKey, FramebufferSample],
         gpus: Mapping[str, NodeGpuSample],
-    ) -> Observed:
-        """Build the observation of this moment.
+    ) -> Generator[None, None, Observed]:
+        """Build the observation of this moment; yields after each model, and what happens then is not in it.
 
         Args:
             objects: What the caches held a moment ago.
@@ -170,40 +272,45 @@ class Cluster:
             interruptions: Nodes that are being, or have been, taken away, ordered by node.
             samples: Last engine sample by pod, with its own time.
             framebuffers: Last GPU memory by pod, with its own time.
-            gpus: Free GPUs by node, with their own time.
+            gpus: What is known of GPUs by node, with their own time.
         """
         nodes = objects.nodes
-        measured = {name for name in gpus if ("", name) in nodes}
-        names = sorted(objects.bound | measured | {each.node for each in interruptions})
+        gpus = {
+            name: gpu
+            for name, gpu in gpus.items()
+            if gpu.sampled_at >= at - GPU_AGE_S_MAX and ("", name) in nodes
+        }
+        # One that is empty again is seen as long as our cordon is on it, or nobody would take it away.
+        ours = {node.name for node in nodes.values() if node.cordoned_by_us}
+        names = sorted(objects.bound | gpus.keys() | ours | {each.node for each in interruptions})
         node_index = {name: index for index, name in enumerate(names)}
+        columns = node_columns(names, nodes=nodes, gone=objects.gone_since.keys(), gpus=gpus)
+        models = []
+        seen = zip(objects.fleet.models, objects.pools, objects.replicas, strict=True)
+        for model, pools, rows in seen:
+            replicas = replica_columns(
+                rows,
+                node_index=node_index,
+                samples=samples,
+                framebuffers=framebuffers,
+                gpus=gpus,
+            )
+            models.append(ModelObservation(model=model.key, pools=pools, replicas=replicas))
+            yield
         return Observed(
             id=number,
             at=at,
-            nodes=node_columns(
-                names,
-                nodes=nodes,
-                gone=objects.gone_since.keys(),
-                gpus=gpus,
-                gpus_at_least=at - GPU_AGE_S_MAX,
-            ),
+            nodes=columns,
             interruptions=interruptions,
-            models=tuple(
-                ModelObservation(
-                    model=model.key,
-                    pools=tuple(self._pool(pool) for pool in model.pools),
-                    replicas=replica_columns(
-                        rows, node_index=node_index, samples=samples, framebuffers=framebuffers
-                    ),
-                )
-                for model, rows in zip(objects.fleet.models, objects.replicas, strict=True)
-            ),
-            cluster_at=self.cluster_at,
+            models=tuple(models),
+            cluster_at=objects.cluster_at,
+            doubts=objects.doubts,
         )
 
     def has_replicas_on(self, node: str) -> bool:
         """Whether a pod that has not ended is bound to this node."""
         return any(
-            pod.node == node and pod.phase not in _OVER
+            pod.node == node and pod.phase not in OVER
             for caches in self._caches.namespaces.values()
             for pod in caches.pods.objects.values()
         )
@@ -212,7 +319,9 @@ class Cluster:
         """The replicas of a fleet, ordered by pod; those being deleted are among them."""
         # A pod that did not change keeps its target: at 5,000 replicas this runs on the event loop.
         before, self._targets = self._targets, {}
-        for model, rows in zip(fleet.models, self._replicas(fleet), strict=True):
+        for model, rows in zip(
+            fleet.models, replicas_of(fleet, self._caches.namespaces), strict=True
+        ):
             for _, pod in rows:
                 known, target = before.get((pod.namespace, pod.name), (None, None))
                 if target is None or known is not pod or target.model != model.key:
@@ -221,7 +330,8 @@ class Cluster:
                         uid=pod.uid,
                         ip=pod.ip,
                         model=model.key,
-                        ready=pod.ready,
+                        ready=pod.ready and not pod.deleting,
+                        leaving=pod.deleting,
                     )
                 self._targets[target.key] = (pod, target)
         return [target for _, (_, target) in sorted(self._targets.items())]
@@ -242,101 +352,15 @@ class Cluster:
         pod = caches.pods.objects.get((namespace, name)) if caches else None
         return pod.uid if pod else None
 
-    # -- what belongs to whom
 
-    def _readable(self, fleet: FleetSpec) -> FleetSpec:
-        refusals = self.refusals()
-        if not refusals:
-            return fleet
-        models = [
-            model
-            for model in fleet.models
-            if all(pool.target.namespace not in refusals for pool in model.pools)
-        ]
-        return replace(fleet, models=tuple(models))
+def _subscribe(cache: OptionalCache[Json], changed: ObjectsChanged) -> None:
+    cache.subscribe(lambda changes: changed(changes, cache.confirmed_before_at))
 
-    def _replicas(self, fleet: FleetSpec) -> list[list[tuple[int, SlimPod]]]:
-        """For each model its replicas as (index of the pool, pod), in no order."""
-        places = self._places(fleet)
-        rows: list[list[tuple[int, SlimPod]]] = [[] for _ in fleet.models]
-        for caches in self._caches.namespaces.values():
-            owners = {
-                replica_set.uid: places[replica_set.owner_uid]
-                for replica_set in caches.replica_sets.objects.values()
-                if replica_set.owner_uid in places
-            }
-            for pod in caches.pods.objects.values():
-                place = owners.get(pod.owner_uid)
-                if place is not None and pod.phase not in _OVER:
-                    rows[place[0]].append((place[1], pod))
-        return rows
 
-    def _places(self, fleet: FleetSpec) -> dict[str, _Place]:
-        """The pool of each Deployment, by its uid."""
-        places: dict[str, _Place] = {}
-        for i, model in enumerate(fleet.models):
-            for j, pool in enumerate(model.pools):
-                deployment = self._deployment(pool)
-                if deployment is not None:
-                    places[deployment.uid] = (i, j)
-        return places
-
-    def _deployment(self, pool: PoolSpec) -> SlimDeployment | None:
-        target = pool.target
-        caches = self._caches.namespaces.get(target.namespace)
-        if caches is None or SCALE_TARGETS.get((target.api_version, target.kind)) != DEPLOYMENTS:
-            return None
-        return caches.deployments.objects.get((target.namespace, target.name))
-
-    def _pool(self, pool: PoolSpec) -> PoolObservation:
-        deployment = self._deployment(pool)
-        if deployment is None:
-            return PoolObservation(
-                name=pool.name,
-                current_replicas=None,
-                rolling_out=False,
-                gpus_per_replica=0,
-                promises=(),
-            )
-        return PoolObservation(
-            name=pool.name,
-            current_replicas=deployment.replicas,
-            rolling_out=deployment.rolling_out,
-            gpus_per_replica=deployment.gpus or 0,
-            promises=deployment.promises or (),
-            promises_readable=deployment.promises is not None,
-        )
-
-    def _unknown_gpus(self) -> tuple[str, ...]:
-        found = (
-            (pool, self._deployment(pool)) for model in self._fleet.models for pool in model.pools
-        )
-        return tuple(
-            f"{pool.target}: resource claims ask for its devices, and how many is not in its pod "
-            "template; it is not held to a GPU budget"
-            for pool, deployment in found
-            if deployment is not None and deployment.gpus is None
-        )
-
-    def _find_gone(self, pods: Sequence[SlimPod], *, at: float) -> dict[str, float]:
-        """Nodes that pods are bound to and that no longer exist, and when that was first certain.
-
-        A node is missing for certain only once the cache of nodes has seen all that happened up to
-        the pod's own last change: else the pod may be bound to a node that is so new that its event
-        is still on the way (the API server counts resourceVersions over all resources of one etcd).
-        Once it is certain it stays so until the node is there, or the pods are gone: a pod that is
-        written again (as its deletion begins) is ahead of the nodes for a while. While nodes are not
-        known freshly, no further one is found.
-        """
-        cache = self._caches.nodes
-        fresh = cache.synced and at - cache.confirmed_at <= self._age_s_max
-        version = int(cache.version) if fresh and cache.version.isdigit() else -1
-        since: dict[str, float] = {}
-        for pod in pods:
-            if ("", pod.node) in cache.objects:
-                continue
-            if pod.node in self._gone_since:
-                since[pod.node] = self._gone_since[pod.node]
-            elif pod.version <= version:
-                since[pod.node] = at
-        return since
+def _evicting_since(pods: Sequence[SlimPod]) -> dict[str, float]:
+    """By node, when the first eviction began of those whose pods are still there."""
+    found: dict[str, float] = {}
+    for pod in pods:
+        if pod.evicted and pod.deleting:
+            found[pod.node] = min(pod.deleting_since, found.get(pod.node, math.inf))
+    return found

@@ -19,7 +19,9 @@ class ScrapeTarget:
     model: str
     """`ModelSpec.key`."""
     ready: bool
-    """Whether its Ready condition is True: only then must its port be open."""
+    """Whether its Ready condition is True, and it is not being deleted: only then must its port be open."""
+    leaving: bool = False
+    """It is being deleted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -236,6 +236,8 @@ class Held:
         "Pod": "/api/v1/namespaces/{}/pods",
         "Deployment": "/apis/apps/v1/namespaces/{}/deployments",
         "ReplicaSet": "/apis/apps/v1/namespaces/{}/replicasets",
+        "Event": "/api/v1/namespaces/{}/events",
+        "NodeClaim": "/apis/karpenter.sh/v1/nodeclaims",
     }
 
     def __init__(self, server: ScriptedServer) -> None:
@@ -303,7 +305,8 @@ class Held:
             stream.put_nowait(told)
 
     async def _list(self, request: web.Request) -> web.StreamResponse:
-        items = list(self._items.get(request.path, {}).values())
+        held = self._items.get(request.path, {}).values()
+        items = [item for item in held if _is_selected(item, request)]
         return await listing(items, version=str(self.version))(request)
 
     async def _watch(self, request: web.Request) -> web.StreamResponse:
@@ -315,5 +318,18 @@ class Held:
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
         await response.prepare(request)
         while (told := await stream.get()) is not None:
+            if told["type"] != "BOOKMARK" and not _is_selected(told["object"], request):
+                continue
             await response.write(json.dumps(told).encode() + b"\n")
         return response
+
+
+def _is_selected(item: Json, request: web.Request) -> bool:
+    """Whether the field selector, if the request has one, takes this object."""
+    name, _, value = request.query.get("fieldSelector", "").partition("=")
+    if not name:
+        return True
+    part: Any = item
+    for key in name.split("."):
+        part = part[key]
+    return bool(part == value)

@@ -13,6 +13,7 @@ import pytest
 from autoscaler.core.contract.spec import FleetSpec
 from autoscaler.kube.api.client import Client
 from tests.kube.api_server import ScriptedServer
+from tests.kube.cached import Clock
 from tests.kube.scene import Json
 from tests.kube.watched import Scene
 
@@ -48,3 +49,8 @@ async def begin(server: ScriptedServer, client: Client) -> AsyncIterator[Callabl
             return scene
 
         yield start
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()

@@ -48,7 +48,7 @@ def deployment(
     status: Mapping[str, Any] | None = None,
     strategy: str = "RollingUpdate",
 ) -> Json:
-    settled = {"observedGeneration": generation, "replicas": replicas, "updatedReplicas": replicas}
+    settled = {"observedGeneration": generation}  # no pod is counted, whichever the test puts there
     gpu = {"containers": [{"name": "vllm", "resources": {"limits": {"nvidia.com/gpu": "1"}}}]}
     return {
         "apiVersion": "apps/v1",
@@ -169,4 +169,10 @@ def condition(kind: str, status: str, *, since: str, reason: str = "R", message:
 
 
 def owned(kind: str, name: str) -> Json:
-    return {"kind": kind, "name": name, "uid": f"uid-{name}", "controller": True}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": kind,
+        "name": name,
+        "uid": f"uid-{name}",
+        "controller": True,
+    }

@@ -13,39 +13,52 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from autoscaler.core.contract.commands import (
     CORDON_ANNOTATION,
+    DRAINED_ANNOTATION,
     FALLBACK_ANNOTATION,
     Annotate,
     CordonNode,
     DeletePod,
     EvictPod,
+    MarkNodeDrained,
+    SetDeletionCost,
     SetReplicas,
     UncordonNode,
 )
+from autoscaler.core.contract.deletion_cost import COST_ANNOTATION, OWN_COST_ANNOTATION
 from autoscaler.core.contract.spec import FleetSpec, ScaleTarget
 from autoscaler.errors import ActuationError
 from autoscaler.kube.api import access, client
-from autoscaler.kube.api.client import ApiError, Client
-from autoscaler.kube.api.resources import DEPLOYMENTS, NODES, PODS, REPLICA_SETS
+from autoscaler.kube.api.client import MERGE_PATCH, ApiError, Client
+from autoscaler.kube.api.permissions import DELETION_COSTS, PERMISSIONS
+from autoscaler.kube.api.resources import DEPLOYMENTS, NODES, PODS, REPLICA_SETS, ApiResource
 from autoscaler.kube.observe import Cluster
 from autoscaler.kube.perform.perform import perform
-from autoscaler.kube.watch.watch import Timing
+from autoscaler.kube.watch.timing import Timing
+from autoscaler.notices import NOTICE_SOURCES
 from autoscaler.notices.interruptions import Interruptions
-from autoscaler.notices.node_marks import read_marks
 from autoscaler.notices.rehearse import rehearse
+from autoscaler.sources.pages.turns import at_once
 from tests.kube.control_plane import (
     ACCOUNT,
+    ACCOUNTS,
+    BINDINGS,
     BUDGETS,
     NAMESPACE,
     NAMESPACES,
+    ROLES,
     ControlPlane,
+    binding,
     create,
+    role,
     set_status,
 )
 from tests.kube.scene import fleet, model
 from tests.kube.watched import until_listed
+from tests.require import ROOT
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -123,19 +136,21 @@ class Watching:
             age_s_max=30.0,
             timing=timing,
         )
-        self.interruptions = Interruptions(read_marks)
+        self.interruptions = Interruptions(NOTICE_SOURCES)
         self.cluster.subscribe_to_nodes(self._nodes_changed)
 
-    def _nodes_changed(self, changes: Any) -> None:
+    def _nodes_changed(self, changes: Any, after: float) -> None:
         self.noticed += self.interruptions.nodes_changed(
-            changes, at=time.time(), has_replicas_on=self.cluster.has_replicas_on
+            changes, at=time.time(), after=after, has_replicas_on=self.cluster.has_replicas_on
         )
 
     def observe(self) -> Any:
         at = time.time()
         objects = self.cluster.objects(self.spec, at=at)
-        return self.cluster.observe(
-            objects, number=1, at=at, interruptions=(), samples={}, framebuffers={}, gpus={}
+        return at_once(
+            self.cluster.observe(
+                objects, number=1, at=at, interruptions=(), samples={}, framebuffers={}, gpus={}
+            )
         )
 
     async def until(self, holds: Callable[[], Any], *, timeout_s: float = 120) -> None:
@@ -258,15 +273,94 @@ async def test_a_pod_with_the_rights_of_the_table_can_do_all_and_no_more(
     await do(kube, CordonNode, node="spot-1")
     await watching.until(lambda: bool(watching.observe().nodes.cordoned_by_us[0]))
     assert watching.observe().nodes.unschedulable.all()
+    await do(kube, MarkNodeDrained, node="spot-1")
+    await watching.until(lambda: bool(watching.observe().nodes.marked_drained[0]))
     await do(kube, UncordonNode, node="spot-1")
     await watching.until(lambda: not watching.observe().nodes.unschedulable.any())
     told = await admin.call("get", NODES, name="spot-1")
-    assert CORDON_ANNOTATION not in told["metadata"]["annotations"]
+    assert {CORDON_ANNOTATION, DRAINED_ANNOTATION}.isdisjoint(told["metadata"]["annotations"])
     assert "unschedulable" not in told["spec"]
 
     with pytest.raises(ApiError, match="lacks the verb `list` on `namespaces`") as it:
         await kube.call("list", NAMESPACES)
     assert "system:serviceaccount:serving:autoscaler" in str(it.value)
+
+
+COMPONENT = ROOT / "deploy" / "components" / "deletion-cost" / "policy.yaml"
+POLICIES, POLICY_BINDINGS = (
+    ApiResource(group="admissionregistration.k8s.io", version="v1", plural=plural, namespaced=False)
+    for plural in ("validatingadmissionpolicies", "validatingadmissionpolicybindings")
+)
+
+
+@pytest.mark.usefixtures("scene")
+async def test_without_the_right_to_deletion_costs_it_is_forbidden(kube: Client):
+    with pytest.raises(ActuationError, match="lacks the verb `get` on `pods`") as it:
+        await do(kube, SetDeletionCost, namespace=NAMESPACE, pod="llama-1-a", cost=-1)
+    assert it.value.reason == "Forbidden"
+
+
+@pytest.mark.usefixtures("scene")
+async def test_deletion_costs_with_the_component_reach_two_annotations_and_nothing_else(
+    admin: Client, as_pod: PodClient
+):
+    account, pod = "costs", {"namespace": NAMESPACE, "name": "llama-1-b"}
+    await create(admin, ACCOUNTS, {"metadata": {"name": account}}, namespace=NAMESPACE)
+    await create(admin, ROLES, role(account, [*PERMISSIONS, *DELETION_COSTS]))
+    await create(admin, BINDINGS, binding(account, to=account))
+    text = COMPONENT.read_text().replace(
+        "serviceaccount:inference-autoscaler:inference-autoscaler",
+        f"serviceaccount:{NAMESPACE}:{account}",
+    )
+    policy, bound = yaml.safe_load_all(text)
+    await create(admin, POLICIES, policy)
+    await create(admin, POLICY_BINDINGS, bound)
+    kube = await as_pod(account)
+
+    async def patch(by: Client, **metadata: Any) -> None:
+        await by.call("patch", PODS, **pod, body={"metadata": metadata}, content_type=MERGE_PATCH)
+
+    async with asyncio.timeout(60):  # a policy is in force some moments after it was written
+        while True:
+            try:
+                await patch(kube, annotations={"probe": str(time.time())})
+            except ApiError as error:
+                assert "no other annotation" in str(error)  # noqa: PT017  the loop's end
+                break
+            await asyncio.sleep(0.2)
+    await patch(admin, annotations={"probe": None, "theirs": "kept"})
+
+    await do(kube, SetDeletionCost, namespace=NAMESPACE, pod="llama-1-b", cost=-7)
+    told = (await admin.call("get", PODS, **pod))["metadata"]["annotations"]
+    assert told == {"theirs": "kept", COST_ANNOTATION: "-7", OWN_COST_ANNOTATION: "-7"}
+    for refused in (
+        {"annotations": {"theirs": None}},
+        {"annotations": {"theirs": "changed"}},
+        {"annotations": {"new": "1", COST_ANNOTATION: "-8"}},
+        {"labels": {"app": "other"}},
+        {"labels": {"more": "1"}},
+        {"finalizers": ["example.com/hold"]},
+        {"ownerReferences": None},
+    ):
+        with pytest.raises(ApiError, match="the autoscaler may change a pod's deletion cost"):
+            await patch(kube, **refused)
+    image = {"spec": {"containers": [{"name": "vllm", "image": "theirs"}]}}
+    with pytest.raises(ApiError, match="and nothing else"):
+        await kube.call(
+            "patch",
+            PODS,
+            **pod,
+            body=image,
+            content_type="application/strategic-merge-patch+json",
+        )
+    await patch(admin, labels={"more": "1"})  # nobody else is bound
+    await patch(admin, annotations={COST_ANNOTATION: "4"})
+    with pytest.raises(ActuationError, match="somebody else has set") as it:
+        await do(kube, SetDeletionCost, namespace=NAMESPACE, pod="llama-1-b", cost=-7)
+    assert it.value.reason == "Conflict"
+    await patch(admin, annotations={COST_ANNOTATION: "-7"})
+    await do(kube, SetDeletionCost, namespace=NAMESPACE, pod="llama-1-b", cost=None)
+    assert (await admin.call("get", PODS, **pod))["metadata"]["annotations"] == {"theirs": "kept"}
 
 
 @pytest.mark.usefixtures("scene")

@@ -6,10 +6,17 @@ import asyncio
 import contextlib
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
+import pytest
 
-from autoscaler.core.contract.commands import FALLBACK_ANNOTATION
+from autoscaler.core.contract.commands import (
+    CORDON_ANNOTATION,
+    DRAINED_ANNOTATION,
+    FALLBACK_ANNOTATION,
+)
+from autoscaler.core.contract.reasons import FindingReason
 from autoscaler.core.contract.spec import FleetSpec
 from autoscaler.core.contract.state import (
     NO_NODE,
@@ -18,11 +25,12 @@ from autoscaler.core.contract.state import (
 )
 from autoscaler.kube.api.client import Client
 from autoscaler.kube.observe import Cluster
-from autoscaler.kube.samples import FramebufferSample, NodeGpuSample, PodSample
+from autoscaler.kube.samples import FramebufferSample, HistogramSample, NodeGpuSample, PodSample
 from autoscaler.kube.watch.caches import PodSelector
-from autoscaler.kube.watch.watch import Timing
+from autoscaler.kube.watch.timing import Timing
 from tests.kube.api_server import ScriptedServer, page, refuse
 from tests.kube.scene import CREATED_AT, deployment, fleet, model, node, pod, replica_set
+from tests.kube.soundness.targets import sound
 from tests.kube.watched import AGE_S_MAX, AT, SPOT, Begin
 
 FORBIDDEN = refuse(403, "Forbidden", "deployments is forbidden")
@@ -68,6 +76,7 @@ async def test_columns_of_replicas_in_order_of_pool_and_name(begin: Begin):
     nan = math.nan
     np.testing.assert_equal(replicas.scheduled_at, [nan, *[CREATED_AT + 5] * 3])
     np.testing.assert_equal(replicas.ready_at, [nan, CREATED_AT + 120, nan, nan])
+    np.testing.assert_equal(replicas.not_ready_since, [nan, nan, nan, nan])
     np.testing.assert_equal(replicas.unschedulable_since, [CREATED_AT + 60, nan, nan, nan])
     np.testing.assert_equal(replicas.sampled_at, [nan] * 4)
 
@@ -90,6 +99,8 @@ async def test_samples_take_their_rows_and_what_is_unknown_is_nan(begin: Begin):
         prompt_tokens_total=5e6,
         generation_tokens_total=2e6,
         preemptions_total=1.0,
+        steps_total=7.0,
+        ttft=HistogramSample(bounds=(0.5,), counts=(3.0, 4.0)),
     )
     ghost = PodSample(sampled_at=AT, waiting_requests=1e9)
     seen = scene.observe(
@@ -111,6 +122,11 @@ async def test_samples_take_their_rows_and_what_is_unknown_is_nan(begin: Begin):
     np.testing.assert_equal(replicas.prompt_tokens_total, [nan, 5e6])
     np.testing.assert_equal(replicas.generation_tokens_total, [nan, 2e6])
     np.testing.assert_equal(replicas.preemptions_total, [nan, 1.0])
+    np.testing.assert_equal(replicas.steps_total, [nan, 7.0])
+    (ttft,) = replicas.ttft
+    np.testing.assert_equal(ttft.rows, [1])
+    np.testing.assert_equal(ttft.counts, [[3.0], [4.0]])
+    assert replicas.tpot == replicas.token_gaps == ()
     np.testing.assert_equal(replicas.framebuffer_used_bytes, [4e10, nan])
     np.testing.assert_equal(replicas.framebuffer_at, [AT - 9, nan])
 
@@ -127,14 +143,92 @@ async def test_free_gpus_of_all_nodes_that_tell_while_they_are_fresh(begin: Begi
         pod("llama-a", owner="llama-1", node="busy"),
     )
     gpus = {
-        "busy": NodeGpuSample(sampled_at=AT - 300, free=1),
-        "empty": NodeGpuSample(sampled_at=AT - 5, free=4),
-        "no-such-node": NodeGpuSample(sampled_at=AT, free=8),
+        "busy": NodeGpuSample(sampled_at=AT - 300, whole=4, free=1),
+        "empty": NodeGpuSample(sampled_at=AT - 5, whole=4, free=4),
+        "no-such-node": NodeGpuSample(sampled_at=AT, whole=8, free=8),
     }
     nodes = scene.observe(gpus=gpus).nodes
     assert nodes.name == ("busy", "empty")
     np.testing.assert_equal(nodes.gpus_free, [math.nan, 4.0])
     assert nodes.capacity_type == (None, CapacityType.SPOT)
+
+
+async def test_a_node_that_we_cordoned_is_seen_until_somebody_takes_the_cordon_away(begin: Begin):
+    """Emptied, and its notice withdrawn: nothing else would make it part of an observation."""
+    cordon = {CORDON_ANNOTATION: "2026-01-01T00:00:00Z"}
+    scene = await begin(
+        fleet("llama"),
+        deployment("llama"),
+        node("drained", annotations=cordon | {DRAINED_ANNOTATION: "x"}, unschedulable=True),
+        node("theirs", unschedulable=True),
+        node("uncordoned", annotations=cordon),
+        node("other"),
+    )
+    nodes = scene.observe().nodes
+    assert nodes.name == ("drained", "uncordoned")
+    assert nodes.cordoned_by_us.tolist() == [True, True]
+    assert nodes.marked_drained.tolist() == [True, False]
+    assert nodes.unschedulable.tolist() == [True, False]
+
+
+async def test_gpus_that_can_carry_nothing_by_node_and_by_replica(begin: Begin):
+    scene = await begin(
+        fleet("llama"),
+        deployment("llama"),
+        replica_set("llama-1", owner="llama"),
+        node("silent"),
+        node("well"),
+        node("worn"),
+        pod("llama-a", owner="llama-1", node="worn"),
+        pod("llama-b", owner="llama-1", node="worn"),
+        pod("llama-c", owner="llama-1", node="well"),
+        pod("llama-d", owner="llama-1", node="silent"),
+    )
+    gpus = {
+        "worn": NodeGpuSample(
+            sampled_at=AT,
+            whole=4,
+            free=None,
+            unhealthy=2,
+            unhealthy_by_pod={("serving", "llama-a"): 2},
+        ),
+        "well": NodeGpuSample(sampled_at=AT, whole=4, free=3, unhealthy=0),
+    }
+    seen = scene.observe(gpus=gpus)
+    assert seen.nodes.name == ("silent", "well", "worn")
+    np.testing.assert_equal(seen.nodes.gpus_unhealthy, [math.nan, 0.0, 2.0])
+    np.testing.assert_equal(seen.nodes.gpus_free, [math.nan, 3.0, math.nan])
+    (of_model,) = seen.models
+    np.testing.assert_equal(of_model.replicas.gpus_unhealthy, [2.0, 0.0, 0.0, math.nan])
+    stale = scene.observe(
+        gpus={name: replace(gpu, sampled_at=AT - 300) for name, gpu in gpus.items()}
+    )
+    assert np.isnan(stale.models[0].replicas.gpus_unhealthy).all()
+
+
+@pytest.mark.parametrize(
+    ("capacity", "free"),
+    [
+        ({}, 4),  # no device plugin said anything
+        ({"nvidia.com/gpu": "4"}, 4),
+        ({"nvidia.com/gpu": "16"}, math.nan),  # four shares of each
+        ({"nvidia.com/gpu": "0", "nvidia.com/gpu.shared": "16"}, math.nan),
+        ({"nvidia.com/gpu": "8"}, math.nan),  # the exporter speaks for half of them
+        ({"nvidia.com/gpu": "four"}, 4),
+        ({"nvidia.com/gpu": "9" * 5000}, 4),
+    ],
+)
+async def test_cards_that_are_shared_in_time_leave_free_gpus_unknown(
+    begin: Begin, capacity: dict[str, str], free: float
+):
+    """Without virtual GPUs an exporter names one pod of a card's several, and no `vgpu`."""
+    shared = node("shared")
+    shared.setdefault("status", {})["capacity"] = capacity
+    scene = await begin(
+        fleet("llama"), deployment("llama"), replica_set("llama-1", owner="llama"), shared
+    )
+    gpus = {"shared": NodeGpuSample(sampled_at=AT, whole=4, free=4)}
+    np.testing.assert_equal(scene.observe(gpus=gpus).nodes.gpus_free, [free])
 
 
 async def test_owners_tell_pods_apart_that_share_their_labels(begin: Begin):
@@ -194,13 +288,30 @@ async def test_promises_and_what_cannot_be_read_of_them(begin: Begin):
     assert not broken.promises_readable
 
 
+async def test_what_makes_a_target_unsound_is_told_by_its_pool(begin: Begin):
+    scene = await begin(
+        fleet("llama", "spot"),
+        sound() | {"apiVersion": "apps/v1", "metadata": {"name": "llama", "namespace": "serving"}},
+        deployment("spot", pod_spec={"containers": [{"name": "vllm", "image": "vllm:v0.32.0"}]}),
+    )
+    (model,) = scene.observe().models
+    first, second = model.pools
+    assert (first.unsound, first.start_s_max) == ((), 600.0)
+    assert second.unsound == (
+        FindingReason.NO_PRE_STOP,
+        FindingReason.NO_SHUTDOWN_TIMEOUT,
+        FindingReason.NO_READINESS_PROBE,
+    )
+    assert second.start_s_max is None
+
+
 async def test_gpus_behind_claims_are_said_to_be_unknown(begin: Begin):
     spec = {"containers": [{"name": "vllm"}], "resourceClaims": [{"name": "gpu"}]}
     scene = await begin(fleet("llama"), deployment("llama", pod_spec=spec))
     assert scene.model.pools[0].gpus_per_replica == 0
     (problem,) = scene.cluster.problems()
     assert "Deployment/serving/llama" in problem
-    assert "resource claims" in problem
+    assert "resource claim asks" in problem
 
 
 async def test_two_models_in_two_namespaces_and_a_change_of_them(begin: Begin):
@@ -229,7 +340,9 @@ async def test_two_models_in_two_namespaces_and_a_change_of_them(begin: Begin):
     assert [m.pools[0].current_replicas for m in scene.observe().models] == [2, 4]
     assert set(scene.cluster._caches.namespaces) == {"serving", "third"}
     watched = len(scene.cluster._caches._tasks)
-    assert watched == 7, "nodes, and three of each namespace; those of the old one are cancelled"
+    assert watched == 10, (
+        "what all share: nodes, two of events, claims; and three of each namespace"
+    )
 
 
 async def test_scrape_targets(begin: Begin):
@@ -241,10 +354,15 @@ async def test_scrape_targets(begin: Begin):
         pod(
             "llama-b", owner="llama-1", node="n", ready_since="2026-03-01T12:02:00Z", ip="10.0.0.7"
         ),
-        pod("llama-a", owner="llama-1", node="n", deleting=True, ip="10.0.0.8"),
+        pod(
+            "llama-a", owner="llama-1", node="n", deleting=True, ip="10.0.0.8",
+            ready_since="2026-03-01T12:02:00Z",
+        ),
         pod("llama-c", owner="llama-1"),
-    )
+    )  # fmt: skip
     a, b, c = scene.cluster.scrape_targets(scene.spec)
+    assert [a.leaving, b.leaving, c.leaving] == [True, False, False]
+    # a is still Ready, but its engine may end at any moment: its port need not be open
     assert (a.key, a.uid, a.ip, a.ready) == (
         ("serving", "llama-a"),
         "uid-llama-a",

@@ -12,15 +12,19 @@ import pytest
 
 from autoscaler.core.contract.commands import (
     CORDON_ANNOTATION,
+    DRAINED_ANNOTATION,
     FALLBACK_ANNOTATION,
     Annotate,
     Command,
     CordonNode,
     DeletePod,
     EvictPod,
+    MarkNodeDrained,
+    SetDeletionCost,
     SetReplicas,
     UncordonNode,
 )
+from autoscaler.core.contract.deletion_cost import COST_ANNOTATION, OWN_COST_ANNOTATION
 from autoscaler.core.contract.spec import ScaleTarget
 from autoscaler.errors import ActuationError
 from autoscaler.kube.api.client import Client, connect
@@ -46,23 +50,33 @@ def cordon() -> CordonNode:
     return CordonNode(**COMMON, node="n")
 
 
+def mark_drained() -> MarkNodeDrained:
+    return MarkNodeDrained(**COMMON, node="n")
+
+
 def uncordon() -> UncordonNode:
     return UncordonNode(**COMMON, node="n")
 
 
-def evict(grace_s: int = 45) -> EvictPod:
-    return EvictPod(**COMMON, namespace="serving", pod="p", grace_s=grace_s)
+def evict(grace_s: int = 45, *, ends_at: float | None = None) -> EvictPod:
+    return EvictPod(**COMMON, namespace="serving", pod="p", grace_s=grace_s, ends_at=ends_at)
 
 
-def delete(grace_s: int = 45) -> DeletePod:
-    return DeletePod(**COMMON, namespace="serving", pod="p", grace_s=grace_s)
+def delete(grace_s: int = 45, *, ends_at: float | None = None) -> DeletePod:
+    return DeletePod(**COMMON, namespace="serving", pod="p", grace_s=grace_s, ends_at=ends_at)
+
+
+def set_cost(cost: int | None = -3) -> SetDeletionCost:
+    return SetDeletionCost(**COMMON, namespace="serving", pod="p", cost=cost)
 
 
 COMMANDS: tuple[Command, ...] = (
     set_replicas(),
     annotate("[]"),
     cordon(),
+    mark_drained(),
     uncordon(),
+    set_cost(),
     evict(),
     delete(),
 )
@@ -188,6 +202,177 @@ async def test_the_cordon_of_somebody_else_is_neither_taken_over_nor_undone(
     assert writes(cluster) == []
 
 
+async def test_a_node_that_we_emptied_is_marked_once_and_the_mark_goes_with_the_cordon(
+    cluster: LocalCluster, kube: Client
+):
+    def annotations() -> Any:
+        return cluster.store.get("nodes", "", "n")["metadata"]["annotations"]
+
+    await run(kube, cordon())
+    await run(kube, mark_drained(), now=lambda: AT + 20)
+    marked = {
+        "theirs": "kept",
+        CORDON_ANNOTATION: "2026-03-01T12:10:00Z",
+        DRAINED_ANNOTATION: "2026-03-01T12:10:20Z",
+    }
+    assert annotations() == marked
+    # The next process does not know that it was: it stays as it is.
+    await run(kube, mark_drained(), now=lambda: AT + 25)
+    assert annotations() == marked
+    assert writes(cluster) == [("patch", "nodes")] * 2
+    await run(kube, uncordon())
+    assert annotations() == {"theirs": "kept"}
+
+
+async def test_a_cordon_takes_away_what_an_earlier_notice_left_as_drained(
+    cluster: LocalCluster, kube: Client
+):
+    """The replicas that are to be drained now are not gone."""
+    cluster.apply(node("n", annotations={CORDON_ANNOTATION: "x", DRAINED_ANNOTATION: "y"}))
+    await run(kube, cordon())
+    found = cluster.store.get("nodes", "", "n")["metadata"]["annotations"]
+    assert found == {CORDON_ANNOTATION: "2026-03-01T12:10:00Z"}
+
+
+@pytest.mark.parametrize(
+    "it",
+    [
+        pytest.param(node("n"), id="no cordon"),
+        pytest.param(node("n", unschedulable=True), id="his cordon"),
+        pytest.param(node("n", annotations={CORDON_ANNOTATION: "x"}), id="schedulable again"),
+        pytest.param(node("n", annotations={DRAINED_ANNOTATION: "x"}), id="his own mark"),
+    ],
+)
+async def test_only_under_a_cordon_of_ours_is_a_node_marked(
+    cluster: LocalCluster, kube: Client, it: Any
+):
+    """It may have been made schedulable since, and pods may be there again."""
+    cluster.apply(it)
+    before = cluster.store.get("nodes", "", "n")
+    await run(kube, mark_drained())
+    assert cluster.store.get("nodes", "", "n") == before
+    assert writes(cluster) == []
+
+
+async def test_a_node_that_is_made_schedulable_between_reading_and_marking_is_not_marked(
+    server: ScriptedServer, client: Client
+):
+    ours = {CORDON_ANNOTATION: "2026-03-01T12:10:00Z"}
+    server.calls += [
+        answer(
+            {
+                "metadata": {"resourceVersion": "7", "annotations": ours},
+                "spec": {"unschedulable": True},
+            }
+        ),
+        refuse(409, "Conflict", "the object has been modified; please apply your changes"),
+        answer({"metadata": {"resourceVersion": "8", "annotations": ours}, "spec": {}}),
+    ]
+    await run(client, mark_drained())
+    assert [request.body for request in server.requests if request.body] == [
+        {
+            "metadata": {
+                "annotations": {DRAINED_ANNOTATION: "2026-03-01T12:10:00Z"},
+                "resourceVersion": "7",
+            }
+        }
+    ]
+
+
+# -- deletion costs
+
+COST, OWN = COST_ANNOTATION, OWN_COST_ANNOTATION
+
+
+def costs(cluster: LocalCluster) -> Any:
+    return cluster.store.get("pods", "serving", "p")["metadata"].get("annotations")
+
+
+def put(cluster: LocalCluster, **annotations: str) -> None:
+    names = {"cost": COST, "own": OWN, "theirs": "theirs"}
+    made = pod("p", owner="rs", node="n", ready_since="2026-03-01T12:02:00Z")
+    made["metadata"]["annotations"] = {names[key]: value for key, value in annotations.items()}
+    cluster.apply(made)
+
+
+async def test_a_cost_is_set_and_taken_away_with_the_annotation_that_says_whose_it_is(
+    cluster: LocalCluster, kube: Client
+):
+    put(cluster, theirs="kept")
+    version = cluster.store.get("pods", "serving", "p")["metadata"]["resourceVersion"]
+    await run(kube, set_cost(-3))
+    assert costs(cluster) == {"theirs": "kept", COST: "-3", OWN: "-3"}
+    assert cluster.api.requests[-1].body["metadata"]["resourceVersion"] == version
+    await run(kube, set_cost(-3))
+    assert len(writes(cluster)) == 1, "what is right is not written"
+    await run(kube, set_cost(-1))
+    assert costs(cluster) == {"theirs": "kept", COST: "-1", OWN: "-1"}
+    await run(kube, set_cost(None))
+    assert costs(cluster) == {"theirs": "kept"}
+    await run(kube, set_cost(None))
+    assert len(writes(cluster)) == 3
+
+
+@pytest.mark.parametrize("cost", ["5", "0", "-3"], ids=["positive", "zero", "as ours would be"])
+async def test_the_cost_of_somebody_else_is_neither_written_over_nor_taken_away(
+    cluster: LocalCluster, kube: Client, cost: str
+):
+    put(cluster, cost=cost)
+    error = await refused(kube, set_cost(-3))
+    assert error.reason == "Conflict"
+    assert "somebody else has set" in str(error)
+    assert cost in str(error)
+    await run(kube, set_cost(None))
+    assert costs(cluster) == {COST: cost}
+    assert writes(cluster) == []
+
+
+async def test_one_of_ours_that_somebody_wrote_over_is_theirs_and_our_mark_goes(
+    cluster: LocalCluster, kube: Client
+):
+    put(cluster, cost="7", own="-3")
+    assert (await refused(kube, set_cost(-3))).reason == "Conflict"
+    await run(kube, set_cost(None))
+    assert costs(cluster) == {COST: "7"}
+
+
+async def test_another_pod_of_that_name_one_that_goes_and_one_that_is_gone_need_no_cost(
+    cluster: LocalCluster, kube: Client
+):
+    put(cluster)
+    await run(kube, set_cost(), uid_of=lambda _namespace, _name: "another")
+    made = pod("p", owner="rs", node="n", deleting=True)
+    cluster.apply(made)
+    await run(kube, set_cost())
+    cluster.store.remove("pods", "serving", "p")
+    await run(kube, set_cost())
+    assert writes(cluster) == []
+
+
+async def test_a_pod_written_in_between_is_read_again_a_few_times(
+    cluster: LocalCluster, kube: Client
+):
+    fault = ApiFault(
+        kind=ApiFaultKind.CONFLICT, verbs=frozenset({"patch"}), resource="pods", times=2
+    )
+    with cluster.faults.during(fault):
+        await run(kube, set_cost())
+    assert costs(cluster)[COST] == "-3"
+    assert len(cluster.api.requests) == 6, "each try reads first"
+    always = ApiFault(kind=ApiFaultKind.CONFLICT, verbs=frozenset({"patch"}), resource="pods")
+    with cluster.faults.during(always):
+        assert (await refused(kube, set_cost(None))).reason == "Conflict"
+
+
+async def test_without_the_right_it_is_forbidden_and_says_which_right(
+    server: ScriptedServer, client: Client
+):
+    server.calls += [refuse(403, "Forbidden", 'pods "p" is forbidden')]
+    error = await refused(client, set_cost())
+    assert error.reason == "Forbidden"
+    assert "`get` on `pods`" in str(error)
+
+
 async def test_a_node_written_in_between_is_read_again(cluster: LocalCluster, kube: Client):
     fault = ApiFault(
         kind=ApiFaultKind.CONFLICT, verbs=frozenset({"patch"}), resource="nodes", times=2
@@ -237,6 +422,35 @@ async def test_delete_with_the_grace_asked_for_and_never_without_any(
     it = cluster.store.get("pods", "serving", "p")
     assert it["metadata"]["deletionGracePeriodSeconds"] == 1
     assert writes(cluster) == [("delete", "pods")]
+
+
+@pytest.mark.parametrize("removal", [evict, delete])
+@pytest.mark.parametrize(
+    ("left_s", "grace_s"), [(90.0, 45), (45.0, 45), (37.4, 37), (0.3, 1), (-5.0, 1)], ids=str
+)
+async def test_a_removal_that_had_to_wait_gives_what_is_left_until_the_pods_end(
+    cluster: LocalCluster, kube: Client, removal: Any, left_s: float, grace_s: int
+):
+    """It was decided with all of the grace, and waited for a raise and a cordon that took their time."""
+    await run(kube, removal(45, ends_at=AT + left_s))
+    it = cluster.store.get("pods", "serving", "p")
+    assert it["metadata"]["deletionGracePeriodSeconds"] == grace_s
+
+
+async def test_what_a_budget_was_waited_for_comes_off_the_grace(
+    cluster: LocalCluster, kube: Client
+):
+    cluster.apply(budget("keep-one"))
+    clock = [AT]
+
+    async def sleep(pause_s: float) -> None:
+        clock[0] += pause_s
+        if len(cluster.api.requests) == 2:
+            cluster.apply(pod("q", owner="rs", node="n", ready_since="2026-03-01T12:02:00Z"))
+
+    await run(kube, evict(45, ends_at=AT + 45), now=lambda: clock[0], sleep=sleep)
+    it = cluster.store.get("pods", "serving", "p")
+    assert it["metadata"]["deletionGracePeriodSeconds"] == int(AT + 45 - clock[0]) < 45
 
 
 @pytest.mark.parametrize("command", [evict(), delete()])
@@ -296,6 +510,19 @@ async def test_a_budget_that_does_not_is_named(cluster: LocalCluster, kube: Clie
     assert "deletionTimestamp" not in cluster.store.get("pods", "serving", "p")["metadata"]
 
 
+@pytest.mark.parametrize(("grace_s", "tries"), [(45, 5), (30, 5), (20, 4), (8, 3), (1, 1)], ids=str)
+async def test_a_budget_is_waited_for_by_a_fraction_of_the_grace_that_is_left(
+    cluster: LocalCluster, kube: Client, grace_s: int, tries: int
+):
+    """The seconds come off the pod's own drain, and a deletion has to wait until the eviction has ended."""
+    cluster.apply(budget("keep-one"))
+    pauses = Pauses()
+    error = await refused(kube, evict(grace_s), sleep=pauses)
+    assert error.reason == "DisruptionBudget"
+    assert len(writes(cluster)) == tries
+    assert sum(pauses.taken) <= 1.25 * grace_s / 4
+
+
 async def test_two_budgets_on_one_pod_are_no_case_for_trying_again(
     cluster: LocalCluster, kube: Client
 ):
@@ -337,7 +564,9 @@ async def test_a_refusal_has_a_reason_and_a_message(
     assert said in str(error)
 
 
-@pytest.mark.parametrize("command", [set_replicas(), annotate("x"), cordon(), uncordon()])
+@pytest.mark.parametrize(
+    "command", [set_replicas(), annotate("x"), cordon(), mark_drained(), uncordon()]
+)
 async def test_what_is_not_there_is_not_found(
     server: ScriptedServer, client: Client, command: Command
 ):
@@ -368,3 +597,47 @@ async def test_a_kind_that_cannot_be_scaled_is_said(client: Client):
     error = await refused(client, command)
     assert error.reason == "Failed"
     assert "name one of: Deployment of apps/v1" in str(error)
+
+
+class OddServer:
+    """A client whose reads are answered with one thing, whatever was asked; it keeps what is written."""
+
+    server = "https://odd"
+
+    def __init__(self, answer: Any) -> None:
+        self.answer = answer
+        self.written: list[str] = []
+
+    async def call(self, verb: str, *_: object, **__: object) -> Any:
+        if verb == "get":
+            return self.answer
+        self.written.append(verb)
+        return {}
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"metadata": {}, "spec": {"replicas": 1}},
+        {"metadata": {"resourceVersion": ""}, "spec": {"replicas": 1}},
+        {"metadata": {"resourceVersion": ["1"]}, "spec": {"replicas": 1}},
+        {"metadata": "x", "spec": {}},
+        {"metadata": {"resourceVersion": "1"}, "spec": ["replicas"]},
+        {"metadata": {"resourceVersion": "1"}, "spec": {"replicas": "many", "unschedulable": "no"}},
+    ],
+)
+@pytest.mark.parametrize(
+    "command",
+    [
+        pytest.param(set_replicas(5), id="scale"),
+        pytest.param(
+            CordonNode(id="1.1", model="serving/llama", expires_at=1e12, node="n1"), id="cordon"
+        ),
+    ],
+)
+async def test_nothing_is_written_over_an_object_that_cannot_be_read(answer: Any, command):
+    """Without the version that was read, a write would be over whatever somebody else wrote."""
+    odd = OddServer(answer)
+    with pytest.raises(ActuationError):
+        await perform(odd, command, now=lambda: 0.0)
+    assert odd.written == []

@@ -7,8 +7,15 @@ import contextlib
 from pathlib import Path
 
 from autoscaler.kube.api.client import connect
-from autoscaler.kube.api.permissions import PERMISSIONS
-from autoscaler.kube.api.resources import DEPLOYMENTS, NODES, PODS, REPLICA_SETS
+from autoscaler.kube.api.permissions import DELETION_COSTS, PERMISSIONS
+from autoscaler.kube.api.resources import (
+    DEPLOYMENTS,
+    EVENTS,
+    NODE_CLAIMS,
+    NODES,
+    PODS,
+    REPLICA_SETS,
+)
 from autoscaler.kube.observe import Cluster
 from autoscaler.kube.perform.perform import perform
 from simulations.box.local_cluster import LocalCluster
@@ -16,7 +23,9 @@ from tests.kube.scene import deployment, fleet, node, pod
 from tests.kube.test_perform import AT, COMMANDS
 from tests.kube.watched import until_listed
 
-RESOURCES = {each.plural: each for each in (DEPLOYMENTS, NODES, PODS, REPLICA_SETS)}
+ALL = (*PERMISSIONS, *DELETION_COSTS)
+KINDS = (DEPLOYMENTS, EVENTS, NODES, NODE_CLAIMS, PODS, REPLICA_SETS)
+RESOURCES = {each.plural: each for each in KINDS}
 
 
 async def test_the_table_holds_each_call_and_nothing_more(tmp_path: Path):
@@ -27,20 +36,22 @@ async def test_the_table_holds_each_call_and_nothing_more(tmp_path: Path):
         cluster.apply(deployment("llama", replicas=2))
         cluster.apply(node("n"))
         spec = fleet("llama")
-        watching = Cluster(client, spec, now=lambda: AT, age_s_max=30.0)
+        watching = Cluster(
+            client, spec, now=lambda: AT, age_s_max=30.0, wants_event=lambda _event: True
+        )
         running = asyncio.create_task(watching.run())
         async with asyncio.timeout(60):
             await until_listed(watching)
             for command in COMMANDS:
                 cluster.apply(pod("p", owner="rs", node="n"))  # evicted by one, deleted by the next
                 await perform(client, command, now=lambda: AT)
-            while len({r.resource for r in cluster.api.requests if r.verb == "watch"}) < 4:
+            while len({r.resource for r in cluster.api.requests if r.verb == "watch"}) < 6:
                 await asyncio.sleep(0.001)
         running.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await running
         used = {(r.resource, r.verb, bool(r.namespace)) for r in cluster.api.requests}
-    granted = {(p.resource, verb, p.namespaced) for p in PERMISSIONS for verb in p.verbs}
+    granted = {(p.resource, verb, p.namespaced) for p in ALL for verb in p.verbs}
     assert used == granted
 
 

@@ -5,9 +5,15 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 
-from autoscaler.core.contract.commands import CORDON_ANNOTATION, FALLBACK_ANNOTATION
+from autoscaler.core.contract.commands import (
+    CORDON_ANNOTATION,
+    DRAINED_ANNOTATION,
+    FALLBACK_ANNOTATION,
+)
+from autoscaler.core.contract.deletion_cost import COST_ANNOTATION, OWN_COST_ANNOTATION
 from autoscaler.core.contract.state import CapacityType
 from autoscaler.kube.api.timestamps import rfc3339, seconds
 from autoscaler.kube.watch.gpus import gpus_of
@@ -149,6 +155,21 @@ def test_a_roll_out_is_told_from_a_scale_up(
     assert slim_deployment(body).rolling_out is expected
 
 
+@pytest.mark.parametrize(
+    ("status", "reason", "expected"),
+    [
+        ("False", "ProgressDeadlineExceeded", True),
+        ("False", "FailedCreate", False),
+        ("True", "ReplicaSetUpdated", False),
+        ("Unknown", "DeploymentPaused", False),
+    ],
+)
+def test_a_roll_out_that_its_controller_gave_up(status: str, reason: str, *, expected: bool):
+    told = {"conditions": [condition("Progressing", status, since=CREATED, reason=reason)]}
+    assert slim_deployment(deployment("d", status=told)).rollout_stuck is expected
+    assert not slim_deployment(deployment("d", status={})).rollout_stuck
+
+
 def test_a_ready_pod():
     told = slim_pod(pod("p", owner="rs", node="n", ready_since="2026-03-01T12:02:00Z"))
     assert (told.owner_uid, told.node, told.phase, told.ip) == (
@@ -174,6 +195,49 @@ def test_a_pod_that_starts_and_one_that_goes():
     assert math.isnan(starting.ready_at)
     assert starting.grace_s == 30.0, "the API's default"
     assert slim_pod(pod("p", owner="rs", node="n", deleting=True)).deleting
+
+
+@pytest.mark.parametrize(
+    ("started", "transition", "expected"),
+    [
+        pytest.param("12:00:06", "12:00:06", None, id="never ready: it was written with the start"),
+        pytest.param("12:00:06", "12:00:07", None, id="never ready: over the edge of a second"),
+        pytest.param("12:00:06", "12:03:00", CREATED_AT + 180, id="it was, until then"),
+        pytest.param("", "12:03:00", CREATED_AT + 180, id="no start is told: it was bound at 5 s"),
+        pytest.param("", "12:00:05", None, id="no start is told: written as it was bound"),
+        pytest.param("12:00:06", "soon", None, id="no moment"),
+    ],
+)
+def test_since_when_a_pod_is_not_ready_any_more(
+    started: str, transition: str, expected: float | None
+):
+    body = pod("p", owner="rs", node="n")
+    if started:
+        body["status"]["startTime"] = f"2026-03-01T{started}Z"
+    body["status"]["conditions"][1]["lastTransitionTime"] = f"2026-03-01T{transition}Z"
+    told = slim_pod(body)
+    assert not told.ready
+    np.testing.assert_equal(told.not_ready_since, math.nan if expected is None else expected)
+    ready = slim_pod(pod("p", owner="rs", node="n", ready_since="2026-03-01T12:02:00Z"))
+    assert math.isnan(ready.not_ready_since)
+
+
+@pytest.mark.parametrize(
+    ("annotations", "cost", "ours"),
+    [
+        (None, 0, False),
+        ({}, 0, False),
+        ({COST_ANNOTATION: "-3"}, -3, False),
+        ({COST_ANNOTATION: "-3", OWN_COST_ANNOTATION: "-3"}, -3, True),
+        ({COST_ANNOTATION: "4", OWN_COST_ANNOTATION: "-3"}, 4, False),
+        ({COST_ANNOTATION: "4e9", OWN_COST_ANNOTATION: "4e9"}, 0, True),
+    ],
+)
+def test_a_deletion_cost_and_whose_it_is(annotations: Any, cost: int, *, ours: bool):
+    item = pod("a", owner="rs", node="n")
+    item["metadata"]["annotations"] = annotations
+    slim = slim_pod(item)
+    assert (slim.deletion_cost, slim.deletion_cost_ours) == (cost, ours)
 
 
 def test_a_pod_that_no_node_takes_and_one_that_nobody_has_looked_at():
@@ -218,6 +282,8 @@ def test_a_node():
     assert told.ready
     assert told.unschedulable
     assert told.cordoned_by_us
+    assert not told.marked_drained
+    assert slim_node(node("n", annotations={DRAINED_ANNOTATION: CREATED})).marked_drained
     assert math.isnan(told.not_ready_since)
     assert told.marks["metadata"]["annotations"] == {CORDON_ANNOTATION: CREATED}
 
@@ -251,11 +317,10 @@ def test_a_heartbeat_changes_nothing_of_ours():
         {"metadata": {"ownerReferences": None, "labels": None, "annotations": None}},
         {"spec": {"taints": None, "template": None, "containers": None}},
         {"status": {"conditions": None}},
-        {"status": {"conditions": [None, "x", {}]}, "metadata": {"ownerReferences": [None]}},
         {"metadata": {"creationTimestamp": "soon", "resourceVersion": "x9"}},
     ],
 )
-def test_whatever_a_server_sends_is_taken(slim: Any, item: dict[str, Any]):
+def test_what_is_absent_or_null_is_unknown_or_the_default(slim: Any, item: dict[str, Any]):
     slim(item)
 
 
@@ -266,6 +331,12 @@ def test_whatever_a_server_sends_is_taken(slim: Any, item: dict[str, Any]):
         ("2026-03-01T12:00:00.250000Z", CREATED_AT + 0.25),
         ("2026-03-01T14:00:00+02:00", CREATED_AT),
         ("2026-03-01T12:00:00", math.nan),
+        ("99999-01-01T00:00:00Z", math.nan),
+        ("9999-12-31T23:59:59Z", math.nan),
+        ("0001-01-01T00:00:00+14:00", math.nan),
+        ("1969-12-31T23:59:59Z", math.nan),
+        ("1970-01-01T00:00:00Z", 0.0),
+        ("2026-03-01T12:00:00Z" + " " * 9999, math.nan),
         ("soon", math.nan),
         ("", math.nan),
         (None, math.nan),

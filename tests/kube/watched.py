@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from autoscaler.core.contract.events import Observed
@@ -13,10 +14,12 @@ from autoscaler.core.engine import EngineSettings
 from autoscaler.kube.api.client import Client
 from autoscaler.kube.observe import Cluster
 from autoscaler.kube.samples import FramebufferSample, NodeGpuSample, PodKey, PodSample
+from autoscaler.kube.watch.changes import ObjectChange
 from autoscaler.kube.watch.slim import SlimNode
-from autoscaler.kube.watch.watch import ObjectChange
-from autoscaler.notices import NOTICE_SOURCES
+from autoscaler.notices import NOTICE_SOURCES, events
 from autoscaler.notices.interruptions import Interruptions
+from autoscaler.notices.mark import Watched
+from autoscaler.sources.pages.turns import at_once
 from tests.kube.api_server import Held, ScriptedServer
 from tests.kube.scene import CREATED_AT
 
@@ -43,9 +46,12 @@ class Scene:
         self.server = server
         self.spec = spec
         self.noticed: list[Interruption] = []
-        self.interruptions = Interruptions(NOTICE_SOURCES["node_marks"])
+        self.interruptions = Interruptions(NOTICE_SOURCES)
+        more.setdefault("wants_event", events.concerns_us)
         self.cluster = Cluster(client, spec, now=lambda: self.at, age_s_max=AGE_S_MAX, **more)
         self.cluster.subscribe_to_nodes(self._nodes_changed)
+        self.cluster.subscribe_to_events(partial(self._objects_changed, Watched.EVENT))
+        self.cluster.subscribe_to_claims(partial(self._objects_changed, Watched.CLAIM))
 
     def observe(
         self,
@@ -55,21 +61,30 @@ class Scene:
         gpus: Mapping[str, NodeGpuSample] | None = None,
     ) -> Observed:
         objects = self.cluster.objects(self.spec, at=self.at)
-        return self.cluster.observe(
+        self.noticed += self.interruptions.evictions_seen(objects.evicting_since, at=self.at)
+        steps = self.cluster.observe(
             objects,
             number=1,
             at=self.at,
             interruptions=self.interruptions.current(
-                gone_since=objects.gone_since, not_ready_since=objects.not_ready_since
+                at=self.at,
+                gone_since=objects.gone_since,
+                not_ready_since=objects.not_ready_since,
             ),
             samples=samples or {},
             framebuffers=framebuffers or {},
             gpus=gpus or {},
         )
+        return at_once(steps)
 
-    def _nodes_changed(self, changes: Sequence[ObjectChange[SlimNode]]) -> None:
+    def _nodes_changed(self, changes: Sequence[ObjectChange[SlimNode]], after: float) -> None:
         self.noticed += self.interruptions.nodes_changed(
-            changes, at=self.at, has_replicas_on=self.cluster.has_replicas_on
+            changes, at=self.at, after=after, has_replicas_on=self.cluster.has_replicas_on
+        )
+
+    def _objects_changed(self, watched: Watched, changes: Sequence[Any], after: float) -> None:
+        self.noticed += self.interruptions.objects_changed(
+            watched, changes, at=self.at, after=after
         )
 
     @property

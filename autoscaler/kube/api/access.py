@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
 from autoscaler.errors import SettingsError
+from autoscaler.foreign_text import shown
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 ReadToken: TypeAlias = Callable[[], Awaitable[str | None]]
@@ -35,6 +36,11 @@ class Access:
     """Reads the token again; None: it cannot be renewed (a client certificate, a plain token)."""
     problem: str = ""
     """Why the last renewal failed; empty: it did not."""
+    authorities_problem: str = ""
+    """Why the certificates that are trusted could not be read anew; empty: they could, or need not be."""
+    _authorities: bytes = b""
+    """What the file of certificates held when it was last read."""
+    _authorities_at: float = field(default=float("-inf"))
     _renewed_at: float = field(default=float("-inf"))
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -53,6 +59,35 @@ class Access:
             return ipaddress.ip_address(host).is_loopback
         except ValueError:
             return host == "localhost"
+
+    async def renew_authorities(self) -> bool:
+        """After a refused certificate: whether the file of those to trust holds others than before.
+
+        A rotated authority is not told: the kubelet replaces the file, and each new connection fails.
+        """
+        now = asyncio.get_running_loop().time()
+        file = self.configuration.ssl_ca_cert
+        if not file or now - self._authorities_at < RENEW_PAUSE_S:
+            return False
+        self._authorities_at = now
+        before = self._authorities
+        self._read_authorities()
+        return self._authorities != before
+
+    def distrust(self, problem: str) -> None:
+        """The certificates that were read anew cannot be used; they are read again later."""
+        self.authorities_problem = problem
+        self._authorities = b""
+
+    def _read_authorities(self) -> None:
+        file = self.configuration.ssl_ca_cert
+        if not file:
+            return
+        try:
+            self._authorities = Path(file).read_bytes()
+            self.authorities_problem = ""
+        except OSError as error:
+            self.authorities_problem = shown(f"{file}: {error.strerror or error}")
 
     async def refresh(self, _configuration: Any = None) -> None:
         """Before each call: read the token again when it is due. The hook of kubernetes_asyncio."""
@@ -80,21 +115,32 @@ class Access:
             if self._age_s() >= older_than_s:
                 await self._read_once(self.read_token)
 
-    async def _read_once(self, read_token: ReadToken) -> None:
-        from kubernetes_asyncio.config import ConfigException  # noqa: PLC0415  see client.connect
+    def _fail(self, problem: str, *, at: float) -> None:
+        """The old token may well hold: the server decides. It is read again after a pause."""
+        self.problem = problem
+        self._renewed_at = at - RENEW_EVERY_S + RENEW_PAUSE_S
 
+    async def _read_once(self, read_token: ReadToken) -> None:
         now = asyncio.get_running_loop().time()
         try:
             token = await read_token()
-        except (ConfigException, OSError, ValueError, KeyError, TypeError, AssertionError) as error:
-            # The old token may well hold: the server decides. Tried again after a pause.
-            self.problem = str(error) or type(error).__name__
-            self._renewed_at = now - RENEW_EVERY_S + RENEW_PAUSE_S
+        except Exception as error:  # noqa: BLE001  files and programs of others raise anything: no token
+            self._fail(shown(error), at=now)
+            return
+        if token and not _is_header(token.strip()):
+            self._fail(
+                "the token holds what no header may: more than one line, or no ASCII", at=now
+            )
             return
         self.problem = ""
         self._renewed_at = now
         if token:
             self.configuration.api_key["BearerToken"] = token.strip()
+
+
+def _is_header(text: str) -> bool:
+    """Whether a text can be sent as a header: printable ASCII on one line."""
+    return text.isascii() and text.isprintable()
 
 
 async def load_access(kubeconfig: str | None = None, *, context: str | None = None) -> Access:
@@ -203,6 +249,12 @@ async def _prepared(access: Access) -> Access:
     configuration.refresh_api_key_hook = access.refresh
     token = configuration.api_key.get("BearerToken")
     if token:
-        configuration.api_key["BearerToken"] = token.strip()  # files end in a newline
+        token = configuration.api_key["BearerToken"] = token.strip()  # files end in a newline
+        if not _is_header(token):
+            raise SettingsError(
+                f"the token of {access.origin} holds what no header may (more than one line, or no "
+                "ASCII); write it anew"
+            )
+    access._read_authorities()  # noqa: SLF001  as they are now, for what comes after
     access._renewed_at = asyncio.get_running_loop().time()  # noqa: SLF001  it was read just now
     return access

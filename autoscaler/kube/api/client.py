@@ -1,9 +1,10 @@
 """The one client: raw JSON over kubernetes_asyncio's shared ApiClient, with its traps closed.
 
 What the library does not do, and this file does: a time-out on every call (its default is none at
-all), statuses checked (a call that asks for the raw response raises nothing on 403 or 502), bodies
-that are no JSON told apart from answers, and messages that say what was asked, of whom, what came back
-and what to do. Deserialising into its models is never used: it costs ten times the parsing.
+all), statuses checked (a call that asks for the raw response raises nothing on 403 or 502), no redirect
+followed (a list, or an eviction, would go to whoever is named), no more bytes taken than an answer may
+have, bodies that are no JSON told apart from answers, and messages that say what was asked, of whom, what
+came back and what to do. Deserialising into its models is never used: it costs ten times the parsing.
 """
 
 from __future__ import annotations
@@ -11,17 +12,18 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import AsyncIterator, Mapping
-from typing import Any, Self, TypeAlias
+from types import NoneType
+from typing import Any, Self
 
 import aiohttp
-import msgspec
 
 from autoscaler import __version__
 from autoscaler.errors import AutoscalerError
+from autoscaler.foreign_text import shown
 from autoscaler.kube.api.access import Access, load_access
+from autoscaler.kube.api.fields import Json, finite, json_object
 from autoscaler.kube.api.resources import NODES, ApiResource
-
-Json: TypeAlias = dict[str, Any]
+from autoscaler.kube.api.transport import fit_transport
 
 _METHODS = {
     "get": "GET",
@@ -33,6 +35,8 @@ _METHODS = {
     "delete": "DELETE",
 }
 """HTTP method of each verb of RBAC that is used."""
+MESSAGE_CHARACTERS_MAX = 500
+"""Of a Status: what an admission policy has to say stands behind its own name and that of its binding."""
 MERGE_PATCH = "application/merge-patch+json"
 _NOT_ACCEPTED = "the API server does not accept what was sent; this is a bug, please report it"
 _REMEDIES = {
@@ -44,9 +48,19 @@ _REMEDIES = {
     422: _NOT_ACCEPTED,
 }
 """By HTTP status, where no more need be known."""
+_METADATA_ONLY = {
+    "list": "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json",
+    "watch": "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json",
+}
+"""What is accepted of a resource of which only the metadata is needed; a server that cannot sends all."""
+ANSWER_BYTES_MAX = 8 * 1024 * 1024
+"""Of one answer. An object has 1.5 MiB in etcd at most; who lists asks for fewer where that is too many."""
+_REFUSAL_BYTES_MAX = 64 * 1024
+RETRY_AFTER_S_MAX = 3600.0
 CALL_TIMEOUT_S = 10.0
 CONNECT_TIMEOUT_S = 10.0
 _UNAUTHORIZED = 401
+_CAUSES_MAX = 10
 
 
 class ApiError(AutoscalerError):
@@ -60,6 +74,8 @@ class ApiError(AutoscalerError):
         found: str = "",
         causes: tuple[str, ...] = (),
         retry_after_s: float | None = None,
+        too_large: bool = False,
+        unanswered: bool = False,
     ) -> None:
         super().__init__(message)
         self.status = status
@@ -69,6 +85,14 @@ class ApiError(AutoscalerError):
         self.causes = causes
         """Messages of the Status's causes, e.g. which disruption budget."""
         self.retry_after_s = retry_after_s
+        self.too_large = too_large
+        """Whether the answer had more bytes than one may have: less is to be asked for."""
+        self.unanswered = unanswered
+        """Whether there was nobody who answered, or not to the end."""
+
+
+class _TooLargeError(Exception):
+    """An answer of more bytes than are taken."""
 
 
 class Client:
@@ -115,16 +139,25 @@ class Client:
         what = _call_text(verb, resource, namespace, name, subresource)
         path = resource.path(namespace=namespace, name=name, subresource=subresource)
         timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=CONNECT_TIMEOUT_S)
+        headers = _headers(verb, resource, content_type)
         try:
-            response = await self._send(verb, path, query, body, content_type, timeout)
+            response = await self._send(verb, path, query, body, headers, timeout)
             async with response:
-                raw = await response.read()
+                raw = await _body(response)
         except TimeoutError as error:
             raise self._no_answer_error(what, f"no answer within {timeout_s:g} s") from error
-        except (aiohttp.ClientError, OSError) as error:
-            raise self._no_answer_error(what, _error_text(error)) from error
-        answer = _json(raw)
-        if not response.ok or answer is None or not _is_answer(verb, answer):
+        except _TooLargeError as error:
+            raise ApiError(
+                f"{what} at {self.server}: an answer of more than {ANSWER_BYTES_MAX} bytes; less is "
+                "asked for, or it is not taken",
+                status=response.status,
+                found="an answer that is too large",
+                too_large=True,
+            ) from error
+        except _NO_ANSWER as error:
+            raise self._no_answer_error(what, shown(error)) from error
+        answer = json_object(raw)
+        if not _is_ok(response) or answer is None or not _is_answer(verb, answer):
             raise self._refusal_error(what, verb, resource, subresource, response, raw)
         return answer
 
@@ -151,16 +184,19 @@ class Client:
             total=None, sock_connect=CONNECT_TIMEOUT_S, sock_read=silence_s
         )
         try:
-            response = await self._send("watch", path, query, None, "application/json", timeout)
+            headers = _headers("watch", resource, "application/json")
+            response = await self._send("watch", path, query, None, headers, timeout)
             async with response:
-                if not response.ok:
-                    raw = await response.read()
+                if not _is_ok(response):
+                    raw = await _body(response)
                     raise self._refusal_error(what, "watch", resource, "", response, raw)
                 yield response.content.iter_any()
         except TimeoutError as error:
             raise self._no_answer_error(what, f"nothing was said for {silence_s:g} s") from error
-        except (aiohttp.ClientError, OSError) as error:
-            raise self._no_answer_error(what, _error_text(error)) from error
+        except _TooLargeError as error:
+            raise self._no_answer_error(what, "a refusal that does not end") from error
+        except _NO_ANSWER as error:
+            raise self._no_answer_error(what, shown(error)) from error
 
     async def _send(
         self,
@@ -168,20 +204,25 @@ class Client:
         path: str,
         query: Mapping[str, str] | None,
         body: Json | None,
-        content_type: str,
+        headers: Mapping[str, str],
         timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109  aiohttp's own, not a deadline of ours
     ) -> aiohttp.ClientResponse:
         for again in (True, False):
-            response: aiohttp.ClientResponse = await self._api.call_api(
-                path,
-                _METHODS[verb],
-                query_params=list((query or {}).items()),
-                header_params={"Accept": "application/json", "Content-Type": content_type},
-                body=body,
-                auth_settings=["BearerToken"],
-                _preload_content=False,
-                _request_timeout=timeout,
-            )
+            try:
+                response: aiohttp.ClientResponse = await self._api.call_api(
+                    path,
+                    _METHODS[verb],
+                    query_params=list((query or {}).items()),
+                    header_params=dict(headers),
+                    body=body,
+                    auth_settings=["BearerToken"],
+                    _preload_content=False,
+                    _request_timeout=timeout,
+                )
+            except aiohttp.ClientSSLError:
+                if not (again and await self._trust_anew()):
+                    raise
+                continue
             sent = response.request_info.headers.get("Authorization")
             rejected = response.status == _UNAUTHORIZED
             if not (again and rejected and await self._access.renew(sent)):
@@ -189,11 +230,29 @@ class Client:
             response.release()  # a token that ran out between two refreshes: once more with a new one
         return response
 
+    async def _trust_anew(self) -> bool:
+        """After a certificate that was refused: whether other certificates are trusted now."""
+        if not await self._access.renew_authorities():
+            return False
+        old = self._api.rest_client
+        try:
+            new = type(old)(self._access.configuration)
+        except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+            self._access.distrust(shown(error))
+            return False
+        self._api.rest_client = new
+        fit_transport(new, loopback=self._access.loopback)
+        await old.close()  # watches that are open begin anew, with what is trusted now
+        return True
+
     def _no_answer_error(self, what: str, found: str) -> ApiError:
+        problem = self._access.authorities_problem
+        also = f"; its certificates cannot be read anew: {problem}" if problem else ""
         return ApiError(
-            f"{what} at {self.server}: {found}; check that the API server runs and can be reached "
+            f"{what} at {self.server}: {found}{also}; check that the API server runs and can be reached "
             f"from here ({self._access.origin} says where it is)",
             found=found,
+            unanswered=True,
         )
 
     def _refusal_error(
@@ -205,19 +264,21 @@ class Client:
         response: aiohttp.ClientResponse,
         raw: bytes,
     ) -> ApiError:
-        answer = _json(raw) or {}
-        details = answer.get("details") or {}
-        found = answer.get("message") or _foreign_body(response, raw)
+        answer = json_object(raw) or {}
+        details = answer.get("details")
+        details = details if isinstance(details, dict) else {}
+        message = answer.get("message")
+        found = (
+            shown(message, limit=MESSAGE_CHARACTERS_MAX)
+            if message
+            else _foreign_body(response, raw)
+        )
         remedy = self._remedy(response.status, verb, resource, subresource)
         return ApiError(
             f"{what} at {self.server}: {response.status} {found}; {remedy}",
             status=response.status,
-            found=str(found),
-            causes=tuple(
-                str(cause.get("message", ""))
-                for cause in details.get("causes") or ()
-                if isinstance(cause, dict)
-            ),
+            found=found,
+            causes=_causes(details),
             retry_after_s=_retry_after_s(response, details),
         )
 
@@ -235,6 +296,8 @@ class Client:
                     f"the role of {self._access.origin} lacks the verb `{verb}` on `{plural}` "
                     f"in API group `{resource.group}`; grant it (see deploy/)"
                 )
+            case status if 300 <= status < 400:
+                return "a redirect is not followed; name the API server itself"
             case _:
                 return _REMEDIES.get(status, "it is tried again")
 
@@ -250,14 +313,7 @@ async def connect(kubeconfig: str | None = None, *, context: str | None = None) 
     access = await load_access(kubeconfig, context=context)
     api = ApiClient(access.configuration)
     api.user_agent = f"inference-autoscaler/{__version__}"
-    if access.loopback:
-        # Corporate proxies are named in the environment; a proxy cannot reach this machine's
-        # loopback, and Go's clients (kubectl) never ask it to.
-        old = api.rest_client.pool_manager
-        api.rest_client.pool_manager = aiohttp.ClientSession(
-            connector=old.connector, trust_env=False, read_bufsize=2**21
-        )
-        old.detach()
+    fit_transport(api.rest_client, loopback=access.loopback)
     return Client(api, access)
 
 
@@ -269,12 +325,38 @@ def _call_text(
     return f"{verb} {plural} {where}".rstrip()
 
 
-def _json(raw: bytes) -> Json | None:
-    try:
-        answer = msgspec.json.decode(raw)
-    except msgspec.MsgspecError:
-        return None
-    return answer if isinstance(answer, dict) else None
+_NO_ANSWER = (aiohttp.ClientError, OSError, ValueError)
+"""What a request ends by that has no answer; ValueError: a header that no header can be."""
+
+
+def _headers(verb: str, resource: ApiResource, content_type: str) -> dict[str, str]:
+    accept = _METADATA_ONLY.get(verb) if resource.metadata_only else None
+    return {
+        "Accept": accept or "application/json",
+        "Accept-Encoding": "identity",  # nothing is unpacked that was not asked for packed
+        "Content-Type": content_type,
+    }
+
+
+def _is_ok(response: aiohttp.ClientResponse) -> bool:
+    """Whether it is an answer: a redirect, which aiohttp takes for one, is not."""
+    return 200 <= response.status < 300
+
+
+async def _body(response: aiohttp.ClientResponse) -> bytes:
+    """The whole body; raises _TooLargeError. Of a refusal its beginning is enough."""
+    most = ANSWER_BYTES_MAX if _is_ok(response) else _REFUSAL_BYTES_MAX
+    parts: list[bytes] = []
+    size = 0
+    async for part in response.content.iter_any():
+        parts.append(part)
+        size += len(part)
+        if size > most:
+            response.close()  # the rest is not read, so the connection cannot be used again
+            if _is_ok(response):
+                raise _TooLargeError
+            break
+    return b"".join(parts)[:most]
 
 
 def _is_answer(verb: str, answer: Json) -> bool:
@@ -284,27 +366,35 @@ def _is_answer(verb: str, answer: Json) -> bool:
     """
     if verb not in {"get", "list"}:
         return True
-    versioned = bool((answer.get("metadata") or {}).get("resourceVersion"))
-    return versioned and (verb == "get" or "items" in answer)
+    metadata = answer.get("metadata")
+    if not isinstance(metadata, dict) or not isinstance(metadata.get("resourceVersion"), str | int):
+        return False
+    versioned = bool(metadata["resourceVersion"])
+    return versioned and (verb == "get" or isinstance(answer.get("items", 0), list | NoneType))
 
 
-def _error_text(error: BaseException) -> str:
-    return str(error) or type(error).__name__
+def _causes(details: Mapping[str, Any]) -> tuple[str, ...]:
+    """Messages of a Status's causes; what is no list of them has none."""
+    causes = details.get("causes")
+    return tuple(
+        shown(cause.get("message", ""))
+        for cause in (causes if isinstance(causes, list) else ())[:_CAUSES_MAX]
+        if isinstance(cause, dict)
+    )
 
 
 def _foreign_body(response: aiohttp.ClientResponse, raw: bytes) -> str:
     """The beginning of a body that is not what was asked for, as text: of an HTML page without its tags."""
-    text = re.sub(r"<[^>]*>", " ", raw[:2000].decode("utf-8", "replace"))
-    text = " ".join(text.split())[:120]
-    kind = response.content_type or "no content type"
-    return f"{response.reason or ''} with {kind} that is no answer: {text or 'nothing'}".strip()
+    text = shown(re.sub(r"<[^>]*>", " ", raw[:2000].decode("utf-8", "replace")), limit=120)
+    kind = shown(response.content_type or "no content type", limit=80)
+    reason = shown(response.reason or "", limit=80)
+    return f"{reason} with {kind} that is no answer: {text or 'nothing'}".strip()
 
 
 def _retry_after_s(response: aiohttp.ClientResponse, details: Mapping[str, Any]) -> float | None:
+    # a date is none of them: no server of Kubernetes sends one
     for value in (response.headers.get("Retry-After"), details.get("retryAfterSeconds")):
-        try:
-            if value is not None:
-                return max(0.0, float(value))
-        except ValueError:
-            continue  # a date: no server of Kubernetes sends one
+        pause_s = finite(value, most=RETRY_AFTER_S_MAX)
+        if pause_s is not None:
+            return pause_s
     return None

@@ -2,7 +2,8 @@
 
 Tests compare it with the calls that the code makes, and with the role in `deploy/`. Where exporters are
 scraped, `pods` of their namespace are listed and watched too. `autoscaler rehearse` runs with the rights
-of whoever calls it (patch and list nodes).
+of whoever calls it (patch and list nodes), and so does `autoscaler check --targets CLUSTER` (get
+deployments, list pods and poddisruptionbudgets).
 """
 
 from __future__ import annotations
@@ -22,9 +23,19 @@ class Permission:
     namespaced: bool
     """Whether a Role in the namespaces of the models suffices; else it takes a ClusterRole."""
     why: str
+    namespace: str = ""
+    """The only namespace in which it is needed; empty: those of the models."""
 
 
 PERMISSIONS: tuple[Permission, ...] = (
+    Permission(
+        group="",
+        resource="events",
+        verbs=("list", "watch"),
+        namespaced=True,
+        why="notices that clouds and their agents write as Events about Nodes; optional",
+        namespace="default",
+    ),
     Permission(
         group="",
         resource="nodes",
@@ -67,4 +78,22 @@ PERMISSIONS: tuple[Permission, ...] = (
         namespaced=True,
         why="which Deployment a pod belongs to",
     ),
+    Permission(
+        group="karpenter.sh",
+        resource="nodeclaims",
+        verbs=("list", "watch"),
+        namespaced=False,
+        why="why Karpenter takes a node away, and by when; optional",
+    ),
 )
+
+DELETION_COSTS: tuple[Permission, ...] = (
+    Permission(
+        group="",
+        resource="pods",
+        verbs=("get", "patch"),
+        namespaced=True,
+        why="two annotations, that tell a ReplicaSet to delete the replicas with the least in flight",
+    ),
+)
+"""Optional (`deploy/components/deletion-cost`): without them the ReplicaSet chooses."""

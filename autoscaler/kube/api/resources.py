@@ -19,6 +19,8 @@ class ApiResource:
     version: str
     plural: str
     namespaced: bool
+    metadata_only: bool = False
+    """Of lists and watches no more is asked for than the metadata."""
 
     def path(self, *, namespace: str = "", name: str = "", subresource: str = "") -> str:
         """The path of one object, or of the collection; no namespace means all of them."""
@@ -32,7 +34,16 @@ class ApiResource:
 NODES = ApiResource(group="", version="v1", plural="nodes", namespaced=False)
 PODS = ApiResource(group="", version="v1", plural="pods", namespaced=True)
 DEPLOYMENTS = ApiResource(group="apps", version="v1", plural="deployments", namespaced=True)
-REPLICA_SETS = ApiResource(group="apps", version="v1", plural="replicasets", namespaced=True)
+REPLICA_SETS = ApiResource(
+    group="apps", version="v1", plural="replicasets", namespaced=True, metadata_only=True
+)
+DISRUPTION_BUDGETS = ApiResource(
+    group="policy", version="v1", plural="poddisruptionbudgets", namespaced=True
+)
+"""Read by `autoscaler check --targets CLUSTER` alone, with the rights of whoever calls it."""
+EVENTS = ApiResource(group="", version="v1", plural="events", namespaced=True)
+NODE_CLAIMS = ApiResource(group="karpenter.sh", version="v1", plural="nodeclaims", namespaced=False)
+"""Karpenter's; there only where it is installed."""
 
 SCALE_TARGETS = {("apps/v1", "Deployment"): DEPLOYMENTS}
 """By apiVersion and kind: what a `scaleTargetRef` may name."""

@@ -15,14 +15,17 @@ from autoscaler.core.contract.commands import (
     CordonNode,
     DeletePod,
     EvictPod,
+    MarkNodeDrained,
+    SetDeletionCost,
     SetReplicas,
     UncordonNode,
 )
 from autoscaler.errors import ActuationError
 from autoscaler.kube.api.client import ApiError, Client
-from autoscaler.kube.perform import drain, scale
+from autoscaler.kube.api.fields import UnreadableError
+from autoscaler.kube.perform import deletion_cost, drain, scale
 
-_REASONS = {
+_REASONS: dict[int, str] = {
     HTTPStatus.UNAUTHORIZED: "Forbidden",
     HTTPStatus.FORBIDDEN: "Forbidden",
     HTTPStatus.NOT_FOUND: "NotFound",
@@ -69,14 +72,19 @@ async def perform(
                     await scale.annotate(client, command)
                 case CordonNode():
                     await drain.cordon(client, command, at=now())
+                case MarkNodeDrained():
+                    await drain.mark_drained(client, command, at=now())
                 case UncordonNode():
                     await drain.uncordon(client, command)
                 case EvictPod():
                     uid = uid_of(command.namespace, command.pod)
-                    await drain.evict(client, command, uid=uid, rng=rng, sleep=sleep)
+                    await drain.evict(client, command, uid=uid, now=now, rng=rng, sleep=sleep)
                 case DeletePod():
                     uid = uid_of(command.namespace, command.pod)
-                    await drain.delete(client, command, uid=uid)
+                    await drain.delete(client, command, uid=uid, at=now())
+                case SetDeletionCost():
+                    uid = uid_of(command.namespace, command.pod)
+                    await deletion_cost.set_deletion_cost(client, command, uid=uid)
                 case _:
                     assert_never(command)
     except TimeoutError as error:
@@ -87,6 +95,12 @@ async def perform(
         ) from error
     except ApiError as error:
         raise ActuationError(str(error), reason=reason_of(error)) from error
+    except UnreadableError as error:
+        raise ActuationError(
+            f"{_command_text(command)} at {client.server}: what was read first cannot be read: {error}; "
+            "nothing was written",
+            reason="Unavailable",
+        ) from error
 
 
 def reason_of(error: ApiError) -> str:
@@ -95,7 +109,7 @@ def reason_of(error: ApiError) -> str:
         return "Unavailable"
     if error.status == HTTPStatus.OK:
         return "Unavailable"  # a page instead of an answer: a proxy stands before the server
-    return _REASONS.get(HTTPStatus(error.status), "Failed")
+    return _REASONS.get(error.status, "Failed")
 
 
 def _command_text(command: Command) -> str:

@@ -6,6 +6,7 @@ from autoscaler.core.contract.commands import Annotate, SetReplicas
 from autoscaler.core.contract.spec import ScaleTarget
 from autoscaler.errors import ActuationError
 from autoscaler.kube.api.client import MERGE_PATCH, Client
+from autoscaler.kube.api.fields import mapping, whole, written_version
 from autoscaler.kube.api.resources import SCALE_TARGETS, ApiResource
 
 
@@ -20,8 +21,7 @@ async def set_replicas(client: Client, command: SetReplicas) -> None:
     scale = await client.call(
         "get", resource, namespace=target.namespace, name=target.name, subresource="scale"
     )
-    metadata, spec = scale.get("metadata") or {}, scale.get("spec") or {}
-    if int(spec.get("replicas") or 0) == command.replicas:
+    if whole(mapping(scale, "spec"), "replicas") == command.replicas:
         return
     body = {
         "apiVersion": "autoscaling/v1",
@@ -29,7 +29,7 @@ async def set_replicas(client: Client, command: SetReplicas) -> None:
         "metadata": {
             "namespace": target.namespace,
             "name": target.name,
-            "resourceVersion": metadata.get("resourceVersion"),
+            "resourceVersion": written_version(scale),
         },
         "spec": {"replicas": command.replicas},
     }

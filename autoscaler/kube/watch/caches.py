@@ -8,13 +8,23 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Never, TypeVar
+from typing import Any, TypeVar
 
 from autoscaler.core.contract.spec import FleetSpec
-from autoscaler.kube.api.client import Client, Json
-from autoscaler.kube.api.resources import DEPLOYMENTS, NODES, PODS, REPLICA_SETS, ApiResource
+from autoscaler.kube.api.client import Client
+from autoscaler.kube.api.fields import Json
+from autoscaler.kube.api.resources import (
+    DEPLOYMENTS,
+    EVENTS,
+    NODE_CLAIMS,
+    NODES,
+    PODS,
+    REPLICA_SETS,
+    ApiResource,
+)
+from autoscaler.kube.watch.optional import OptionalCache, Readability
 from autoscaler.kube.watch.slim import (
     SlimDeployment,
     SlimPod,
@@ -24,9 +34,16 @@ from autoscaler.kube.watch.slim import (
     slim_pod,
     slim_replica_set,
 )
-from autoscaler.kube.watch.watch import ResourceCache, Timing
+from autoscaler.kube.watch.slim_notices import NOTHING, slim_claim, slim_event
+from autoscaler.kube.watch.timing import Timing
+from autoscaler.kube.watch.watch import ResourceCache
+from autoscaler.supervision import Supervisor
 
 T = TypeVar("T")
+
+EVENTS_NAMESPACE = "default"
+"""Where the API server has Events about objects that have no namespace: about Nodes and NodeClaims."""
+_EVENT_KINDS = ("Node", "NodeClaim")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,26 +92,35 @@ class Caches:
         rng: random.Random,
         timing: Timing | None,
         exporters: Sequence[PodSelector],
+        supervisor: Supervisor,
+        wants_event: Callable[[Json], bool] | None,
     ) -> None:
         self._client = client
         self._now = now
         self._age_s_max = age_s_max
         self._rng = rng
         self._timing = timing
+        self._supervisor = supervisor
         self._group: asyncio.TaskGroup | None = None
-        self._tasks: dict[ResourceCache[Any], asyncio.Task[Never]] = {}
-        self.nodes = self._cache(NODES, slim_node)
+        self._tasks: dict[ResourceCache[Any], asyncio.Task[None]] = {}
+        self.nodes = self._cache(NODES, slim_node, never_empty=True)
         self.exporters = tuple(
             self._cache(PODS, slim_pod, namespace=each.namespace, labels=each.labels)
             for each in exporters
         )
         self.namespaces: dict[str, NamespaceCaches] = {}
+        self.events: tuple[OptionalCache[Json], ...] = ()
+        """About Nodes and about NodeClaims; empty: they are not asked for."""
+        self.claims: OptionalCache[Json] | None = None
+        """Karpenter's NodeClaims; None: they are not asked for."""
+        if wants_event is not None:
+            self._add_notices(wants_event)
 
     async def run(self) -> None:
         """Keep all of them in step until cancelled."""
         try:
             async with asyncio.TaskGroup() as self._group:
-                self._start(self.all())
+                self._start([*self.all(), *self.optional()])
                 await asyncio.Event().wait()
         finally:
             self._group = None
@@ -115,6 +141,12 @@ class Caches:
                 pods=self._cache(PODS, slim_pod, namespace=name),
             )
             self._start(self.namespaces[name].all)
+
+    def doubt(self, namespaces: Container[str]) -> None:
+        """Take in in which namespaces what is held contradicts itself now."""
+        for name, caches in self.namespaces.items():
+            for cache in caches.all:
+                cache.doubt(name in namespaces)
 
     def refusals(self) -> dict[str, str]:
         """Namespaces that may not be read while others may: which right is lacking.
@@ -141,10 +173,48 @@ class Caches:
         readable = (each for name, each in self.namespaces.items() if name not in refusals)
         return min([self.nodes.confirmed_at, *(each.confirmed_at for each in readable)])
 
+    def optional(self) -> list[OptionalCache[Any]]:
+        """The caches that nothing hangs on."""
+        return [*self.events, *([] if self.claims is None else [self.claims])]
+
+    def readable_optional(self) -> dict[str, Readability]:
+        """Whether they can be read, by the resource's plural; of two of one resource the one that fares worse."""
+        found: dict[str, Readability] = {}
+        for cache in self.optional():
+            if found.get(cache.resource.plural, Readability.READABLE) is Readability.READABLE:
+                found[cache.resource.plural] = cache.readability
+        return found
+
     def all(self) -> list[ResourceCache[Any]]:
-        """Every cache."""
+        """Every cache but the optional ones."""
         namespaced = (cache for each in self.namespaces.values() for cache in each.all)
         return [self.nodes, *namespaced, *self.exporters]
+
+    def _add_notices(self, wants_event: Callable[[Json], bool]) -> None:
+        """Prepare the caches of what notices are read from beside Nodes."""
+
+        def slim(item: Json) -> Json:
+            kept = slim_event(item)
+            return kept if wants_event(kept) else NOTHING
+
+        more: dict[str, Any] = {
+            "now": self._now,
+            "rng": self._rng,
+            "timing": self._timing,
+            "crowd": self._crowd,
+        }
+        self.events = tuple(
+            OptionalCache(
+                self._client,
+                EVENTS,
+                slim,
+                namespace=EVENTS_NAMESPACE,
+                fields=f"involvedObject.kind={kind}",
+                **more,
+            )
+            for kind in _EVENT_KINDS
+        )
+        self.claims = OptionalCache(self._client, NODE_CLAIMS, slim_claim, **more)
 
     def _cache(
         self,
@@ -153,6 +223,7 @@ class Caches:
         *,
         namespace: str = "",
         labels: str = "",
+        never_empty: bool = False,
     ) -> ResourceCache[T]:
         return ResourceCache(
             self._client,
@@ -162,11 +233,19 @@ class Caches:
             rng=self._rng,
             namespace=namespace,
             labels=labels,
+            never_empty=never_empty,
             timing=self._timing,
+            crowd=self._crowd,
         )
+
+    def _crowd(self) -> int:
+        return len(self._tasks)
 
     def _start(self, caches: Iterable[ResourceCache[Any]]) -> None:
         if self._group is None:
             return
         for cache in caches:
-            self._tasks[cache] = self._group.create_task(cache.run())
+            which = f"{cache.resource.plural} {cache.namespace}".rstrip()
+            self._tasks[cache] = self._group.create_task(
+                self._supervisor.keep("watch", cache.run, which=which)
+            )

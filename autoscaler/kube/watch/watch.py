@@ -1,8 +1,9 @@
 """A cache of one resource, kept in step by a list and a watch from where the list ended.
 
-It must never spin (every reconnect that follows a short-lived one waits, longer each time, with
-jitter), never hang (a connection that says nothing is given up) and never forget: while the API server
-cannot be read the last state stays, and `confirmed_at` says how old it is.
+It must never spin (every reconnect that follows a short-lived one waits, longer each time, with jitter; not
+for long while the API server is away, for what is not known after its return costs decisions), never hang (a
+connection that says nothing is given up) and never forget: while the API server cannot be read the last state
+stays, and `confirmed_at` says how old it is. What it holds, and what of that cannot be read, is in `held`.
 
 A watch lasts 15 to 20 s here, not the 4 to 5 minutes of client-go. In a quiet cluster bookmarks come
 once a minute at best, so that it is the watch's own end that confirms: on a quiet 1.36 server the age
@@ -16,58 +17,38 @@ from __future__ import annotations
 import asyncio
 import math
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Generic, Never, TypeAlias, TypeVar
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Generic, Never, TypeVar
 
-import msgspec
-
-from autoscaler.kube.api.client import ApiError, Client, Json
+from autoscaler.kube.api.client import ApiError, Client
+from autoscaler.kube.api.fields import Json, UnreadableError
 from autoscaler.kube.api.resources import ApiResource
+from autoscaler.kube.watch.changes import ObjectChange, Subscribers, differences
+from autoscaler.kube.watch.frames import Key, WatchEvent, error_of, lines_of, read_event
+from autoscaler.kube.watch.held import HeldObjects
+from autoscaler.kube.watch.listing import Listing
+from autoscaler.kube.watch.timing import Timing, pause_s
+from autoscaler.kube.watch.unreadable import UnreadableObject
 
 T = TypeVar("T")
-Key: TypeAlias = tuple[str, str]
-"""(namespace, name); the namespace of a Node is empty."""
 
 _FORBIDDEN = 403
 _GONE = 410
-_LINE_BYTES_MAX = 2**25
-"""Far above the 3 MiB that etcd lets an object have; a longer line is no event."""
 RELIST_AFTER_FAILURES = 3
 """After so many failures in a row the version that is held is given up: it may be one that this server
 cannot serve (a restored etcd is behind it)."""
 
+MUTE_WATCHES_MAX = 2
+"""After so many watches in a row that were never ended and said nothing it is listed anew, however long
+each was: a version that the server takes and cannot serve would else be asked for without end."""
 SILENT_WATCHES_MAX = 6
 """After so many watches in a row that said nothing, neither an event nor a bookmark, it is listed anew. In
 a quiet cluster there is nothing to say; but a server whose etcd was restored from a backup is silent
 too, until it has reached the version that is held (both seen on 1.36)."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Timing:
-    """How long things last, in seconds; tests make them short."""
-
-    watch_s_min: int = 15
-    watch_s_max: int = 20
-    silence_s: float = 5.0
-    """Without a byte for this long beyond the watch's own end: the connection is dead."""
-    list_timeout_s: float = 30.0
-    """Of each page."""
-    calm_s: float = 5.0
-    """A watch that lived this long was a good one; the next failure is the first again."""
-    backoff_s_min: float = 0.5
-    backoff_s_max: float = 10.0
-    page: int = 500
-    """Objects a page of a list."""
-
-
-@dataclass(frozen=True, slots=True)
-class ObjectChange(Generic[T]):
-    """One object that changed. `before` is None: it is new; `after` is None: it is gone."""
-
-    key: Key
-    before: T | None
-    after: T | None
+RETURNING_REFUSALS_MAX = 15
+"""So often in a row a server that has just come back refuses whom it will answer, and is asked again soon: it
+does for a second or two, until it has its roles and its storage. Who is refused longer is refused for good."""
 
 
 class _GoneError(Exception):
@@ -87,32 +68,36 @@ class ResourceCache(Generic[T]):
         rng: random.Random,
         namespace: str = "",
         labels: str = "",
+        never_empty: bool = False,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         timing: Timing | None = None,
+        crowd: Callable[[], int] = lambda: 1,
     ) -> None:
         """Prepare; `run` does the work.
 
         Args:
             client: The shared client.
             resource: What to keep.
-            slim: Of a full object, what is needed of it. Must take anything a server may send.
+            slim: Of a full object, what is needed of it; UnreadableError where it is of another form.
             now: Seconds since the epoch, never decreasing (the daemon's clock).
             rng: For jitter.
             namespace: Empty: all of them.
             labels: A label selector; empty: all of them.
+            never_empty: There is always one, once there was: a list without any is not believed.
             sleep: For back-off; tests give their own.
             timing: How long things last.
+            crowd: How many caches ask the same server; they share ASKED_A_SECOND_MAX.
         """
         self.resource = resource
         self.namespace = namespace
-        self.objects: Mapping[Key, T] = {}
-        """Replaced as a whole: a reader may keep the one it took."""
         self.version = ""
         """resourceVersion up to which it is in step; empty: never listed."""
         self.synced = False
         """Whether it was listed once. It stays true: what was known is not forgotten."""
         self.confirmed_at = 0.0
         """When it was last known to be in step, on the clock of `now`; 0: never."""
+        self.confirmed_before_at = 0.0
+        """The same before that: what a subscriber is told of was written later. 0: never."""
         self.problem = ""
         """Why it is not in step now, for people; empty: it is."""
         self.forbidden = False
@@ -120,52 +105,98 @@ class ResourceCache(Generic[T]):
         self.failures = 0
         """In a row; 0 once a watch lasts."""
         self.failures_total = 0
+        timing = timing or Timing()
+        self._watched = f"{resource.plural} {namespace}".rstrip()
+        self._held = HeldObjects(slim, namespace=namespace, watched=self._watched, now=now)
+        self._listing = Listing(
+            client, resource, namespace=namespace, watched=self._watched, timing=timing
+        )
+        self._subscribers: Subscribers[T] = Subscribers(self._watched)
         self._client = client
-        self._slim = slim
         self._labels = labels
+        self._never_empty = never_empty
         self._now = now
         self._rng = rng
-        self._subscribers: list[Callable[[Sequence[ObjectChange[T]]], None]] = []
         self._sleep = sleep
-        self._timing = timing or Timing()
+        self._timing = timing
+        self._crowd = crowd
+        self._refusals = 0
+        """In a row, of a server that answered; 0 once a watch lasts."""
         self._silent = 0
+        self._mute = 0
+
+    @property
+    def objects(self) -> Mapping[Key, T]:
+        """As `HeldObjects.objects`."""
+        return self._held.objects
+
+    @property
+    def unreadable(self) -> Mapping[Key, UnreadableObject]:
+        """As `HeldObjects.unreadable`."""
+        return self._held.unreadable
+
+    @property
+    def unreadable_total(self) -> int:
+        """As `HeldObjects.unreadable_total`."""
+        return self._held.unreadable_total
+
+    def unreadable_text(self) -> str:
+        """What cannot be read now, for people; empty: all can."""
+        return self._held.unreadable_text()
+
+    def doubt(self, doubted: bool) -> None:  # noqa: FBT001  as there
+        """As `HeldObjects.doubt`."""
+        self._held.doubt(doubted)
 
     def subscribe(self, changed: Callable[[Sequence[ObjectChange[T]]], None]) -> None:
         """Call this with what changed, each time `objects` was replaced."""
-        self._subscribers.append(changed)
+        self._subscribers.add(changed)
 
     async def run(self) -> Never:
         """List, then watch, for ever; cancel it to end it."""
-        stale = True
+        stale, proven = True, False
         while True:
-            began, retry_after_s = math.inf, None
+            began, retry_after_s, returning = math.inf, None, False
             try:
                 if stale:
                     await self._list()
-                    stale = False
+                    stale, proven = False, True
                 began = self._now()
-                await self._watch()
+                in_time = await self._watch(brief=not proven)
+                if in_time and not proven:
+                    proven = True  # nothing was missed: the next one is as long as ever
+                    continue
             except _GoneError as gone:
                 self._set_problem(str(gone))
                 stale = True
             except ApiError as error:
                 self._set_problem(str(error), forbidden=error.status == _FORBIDDEN)
                 retry_after_s = error.retry_after_s
-                stale = stale or error.status == _GONE
+                stale = stale or error.status == _GONE or self._mute >= MUTE_WATCHES_MAX
+                self._refusals = 0 if error.unanswered else self._refusals + 1
+                returning = error.unanswered or (
+                    self.synced and self._refusals <= RETURNING_REFUSALS_MAX
+                )
+            stale = stale or self._held.is_reread_due
             if self._now() - began >= self._timing.calm_s:
-                self.failures = 0
+                self.failures = self._refusals = 0
                 continue
             self.failures += 1
             self.failures_total += 1
             stale = stale or self.failures % RELIST_AFTER_FAILURES == 0
-            await self._sleep(self._pause_s(retry_after_s))
+            proven = False
+            await self._sleep(self._pause_s(retry_after_s, returning=returning))
 
-    def _pause_s(self, retry_after_s: float | None) -> float:
-        """How long to wait after a failure: doubled with each one up to the maximum, less up to a half."""
-        timing = self._timing
-        doubled = timing.backoff_s_min * 2.0 ** min(self.failures - 1, 16)
-        pause_s = min(doubled, timing.backoff_s_max) * self._rng.uniform(0.5, 1.0)
-        return max(pause_s, min(retry_after_s or 0.0, 60.0))
+    def _pause_s(self, retry_after_s: float | None, *, returning: bool = False) -> float:
+        """How long to wait after a failure (`timing.pause_s`)."""
+        return pause_s(
+            self._timing,
+            failures=self.failures,
+            retry_after_s=retry_after_s,
+            returning=returning,
+            crowd=self._crowd(),
+            rng=self._rng,
+        )
 
     def _selection(self) -> dict[str, str]:
         return {"labelSelector": self._labels} if self._labels else {}
@@ -174,32 +205,33 @@ class ResourceCache(Generic[T]):
         """Read all pages, and only then replace what is held."""
         asked_at = self._now()
         found: dict[Key, T] = {}
-        query = {**self._selection(), "limit": str(self._timing.page)}
-        while True:
-            page = await self._client.call(
-                "list",
-                self.resource,
-                namespace=self.namespace,
-                query=query,
-                timeout_s=self._timing.list_timeout_s,
-            )
-            metadata = page.get("metadata") or {}
-            for item in page.get("items") or ():
-                found[_key(item)] = self._slim(item)
-            if not metadata.get("continue"):
-                break
-            query["continue"] = metadata["continue"]
-        before, self.objects = self.objects, found
-        self.version = str(metadata.get("resourceVersion") or "")
-        self._silent = 0
+        unread: dict[Key, UnreadableObject] = {}
+        version = await self._listing.read(
+            self._selection(), lambda item: self._held.take(item, found, unread), found=found
+        )
+        if self._never_empty and self.objects and not found and not unread:
+            raise self._listing.error(f"it is empty, and {len(self.objects)} were known")
+        before = self.objects
+        self._held.replace(found, unread)
+        self.version = version
+        self._silent = self._mute = 0
         self._confirm(asked_at)
         self.synced = True
-        self._notify(_differences(before, found))
+        self._subscribers.tell(differences(before, found))
 
-    async def _watch(self) -> None:
-        """Take events until the server ends the watch; raises when it breaks or is refused."""
+    async def _watch(self, *, brief: bool = False) -> bool:
+        """Take events until the server ends the watch; raises when it breaks or is refused.
+
+        Args:
+            brief: End it soon: what it confirms is waited for.
+
+        Returns:
+            Whether it was ended in its own time, which confirms what is held.
+        """
         timing = self._timing
         lasts_s = self._rng.randint(timing.watch_s_min, timing.watch_s_max)
+        if brief:
+            lasts_s = min(lasts_s, timing.first_watch_s)
         query = {
             **self._selection(),
             "watch": "true",
@@ -215,17 +247,22 @@ class ResourceCache(Generic[T]):
             silence_s=lasts_s + timing.silence_s,
         ) as chunks:
             self._set_problem("")
-            async for lines in _lines(chunks):
+            self._mute += 1  # until it says a word, or ends in order
+            async for lines in lines_of(chunks):
                 self._apply_lines(lines)
                 silent = False
-        if self._now() - opened_at >= min(timing.calm_s, lasts_s):
-            # The server closed it in its own time, so that nothing was held back.
-            self._silent = self._silent + 1 if silent else 0
-            if self._silent >= SILENT_WATCHES_MAX:
-                raise _GoneError(
-                    f"watch {self._watched_text()}: nothing is said any more; it is listed anew"
-                )
-            self._confirm(self._now())
+                self._mute = 0
+                if self._held.is_reread_due:
+                    raise _GoneError(self._held.reread_text())
+        self._mute = 0
+        if self._now() - opened_at < min(timing.calm_s, lasts_s):
+            return False
+        # The server closed it in its own time, so that nothing was held back.
+        self._silent = self._silent + 1 if silent else 0
+        if self._silent >= SILENT_WATCHES_MAX:
+            raise _GoneError(f"watch {self._watched}: nothing is said any more; it is listed anew")
+        self._confirm(self._now())
+        return lasts_s > 0
 
     def _apply_lines(self, lines: Sequence[bytes]) -> None:
         """Apply the events of one chunk as one replacement."""
@@ -233,89 +270,43 @@ class ResourceCache(Generic[T]):
         changes: list[ObjectChange[T]] = []
         try:
             for line in lines:
-                kind, body = self._event(line)
-                self.version = str(
-                    (body.get("metadata") or {}).get("resourceVersion") or self.version
-                )
-                if kind == "BOOKMARK":
-                    continue
-                objects = dict(self.objects) if objects is None else objects
-                key = _key(body)
-                before = objects.get(key)
-                if kind == "DELETED":
-                    objects.pop(key, None)
-                    after = None
-                else:
-                    after = objects[key] = self._slim(body)
-                if before != after:
-                    changes.append(ObjectChange(key, before, after))
+                event = read_event(line, watched=self._watched)
+                if event.type == "ERROR":
+                    error, gone = error_of(event, watched=self._watched)
+                    raise _GoneError(str(error)) if gone else error
+                if event.type != "BOOKMARK":
+                    objects = dict(self.objects) if objects is None else objects
+                    change = self._apply(objects, event)
+                    if change is not None:
+                        changes.append(change)
+                self.version = event.version or self.version
         finally:
             # what came before a broken line holds: the version moved with it
             if objects is not None:
-                self.objects = objects
-            self._notify(changes)
+                self._held.objects = objects
+            self._subscribers.tell(changes)
         if lines:
             self._confirm(self._now())
 
-    def _event(self, line: bytes) -> tuple[str, Json]:
+    def _apply(self, objects: dict[Key, T], event: WatchEvent) -> ObjectChange[T] | None:
+        """Apply one event; None: nothing of ours changed. Raises _GoneError where it cannot be told whose."""
         try:
-            event = msgspec.json.decode(line)
-        except msgspec.MsgspecError:
-            event = None
-        body = event.get("object") if isinstance(event, dict) else None
-        if not isinstance(body, dict):
-            raise ApiError(
-                f"watch {self._watched_text()}: a line that is no event: "
-                f"{line[:80].decode('utf-8', 'replace')!r}; it is opened anew"
-            )
-        kind = event.get("type")
-        if kind == "ERROR":
-            message = f"watch {self._watched_text()}: {body.get('message') or body.get('reason')}"
-            if body.get("code") == _GONE or body.get("reason") in {"Expired", "Gone"}:
-                raise _GoneError(f"{message}; it is listed anew")
-            raise ApiError(f"{message}; it is opened anew", status=int(body.get("code") or 0))
-        if kind not in {"ADDED", "MODIFIED", "DELETED", "BOOKMARK"}:
-            raise ApiError(f"watch {self._watched_text()}: an event of unknown type {kind!r}")
-        return kind, body
-
-    def _watched_text(self) -> str:
-        return f"{self.resource.plural} {self.namespace}".rstrip()
+            return self._held.apply(objects, event.body, gone=event.type == "DELETED")
+        except UnreadableError as error:
+            raise _GoneError(
+                f"watch {self._watched}: an event of which it cannot be told what it is about "
+                f"({error}); it is listed anew"
+            ) from error
 
     def _confirm(self, at: float) -> None:
+        self.confirmed_before_at = self.confirmed_at
         self.confirmed_at = max(self.confirmed_at, at)
         self._set_problem("")
 
     def _set_problem(self, problem: str, *, forbidden: bool = False) -> None:
         self.problem, self.forbidden = problem, forbidden
 
-    def _notify(self, changes: Sequence[ObjectChange[T]]) -> None:
-        if changes:
-            for changed in self._subscribers:
-                changed(changes)
-
-
-def _key(item: Json) -> Key:
-    metadata = item.get("metadata") or {}
-    return str(metadata.get("namespace") or ""), str(metadata.get("name") or "")
-
-
-def _differences(before: Mapping[Key, T], after: Mapping[Key, T]) -> list[ObjectChange[T]]:
-    changes = [ObjectChange(key, old, None) for key, old in before.items() if key not in after]
-    for key, new in after.items():
-        old = before.get(key)
-        if old != new:
-            changes.append(ObjectChange(key, old, new))
-    return changes
-
-
-async def _lines(chunks: AsyncIterator[bytes]) -> AsyncIterator[list[bytes]]:
-    """The whole lines that each chunk completes; raises ApiError for one that never ends."""
-    rest = b""
-    async for chunk in chunks:
-        *lines, rest = (rest + chunk).split(b"\n")
-        if len(rest) > _LINE_BYTES_MAX:
-            raise ApiError(f"watch: a line of more than {_LINE_BYTES_MAX} bytes; it is opened anew")
-        if lines:
-            yield [line for line in lines if line.strip()]
-    if rest.strip():
-        raise ApiError(f"watch: it broke off in a line of {len(rest)} bytes; it is opened anew")
+    def _forget(self) -> None:
+        """There is nothing of it any more."""
+        before, self._held.objects = self.objects, {}
+        self._subscribers.tell(differences(before, {}))

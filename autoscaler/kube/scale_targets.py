@@ -1,0 +1,108 @@
+"""What is seen of each pool's scale target: the Deployment, our promises on it, how sound it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from autoscaler.core.contract.commands import FALLBACK_ANNOTATION
+from autoscaler.core.contract.reasons import FindingReason
+from autoscaler.core.contract.spec import FleetSpec, ModelSpec, PoolSpec, ScaleTarget
+from autoscaler.core.contract.state import PoolObservation
+from autoscaler.kube.ownership import deployment_of
+from autoscaler.kube.soundness.lint import unsound
+from autoscaler.kube.soundness.starts import start_s_max
+from autoscaler.kube.soundness.terms import terms_of
+from autoscaler.kube.watch.caches import NamespaceCaches
+from autoscaler.kube.watch.slim import SlimDeployment
+
+PROMISES_HELD_S = 600.0
+"""So long a pool is held whose promises cannot be read. Whoever wrote it has had time to mend it; what was
+promised, if it was ours, is older than any notice, and nothing is promised from then on."""
+
+
+class ScaleTargets:
+    """Remembers since when promises cannot be read, and what a target's lint found."""
+
+    def __init__(self, namespaces: Mapping[str, NamespaceCaches]) -> None:
+        """Prepare.
+
+        Args:
+            namespaces: What the caches hold of each namespace; read anew each time.
+        """
+        self._namespaces = namespaces
+        self._junk_since: dict[ScaleTarget, float] = {}
+        """Those whose promises cannot be read, and since when."""
+        self._unsound: dict[
+            ScaleTarget, tuple[SlimDeployment, ModelSpec, tuple[FindingReason, ...]]
+        ] = {}
+
+    def forget_findings(self) -> None:
+        """The fleet is another: what was found of a target may have been another model's."""
+        self._unsound.clear()
+
+    def look_at_promises(self, fleet: FleetSpec, *, at: float) -> None:
+        """Note since when the promises of which scale target cannot be read."""
+        pools = [pool for model in fleet.models for pool in model.pools]
+        found = ((pool.target, deployment_of(pool, self._namespaces)) for pool in pools)
+        self._junk_since = {
+            target: self._junk_since.get(target, at)
+            for target, deployment in found
+            if deployment is not None and deployment.promises is None
+        }
+
+    def observe(self, model: ModelSpec, pool: PoolSpec, *, at: float) -> PoolObservation:
+        """Make the observation of one pool, but for its replicas."""
+        deployment = deployment_of(pool, self._namespaces)
+        if deployment is None:
+            return PoolObservation(
+                name=pool.name,
+                current_replicas=None,
+                rolling_out=False,
+                gpus_per_replica=0,
+                promises=(),
+            )
+        return PoolObservation(
+            name=pool.name,
+            current_replicas=deployment.replicas,
+            rolling_out=deployment.rolling_out,
+            rollout_stuck=deployment.rollout_stuck,
+            gpus_per_replica=deployment.gpus or 0,
+            promises=deployment.promises or (),
+            promises_readable=deployment.promises is not None or self._given_up(pool, at=at),
+            unsound=self._find_unsound(model, pool, deployment),
+            start_s_max=start_s_max(deployment.template),
+        )
+
+    def problems(self, fleet: FleetSpec) -> tuple[str, ...]:
+        """What is wrong with those of a fleet now, for people; empty: nothing."""
+        junk = tuple(
+            f"{target}: its annotation {FALLBACK_ANNOTATION} cannot be read; for {PROMISES_HELD_S:.0f} s "
+            "its pool is held, and then nothing counts as promised; repair it or take it away"
+            for target in self._junk_since
+        )
+        found = (
+            (pool, deployment_of(pool, self._namespaces))
+            for model in fleet.models
+            for pool in model.pools
+        )
+        return junk + tuple(
+            f"{pool.target}: how many devices a replica holds is not in its pod template (a resource "
+            "claim asks for them, or the amount is no whole number); it is not held to a GPU budget"
+            for pool, deployment in found
+            if deployment is not None and deployment.gpus is None
+        )
+
+    def _given_up(self, pool: PoolSpec, *, at: float) -> bool:
+        """Whether promises that cannot be read were waited for long enough: nothing is promised then."""
+        return at - self._junk_since.get(pool.target, at) >= PROMISES_HELD_S
+
+    def _find_unsound(
+        self, model: ModelSpec, pool: PoolSpec, deployment: SlimDeployment
+    ) -> tuple[FindingReason, ...]:
+        """Lint a target whose object or model changed; else what was found then."""
+        before = self._unsound.get(pool.target)
+        if before is not None and before[0] is deployment and before[1] is model:
+            return before[2]
+        found = unsound(deployment.template, terms_of(model, pool))
+        self._unsound[pool.target] = deployment, model, found
+        return found

@@ -1,7 +1,9 @@
 """Performs commands: one worker for each target, so that a slow one holds up nobody else.
 
 Within a target commands are performed in order, and a newer SetReplicas replaces one that still waits.
-A command that follows another (`after`) waits for it, and is skipped when that was not accepted.
+A command that follows another (`after`) waits for it, and is skipped when that was not accepted; a scale
+waits for the deletion costs before it (`once_ended`) however they end. A newer scale replaces one that
+waits for others, too.
 How each ends is put in the inbox; what it led to is read from the next observation. Nothing is tried
 again here: the engine decides anew on every tick, and that is the retry.
 """
@@ -11,6 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 
 import structlog
@@ -18,6 +21,7 @@ import structlog
 from autoscaler.core.contract.commands import COMMAND_TIMEOUT_S, Command, SetReplicas
 from autoscaler.daemon.clock import Clock
 from autoscaler.errors import ActuationError
+from autoscaler.foreign_text import shown
 
 _REMEMBERED_MAX = 4096
 """Ends of commands that are kept for those that follow them."""
@@ -121,18 +125,40 @@ class Actuator:
         """Perform the commands of one target until none waits."""
         try:
             while waiting:
-                command = waiting.popleft()
-                self._end(command, await self._ending_of(command))
+                command = waiting[0]
+                refused = await self._wait_for_others(command)
+                if not waiting or waiting[0] is not command:
+                    continue  # it was replaced, or dropped, while it waited for others
+                waiting.popleft()
+                ending = refused or await self._ending_of(command)
+                try:
+                    self._end(command, ending)
+                except Exception:  # noqa: BLE001  a bug of ours in who is told; the other targets go on
+                    _log.exception("command.broke", command=command.id, target=command.target)
         finally:
             del self._waiting[target]
 
+    async def _wait_for_others(self, command: Command) -> CommandEnding | None:
+        """Wait for those that a command comes after; its ending if it is not to be performed."""
+        if isinstance(command, SetReplicas):
+            ends = [self._ends[each] for each in command.once_ended if each in self._ends]
+            await self._wait_until_ended(command, ends)
+        return None if command.after is None else await self._wait_for(command, command.after)
+
+    async def _wait_until_ended(
+        self, command: Command, ends: Iterable[asyncio.Future[CommandEnding]]
+    ) -> None:
+        """Wait until all these have ended, the command itself has, or its time is up."""
+        own = self._ends[command.id]
+        left_s = max(0.0, command.expires_at - self._clock.now())
+        with suppress(TimeoutError):
+            async with asyncio.timeout(left_s):
+                for end in ends:
+                    await asyncio.wait((end, own), return_when=asyncio.FIRST_COMPLETED)
+                    if own.done():
+                        return
+
     async def _ending_of(self, command: Command) -> CommandEnding:
-        if command.after is not None:
-            refused = await self._wait_for(command, command.after)
-            if refused is not None:
-                return refused
-            if self._closing.is_set():
-                return _SHUTTING_DOWN
         if command.expires_at <= self._clock.now():
             return CommandEnding(
                 accepted=False, reason="Expired", message="its time was up before it was begun"
@@ -146,16 +172,13 @@ class Actuator:
         end = self._ends.get(followed)
         if end is None:
             return _skipped_ending(f"{followed}, which it follows, is not known here")
-        left_s = max(0.0, command.expires_at - self._clock.now())
-        try:
-            async with asyncio.timeout(left_s):
-                ending = await asyncio.shield(end)
-        except TimeoutError:
+        await self._wait_until_ended(command, (end,))
+        if not end.done():
             message = f"{followed}, which it follows, had not ended when its time was up"
             return CommandEnding(accepted=False, reason="Expired", message=message)
-        if ending.lets_follow:
+        if end.result().lets_follow:
             return None
-        return _skipped_ending(f"{followed}, which it follows, ended as {ending.reason}")
+        return _skipped_ending(f"{followed}, which it follows, ended as {end.result().reason}")
 
     async def _write(self, command: Command) -> CommandEnding:
         loop = asyncio.get_running_loop()
@@ -169,7 +192,7 @@ class Actuator:
             reason, message = "Unavailable", f"no answer within {COMMAND_TIMEOUT_S:g} s"
         except Exception as error:  # noqa: BLE001  a bug of ours: logged; the other targets go on
             _log.exception("command.broke", command=command.id, target=command.target)
-            reason, message = "Failed", f"{type(error).__name__}: {error}"
+            reason, message = "Failed", f"{type(error).__name__}: {shown(error)}"
         else:
             return CommandEnding(accepted=True, reason="Accepted", sent_s=loop.time() - began_at)
         sent_s = loop.time() - began_at

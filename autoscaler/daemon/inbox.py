@@ -1,7 +1,7 @@
 """What waits to be handled, in the order in which the engine is to see it.
 
 Every event is stamped as it is put in. They come out ordered by time; at equal times first what our own
-commands led to, then notices, then a new specification. An observation is not kept here: the loop makes
+commands led to, then notices, then a new specification, then what was read of a model's past. An observation is not kept here: the loop makes
 it when nothing else is left, so it can never be older than what came before it.
 """
 
@@ -14,14 +14,25 @@ import heapq
 import itertools
 from typing import TypeAlias
 
-from autoscaler.core.contract.events import CommandFinished, NoticeReceived, SpecChanged
+from autoscaler.core.contract.events import (
+    CommandFinished,
+    HistoryRead,
+    NoticeReceived,
+    SpecChanged,
+)
+from autoscaler.core.contract.history import HistoryColumns
 from autoscaler.core.contract.spec import FleetSpec
 from autoscaler.core.contract.state import Interruption
 from autoscaler.daemon.clock import Clock
 
-Waiting: TypeAlias = CommandFinished | NoticeReceived | SpecChanged
+Waiting: TypeAlias = CommandFinished | NoticeReceived | SpecChanged | HistoryRead
 
-_ORDER: dict[type[Waiting], int] = {CommandFinished: 0, NoticeReceived: 1, SpecChanged: 2}
+_ORDER: dict[type[Waiting], int] = {
+    CommandFinished: 0,
+    NoticeReceived: 1,
+    SpecChanged: 2,
+    HistoryRead: 3,
+}
 _NO_ID = 0
 """Until it is taken out: ids count what was handled, without gaps."""
 
@@ -56,6 +67,10 @@ class Inbox:
     def put_spec(self, fleet: FleetSpec) -> None:
         """The specification of the whole fleet is this from now on."""
         self._put(SpecChanged(id=_NO_ID, at=self._clock.now(), fleet=fleet))
+
+    def put_history(self, model: str, history: HistoryColumns) -> None:
+        """One model's past was read."""
+        self._put(HistoryRead(id=_NO_ID, at=self._clock.now(), model=model, history=history))
 
     def take(self) -> Waiting | None:
         """Take the next event out and number it; None: nothing waits."""

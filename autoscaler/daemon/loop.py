@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 
 from autoscaler.core.contract.commands import Command, SetReplicas
-from autoscaler.core.contract.decision import Outcome
+from autoscaler.core.contract.decision import Decision, Outcome
 from autoscaler.core.contract.events import Event, NoticeReceived, Observed
 from autoscaler.core.contract.state import Interruption
 from autoscaler.core.engine import Engine
@@ -28,6 +29,7 @@ from autoscaler.daemon.inbox import Inbox
 from autoscaler.daemon.observer import FleetObserver
 from autoscaler.daemon.recording.recorder import Recorder
 from autoscaler.daemon.schedule import NOTICE_GAP_S, STEP_GAP_S, Schedule
+from autoscaler.daemon.slices import in_slices
 
 _IDLE_S = 0.2
 """While nothing can be observed yet, it is looked again this often."""
@@ -55,6 +57,9 @@ class Listener:
 
     def handled(self, handled: Handled) -> None:
         """One event was handled."""
+
+    def decided(self, handled: Handled, decision: Decision) -> None:
+        """One decision of an observation, after `handled`; between two of them others have their turn."""
 
     def command_ended(self, command: Command, ending: CommandEnding) -> None:
         """One command came to its end."""
@@ -120,12 +125,10 @@ class Loop:
         if self._interruptions and not isinstance(command, SetReplicas):
             # The next step of a drain hangs on what this one has led to.
             self._schedule.hasten(at=self._clock.now() + NOTICE_GAP_S, gap_s=STEP_GAP_S)
-        for listener in self._listeners:
-            listener.command_ended(command, ending)
+        self._tell(lambda listener: listener.command_ended(command, ending))
 
     async def _step(self) -> None:
-        for listener in self._listeners:
-            listener.alive()
+        self._tell(lambda listener: listener.alive())
         event: Event | None = self._inbox.take()
         observe_s = 0.0
         if event is None:
@@ -137,27 +140,27 @@ class Loop:
                 await self._inbox.wait(left_s)
                 return
             began = self._monotonic()
-            event = self._observe()
+            event = await self._observe()
             observe_s = self._monotonic() - began
             if event is None:
                 return
             # Others have their turn between the steps: each takes its milliseconds for thousands of
             # replicas, and together they would be a stall.
             await asyncio.sleep(0)
-        self._handle(event, observe_s=observe_s)
+        await self._handle(event, observe_s=observe_s)
         await asyncio.sleep(0)
         if isinstance(event, Observed):
             self._observer.refresh()
             await asyncio.sleep(0)
 
-    def _observe(self) -> Observed | None:
+    async def _observe(self) -> Observed | None:
         """Make an observation; None: that failed, and nothing is decided on this tick."""
         gained_s = self._clock.re_anchor()
         if gained_s:
             _log.warning("clock.jumped", gained_s=round(gained_s, 3))
         at = self._clock.now()
         try:
-            event = self._observer.observe(number=self._inbox.next_id, at=at)
+            event = await in_slices(self._observer.observe(number=self._inbox.next_id, at=at))
         except Exception:  # noqa: BLE001  a bug of ours: logged and counted; everything holds
             _log.exception("observation.broke")
             self._engine_broke()
@@ -168,13 +171,13 @@ class Loop:
         self._schedule.note_observation(at=at, interruptions=event.interruptions)
         return event
 
-    def _handle(self, event: Event, *, observe_s: float) -> None:
+    async def _handle(self, event: Event, *, observe_s: float) -> None:
         recorder = self._recorder
         if recorder is not None and recorder.wants_checkpoint():
             recorder.begin(self._engine.checkpoint(), at=event.at, first_event=event.id)
         began = self._monotonic()
         try:
-            outcome = self._engine.handle(event)
+            outcome = await in_slices(self._engine.handle_in_steps(event))
         except Exception:  # noqa: BLE001  a bug of ours: logged and counted; everything holds
             _log.exception("engine.broke", tick=event.id)
             self._engine_broke()
@@ -187,8 +190,28 @@ class Loop:
             self._schedule.hasten(at=event.at, gap_s=NOTICE_GAP_S)
         handled = Handled(event=event, outcome=outcome, observe_s=observe_s, decide_s=decide_s)
         for listener in self._listeners:
-            listener.handled(handled)
+            await in_slices(tellings(listener, handled))
+            await asyncio.sleep(0)
 
     def _engine_broke(self) -> None:
+        self._tell(lambda listener: listener.engine_broke())
+
+    def _tell(self, tell: Callable[[Listener], None]) -> None:
+        """Tell each listener; one that breaks must not keep the others, or the loop, from their work."""
         for listener in self._listeners:
-            listener.engine_broke()
+            try:
+                tell(listener)
+            except Exception:  # noqa: BLE001  a bug of ours: logged; what it counts is wrong, no more
+                _log.exception("listener.broke", listener=type(listener).__name__)
+
+
+def tellings(listener: Listener, handled: Handled) -> Generator[None, None, None]:
+    """Tell one listener of an event, and then of each decision; yields between them."""
+    tells: list[Callable[[], None]] = [partial(listener.handled, handled)]
+    tells += [partial(listener.decided, handled, each) for each in handled.outcome.decisions]
+    for tell in tells:
+        try:
+            tell()
+        except Exception:  # noqa: BLE001  a bug of ours: logged; what it counts is wrong, no more
+            _log.exception("listener.broke", listener=type(listener).__name__)
+        yield

@@ -5,22 +5,28 @@ Nothing is asked of anybody when an observation is made: it takes what is there,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
+from functools import partial
 
 import structlog
 
 from autoscaler.core.contract.events import Observed
 from autoscaler.core.contract.spec import FleetSpec
-from autoscaler.core.contract.state import Interruption
+from autoscaler.core.contract.state import CapacityType, Interruption
+from autoscaler.kube.api.fields import Json
 from autoscaler.kube.observe import Cluster
+from autoscaler.kube.watch.changes import ObjectChange
+from autoscaler.kube.watch.optional import Readability
 from autoscaler.kube.watch.slim import SlimNode
-from autoscaler.kube.watch.watch import ObjectChange
+from autoscaler.notices.coverage import Signs, find_gaps
 from autoscaler.notices.interruptions import Interruptions
+from autoscaler.notices.mark import Watched
 from autoscaler.settings import InferenceAutoscaler, metrics_settings
-from autoscaler.sources.collector.collector import DEADLINE_S, Collector
+from autoscaler.sources.collector.collector import FIRST_READ_S as SOURCES_S
+from autoscaler.sources.collector.collector import Collector
 
-FIRST_READ_S = DEADLINE_S + 0.2
-"""From the first lists to the first decision: a read's deadline, and a little."""
+FIRST_READ_S = SOURCES_S + 0.2
+"""From the first lists to the first decision: what most reads take at the longest, and a little."""
 
 _log = structlog.get_logger(__name__)
 
@@ -64,6 +70,8 @@ class FleetObserver:
         self._on_interruption = on_interruption
         self._synced_at: float | None = None
         cluster.subscribe_to_nodes(self._nodes_changed)
+        cluster.subscribe_to_events(partial(self._objects_changed, Watched.EVENT))
+        cluster.subscribe_to_claims(partial(self._objects_changed, Watched.CLAIM))
 
     def follow(self, fleet: FleetSpec, resources: Iterable[InferenceAutoscaler]) -> None:
         """Observe this fleet from now on."""
@@ -93,20 +101,31 @@ class FleetObserver:
             _log.info("cluster.synced")
         return self._synced_at is not None and now - self._synced_at >= FIRST_READ_S
 
-    def observe(self, *, number: int, at: float) -> Observed:
-        """Make the observation of this moment, as the event of this id; does not wait."""
+    def observe(self, *, number: int, at: float) -> Generator[None, None, Observed]:
+        """Make the observation of this moment, as the event of this id; asks nobody.
+
+        Yields between models. All that it takes is taken before the first of them.
+        """
         objects = self.cluster.objects(self._fleet, at=at)
+        self._note_readable()
+        self._tell(self._interruptions.evictions_seen(objects.evicting_since, at=at))
+        interruptions = self._interruptions.current(
+            at=at, gone_since=objects.gone_since, not_ready_since=objects.not_ready_since
+        )
         values = self.collector.last_values
-        return self.cluster.observe(
-            objects,
-            number=number,
-            at=at,
-            interruptions=self._interruptions.current(
-                gone_since=objects.gone_since, not_ready_since=objects.not_ready_since
-            ),
-            samples=values.samples(),
-            framebuffers=values.framebuffers(),
-            gpus=values.nodes(),
+        samples, framebuffers = values.samples(), values.framebuffers()
+        gpus = values.nodes()
+        yield
+        return (
+            yield from self.cluster.observe(
+                objects,
+                number=number,
+                at=at,
+                interruptions=interruptions,
+                samples=samples,
+                framebuffers=framebuffers,
+                gpus=gpus,
+            )
         )
 
     def refresh(self) -> None:
@@ -123,6 +142,26 @@ class FleetObserver:
         """What is wrong with the caches and with the marks on nodes, for people; empty: nothing."""
         return self.cluster.problems() + self._interruptions.problems
 
+    def notice_gaps(self) -> tuple[str, ...] | None:
+        """What of the spot nodes would go unnoticed, a sentence each; None: it cannot be told yet."""
+        readable = self.cluster.readable_notices()
+        if not self.listed or Readability.UNKNOWN in readable.values():
+            return None
+        return find_gaps(
+            Signs(
+                nodes=self.cluster.all_nodes(),
+                spot_pools=[
+                    f"{model.key} {pool.name}"
+                    for model in self._fleet.models
+                    for pool in model.pools
+                    if pool.capacity_type is not CapacityType.ON_DEMAND
+                ],
+                events=readable.get("events", Readability.UNKNOWN),
+                claims=readable.get("nodeclaims", Readability.UNKNOWN),
+                heard=self._interruptions.heard,
+            )
+        )
+
     def outage(self) -> str:
         """Why the cluster is not in step with us; empty: it is."""
         problems = self.problems()
@@ -136,8 +175,28 @@ class FleetObserver:
     def _read_sources(self) -> None:
         self.collector.set_models([metrics_settings(resource) for resource in self._resources])
 
-    def _nodes_changed(self, changes: Sequence[ObjectChange[SlimNode]]) -> None:
-        for interruption in self._interruptions.nodes_changed(
-            changes, at=self._now(), has_replicas_on=self.cluster.has_replicas_on
-        ):
+    def _nodes_changed(self, changes: Sequence[ObjectChange[SlimNode]], after: float) -> None:
+        self._tell(
+            self._interruptions.nodes_changed(
+                changes,
+                at=self._now(),
+                after=after,
+                has_replicas_on=self.cluster.has_replicas_on,
+            )
+        )
+
+    def _objects_changed(
+        self, watched: Watched, changes: Sequence[ObjectChange[Json]], after: float
+    ) -> None:
+        self._note_readable()
+        self._tell(
+            self._interruptions.objects_changed(watched, changes, at=self._now(), after=after)
+        )
+
+    def _note_readable(self) -> None:
+        events = self.cluster.readable_notices().get("events")
+        self._interruptions.events_readable = events is Readability.READABLE
+
+    def _tell(self, interruptions: Sequence[Interruption]) -> None:
+        for interruption in interruptions:
             self._on_interruption(interruption)

@@ -51,6 +51,8 @@ class Schedule:
 def is_urgent(interruptions: tuple[Interruption, ...], *, at: float) -> bool:
     """Whether one of them is under way: what is done about it must not wait for the grid."""
     for interruption in interruptions:
+        if interruption.kind is InterruptionKind.RISK:
+            continue
         if interruption.kind is InterruptionKind.LOST or interruption.deadline_at is None:
             if at - interruption.noticed_at < URGENT_LOST_S:
                 return True

@@ -15,9 +15,8 @@ from typing import Any
 import yaml
 from aiohttp import web
 
-from autoscaler.app import Daemon, DaemonOptions
+from autoscaler.app import Daemon, DaemonOptions, first_config
 from autoscaler.kube.api.client import connect
-from autoscaler.settings import load_config
 from simulations.box.local_cluster import LocalCluster
 from tests.test_settings import document
 
@@ -113,12 +112,7 @@ class Live:
             "Deployment",
             name,
             spec={"replicas": replicas, "selector": selector, "template": template},
-            status={
-                "observedGeneration": 1,
-                "replicas": replicas,
-                "updatedReplicas": replicas,
-                "readyReplicas": replicas,
-            },
+            status={"observedGeneration": 1},  # no controller counts the pods that come and go
         )
         owner = self._add(
             "ReplicaSet",
@@ -180,7 +174,7 @@ class Live:
         )
         stop = asyncio.Event()
         async with await connect(str(self.cluster.kubeconfig)) as client:
-            daemon = Daemon(given, config=load_config(given.config), client=client)
+            daemon = Daemon(given, config=first_config(given), client=client)
             running = asyncio.create_task(daemon.run(stop))
             try:
                 yield daemon

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 
 from autoscaler.core.contract.commands import Command, EvictPod, SetReplicas
@@ -29,8 +29,9 @@ class FakeEngine:
         self.handled: list[Event] = []
         self._answer = answer
 
-    def handle(self, event: Event) -> Outcome:
+    def handle_in_steps(self, event: Event) -> Generator[None, None, Outcome]:
         self.handled.append(event)
+        yield
         return self._answer(event)
 
     def checkpoint(self) -> dict[str, object]:
@@ -48,7 +49,8 @@ class FakeObserver:
     def refresh(self) -> None:
         self.refreshed += 1
 
-    def observe(self, *, number: int, at: float) -> Observed:
+    def observe(self, *, number: int, at: float) -> Generator[None, None, Observed]:
+        yield
         seen_now = seen(SPEC, group("on-demand", ready=1))
         event = observed(seen_now, at=at, interruptions=self.interruptions)
         return Observed(

@@ -4,7 +4,13 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
-from autoscaler.core.contract.commands import Annotate, Command, CordonNode, SetReplicas
+from autoscaler.core.contract.commands import (
+    Annotate,
+    Command,
+    CordonNode,
+    SetDeletionCost,
+    SetReplicas,
+)
 from autoscaler.core.contract.spec import ScaleTarget
 from autoscaler.daemon.actuator import Actuator, CommandEnding
 from autoscaler.daemon.clock import Clock
@@ -15,8 +21,11 @@ TARGET = ScaleTarget(namespace="serving", name="llama")
 OTHER = ScaleTarget(namespace="serving", name="other")
 
 
-def scale(name: str, replicas: int, *, target=TARGET, after=None, expires_at=1e9) -> SetReplicas:
+def scale(
+    name: str, replicas: int, *, target=TARGET, after=None, once_ended=(), expires_at=1e9
+) -> SetReplicas:
     return SetReplicas(
+        once_ended=once_ended,
         id=name,
         model="serving/llama",
         expires_at=expires_at,
@@ -41,6 +50,17 @@ def annotate(name: str, *, after=None) -> Annotate:
 def cordon(name: str, *, after=None, expires_at=1e9) -> CordonNode:
     return CordonNode(
         id=name, model="serving/llama", expires_at=expires_at, after=after, node="spot-1"
+    )
+
+
+def cost(name: str, pod: str, *, expires_at=1e9) -> SetDeletionCost:
+    return SetDeletionCost(
+        id=name,
+        model="serving/llama",
+        expires_at=expires_at,
+        namespace="serving",
+        pod=pod,
+        cost=-1,
     )
 
 
@@ -159,6 +179,70 @@ def test_a_chain_breaks_at_the_first_that_was_refused():
     assert [name for name, _ in stage.begun] == ["1.1"]
     assert stage.reasons == {"1.1": "Forbidden", "1.2": "Skipped", "1.3": "Skipped"}
     assert "1.1, which it follows, ended as Forbidden" in stage.endings["1.2"].message
+
+
+def test_a_scale_waits_for_its_costs_however_they_end():
+    async def script(stage: Stage) -> None:
+        stage.seconds |= {"1.1": 2.0, "1.2": 3.0}
+        stage.errors["1.2"] = ActuationError("no", reason="Forbidden")
+        stage.actuator.submit(
+            [cost("1.1", "a"), cost("1.2", "b"), scale("1.3", 3, once_ended=("1.1", "1.2", "0.9"))]
+        )
+        await asyncio.sleep(10)
+
+    stage = play(script)
+    assert stage.begun == [("1.1", 0.0), ("1.2", 0.0), ("1.3", 3.0)]
+    assert stage.reasons == {"1.1": "Accepted", "1.2": "Forbidden", "1.3": "Accepted"}
+
+
+def test_a_scale_that_waits_for_others_is_replaced_by_a_newer_one():
+    """Found: demand that came back while a scale-down waited for its costs was asked for after it."""
+
+    async def script(stage: Stage) -> None:
+        stage.seconds["1.1"] = 8.0
+        stage.actuator.submit([cost("1.1", "a"), scale("1.2", 2, once_ended=("1.1",))])
+        await asyncio.sleep(5.0)
+        stage.actuator.submit([scale("2.1", 8)])
+        await asyncio.sleep(20.0)
+
+    stage = play(script)
+    assert stage.begun == [("1.1", 0.0), ("2.1", 5.0)]
+    assert stage.reasons == {"1.1": "Accepted", "1.2": "Superseded", "2.1": "Accepted"}
+
+
+def test_one_that_waits_for_an_annotation_is_replaced_too():
+    async def script(stage: Stage) -> None:
+        stage.seconds["1.1"] = 8.0
+        stage.actuator.submit([cordon("1.1"), scale("1.2", 2, after="1.1")])
+        await asyncio.sleep(5.0)
+        stage.actuator.submit([scale("2.1", 8)])
+        await asyncio.sleep(20.0)
+
+    stage = play(script)
+    assert stage.begun == [("1.1", 0.0), ("2.1", 5.0)]
+    assert stage.reasons["1.2"] == "Superseded"
+
+
+def test_costs_that_hang_hold_up_a_scale_no_longer_than_its_own_time():
+    async def script(stage: Stage) -> None:
+        stage.seconds["1.1"] = 9.0
+        stage.actuator.submit(
+            [cost("1.1", "a"), scale("1.2", 2, once_ended=("1.1",), expires_at=4.0)]
+        )
+        await asyncio.sleep(20.0)
+
+    stage = play(script)
+    assert stage.reasons == {"1.1": "Accepted", "1.2": "Expired"}
+
+
+def test_closing_drops_a_scale_that_waits_for_its_costs():
+    async def script(stage: Stage) -> None:
+        stage.seconds["1.1"] = 8.0
+        stage.actuator.submit([cost("1.1", "a"), scale("1.2", 2, once_ended=("1.1",))])
+        await asyncio.sleep(1.0)
+
+    stage = play(script)
+    assert stage.reasons == {"1.1": "Accepted", "1.2": "Skipped"}
 
 
 def test_a_command_that_follows_one_nobody_knows_is_skipped():

@@ -6,7 +6,7 @@ import structlog
 import yaml
 
 from autoscaler.daemon.config_watch import ConfigWatch
-from autoscaler.settings import Config, load_config
+from autoscaler.settings import Config, load_config, read_config
 from tests.test_settings import document, write
 
 
@@ -67,6 +67,20 @@ async def test_a_change_with_problems_is_refused_and_told_once_until_it_is_mende
     await watched.watch.look()
     assert watched.maxima == [12]
     assert watched.problems == [2, 2, 0]
+
+
+async def test_a_refused_document_that_is_taken_away_makes_the_fleet_whole(tmp_path):
+    good, other = document(), document(maxReplicas=0)
+    other["metadata"]["name"] = "other"
+    path = write(tmp_path, good)
+    path.write_text(yaml.safe_dump_all([good, other]))
+    configs: list[Config] = []
+    first = read_config(path)
+    watch = ConfigWatch(path, config=first, changed=configs.append, problems=lambda _: None)
+    assert not first.complete
+    path.write_text(yaml.safe_dump(good))
+    await watch.look()
+    assert [(config.resources, config.complete) for config in configs] == [(first.resources, True)]
 
 
 async def test_mending_it_back_to_what_is_used_changes_nothing_but_the_problems(tmp_path):

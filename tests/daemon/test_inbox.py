@@ -2,11 +2,17 @@ from __future__ import annotations
 
 import asyncio
 
-from autoscaler.core.contract.events import CommandFinished, NoticeReceived, SpecChanged
+from autoscaler.core.contract.events import (
+    CommandFinished,
+    HistoryRead,
+    NoticeReceived,
+    SpecChanged,
+)
 from autoscaler.core.contract.spec import FleetSpec
 from autoscaler.core.contract.state import Interruption, InterruptionKind
 from autoscaler.daemon.clock import Clock
 from autoscaler.daemon.inbox import Inbox
+from tests.core.history.days import Traffic
 from tests.daemon.virtual_time import run_virtual
 
 FLEET = FleetSpec(models=())
@@ -36,13 +42,14 @@ def inbox() -> tuple[Inbox, StoppedClock]:
     return Inbox(clock), clock
 
 
-def test_at_equal_times_our_own_commands_come_first_then_notices_then_the_spec():
+def test_at_equal_times_our_own_commands_come_first_then_notices_then_the_spec_then_the_past():
     box, _ = inbox()
+    box.put_history("serving/llama", Traffic.of(lambda _: 1.0, seconds=120.0).history(until=120.0))
     box.put_spec(FLEET)
     box.put_notice(notice())
     box.put_finished("1.1", accepted=True, reason="Accepted")
-    kinds = [type(box.take()) for _ in range(3)]
-    assert kinds == [CommandFinished, NoticeReceived, SpecChanged]
+    kinds = [type(box.take()) for _ in range(4)]
+    assert kinds == [CommandFinished, NoticeReceived, SpecChanged, HistoryRead]
     assert box.take() is None
 
 

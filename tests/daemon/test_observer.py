@@ -6,10 +6,11 @@ from autoscaler.core.contract.spec import FleetSpec
 from autoscaler.core.contract.state import Interruption, InterruptionKind
 from autoscaler.daemon.observer import FIRST_READ_S, FleetObserver
 from autoscaler.daemon.telemetry.outages import OutageLog
+from autoscaler.kube.watch.changes import ObjectChange
+from autoscaler.kube.watch.optional import Readability
 from autoscaler.kube.watch.slim import SlimNode, slim_node
-from autoscaler.kube.watch.watch import ObjectChange
 from autoscaler.notices.interruptions import Interruptions
-from tests.kube.scene import node
+from tests.kube.scene import fleet, node
 
 FLEET = FleetSpec(models=())
 
@@ -20,6 +21,8 @@ class FakeCluster:
         self.troubles: tuple[str, ...] = ()
         self.followed: list[FleetSpec] = []
         self.refused: dict[str, str] = {}
+        self.readable: dict[str, Readability] = {}
+        self.nodes: list[SlimNode] = []
 
     def refusals(self) -> dict[str, str]:
         return self.refused
@@ -27,11 +30,31 @@ class FakeCluster:
     def problems(self) -> tuple[str, ...]:
         return self.troubles
 
+    def unreadable(self) -> tuple[str, ...]:
+        return ()
+
+    doubts = ()
+
     def follow(self, fleet: FleetSpec) -> None:
         self.followed.append(fleet)
 
     def subscribe_to_nodes(self, changed) -> None:
         self.changed = changed
+
+    def subscribe_to_events(self, changed) -> None:
+        self.events_changed = changed
+
+    def subscribe_to_claims(self, changed) -> None:
+        self.claims_changed = changed
+
+    def readable_notices(self) -> dict[str, Readability]:
+        return dict(self.readable)
+
+    def optional_problems(self) -> dict[str, str]:
+        return {"events": "list events default: 403; grant it"}
+
+    def all_nodes(self) -> list[SlimNode]:
+        return self.nodes
 
     def has_replicas_on(self, node: str) -> bool:
         return node == "n1"
@@ -68,7 +91,7 @@ class Stage:
             fleet=FLEET,
             resources=[],
             now=lambda: self.at,
-            interruptions=Interruptions(lambda _node, _at: ()),
+            interruptions=Interruptions({}),
             age_s_max=30.0,
             on_interruption=self.told.append,
         )
@@ -151,6 +174,40 @@ def loss_of(name: str) -> ObjectChange[SlimNode]:
 
 def test_a_node_with_replicas_that_is_gone_is_told_at_once():
     stage = Stage()
-    stage.cluster.changed([loss_of("n1"), loss_of("n2")])
+    stage.cluster.changed([loss_of("n1"), loss_of("n2")], 0.0)
     (told,) = stage.told
     assert (told.node, told.kind, told.noticed_at) == ("n1", InterruptionKind.LOST, stage.at)
+
+
+def test_what_notices_cannot_be_read_from_is_said_once():
+    stage = Stage()
+    stage.cluster.readable = {"events": Readability.UNKNOWN, "nodeclaims": Readability.ABSENT}
+    assert events(stage) == ["notices.watched"]
+    stage.cluster.readable["events"] = Readability.FORBIDDEN
+    assert events(stage) == ["notices.refused"]
+    assert events(stage) == []
+    stage.cluster.readable["events"] = Readability.READABLE
+    assert events(stage) == ["notices.watched"]
+    assert stage.observer.outage() == "the first lists are not in yet", "nothing hangs on it"
+
+
+def test_spot_nodes_that_nothing_speaks_of_are_said_once():
+    stage = Stage()
+    stage.observer.follow(fleet("spot"), [])
+    spot = {"node.kubernetes.io/lifecycle": "spot"}
+    stage.cluster.nodes = [slim_node(node("n1", labels=spot))]
+    stage.cluster.readable = {"events": Readability.UNKNOWN}
+    assert stage.observer.notice_gaps() is None, "before the lists nothing can be told"
+    stage.cluster.cluster_at = stage.at
+    assert not stage.observer.synced
+    assert stage.observer.notice_gaps() is None
+    stage.cluster.readable = {"events": Readability.READABLE}
+    assert events(stage) == ["notices.watched", "notices.uncovered"]
+    # Another node of the kind is no news; one whose agent runs ends it.
+    stage.cluster.nodes.append(slim_node(node("n2", labels=spot)))
+    assert events(stage) == []
+    alive = {"inference-autoscaler.dev/node-agent": "x"}
+    stage.cluster.nodes = [slim_node(node("n1", labels=spot, annotations=alive))]
+    assert events(stage) == []
+    stage.cluster.nodes = [slim_node(node("n1", labels=spot))]
+    assert events(stage) == ["notices.uncovered"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from autoscaler.core.contract.reasons import ConditionType
 from autoscaler.daemon.telemetry.logs import EVENTS
 from autoscaler.daemon.telemetry.metrics import TABLE
 
@@ -29,6 +30,10 @@ def test_metrics():
         for row in TABLE
     ]
     assert rows("Metrics") == written
+
+
+def test_conditions():
+    assert [row[0] for row in rows("Conditions")] == [f"`{each}`" for each in ConditionType]
 
 
 def test_log_events():

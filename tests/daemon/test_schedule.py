@@ -8,6 +8,7 @@ from autoscaler.core.contract.state import Interruption, InterruptionKind
 from autoscaler.daemon.schedule import Schedule, is_urgent
 
 LOST, TERMINATION = InterruptionKind.LOST, InterruptionKind.TERMINATION
+DISRUPTION, RISK = InterruptionKind.DISRUPTION, InterruptionKind.RISK
 
 
 def interruption(kind: InterruptionKind, *, noticed_at: float, deadline_at: float | None):
@@ -74,6 +75,9 @@ def test_while_an_interruption_runs_the_grid_is_a_second():
         pytest.param(TERMINATION, 0.0, 120.0, 119.0, True, id="before its deadline"),
         pytest.param(TERMINATION, 0.0, 120.0, 149.0, True, id="shortly after it"),
         pytest.param(TERMINATION, 0.0, 120.0, 151.0, False, id="long after it: it is over"),
+        pytest.param(DISRUPTION, 0.0, None, 59.0, True, id="a drain that has just begun"),
+        pytest.param(DISRUPTION, 0.0, None, 61.0, False, id="a drain that takes its time"),
+        pytest.param(RISK, 0.0, None, 1.0, False, id="a risk: nothing is drained"),
         pytest.param(LOST, 0.0, None, 59.0, True, id="a node just lost"),
         pytest.param(LOST, 0.0, None, 61.0, False, id="a node that stays lost for hours"),
     ],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.benchmarks.loop import measured
+from tests.benchmarks.turns import measured
 
 
 @pytest.mark.slow

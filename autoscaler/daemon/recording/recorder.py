@@ -21,7 +21,7 @@ import structlog
 
 from autoscaler.core.contract.codec import to_builtins
 from autoscaler.core.contract.decision import Outcome
-from autoscaler.core.contract.events import Event, Observed
+from autoscaler.core.contract.events import Event, HistoryRead, Observed
 from autoscaler.core.contract.spec import EngineSettings
 from autoscaler.daemon.recording.segments import (
     FORMAT,
@@ -31,6 +31,7 @@ from autoscaler.daemon.recording.segments import (
     Hole,
     SegmentWriter,
     encode,
+    make_folder,
     segment_files,
     this_writer,
 )
@@ -40,6 +41,8 @@ SEGMENT_BYTES = 16 * 1024 * 1024
 TOTAL_BYTES = 512 * 1024 * 1024
 BACKLOG_ROWS_MAX = 200_000
 """Rows of replicas that may wait for the thread: 40 ticks of 5,000 replicas, about 200 MB."""
+_MINUTES_PER_ROW = 8
+"""Minutes of a history that weigh as much as a row of a replica: seven numbers each, for some sixty."""
 _UNFLUSHED_MAX = 100
 """Events that a kill may cost while the thread is busy; when it is not, none."""
 RETRY_S = 30.0
@@ -255,7 +258,7 @@ class _Thread:
         """Open a segment; `dropped` are the events that the loop had to drop, so far."""
         self._begun += 1
         self.end("Rotated")
-        self._folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self._folder)
         self._keep_total()
         writer = self._writer = self._create()
         self._counted_bytes = 0
@@ -342,4 +345,6 @@ def _rows_of(event: Event) -> int:
     """How much an event weighs in the backlog."""
     if isinstance(event, Observed):
         return 1 + sum(len(model.replicas) for model in event.models)
+    if isinstance(event, HistoryRead):
+        return 1 + len(event.history) // _MINUTES_PER_ROW
     return 1

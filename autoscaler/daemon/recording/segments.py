@@ -8,6 +8,7 @@ flushed at a byte boundary after each batch: what was flushed can be read withou
 
 from __future__ import annotations
 
+import os
 import platform
 import re
 import zlib
@@ -21,8 +22,9 @@ import numpy as np
 
 from autoscaler import __version__
 from autoscaler.errors import RecordingError
+from autoscaler.foreign_text import shown
 
-FORMAT = 3
+FORMAT = 6
 """Goes up with whatever changes the written form of a record, the engine's memory among them."""
 _NAME = re.compile(r"\d{8}T\d{6}Z-\d{6}\.jsonl\.gz")
 _GZIP = 31
@@ -110,6 +112,24 @@ def segment_files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if _NAME.fullmatch(path.name))
 
 
+def make_folder(folder: Path) -> None:
+    """Make the folder of a recording, for us alone whatever the umask; one that is there stays as it is.
+
+    A recording names models, pods and nodes, and says what they did.
+    """
+    is_new = not folder.exists()
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if is_new:
+        folder.chmod(0o700)
+
+
+def _private(path: str, flags: int) -> int:
+    """Open a file that is for us alone, whatever the umask."""
+    descriptor = os.open(path, flags, 0o600)
+    os.fchmod(descriptor, 0o600)
+    return descriptor
+
+
 class SegmentWriter:
     """One open segment. Not thread-safe; raises OSError as the file system does."""
 
@@ -117,7 +137,7 @@ class SegmentWriter:
         """Create the file; it must not exist."""
         self.path = path
         self.written_bytes = 0
-        self._file: BinaryIO = path.open("xb", buffering=0)
+        self._file: BinaryIO = open(path, "xb", buffering=0, opener=_private)  # noqa: SIM115  Path.open has no opener; closed by close
         self._deflate = zlib.compressobj(level=6, wbits=_GZIP)
 
     def write(self, line: bytes) -> None:
@@ -184,9 +204,9 @@ def check(path: Path) -> bool:
 def _decoded(path: Path, ordinal: int, line: bytes) -> Line:
     try:
         return _decoder.decode(line)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise RecordingError(
-            f"{path}: line {ordinal} is none of a recording ({error}); it is damaged, or not one"
+            f"{path}: line {ordinal} is none of a recording ({shown(error)}); it is damaged, or not one"
         ) from error
 
 

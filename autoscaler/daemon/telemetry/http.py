@@ -1,75 +1,81 @@
-"""What the daemon shows of itself: /metrics, /healthz, /readyz and /debug/models. Read only."""
+"""What the daemon shows of itself, read only: the probes and /metrics at one address, /debug at another.
+
+Whoever scrapes may read the first. What was decided and why, with the addresses and prices it rests on, is
+for who may log in where the daemon runs: at the loopback address, unless its operator says otherwise.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Generator
+from http import HTTPStatus
+
 import msgspec
 from aiohttp import web
-from prometheus_client import CollectorRegistry
-from prometheus_client.exposition import choose_encoder
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, choose_encoder, generate_latest
 
+from autoscaler.daemon.slices import in_slices
+from autoscaler.daemon.telemetry.door import Door
+from autoscaler.daemon.telemetry.loopback import is_loopback, refusal
+from autoscaler.daemon.telemetry.metrics import Encode
 from autoscaler.daemon.telemetry.status import Status
 from autoscaler.errors import SettingsError
+from autoscaler.foreign_text import shown
+
+_ACCEPT_CHARACTERS_MAX = 1000
 
 
-def parse_listen(listen: str) -> tuple[str, int]:
+def parse_listen(listen: str, option: str = "--listen") -> tuple[str, int]:
     """Read `HOST:PORT`; an empty host is all addresses, and IPv6 is written in brackets."""
     host, separator, port = listen.rpartition(":")
-    if not separator or not port.isdigit() or int(port) > 65_535:
+    if (
+        not separator
+        or not port.isascii()
+        or not port.isdigit()
+        or len(port) > 5
+        or int(port) > 65_535
+    ):
         raise SettingsError(
-            f'--listen {listen}: write HOST:PORT, such as "0.0.0.0:8080" or ":8080"'
+            f'{option} {shown(listen)}: write HOST:PORT, such as "0.0.0.0:8080" or ":8080"'
         )
     return host.strip("[]"), int(port)
 
 
-class HttpServer:
-    """The HTTP server. `close` ends it."""
+class HttpServer(Door):
+    """The probes and /metrics."""
 
     def __init__(
-        self, status: Status, registry: CollectorRegistry, *, host: str, port: int
+        self,
+        status: Status,
+        page: Callable[[Encode], Generator[None, None, bytes]],
+        *,
+        host: str,
+        port: int,
     ) -> None:
-        """Prepare; port 0 takes any that is free."""
+        """Prepare; port 0 takes any that is free.
+
+        Args:
+            status: For the probes.
+            page: Writes /metrics, step by step.
+            host: As the door takes it.
+            port: Likewise.
+        """
         self._status = status
-        self._registry = registry
-        self._host = host
-        self._port = port
+        self._page = page
         application = web.Application()
         application.router.add_get("/metrics", self._metrics)
         application.router.add_get("/healthz", self._healthz)
         application.router.add_get("/readyz", self._readyz)
-        application.router.add_get("/debug/models", self._models)
-        self._runner = web.AppRunner(
-            application,
-            access_log=None,
-            handle_signals=False,
-            shutdown_timeout=1.0,  # a scrape that hangs must not hold up a shutdown
-        )
-
-    async def start(self) -> str:
-        """Listen; returns the address, for people.
-
-        Raises:
-            SettingsError: The address cannot be had.
-        """
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, self._host or None, self._port, reuse_address=True)
-        try:
-            await site.start()
-        except (OSError, OverflowError) as error:
-            await self._runner.cleanup()
-            raise SettingsError(
-                f"listening on {self._host or '*'}:{self._port}: {getattr(error, 'strerror', None) or error}; "
-                "give another --listen, or end what has it"
-            ) from error
-        host, port = self._runner.addresses[0][:2]
-        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-    async def close(self) -> None:
-        """Stop listening."""
-        await self._runner.cleanup()
+        super().__init__(application, host=host, port=port, option="--listen")
 
     async def _metrics(self, request: web.Request) -> web.Response:
-        encode, content_type = choose_encoder(request.headers.get("Accept", ""))
-        return web.Response(body=encode(self._registry), headers={"Content-Type": content_type})
+        accept = request.headers.get("Accept", "")[:_ACCEPT_CHARACTERS_MAX]
+        try:
+            encode, content_type = choose_encoder(accept)
+        except Exception:  # noqa: BLE001  a version that is none (`version=abc`): it gets the plain text
+            encode, content_type = generate_latest, CONTENT_TYPE_LATEST
+        # In slices: of five hundred models it takes a fifth of a second.
+        body = await in_slices(self._page(encode))
+        return web.Response(body=body, headers={"Content-Type": content_type})
 
     async def _healthz(self, _: web.Request) -> web.Response:
         return _health_response(tuple(filter(None, [self._status.unhealthy()])))
@@ -77,8 +83,25 @@ class HttpServer:
     async def _readyz(self, _: web.Request) -> web.Response:
         return _health_response(self._status.unready())
 
-    async def _models(self, _: web.Request) -> web.Response:
-        body = msgspec.json.format(msgspec.json.encode(self._status.page()), indent=2)
+
+class DebugServer(Door):
+    """/debug/models: the last decisions."""
+
+    def __init__(self, status: Status, *, host: str, port: int) -> None:
+        """Prepare; port 0 takes any that is free."""
+        self._status = status
+        # Where its operator has it listen to others, these may ask by whatever name he gave it.
+        self._for_this_machine = is_loopback(host)
+        application = web.Application()
+        application.router.add_get("/debug/models", self._models)
+        super().__init__(application, host=host, port=port, option="--debug-listen")
+
+    async def _models(self, request: web.Request) -> web.Response:
+        refused = refusal(request.headers.getall("Host", [])) if self._for_this_machine else ""
+        if refused:
+            return web.Response(status=HTTPStatus.MISDIRECTED_REQUEST, text=f"{refused}\n")
+        page = await in_slices(self._status.page_in_steps())
+        body = msgspec.json.format(msgspec.json.encode(page), indent=2)
         return web.Response(body=body, content_type="application/json")
 
 

@@ -15,18 +15,32 @@ from typing import Any, TextIO
 import msgspec
 import structlog
 
+from autoscaler.foreign_text import shown
+
 EVENTS: dict[str, str] = {
     "daemon.started": "what runs, where, with which settings",
     "daemon.stopped": "the end of a shutdown",
     "daemon.broke": "a bug of ours ended the daemon; with its trace",
     "settings.loaded": "the specification of the fleet that is used from now on",
-    "spec.rejected": "a changed configuration is not used; one line a problem; the old one stays",
+    "spec.rejected": "documents that are not used, a line a problem; their models stay as they were",
     "clock.jumped": "the wall clock went ahead, and the daemon's with it",
     "cluster.synced": "everything was listed once",
     "cluster.lost": "the API server is not in step with us any more, or not yet",
     "cluster.recovered": "it is again",
     "namespace.refused": "a right is lacking in a namespace: its models hold, the others go on",
     "namespace.readable": "it can be read again, or nothing is asked of it any more",
+    "notices.watched": "Events or NodeClaims, which notices are read from, can be read, or the cluster has none",
+    "notices.refused": "the right to read them is lacking; nothing else hangs on it",
+    "notices.uncovered": "spot nodes of which nothing could ever give notice, or only late; what to do",
+    "objects.unreadable": "objects are there and cannot be read: what they stand for is unknown",
+    "objects.readable": "all can be read again",
+    "object.broke": "a bug of ours in reading an object: it is unknown; with its trace",
+    "subscriber.broke": "a bug of ours in who is told of changes; with its trace",
+    "change.lost": "the change that it could not take; the others were told",
+    "listener.broke": "a bug of ours in who is told of events and decisions; with its trace",
+    "model.doubted": "what is seen of a model contradicts itself: it holds until the sources agree",
+    "model.believed": "they agree again, or the model is gone",
+    "task.broke": "a bug of ours ended a task: it is begun anew; with its trace",
     "notice.received": "a node is being, or has been, taken away",
     "tick.finished": "one decision: numbers, reason, ages, duration",
     "scale.decided": "a new number of replicas of a target is to be written",
@@ -38,12 +52,21 @@ EVENTS: dict[str, str] = {
     "drain.started": "a pod of a doomed node is asked to finish and go",
     "drain.finished": "its last replica is gone in time, or the notice was taken back",
     "drain.overran": "the deadline came first",
+    "replica.departed": "a replica is gone: why, what was in flight, what finished, was aborted, lost, or is "
+    "unknown",
     "fallback.raised": "on-demand replicas were promised for a doomed node",
     "fallback.released": "promised on-demand replicas are not owed any more",
     "condition.changed": "a condition of a model became another",
+    "decision.scored": "what became certain of decisions before: capacity came late, a scale-down was regretted",
     "source.failed": "targets of a source began to fail",
+    "source.late": "targets of a source are slower than their period, again and again",
+    "source.broke": "a bug of ours in reading a target, which is unknown; with its trace",
     "source.recovered": "a source is whole again",
     "source.warned": "Prometheus said something beside its answer",
+    "history.read": "a model's past was read from Prometheus: how much of what was asked for",
+    "history.failed": "it could not be; when it is tried again, if it is",
+    "history.abandoned": "it is not tried any more, as its server has not answered for long",
+    "history.taken": "what of it the engine has learnt from",
     "engine.broke": "a bug of ours in the engine: the models hold; with its trace",
     "observation.broke": "a bug of ours in observing: nothing is decided on that tick; with its trace",
     "recording.failed": "the recording cannot be written; it is tried again",
@@ -54,6 +77,7 @@ EVENTS: dict[str, str] = {
 }
 """Every event name, and what it means."""
 
+_TRACE_CHARACTERS_MAX = 20_000
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 _log = structlog.get_logger(__name__)
@@ -79,6 +103,7 @@ def configure(*, form: str, level: str = "info", stream: TextIO | None = None) -
         if pretty
         else [
             structlog.processors.format_exc_info,
+            _cut_trace,
             structlog.processors.JSONRenderer(serializer=_json),
         ]
     )
@@ -93,6 +118,20 @@ def configure(*, form: str, level: str = "info", stream: TextIO | None = None) -
     logging.captureWarnings(capture=True)
 
 
+def _cut_trace(_logger: Any, _method: str, event: dict[str, Any]) -> dict[str, Any]:
+    """Cut a trace: its last lines quote what was found, which may be a megabyte, and anything."""
+    trace = event.get("exception")
+    if isinstance(trace, str):
+        lines = trace[-_TRACE_CHARACTERS_MAX:].split("\n")
+        event["exception"] = "\n".join(_indented(line) for line in lines)
+    return event
+
+
+def _indented(line: str) -> str:
+    text = line.lstrip(" ")
+    return " " * (len(line) - len(text)) + shown(text, limit=500)
+
+
 def _json(event: dict[str, Any], **_: Any) -> str:
     return msgspec.json.encode(event, enc_hook=str).decode()
 
@@ -102,7 +141,7 @@ class _Forwarder(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Forward one record."""
-        log = _log.bind(logger=record.name, message=record.getMessage())
+        log = _log.bind(logger=record.name, message=shown(record.getMessage()))
         if record.levelno >= logging.ERROR:
             log.error("library.warned", exc_info=record.exc_info)
         else:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from dataclasses import asdict
 from typing import Any
 
 import msgspec
@@ -11,10 +12,13 @@ from autoscaler import __version__
 from autoscaler.core.contract.codec import to_builtins
 from autoscaler.core.contract.decision import Decision
 from autoscaler.core.contract.events import Observed, SpecChanged
+from autoscaler.core.contract.history import HistoryTaken
 from autoscaler.core.contract.spec import FleetSpec, ModelSpec
 from autoscaler.daemon.clock import Clock
+from autoscaler.daemon.history_watch import HistoryWatch
 from autoscaler.daemon.loop import Handled, Listener
 from autoscaler.daemon.observer import FleetObserver
+from autoscaler.supervision import Supervisor
 
 _STALLED_TICKS = 3
 _STALLED_S_MIN = 30.0
@@ -24,7 +28,15 @@ _STALLED_S_MIN = 30.0
 class Status(Listener):
     """The last decisions, and when they were made."""
 
-    def __init__(self, *, clock: Clock, tick_s: float, observer: FleetObserver) -> None:
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        tick_s: float,
+        observer: FleetObserver,
+        supervisor: Supervisor | None = None,
+        history_watch: HistoryWatch | None = None,
+    ) -> None:
         self.fleet: FleetSpec | None = None
         """None: none was given yet."""
         self.decisions: Mapping[str, Decision] = {}
@@ -34,6 +46,14 @@ class Status(Listener):
         self._clock = clock
         self._tick_s = tick_s
         self._observer = observer
+        self.supervisor = supervisor or Supervisor()
+        """Of the daemon's tasks."""
+        self.history_watch = history_watch or HistoryWatch(
+            servers={}, put=lambda _model, _history: None, now=clock.now
+        )
+        """How the reading of histories fared."""
+        self.histories: dict[str, HistoryTaken] = {}
+        """By model, what of its history was taken in last."""
         self._decided_at: float | None = None
         self._alive_at = clock.now()
 
@@ -54,6 +74,9 @@ class Status(Listener):
             self.fleet = event.fleet
             keys = {model.key for model in event.fleet.models}
             self.decisions = {key: each for key, each in self.decisions.items() if key in keys}
+            self.histories = {key: each for key, each in self.histories.items() if key in keys}
+        elif handled.outcome.history is not None:
+            self.histories[handled.outcome.history.model] = handled.outcome.history
 
     def set_spec_problems(self, lines: tuple[str, ...]) -> None:
         """Replace the problems of the configuration on disk."""
@@ -72,32 +95,114 @@ class Status(Listener):
         outage = self._observer.outage()
         if outage:
             reasons.append(outage)
-        if self._decided_at is None:
+        if self.fleet is not None and not self.fleet.models:
+            reasons.append(self._no_models())
+        elif self._decided_at is None:
             reasons.append("no decision was made yet")
         else:
             silent_s = self._clock.now() - self._decided_at
             if silent_s > max(_STALLED_S_MIN, _STALLED_TICKS * self._tick_s):
                 reasons.append(f"the last decision was made {silent_s:.0f} s ago")
-        return tuple(reasons)
+        return (*reasons, *self.supervisor.problems())
 
-    def page(self) -> dict[str, Any]:
-        """The last decision of each model, with its specification; and how the sources fare."""
+    def _no_models(self) -> str:
+        """Why there is nothing to decide on."""
+        if not self.spec_problems:
+            return "the configuration has no model; write one: it is read without a restart"
+        first, others = self.spec_problems[0], len(self.spec_problems) - 1
+        more = f" ({others} more problems at /debug/models)" if others else ""
+        return (
+            "no document of the configuration can be used, so there is no model; it is read without a restart: "
+            f"{first}{more}"
+        )
+
+    def page_in_steps(self) -> Generator[None, None, dict[str, Any]]:
+        """The last decision of each model, with its specification; and how the sources fare.
+
+        What there is of a model, and of a feed, is JSON already. Yields between them.
+        """
         problems = self.unready()
+        at, decided_at = self._clock.now(), self._decided_at
+        fleet, decisions = self.fleet, self.decisions
+        models, sources = [], []
+        for model in fleet.models if fleet else ():
+            if model.key in decisions:
+                decision = to_builtins(decisions[model.key], Decision)
+                models.append(_json({**decision, "spec": _specification(model)}))
+                yield
+        for report in self._observer.collector.reports():
+            sources.append(_json(msgspec.to_builtins(report)))
+            yield
         return {
-            "at": self._clock.now(),
-            "decided_at": self._decided_at,
+            "at": at,
+            "decided_at": decided_at,
             "version": __version__,
             "ready": not problems,
             "problems": list(problems),
             "spec_problems": list(self.spec_problems),
             "refused_namespaces": self._observer.cluster.refusals(),
-            "models": [
-                {**to_builtins(self.decisions[model.key], Decision), "spec": _specification(model)}
-                for model in (self.fleet.models if self.fleet else ())
-                if model.key in self.decisions
-            ],
-            "sources": msgspec.to_builtins(self._observer.collector.reports()),
+            "notices": {
+                "readable": {
+                    resource: str(readability)
+                    for resource, readability in self._observer.cluster.readable_notices().items()
+                },
+                "gaps": list(self._observer.notice_gaps() or ()),
+            },
+            "cluster_problems": list(self._observer.problems()),
+            "doubts": {doubt.model: doubt.message for doubt in self._observer.cluster.doubts},
+            "models": models,
+            "histories": self._histories(),
+            "gpus": _gpus(self._observer),
+            "framebuffers": _framebuffers(self._observer),
+            "sources": sources,
         }
+
+    def _histories(self) -> list[dict[str, Any]]:
+        """What was read of each model's past, and what of that was taken in."""
+        return [
+            {
+                **asdict(report),
+                "taken": to_builtins(self.histories.get(model), HistoryTaken | None),
+            }
+            for model, report in sorted(self.history_watch.reports.items())
+        ]
+
+    def page(self) -> dict[str, Any]:
+        """The same at once, as plain builtins."""
+        steps = self.page_in_steps()
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                page: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(end.value))
+                return page
+
+
+def _json(value: dict[str, Any]) -> msgspec.Raw:
+    return msgspec.Raw(msgspec.json.encode(value))
+
+
+def _gpus(observer: FleetObserver) -> list[dict[str, Any]]:
+    """What is known of the GPUs of each node; None: unknown."""
+    return [
+        {
+            "node": name,
+            "read_at": node.sampled_at,
+            "whole": node.whole,
+            "free": node.free,
+            "unhealthy": node.unhealthy,
+            "faults": list(node.faults),
+        }
+        for name, node in sorted(observer.collector.last_values.nodes().items())
+    ]
+
+
+def _framebuffers(observer: FleetObserver) -> list[dict[str, Any]]:
+    """GPU memory of each replica of which it is known."""
+    return [
+        {"pod": "/".join(key), "read_at": sample.sampled_at, "used_bytes": sample.used_bytes}
+        for key, sample in sorted(observer.collector.last_values.framebuffers().items())
+    ]
 
 
 def _specification(model: ModelSpec) -> dict[str, Any]:
@@ -107,6 +212,15 @@ def _specification(model: ModelSpec) -> dict[str, Any]:
         "pause": str(model.pause),
         "min_replicas": model.min_replicas,
         "max_replicas": model.max_replicas,
+        "warm_floor": {
+            "replicas": model.warm_floor.replicas,
+            "capacity_type": model.warm_floor.capacity_type,
+            "ramp": str(model.warm_floor.ramp),
+            "schedules": [
+                {"times": schedule.text, "replicas": schedule.replicas}
+                for schedule in model.warm_floor.schedules
+            ],
+        },
         "pools": [
             {
                 "pool": pool.name,

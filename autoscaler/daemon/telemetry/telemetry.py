@@ -5,37 +5,59 @@ from __future__ import annotations
 from prometheus_client import CollectorRegistry
 
 from autoscaler.daemon.clock import Clock
+from autoscaler.daemon.history_watch import HistoryWatch
 from autoscaler.daemon.loop import Listener
 from autoscaler.daemon.observer import FleetObserver
 from autoscaler.daemon.recording.recorder import Recorder
 from autoscaler.daemon.telemetry.gauges import current_values
 from autoscaler.daemon.telemetry.listeners.commands import CommandListener
 from autoscaler.daemon.telemetry.listeners.decisions import DecisionListener
+from autoscaler.daemon.telemetry.listeners.departures import DepartureListener
 from autoscaler.daemon.telemetry.listeners.drains import DrainListener
+from autoscaler.daemon.telemetry.listeners.histories import HistoryListener
 from autoscaler.daemon.telemetry.listeners.notices import NoticeListener
 from autoscaler.daemon.telemetry.metrics import Metrics
 from autoscaler.daemon.telemetry.outages import OutageLog
 from autoscaler.daemon.telemetry.status import Status
+from autoscaler.supervision import Supervisor
 
 
 class Telemetry:
     """Of one daemon."""
 
     def __init__(
-        self, *, clock: Clock, tick_s: float, observer: FleetObserver, recorder: Recorder | None
+        self,
+        *,
+        clock: Clock,
+        tick_s: float,
+        observer: FleetObserver,
+        recorder: Recorder | None,
+        supervisor: Supervisor | None = None,
+        history_watch: HistoryWatch | None = None,
     ) -> None:
-        self.status = Status(clock=clock, tick_s=tick_s, observer=observer)
+        self.status = Status(
+            clock=clock,
+            tick_s=tick_s,
+            observer=observer,
+            supervisor=supervisor,
+            history_watch=history_watch,
+        )
         self.outages = OutageLog(observer)
         metrics = Metrics(
-            lambda: current_values(self.status, observer, recorder=recorder, at=clock.now())
+            lambda: current_values(self.status, observer, recorder=recorder, at=clock.now()),
+            lateness=observer.collector.lateness,
         )
         self.registry: CollectorRegistry = metrics.registry
-        """For /metrics."""
+        """Of everything that is exported."""
+        self.page = metrics.page
+        """Writes `/metrics`, step by step."""
         self.listeners: tuple[Listener, ...] = (
             self.status,
             NoticeListener(metrics),
+            HistoryListener(),
             DecisionListener(metrics),
             CommandListener(metrics),
             DrainListener(metrics),
+            DepartureListener(metrics),
         )
         """For the loop; what is logged of one event is logged in this order."""

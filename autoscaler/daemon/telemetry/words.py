@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from typing import get_args
 
+from autoscaler import notices
 from autoscaler.core.contract.commands import Command
 from autoscaler.core.contract.reasons import StepBy
+from autoscaler.core.contract.scores import IdleGpuSeconds, MissedRequests
 from autoscaler.core.contract.state import NODE_STATUS
-from autoscaler.notices.node_marks import DIALECTS
+from autoscaler.notices.interruptions import DRAIN
+
+TASKS = ("cluster", "watch", "collector", "config", "history", "outages", "actuator", "loop")
+"""Long-lived tasks that are begun anew when they break: `kind` of `Supervisor.keep`."""
 
 COMMAND_KINDS = tuple(kind.__name__ for kind in get_args(Command))
 
@@ -25,8 +30,23 @@ SENT_AND_REFUSED = (
 COMMAND_REASONS = ("Accepted", *SENT_AND_REFUSED, "Superseded", "Skipped", "Withheld")
 """As `core.events.CommandFinished.reason` has them."""
 
-NOTICE_SOURCES = (*dict.fromkeys(dialect.source for dialect in DIALECTS), NODE_STATUS)
+NOTICE_SOURCES = (
+    *dict.fromkeys(label for source in notices.NOTICE_SOURCES.values() for label in source.labels),
+    DRAIN,
+    NODE_STATUS,
+)
 """`Interruption.source`."""
 
 ADJUSTMENTS = tuple(by for by in StepBy if by not in {StepBy.POLICY, StepBy.PLACEMENT})
 """The guards and stages between the proposal and its placement: `Step.by` of what adjusted it."""
+
+
+def _camel(field: str) -> str:
+    return "".join([part.capitalize() for part in field.split("_")])
+
+
+IDLE_REASONS = tuple(map(_camel, IdleGpuSeconds._fields))
+"""Who kept a replica that was not needed."""
+
+MISS_CAUSES = tuple(map(_camel, MissedRequests._fields))
+"""Why requests were not served as promised."""

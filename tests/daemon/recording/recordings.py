@@ -10,7 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from autoscaler.core.contract.events import CommandFinished, Event, Observed
+import numpy as np
+
+from autoscaler.core.contract.events import CommandFinished, Event, HistoryRead, Observed
+from autoscaler.core.contract.history import HistoryColumns
 from autoscaler.core.engine import EngineSettings, build_engine
 from autoscaler.daemon.recording.recorder import Recorder
 from tests.builders import (
@@ -35,10 +38,30 @@ SPEC = model(
 STARTED_AT = 1_800_000_000.0
 
 
-def story(ticks: int) -> Iterator[Event]:
+def history(minutes: int = 600) -> HistoryColumns:
+    """Ten hours of before, with gaps and what cannot be."""
+    shape = [2.0 + math.sin(minute / 50.0) for minute in range(minutes)]
+    rates = np.array([math.nan if minute % 97 < 5 else each for minute, each in enumerate(shape)])
+    rates[7], rates[11] = -1.0, math.inf
+    return HistoryColumns(
+        at=STARTED_AT - 60.0 * np.arange(minutes, dtype=np.float64)[::-1],
+        span_s=60.0,
+        arrivals_per_s=rates,
+        completed_per_s=rates,
+        running_requests=9.0 * rates,
+        waiting_requests=np.zeros(minutes),
+        kv_usage_replicas=np.full(minutes, math.nan),
+        replicas=np.full(minutes, 2.0),
+    )
+
+
+def story(ticks: int, *, past: bool = False) -> Iterator[Event]:
     """Load that comes and goes, a spot node that is taken back now and then."""
     yield dataclasses.replace(specified(SPEC, at=STARTED_AT), id=1)
     number, replicas = 1, 1
+    if past:
+        number += 1
+        yield HistoryRead(id=number, at=STARTED_AT, model=SPEC.key, history=history())
     for tick in range(ticks):
         at = STARTED_AT + 5.0 * tick
         running = 20.0 + 18.0 * math.sin(tick / 9.0)
@@ -57,7 +80,13 @@ def story(ticks: int) -> Iterator[Event]:
         yield dataclasses.replace(event, id=number)
 
 
-def record(recorder: Recorder, ticks: int, settings: EngineSettings | None = None) -> list[Event]:
+def record(
+    recorder: Recorder,
+    ticks: int,
+    settings: EngineSettings | None = None,
+    *,
+    past: bool = False,
+) -> list[Event]:
     """Drive an engine as the loop does; returns all events."""
     engine = build_engine(settings or EngineSettings())
     handled: list[Event] = []
@@ -80,7 +109,7 @@ def record(recorder: Recorder, ticks: int, settings: EngineSettings | None = Non
             )
 
     offset = 0
-    for event in story(ticks):
+    for event in story(ticks, past=past):
         before = len(handled)
         handle(dataclasses.replace(event, id=event.id + offset))
         offset += len(handled) - before - 1

@@ -38,7 +38,7 @@ def test_a_segment_opens_with_header_and_checkpoint_and_closes_with_its_count(tm
     header = lines[0]
     assert header["first_event"] == 1
     assert header["hole"] is None
-    assert header["settings"]["policy"] == "economic"
+    assert header["settings"]["policy"] == "candidates"
     assert {"package", "python", "numpy", "architecture", "cpu_features"} == set(header["writer"])
     assert [line["event"]["id"] for line in lines[2:-1]] == [event.id for event in events]
 

@@ -9,7 +9,7 @@ import pytest
 from autoscaler.core.contract.codec import to_builtins
 from autoscaler.core.memory import ModelMemory
 from autoscaler.daemon.recording.reproduce import replay
-from autoscaler.daemon.recording.segments import segment_files
+from autoscaler.daemon.recording.segments import FORMAT, segment_files
 from autoscaler.errors import RecordingError
 from tests.daemon.recording.recordings import record, recorded, recorder_in
 from tests.daemon.recording.test_recorder import pace
@@ -51,6 +51,22 @@ def test_a_recording_is_reproduced_byte_for_byte(segment):
     assert report.decisions == 40
     assert report.commands > 0
     assert report.events == 1 + 40 + report.commands
+
+
+def test_what_was_read_of_the_past_is_in_it_and_is_learnt_again_byte_for_byte(tmp_path):
+    recorder = recorder_in(tmp_path)
+    events = record(recorder, 40, past=True)
+    recorder.close()
+    (report,) = replay(tmp_path)
+    assert (report.difference, report.exact) == (None, True)
+    assert report.events == len(events)
+    (path,) = segment_files(tmp_path)
+    lines = [msgspec.json.decode(line) for line in gzip.decompress(path.read_bytes()).splitlines()]
+    (read,) = [line for line in lines if line.get("event", {}).get("kind") == "HistoryRead"]
+    assert len(read["event"]["history"]["at"]) == 600
+    assert read["outcome"]["history"]["rows"] > 500
+    first = next(iter(observations(lines)))["outcome"]["decisions"][0]
+    assert "offered load" in first["trail"][0]["message"], "else no decision would hang on it"
 
 
 @pytest.mark.slow
@@ -191,7 +207,7 @@ def test_a_damaged_segment_is_refused_before_any_is_replayed(tmp_path):
         pytest.param(lambda lines: lines[0].update(format=99), "format 99", id="another format"),
         pytest.param(
             lambda lines: lines[0].update(format=2),
-            "found format 2, .* reads format 3 alone: replay it with the version that wrote it, or record anew",
+            f"found format 2, .* reads format {FORMAT} alone: replay it with the version that wrote it, or record anew",
             id="the format before",
         ),
         pytest.param(

@@ -8,6 +8,7 @@ from prometheus_client.openmetrics.exposition import generate_latest as openmetr
 from prometheus_client.parser import text_string_to_metric_families
 
 from autoscaler.daemon.telemetry.metrics import PREFIX, TABLE, Metrics, Value
+from autoscaler.sources.pages.lateness import Lateness
 
 
 def exported(*values: Value) -> Metrics:
@@ -36,7 +37,7 @@ def test_names_follow_the_conventions(row):
         assert list(row.buckets) == sorted(row.buckets)
     allowed = {
         "namespace", "model", "pool", "capacity_type", "source", "reason", "direction",
-        "guard", "outcome", "command", "version", "python",
+        "guard", "outcome", "command", "version", "python", "resource", "cause", "drained", "task", "latency", "window",
     }  # fmt: skip
     assert set(row.labels) <= allowed
     assert row.help.endswith(".") or row.name in {"build_info", "leader", "spec_problems"}
@@ -104,6 +105,42 @@ def test_a_gauge_that_is_unknown_has_no_series():
     assert not [key for key in found if "demand_replicas" in key]
     waiting = f"{PREFIX}waiting_requests[('model', 'llama'), ('namespace', 'serving')]"
     assert found[waiting] == 0.0
+
+
+@pytest.mark.parametrize("encode", [generate_latest, openmetrics])
+@pytest.mark.parametrize("models", [1, 600])
+def test_the_page_in_pieces_is_the_page_at_once(encode, models: int):
+    """Of a family with more series than are written in one go, too, and of one that has none."""
+    names = [f"m{number}" for number in range(models)]
+    lateness = Lateness()
+    lateness._note(0.003)
+    metrics = Metrics(
+        lambda: [Value("waiting_requests", ("serving", name), 1.5) for name in names],
+        lateness=lateness,
+    )
+    for name in names:
+        metrics.count("decisions_total", "serving", name, "Hold", "AtFloor")
+    metrics.measure("tick_duration_seconds", 0.02)
+    pauses = []
+
+    def written():
+        pauses.append((yield from metrics.page(encode)))
+
+    pauses[:0] = list(written())
+    assert pauses.pop().decode() == encode(metrics.registry).decode()
+    assert len(pauses) > 2 * models / 250
+
+
+def test_lateness_is_a_histogram():
+    lateness = Lateness()
+    for late_s in (0.0, 0.02, 0.03, 7.0):
+        lateness._note(late_s)
+    found = samples(Metrics(tuple, lateness=lateness))
+    name = f"{PREFIX}loop_lateness_seconds"
+    assert found[f"{name}_bucket[('le', '0.001')]"] == 1
+    assert found[f"{name}_bucket[('le', '0.025')]"] == 2
+    assert found[f"{name}_bucket[('le', '+Inf')]"] == found[f"{name}_count"] == 4
+    assert found[f"{name}_sum"] == pytest.approx(7.05)
 
 
 def test_no_series_says_when_it_was_created():

@@ -57,6 +57,7 @@ def test_every_reason_that_kube_gives_is_one_of_a_command_that_was_sent():
     assert given <= set(words.SENT_AND_REFUSED)
 
 
+@pytest.mark.slow
 def test_no_word_of_a_decision_is_written_as_a_bare_string():
     """Everybody takes it from the contract, so that mypy and a search find all who give it."""
     closed = {*Reason, *ConditionType, *ConditionReason} - {"Ready"}

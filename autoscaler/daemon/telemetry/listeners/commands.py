@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import structlog
 
-from autoscaler.core.contract.commands import Annotate, Command, SetReplicas
+from autoscaler.core.contract.commands import Annotate, Command, SetDeletionCost, SetReplicas
 from autoscaler.core.contract.events import Observed
 from autoscaler.daemon.actuator import CommandEnding
 from autoscaler.daemon.loop import Handled, Listener
@@ -80,6 +80,11 @@ class CommandListener(Listener):
         """Whether the same write to the same target ended the same way the last time."""
         key = (type(command).__name__, command.target)
         failure = f"{ending.reason} {ending.message} {_written_value(command)}"
+        if isinstance(command, SetDeletionCost) and (
+            ending.accepted or ending.reason == "Forbidden"
+        ):
+            # The right is missing for all pods of a namespace alike: that is said once.
+            key, failure = (key[0], command.namespace), ending.reason
         repeated = self._failures.get(key) == failure
         if ending.accepted:
             self._failures.pop(key, None)
@@ -95,4 +100,6 @@ def _written_value(command: Command) -> int | str | None:
     """What the command writes; None: it has no value."""
     if isinstance(command, SetReplicas):
         return command.replicas
+    if isinstance(command, SetDeletionCost):
+        return command.cost
     return command.value if isinstance(command, Annotate) else None

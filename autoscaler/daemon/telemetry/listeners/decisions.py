@@ -29,9 +29,15 @@ class DecisionListener(Listener):
         """By model: reason and desired replicas of its last decision."""
         self._conditions: dict[tuple[str, str], tuple[str, str]] = {}
         """By model and condition type: status and reason."""
+        for direction in Direction:
+            for reason in Reason:
+                metrics.count("fleet_decisions_total", str(direction), reason, by=0)
+        for guard in ADJUSTMENTS:
+            for direction in (Direction.UP, Direction.DOWN):
+                metrics.count("fleet_guard_adjustments_total", guard, str(direction), by=0)
 
     def handled(self, handled: Handled) -> None:
-        """Count and log decisions; follow the fleet."""
+        """Measure what was decided; follow the fleet."""
         event, decide_s = handled.event, handled.decide_s
         if isinstance(event, SpecChanged):
             self._follow(frozenset(model.key for model in event.fleet.models))
@@ -39,13 +45,15 @@ class DecisionListener(Listener):
             return
         self._metrics.measure("decision_duration_seconds", decide_s)
         self._metrics.measure("tick_duration_seconds", handled.observe_s + decide_s)
-        for decision in handled.outcome.decisions:
-            self._log_decision(
-                decision,
-                cluster_age_s=max(0.0, event.at - event.cluster_at),
-                duration_s=decide_s,
-            )
-            self._count(decision)
+
+    def decided(self, handled: Handled, decision: Decision) -> None:
+        """Count and log one decision."""
+        event = handled.event
+        cluster_age_s = (
+            max(0.0, event.at - event.cluster_at) if isinstance(event, Observed) else 0.0
+        )
+        self._log_decision(decision, cluster_age_s=cluster_age_s, duration_s=handled.decide_s)
+        self._count(decision)
 
     def engine_broke(self) -> None:
         """Count a bug over which the whole engine held."""
@@ -55,12 +63,14 @@ class DecisionListener(Listener):
         namespace, _, model = decision.model.partition("/")
         count = self._metrics.count
         count("decisions_total", namespace, model, str(decision.direction), decision.reason)
-        if decision.reason == Reason.INVARIANT_BROKEN:
+        count("fleet_decisions_total", str(decision.direction), decision.reason)
+        if decision.reason == Reason.INVARIANT_BROKEN or decision.scores is None:
             count("engine_errors_total")
         for step in decision.trail:
             if step.by in ADJUSTMENTS and step.before != step.after:
                 direction = Direction.UP if step.after > step.before else Direction.DOWN
                 count("guard_adjustments_total", namespace, model, step.by, str(direction))
+                count("fleet_guard_adjustments_total", step.by, str(direction))
 
     def _log_decision(self, decision: Decision, *, cluster_age_s: float, duration_s: float) -> None:
         measures = decision.measures
@@ -70,6 +80,11 @@ class DecisionListener(Listener):
         )
         self._reasons[decision.model] = now
         _log_fallback(decision)
+        if decision.scores is not None:
+            for remark in decision.scores.remarks:
+                _log.info(
+                    "decision.scored", model=decision.model, tick=decision.event, message=remark
+                )
         log = _log.bind(model=decision.model, tick=decision.event)
         (log.info if changed else log.debug)(
             "tick.finished",
@@ -108,7 +123,7 @@ class DecisionListener(Listener):
                 )
 
     def _follow(self, models: frozenset[str]) -> None:
-        """Forget the models that are gone, and create the series of new ones, at zero."""
+        """Forget the models that are gone."""
         before, self._models = self._models, models
         self._reasons = {key: last for key, last in self._reasons.items() if key in models}
         self._conditions = {key: last for key, last in self._conditions.items() if key[0] in models}
@@ -116,18 +131,6 @@ class DecisionListener(Listener):
             namespace, _, model = key.partition("/")
             for name in ("decisions_total", "guard_adjustments_total"):
                 self._metrics.forget(name, namespace, model)
-        for key in models - before:
-            self._create_series(key)
-
-    def _create_series(self, key: str) -> None:
-        namespace, _, model = key.partition("/")
-        count = self._metrics.count
-        for direction in Direction:
-            for reason in Reason:
-                count("decisions_total", namespace, model, str(direction), reason, by=0)
-        for guard in ADJUSTMENTS:
-            for direction in (Direction.UP, Direction.DOWN):
-                count("guard_adjustments_total", namespace, model, guard, str(direction), by=0)
 
 
 def _log_fallback(decision: Decision) -> None:

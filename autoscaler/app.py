@@ -9,38 +9,46 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import gc
 import os
+import random
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import aiohttp
 import structlog
 
 from autoscaler import __version__
 from autoscaler.core.contract.commands import COMMAND_TIMEOUT_S, Command
 from autoscaler.core.contract.spec import FleetSpec
 from autoscaler.core.engine import EngineSettings, build_engine
+from autoscaler.core.tick.parts import Parts
 from autoscaler.daemon.actuator import Actuator, CommandEnding
 from autoscaler.daemon.clock import Clock
 from autoscaler.daemon.config_watch import ConfigWatch
+from autoscaler.daemon.garbage import seldom_look_through_everything
+from autoscaler.daemon.history_watch import DAYS as HISTORY_DAYS
+from autoscaler.daemon.history_watch import HistoryWatch
 from autoscaler.daemon.inbox import Inbox
-from autoscaler.daemon.loop import Loop
+from autoscaler.daemon.loop import Listener, Loop
 from autoscaler.daemon.observer import FleetObserver
 from autoscaler.daemon.recording.recorder import SEGMENT_BYTES, Recorder
-from autoscaler.daemon.telemetry.http import HttpServer, parse_listen
+from autoscaler.daemon.recording.segments import make_folder
+from autoscaler.daemon.telemetry.http import DebugServer, HttpServer, parse_listen
 from autoscaler.daemon.telemetry.telemetry import Telemetry
 from autoscaler.errors import AutoscalerError, SettingsError
 from autoscaler.kube.api.client import Client, connect
 from autoscaler.kube.observe import Cluster
 from autoscaler.kube.perform.perform import perform
 from autoscaler.kube.watch.caches import PodSelector
-from autoscaler.notices import NOTICE_SOURCES
+from autoscaler.notices import NOTICE_SOURCES, events
 from autoscaler.notices.interruptions import Interruptions
-from autoscaler.settings import Config, load_config, to_fleet
+from autoscaler.settings import Config, Servers, SpecError, read_config, read_servers, to_fleet
+from autoscaler.settings.servers import CREDENTIALS
 from autoscaler.sources.collector.collector import Collector
+from autoscaler.supervision import Supervisor
 
 _OUTAGE_LOOK_S = 5.0
 _SHUTDOWN_S = COMMAND_TIMEOUT_S + 5.0
@@ -59,6 +67,9 @@ class DaemonOptions:
     kubeconfig: str | None = None
     context: str | None = None
     listen: str = ":8080"
+    """For the probes and /metrics: whoever reaches it may read it."""
+    debug_listen: str = "127.0.0.1:8081"
+    """For /debug: decisions, addresses and prices are nobody's business; empty: not served."""
     tick_s: float = 5.0
     gpu_budget: int | None = None
     dcgm_namespace: str = "gpu-operator"
@@ -66,6 +77,22 @@ class DaemonOptions:
     dcgm_selector: str = "app=nvidia-dcgm-exporter"
     """A label selector; empty: none are read."""
     dcgm_port: int = 9400
+    dcgm_period_s: float = 15.0
+    """Between two reads of each; half of the 30 s in which the exporter collects."""
+    prometheus_servers: tuple[str, ...] = ()
+    """Each as `NAME=URL[,KEY=VALUE]...`: `settings.servers`."""
+    history_days: int = HISTORY_DAYS
+    """Of a model's past that are read from Prometheus once; 0: none."""
+    credentials: Path = CREDENTIALS
+    """The folder below which their token files lie."""
+
+    def servers(self) -> Servers:
+        """Return the Prometheus servers that may be asked.
+
+        Raises:
+            SettingsError: One of them cannot be worked with.
+        """
+        return read_servers(self.prometheus_servers, credentials=self.credentials)
 
 
 async def run(options: DaemonOptions) -> None:
@@ -75,8 +102,9 @@ async def run(options: DaemonOptions) -> None:
         SettingsError: Something it was given cannot be worked with.
         AutoscalerError: A bug ended it, which has been logged.
     """
-    config = load_config(options.config)
+    config = first_config(options)
     host, port = parse_listen(options.listen)
+    debug = parse_listen(options.debug_listen, "--debug-listen") if options.debug_listen else None
     if options.record is not None:
         _check_recording_folder(options.record)
     stop = asyncio.Event()
@@ -84,19 +112,26 @@ async def run(options: DaemonOptions) -> None:
         async with await connect(options.kubeconfig, context=options.context) as client:
             daemon = Daemon(options, config=config, client=client)
             telemetry = daemon.telemetry
-            server = HttpServer(telemetry.status, telemetry.registry, host=host, port=port)
+            server = HttpServer(telemetry.status, telemetry.page, host=host, port=port)
             address = await server.start()
+            debug_server = (
+                DebugServer(telemetry.status, host=debug[0], port=debug[1]) if debug else None
+            )
+            try:
+                debug_address = await debug_server.start() if debug_server else None
+            except SettingsError:
+                await server.close()
+                raise
             _log.info(
                 "daemon.started",
                 version=__version__,
                 server=client.server,
                 address=address,
+                debug_address=debug_address,
                 dry_run=options.dry_run,
                 record=None if options.record is None else str(options.record),
             )
-            # What was imported stays for good; the garbage collector need not walk it ever again.
-            gc.collect()
-            gc.freeze()
+            seldom_look_through_everything()
             try:
                 await daemon.run(stop)
             except ExceptionGroup as group:
@@ -106,19 +141,61 @@ async def run(options: DaemonOptions) -> None:
                 ) from group
             finally:
                 await server.close()
+                if debug_server is not None:
+                    await debug_server.close()
     _log.info("daemon.stopped")
+
+
+def first_config(options: DaemonOptions) -> Config:
+    """Read the configuration as a daemon does that starts: as far as it is valid, and be it no document.
+
+    What stands in a file can be mended while the daemon runs, and a pod that restarts, because its node is
+    drained, must not end for what one tenant wrote: it lives, is not ready and says why. A path with nothing at
+    it is the command line's own mistake.
+
+    Raises:
+        SpecError: There is neither a file nor a folder of that name.
+    """
+    config = read_config(options.config, servers=options.servers())
+    if not (config.resources or options.config.is_file() or options.config.is_dir()):
+        raise SpecError(config.problems)
+    return config
 
 
 class Daemon:
     """Every object of a running daemon, wired."""
 
     def __init__(
-        self, options: DaemonOptions, *, config: Config, client: Client, clock: Clock | None = None
+        self,
+        options: DaemonOptions,
+        *,
+        config: Config,
+        client: Client,
+        clock: Clock | None = None,
+        session: aiohttp.ClientSession | None = None,
+        rng: random.Random | None = None,
+        listeners: Sequence[Listener] = (),
+        parts: Parts | None = None,
     ) -> None:
+        """Wire them; `run` runs them.
+
+        Args:
+            options: Of the command line.
+            config: What was read from `options.config`.
+            client: Of the API server; the caller closes it.
+            clock: Of the events; the machine's unless given.
+            session: For pages and Prometheus, closed by the caller; one of its own unless given.
+            rng: For jitter; its own unless given.
+            listeners: Told of what the loop does, after telemetry.
+            parts: Of the engine; the production ones unless given.
+        """
+        rng = rng or random.Random()  # noqa: S311  jitter
         self._options = options
         self._client = client
         self.clock = clock = clock or Clock()
+        self.supervisor = Supervisor()
         settings = EngineSettings(tick_s=options.tick_s)
+        servers = options.servers()
         fleet = self._fleet(config)
         self.inbox = Inbox(clock)
         self.cluster = Cluster(
@@ -126,20 +203,36 @@ class Daemon:
             fleet,
             now=clock.now,
             age_s_max=settings.cluster_age_s_max,
+            rng=rng,
             exporters=[PodSelector(namespace=options.dcgm_namespace, labels=options.dcgm_selector)]
             if options.dcgm_selector
             else [],
+            wants_event=events.concerns_us,
+            supervisor=self.supervisor,
         )
-        self.collector = Collector(now=clock.now, dcgm_port=options.dcgm_port)
+        self.collector = Collector(
+            now=clock.now,
+            servers=servers,
+            session=session,
+            dcgm_port=options.dcgm_port,
+            dcgm_period_s=options.dcgm_period_s,
+        )
         self.observer = FleetObserver(
             cluster=self.cluster,
             collector=self.collector,
-            interruptions=Interruptions(NOTICE_SOURCES["node_marks"]),
+            interruptions=Interruptions(NOTICE_SOURCES),
             fleet=fleet,
             resources=config.resources,
             now=clock.now,
             age_s_max=settings.cluster_age_s_max,
             on_interruption=self.inbox.put_notice,
+        )
+        self.history_watch = HistoryWatch(
+            servers=servers,
+            put=self.inbox.put_history,
+            now=clock.now,
+            days=options.history_days,
+            session=session,
         )
         self.recorder: Recorder | None = None
         if options.record is not None:
@@ -152,45 +245,60 @@ class Daemon:
                 total_bytes=total_bytes,
             )
         self.telemetry = Telemetry(
-            clock=clock, tick_s=options.tick_s, observer=self.observer, recorder=self.recorder
+            clock=clock,
+            tick_s=options.tick_s,
+            observer=self.observer,
+            recorder=self.recorder,
+            supervisor=self.supervisor,
+            history_watch=self.history_watch,
         )
         self.actuator = Actuator(
-            perform=partial(perform, client, now=clock.now, uid_of=self.cluster.pod_uid),
+            perform=partial(perform, client, now=clock.now, uid_of=self.cluster.pod_uid, rng=rng),
             clock=clock,
             finished=self._command_ended,
             withhold=options.dry_run,
         )
         self.loop = Loop(
-            engine=build_engine(settings),
+            engine=build_engine(settings, parts=parts),
             inbox=self.inbox,
             clock=clock,
             observer=self.observer,
             actuator=self.actuator,
             recorder=self.recorder,
-            listeners=self.telemetry.listeners,
+            listeners=(*self.telemetry.listeners, *listeners),
         )
         self.config_watch = ConfigWatch(
             options.config,
             config=config,
+            servers=servers,
             changed=self._config_changed,
             problems=self.telemetry.status.set_spec_problems,
         )
         self._put_fleet(config, fleet)
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Run everything until `stop`, then end it in order."""
+        """Run everything until `stop`, then end it in order.
+
+        Nothing else ends it: a task that breaks is begun anew, and the others go on.
+        """
         try:
             async with asyncio.TaskGroup() as group:
                 background = [
-                    group.create_task(self.cluster.run(), name="cluster"),
-                    group.create_task(self.collector.run(), name="collector"),
-                    group.create_task(self.config_watch.run(), name="config"),
-                    group.create_task(self._look_for_outages(), name="outages"),
+                    group.create_task(self.supervisor.keep(kind, run), name=kind)
+                    for kind, run in (
+                        ("cluster", self.cluster.run),
+                        ("collector", self.collector.run),
+                        ("config", self.config_watch.run),
+                        ("history", self.history_watch.run),
+                        ("outages", self._look_for_outages),
+                    )
                 ]
-                actuator = group.create_task(self.actuator.run(), name="actuator")
-                loop = group.create_task(self.loop.run(), name="loop")
+                keep = self.supervisor.keep
+                actuator = group.create_task(keep("actuator", self.actuator.run), name="actuator")
+                loop = group.create_task(keep("loop", self.loop.run), name="loop")
                 await stop.wait()
                 self.loop.stop()
+                self.supervisor.close()
                 await loop
                 self.actuator.close()
                 with contextlib.suppress(TimeoutError):
@@ -208,10 +316,12 @@ class Daemon:
             self.telemetry.outages.look()
 
     def _fleet(self, config: Config) -> FleetSpec:
-        return to_fleet(config.resources, gpu_budget=self._options.gpu_budget)
+        budget = self._options.gpu_budget
+        return to_fleet(config.resources, gpu_budget=budget, complete=config.complete)
 
     def _put_fleet(self, config: Config, fleet: FleetSpec) -> None:
         self.inbox.put_spec(fleet)
+        self.history_watch.follow(fleet, config.resources)
         _log.info(
             "settings.loaded",
             path=str(config.path),
@@ -232,7 +342,7 @@ class Daemon:
 def _check_recording_folder(folder: Path) -> None:
     """Refuse a folder for the recording that can never be written; a full disk may be mended."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         writable = os.access(folder, os.W_OK | os.X_OK)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):

@@ -1,4 +1,4 @@
-"""The command line: `autoscaler run | check | rehearse | replay | simulate | capture | advise | calibrate | demo`.
+"""The command line: `autoscaler run | check | rehearse | replay | node-agent | simulate | capture | advise | ...`.
 
 The only place that ends the process. Exit codes: 0 as wished, 1 a difference or a failure, 2 a usage or
 an input that cannot be worked with, 130 interrupted. Results go to standard output, all else to standard
@@ -14,7 +14,17 @@ from typing import NoReturn
 import click
 
 from autoscaler import __version__
-from autoscaler.cli import advise, calibrate, capture, daemon, demo, exits, simulate
+from autoscaler.cli import (
+    advise,
+    calibrate,
+    capture,
+    check,
+    daemon,
+    demo,
+    exits,
+    node_agent,
+    simulate,
+)
 from autoscaler.errors import AutoscalerError
 
 
@@ -26,9 +36,10 @@ def cli() -> None:
 
 for _command in (
     daemon.run,
-    daemon.check,
+    check.check,
     daemon.rehearse,
     daemon.replay,
+    node_agent.node_agent,
     simulate.simulate,
     capture.capture,
     advise.advise,

@@ -1,4 +1,4 @@
-"""`autoscaler run`, `check`, `rehearse` and `replay`: the daemon, its settings, its spot drill, its recordings."""
+"""`autoscaler run`, `rehearse` and `replay`: the daemon, its spot drill, its recordings."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import click
 
 from autoscaler.cli.exits import FAILED, end_with
 
-_config = click.option(
+config_option = click.option(
     "--config",
     required=True,
     type=click.Path(path_type=Path),
@@ -18,7 +18,32 @@ _config = click.option(
 )
 
 
-def _cluster_options(command: Callable[..., None]) -> Callable[..., None]:
+def server_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options by which a command is given the Prometheus servers."""
+    for option in (
+        click.option(
+            "--credentials",
+            type=click.Path(path_type=Path, file_okay=False),
+            default=Path("/var/run/secrets/inference-autoscaler"),
+            show_default=True,
+            help="The folder below which token files lie.",
+        ),
+        click.option(
+            "--prometheus-server",
+            "prometheus_servers",
+            multiple=True,
+            metavar="NAME=URL[,KEY=VALUE]...",
+            help="A Prometheus that documents may name; may be repeated. Keys: token-file=FILE, "
+            "ca=FILE, header=NAME:VALUE, match=LABEL:VALUE; dcgm: it speaks for GPUs; history: it is "
+            "asked for the past of models whose pods are read themselves; plain-http: http:// is meant.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def cluster_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options by which a command finds its cluster."""
     for option in (
         click.option("--context", help="The kubeconfig's context; its current one by default."),
         click.option(
@@ -31,7 +56,7 @@ def _cluster_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 @click.command()
-@_config
+@config_option
 @click.option("--dry-run", is_flag=True, help="Do everything but the writes.")
 @click.option(
     "--record",
@@ -47,13 +72,20 @@ def _cluster_options(command: Callable[..., None]) -> Callable[..., None]:
     metavar="MIB",
     help="The oldest parts of the recording are deleted beyond this size.",
 )
-@_cluster_options
+@cluster_options
 @click.option(
     "--listen",
     default=":8080",
     show_default=True,
     metavar="HOST:PORT",
-    help="For /metrics, /healthz, /readyz and /debug/models.",
+    help="For /metrics, /healthz and /readyz.",
+)
+@click.option(
+    "--debug-listen",
+    default="127.0.0.1:8081",
+    show_default=True,
+    metavar="HOST:PORT",
+    help="For /debug/models: decisions, addresses, prices; empty: not served.",
 )
 @click.option(
     "--tick-seconds",
@@ -66,6 +98,14 @@ def _cluster_options(command: Callable[..., None]) -> Callable[..., None]:
 )
 @click.option(
     "--gpu-budget", type=click.IntRange(min=0), help="GPUs over all models; no limit by default."
+)
+@server_options
+@click.option(
+    "--history-days",
+    type=click.IntRange(0, 7),
+    default=7,
+    show_default=True,
+    help="Of a model's past that are read from Prometheus once; 0: none.",
 )
 @click.option(
     "--dcgm-namespace",
@@ -81,6 +121,14 @@ def _cluster_options(command: Callable[..., None]) -> Callable[..., None]:
 )
 @click.option(
     "--dcgm-port", type=click.IntRange(1, 65_535), default=9400, show_default=True, help="Its port."
+)
+@click.option(
+    "--dcgm-period-seconds",
+    "dcgm_period_s",
+    type=click.FloatRange(0.5, 300),
+    default=15.0,
+    show_default=True,
+    help="Between two reads of it.",
 )
 @click.option(
     "--log-format",
@@ -108,27 +156,12 @@ def run(*, log_format: str, log_level: str, **options: Any) -> None:
 
 
 @click.command()
-@_config
-def check(config: Path) -> None:
-    """Validate a configuration and say what was understood."""
-    from autoscaler.settings import load_config, to_core
-
-    for resource in load_config(config).resources:
-        model = to_core(resource)
-        pools = ", ".join(f"{pool.name} ({pool.capacity_type})" for pool in model.pools)
-        click.echo(
-            f"{model.key}: {model.min_replicas} to {model.max_replicas} replicas over {pools}; "
-            f"warm floor {model.warm_floor.replicas}; {model.mode}"
-        )
-
-
-@click.command()
 @click.argument("node")
 @click.option(
     "--in", "in_seconds", type=float, default=60.0, show_default=True, help="Until the deadline."
 )
 @click.option("--cancel", is_flag=True, help="Take the announcement back.")
-@_cluster_options
+@cluster_options
 def rehearse(
     node: str, in_seconds: float, cancel: bool, kubeconfig: str | None, context: str | None
 ) -> None:

@@ -29,7 +29,15 @@ def end_with(code: int) -> None:
 
 def report_missing(error: ModuleNotFoundError) -> int:
     """Write which extra brings the library; raises the error again where none does: that is a bug."""
-    extra = _EXTRAS.get((error.name or "").partition(".")[0])
+    library = (error.name or "").partition(".")[0]
+    if library == "simulations":
+        click.echo(
+            "autoscaler: this image has the daemon alone; install the package where you want to replay: "
+            "pip install inference-autoscaler",
+            err=True,
+        )
+        return BAD_INPUT
+    extra = _EXTRAS.get(library)
     if extra is None:
         raise error
     click.echo(

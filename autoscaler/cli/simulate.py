@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from autoscaler.cli.exits import end_with
+from autoscaler.errors import SettingsError
+
+if TYPE_CHECKING:
+    from autoscaler.core.contract.spec import WarmFloor
 
 
 @click.command()
@@ -25,7 +29,7 @@ from autoscaler.cli.exits import end_with
 @click.option(
     "--sweep",
     is_flag=True,
-    help="Run every baseline at the best of its twelve settings too, chosen in hindsight.",
+    help="Run every baseline at the best of its settings too, chosen in hindsight.",
 )
 @click.option(
     "--objective",
@@ -64,9 +68,24 @@ from autoscaler.cli.exits import end_with
     help="From a replica asked for to ready; a file holds starts that were measured.",
 )
 @click.option(
+    "--in-flight-target",
+    default="x1",
+    show_default=True,
+    metavar="N|xF|default",
+    help="What every policy is told that a replica carries: N, F times what a load test on the trace "
+    "finds, or what ships.",
+)
+@click.option(
     "--max-replicas",
     type=click.IntRange(min=1),
     help="Of the fleet; by default 10, or half more than the peak needs.",
+)
+@click.option(
+    "--warm-floor",
+    metavar="FILE[,begins=MOMENT]",
+    callback=lambda _context, _option, text: None if text is None else _warm_floor(text),
+    help="Keep warm what the one resource in this file asks for, schedules and ramp included; begins: when the "
+    "trace's zero is, as 2026-11-30T00:00+01:00 (by default 2026-01-01, a Thursday, 00:00 UTC).",
 )
 @click.option(
     "--routing",
@@ -94,7 +113,18 @@ from autoscaler.cli.exits import end_with
     help="What goes wrong, in TOML: metrics, watch, writes, starts; nothing by default.",
 )
 @click.option(
-    "--bounds", is_flag=True, help="Hold every row against the least that anyone could have paid."
+    "--score-from",
+    default="0",
+    show_default=True,
+    metavar="SECONDS|24h|repeat",
+    help="Play what comes before and do not score it, so that every policy begins warm; repeat: all of a "
+    "recording named with repeat= before it begins anew.",
+)
+@click.option(
+    "--bounds",
+    is_flag=True,
+    help="Hold every row against the least that anyone could have paid, and against the cheapest "
+    "schedules found in hindsight.",
 )
 @click.option(
     "--report",
@@ -127,3 +157,44 @@ def simulate(**options: Any) -> None:
     from simulations.simulate import SimulateRequest, run_simulate
 
     end_with(run_simulate(SimulateRequest(**options)))
+
+
+def _warm_floor(text: str) -> WarmFloor:
+    """Read what a resource keeps warm, its schedules moved to the replay's clock."""
+    from dataclasses import replace
+
+    from autoscaler.core.contract.schedules import moved
+    from autoscaler.core.contract.state import CapacityType
+    from autoscaler.settings import load_config, to_core
+    from simulations.agenda import EPOCH_S
+
+    path, _, setting = text.partition(",")
+    resources = load_config(Path(path)).resources
+    if len(resources) != 1:
+        raise SettingsError(
+            f"--warm-floor {path}: {len(resources)} resources; name a file with the one whose floor is to be kept"
+        )
+    floor = to_core(resources[0]).warm_floor
+    by_s = EPOCH_S - _begins_at(setting) if setting else 0
+    return replace(
+        floor,
+        capacity_type=CapacityType.ON_DEMAND,  # where a replay keeps what is warm
+        schedules=tuple(moved(schedule, by_s) for schedule in floor.schedules),
+    )
+
+
+def _begins_at(setting: str) -> int:
+    """Read `begins=` as seconds since the epoch."""
+    from datetime import datetime
+
+    key, _, value = setting.partition("=")
+    try:
+        moment = datetime.fromisoformat(value)
+    except ValueError:
+        moment = None
+    if key != "begins" or moment is None or moment.tzinfo is None:
+        raise SettingsError(
+            f"--warm-floor …,{setting}: write begins= and a moment with its offset, such as "
+            "begins=2026-11-30T00:00+01:00"
+        )
+    return round(moment.timestamp())

@@ -4,15 +4,16 @@ Everything is validated here, once, and every problem of every document is repor
 package values are trusted: `to_core` gives the core its frozen specification in its own units.
 """
 
-from autoscaler.settings.config import Config, SpecError, load_config
+from autoscaler.settings.config import Config, SpecError, load_config, read_config
 from autoscaler.settings.convert import (
     MetricsSettings,
-    PrometheusSettings,
+    TlsSettings,
     metrics_settings,
     to_core,
     to_fleet,
 )
 from autoscaler.settings.resource import EngineType, InferenceAutoscaler, MetricsSource
+from autoscaler.settings.servers import PrometheusSettings, Servers, read_servers
 
 __all__ = [
     "Config",
@@ -21,9 +22,13 @@ __all__ = [
     "MetricsSettings",
     "MetricsSource",
     "PrometheusSettings",
+    "Servers",
     "SpecError",
+    "TlsSettings",
     "load_config",
     "metrics_settings",
+    "read_config",
+    "read_servers",
     "to_core",
     "to_fleet",
 ]

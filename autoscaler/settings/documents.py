@@ -1,13 +1,9 @@
-"""YAML files into documents: which file, which document, and its content.
-
-Read as YAML 1.2 reads it, as far as users notice: `Off` is a word and not a boolean, `010` is not
-eight, a date is text. A key given twice is refused: YAML would take the last one in silence.
-"""
+"""YAML files into documents: which file, which document, and its content."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Hashable, Iterator
+import stat
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,10 +11,33 @@ from typing import Any
 import yaml
 
 from autoscaler.errors import SpecProblem
+from autoscaler.foreign_text import shown
+from autoscaler.settings.yaml_text import Allowance, RefusedYamlError, load_documents, parts_of
 
 _SUFFIXES = (".yaml", ".yml", ".json")
-_BYTES_MAX = 4 * 1024 * 1024
-"""Of one file. The API server takes 1.5 MB for one object."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileLimits:
+    """How much of a file is read."""
+
+    bytes_max: int
+    document_nodes_max: int
+    """Values of one document, each alias counted with all that it stands for."""
+    file_nodes_max: int
+    """Of all its documents, as they are written."""
+    pipes: bool = False
+    """Whether it need not be a regular file."""
+
+
+SETTINGS = FileLimits(bytes_max=1024 * 1024, document_nodes_max=20_000, file_nodes_max=50_000)
+"""A ConfigMap holds no more bytes; three hundred models in a List, more than such a file has of them."""
+MANIFESTS = FileLimits(
+    bytes_max=64 * 1024 * 1024, document_nodes_max=200_000, file_nodes_max=5_000_000, pipes=True
+)
+"""What somebody gives the command line himself, with whatever resource definitions are in it."""
+PROBLEMS_MAX = 100
+"""Of one file that say what cannot be read; what comes after that many is not read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,10 +50,18 @@ class Document:
     content: Any
 
     @property
+    def key(self) -> str:
+        """`namespace/name` of its resource, as far as it says; empty: it does not."""
+        metadata = self.content.get("metadata") if isinstance(self.content, dict) else None
+        if not isinstance(metadata, dict) or not isinstance(metadata.get("name"), str):
+            return ""
+        return f"{metadata.get('namespace', 'default')}/{metadata['name']}"
+
+    @property
     def place(self) -> str:
         """`file: document 2 (llama-70b)`."""
-        name = _name_of(self.content)
-        return f"{self.file}: document {self.ordinal}{f' ({name})' if name else ''}"
+        name = shown(_name_of(self.content), limit=80)
+        return f"{_path_text(self.file)}: document {self.ordinal}{f' ({name})' if name else ''}"
 
 
 def files_of(path: Path) -> list[Path]:
@@ -51,48 +78,106 @@ def files_of(path: Path) -> list[Path]:
     )
 
 
-def read_documents(file: Path, problems: list[SpecProblem]) -> list[Document]:
-    """Read one file; what cannot be read becomes a problem, and no document."""
+def read_documents(
+    file: Path,
+    problems: list[SpecProblem],
+    *,
+    kind: str = "InferenceAutoscaler",
+    limits: FileLimits = SETTINGS,
+) -> list[Document]:
+    """Read one file; what cannot be read becomes a problem, and no document.
+
+    Each document is read by itself: one that is no YAML leaves the others as they are.
+
+    Args:
+        file: A file of YAML documents.
+        problems: Gets what is wrong with it.
+        kind: What is expected in it, for the message where there is nothing.
+        limits: What comes beyond them is a problem.
+    """
     try:
-        raw = file.read_bytes()
+        raw = _read_bytes(file, limits)
+        text = raw.decode("utf-8-sig")
     except FileNotFoundError:
         problems.append(_problem(file, "no such file", "name a file or folder that is there"))
+        return []
+    except UnicodeDecodeError as error:
+        problems.append(_problem(file, f"no UTF-8 at byte {error.start}", "save it as UTF-8"))
         return []
     except OSError as error:
         reason = error.strerror or type(error).__name__
         problems.append(_problem(file, f"unreadable ({reason})", "make it readable"))
         return []
-    if len(raw) > _BYTES_MAX:
-        problems.append(_problem(file, f"{len(raw)} bytes", f"keep it below {_BYTES_MAX}"))
-        return []
-    try:
-        text = raw.decode("utf-8-sig")
-        contents = [content for content in _load_all(text) if content is not None]
-    except UnicodeDecodeError as error:
-        problems.append(_problem(file, f"no UTF-8 at byte {error.start}", "save it as UTF-8"))
-        return []
-    except yaml.YAMLError as error:
-        problems.append(_syntax_problem(file, error))
-        return []
-    if not contents:
+    except _NoSettingsError as error:
         problems.append(
-            _problem(file, "no document", "write at least one InferenceAutoscaler document")
+            _problem(file, str(error), f"write a file of at most {limits.bytes_max} bytes")
         )
+        return []
+    contents: list[Any] = []
+    before = len(problems)
+    allowance = Allowance(
+        document_nodes=limits.document_nodes_max, file_nodes=limits.file_nodes_max
+    )
+    for first_line, part in parts_of(text):
+        if len(problems) - before >= PROBLEMS_MAX or allowance.left < 0:
+            where = f"{_path_text(file)}: line {first_line}"
+            found, remedy = "more that is not read", "mend what comes before it"
+            problems.append(SpecProblem(path=where, found=found, remedy=remedy))
+            break
+        try:
+            contents += [
+                content for content in load_documents(part, allowance) if content is not None
+            ]
+        except yaml.YAMLError as error:
+            problems.append(_syntax_problem(file, error, first_line=first_line))
+        except Exception as error:  # noqa: BLE001  a reader of YAML raises anything: it is this document's matter
+            problems.append(
+                SpecProblem(
+                    path=f"{_path_text(file)}: line {first_line}",
+                    found=f"what cannot be read ({type(error).__name__}: {shown(error, limit=80)})",
+                    remedy="mend the document that begins there",
+                )
+            )
+    if not contents and len(problems) == before:
+        problems.append(_problem(file, "no document", f"write at least one {kind} document"))
     return [
         Document(file=file, ordinal=ordinal, content=content)
         for ordinal, content in enumerate(_items_of(contents), start=1)
     ]
 
 
+class _NoSettingsError(Exception):
+    """A file that can hold no settings: what it is."""
+
+
+def _read_bytes(file: Path, limits: FileLimits) -> bytes:
+    """Read a regular file of a size that settings have: a pipe would never end, a device neither."""
+    status = file.stat()
+    if not stat.S_ISREG(status.st_mode) and not limits.pipes:
+        raise _NoSettingsError("no regular file")
+    if status.st_size > limits.bytes_max:
+        raise _NoSettingsError(f"{status.st_size} bytes")
+    with file.open("rb") as opened:
+        raw = opened.read(limits.bytes_max + 1)
+    if len(raw) > limits.bytes_max:
+        raise _NoSettingsError(f"more than {limits.bytes_max} bytes")
+    return raw
+
+
 def _items_of(contents: list[Any]) -> Iterator[Any]:
     """Unfold a List, as `kubectl get -o yaml` prints it."""
     for content in contents:
-        if isinstance(content, dict) and str(content.get("kind", "")).endswith("List"):
+        if _kind_of(content).endswith("List"):
             items = content.get("items")
             if isinstance(items, list):
                 yield from items
                 continue
         yield content
+
+
+def _kind_of(content: Any) -> str:
+    kind = content.get("kind") if isinstance(content, dict) else None
+    return kind if isinstance(kind, str) else ""
 
 
 def _name_of(content: Any) -> str:
@@ -102,63 +187,24 @@ def _name_of(content: Any) -> str:
 
 
 def _problem(file: Path, found: str, remedy: str) -> SpecProblem:
-    return SpecProblem(path=str(file), found=found, remedy=remedy)
+    return SpecProblem(path=_path_text(file), found=found, remedy=remedy)
 
 
-def _syntax_problem(file: Path, error: yaml.YAMLError) -> SpecProblem:
-    where = str(file)
+def _path_text(file: Path) -> str:
+    return shown(str(file), limit=400)
+
+
+def _syntax_problem(file: Path, error: yaml.YAMLError, *, first_line: int) -> SpecProblem:
+    where = _path_text(file)
     found = "no YAML"
     if isinstance(error, yaml.MarkedYAMLError):
-        if error.problem_mark is not None:
-            where += f": line {error.problem_mark.line + 1}"
-        found = " ".join(part for part in (error.context, error.problem) if part)
+        line = error.problem_mark.line if error.problem_mark is not None else 0
+        where += f": line {first_line + line}"
+        found = shown(" ".join(part for part in (error.context, error.problem) if part))
     elif isinstance(error, yaml.reader.ReaderError):
-        found = f"the character {error.character!r}, which YAML does not allow"
+        where += f": line {first_line}"
+        found = f"the character {error.character!a}, which YAML does not allow"
     remedy = "mend the YAML there"
-    if isinstance(error, _DuplicateKeyError):
-        remedy = "keep one of the two"
+    if isinstance(error, RefusedYamlError):
+        remedy = error.remedy
     return SpecProblem(path=where, found=found, remedy=remedy)
-
-
-class _DuplicateKeyError(yaml.constructor.ConstructorError):
-    """A mapping that gives a key twice."""
-
-
-class _Loader(yaml.SafeLoader):
-    """SafeLoader with YAML 1.2's scalars and no duplicate keys."""
-
-    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012  PyYAML's own class attribute, replaced as a whole
-
-    def construct_mapping(
-        self,
-        node: yaml.MappingNode,
-        deep: bool = False,  # noqa: FBT001, FBT002  PyYAML's signature
-    ) -> dict[Hashable, Any]:
-        """Build a mapping, or refuse it for a key given twice."""
-        seen: set[Hashable] = set()
-        for key_node, _ in node.value:
-            if key_node.tag == "tag:yaml.org,2002:merge":
-                continue
-            key = self.construct_object(key_node, deep=True)
-            if isinstance(key, Hashable) and key in seen:
-                raise _DuplicateKeyError(None, None, f"the key {key!r} twice", key_node.start_mark)
-            if isinstance(key, Hashable):
-                seen.add(key)
-        return super().construct_mapping(node, deep=deep)
-
-
-def _resolve(tag: str, pattern: str, first: str) -> None:
-    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{tag}", re.compile(pattern), list(first))
-
-
-_resolve("bool", r"^(?:true|True|TRUE|false|False|FALSE)$", "tTfF")
-_resolve("int", r"^[-+]?(?:0|[1-9][0-9]*)$", "-+0123456789")
-_resolve("float", r"^[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+|[0-9]+)(?:[eE][-+]?[0-9]+)?$", "-+.0123456789")
-_resolve("merge", r"^<<$", "<")
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:null", re.compile(r"^(?:~|null|Null|NULL|)$"), ["~", "n", "N", ""]
-)
-
-
-def _load_all(text: str) -> Iterator[Any]:
-    yield from yaml.load_all(text, Loader=_Loader)

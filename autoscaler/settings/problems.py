@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from autoscaler.errors import SpecProblem
+from autoscaler.foreign_text import shown
 from autoscaler.settings.resource import InferenceAutoscaler
 
 _FOUND_LENGTH_MAX = 60
@@ -50,7 +51,8 @@ def path_of(location: Sequence[int | str]) -> str:
         if isinstance(part, int):
             text += f"[{part}]"
         else:
-            text += f".{part}" if text else part
+            name = shown(part, limit=80)
+            text += f".{name}" if text else name
     return text
 
 
@@ -60,9 +62,13 @@ def value_text(value: Any) -> str:
         return "a mapping" if value else "an empty mapping"
     if isinstance(value, list):
         return "a list" if value else "an empty list"
-    text = json.dumps(value, ensure_ascii=False, default=str)
-    return text if len(text) <= _FOUND_LENGTH_MAX else text[: _FOUND_LENGTH_MAX - 1] + "…"
+    if isinstance(value, str):
+        value = value[: 4 * _FOUND_LENGTH_MAX]
+    return shown(json.dumps(value, ensure_ascii=False, default=str), limit=_FOUND_LENGTH_MAX)
 
+
+_MOVED = frozenset({"serverAddress", "bearerTokenFile", "caFile", "headers"})
+"""Fields of `prometheus` that a document had once."""
 
 _BY_KIND: dict[str, str] = {
     "int_type": "write a whole number, without quotes",
@@ -77,6 +83,9 @@ _BY_KIND: dict[str, str] = {
     "dict_type": "write a mapping",
     "tuple_type": "write a list",
     "too_short": "write at least one entry",
+    "too_long": "write at most {max_length} entries",
+    "string_too_long": "write at most {max_length} characters",
+    "bool_type": "write true or false, without quotes",
 }
 """What to write, by pydantic's type of error, with its context filled in."""
 
@@ -96,8 +105,12 @@ def _remedy(kind: str, error: ErrorDetails) -> str:
 
 
 def _pattern(pattern: str) -> str:
-    if pattern == "^/":
-        return "begin it with a slash"
+    if pattern.startswith("^/"):
+        return "write a path with one slash at its beginning and no empty part, such as /metrics"
+    if pattern.startswith("^[a-zA-Z_]"):
+        return "write a label: letters, digits and '_', not beginning with a digit"
+    if pattern.startswith("^([A-Za-z0-9._-]"):
+        return "write the name that the certificate is of, such as vllm.serving.svc"
     return "use lower case letters, digits and '-', beginning and ending with a letter or digit"
 
 
@@ -109,13 +122,18 @@ def _write(location: _Location, fallback: str) -> str:
         "scaleTargetRef": "write scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: …}",
         "pools": "write at least one pool",
         "name": "give it a name",
-        "serverAddress": 'write a URL, such as "http://prometheus.monitoring:9090"',
+        "server": "write server: NAME, a server that the daemon is given (--prometheus-server NAME=URL)",
     }
     return examples.get(str(location[-1]), fallback)
 
 
 def _known_fields_text(location: _Location) -> str:
     """Name the field that was meant, or all that there are."""
+    if location[-2:-1] == ("prometheus",) and location[-1] in _MOVED:
+        return (
+            "take it away: who operates the daemon names the servers, with --prometheus-server "
+            "NAME=URL[,token-file=FILE][,ca=FILE]; write server: NAME here"
+        )
     fields = _fields_at(location[:-1])
     close = difflib.get_close_matches(str(location[-1]), fields, n=1, cutoff=0.6)
     if close:

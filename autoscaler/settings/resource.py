@@ -11,12 +11,12 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
-from pydantic_core import PydanticCustomError
 
-from autoscaler.core.contract.spec import ForecastMode, Mode, PolicyType, SelectPolicy
+from autoscaler.core.contract.spec import ForecastMode, Mode, PolicyType, RampMode, SelectPolicy
 from autoscaler.core.contract.state import CapacityType
+from autoscaler.settings.floor_schedules import Days, TimeOfDay, ZoneName
 from autoscaler.settings.quantities import Quantity
 
 API_VERSION = "inference-autoscaler.dev/v1alpha1"
@@ -25,10 +25,20 @@ KIND = "InferenceAutoscaler"
 _DNS_LABEL = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
 _DNS_SUBDOMAIN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
 
+_SEGMENT = r"([A-Za-z0-9._~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})+"
+_PATH = (
+    rf"^/({_SEGMENT}(/{_SEGMENT})*/?)?"
+    r"(\?([A-Za-z0-9._~!$&'()*+,;=:@/?-]|%[0-9A-Fa-f]{2})*)?$"
+)
+"""A path and perhaps a query: nothing in it can be taken for a host, as `//host/` would be."""
+_SERVER_NAME = r"^([A-Za-z0-9._-]*)$"
+
 Name = Annotated[str, Field(pattern=_DNS_SUBDOMAIN, max_length=253)]
 """Of an object: lower case letters, digits, `-` and `.`."""
 Label = Annotated[str, Field(pattern=_DNS_LABEL)]
 """At most 63 lower case letters, digits and `-`."""
+
+ModelName = Annotated[str, Field(max_length=256)]
 
 _REPLICAS_MAX = 100_000
 _DAY_S = 86_400
@@ -69,25 +79,38 @@ class OnDemandFallback(StrEnum):
     DISABLED = "Disabled"
 
 
-def _server_address(value: Any) -> Any:
-    if isinstance(value, str) and not value.startswith(("http://", "https://")):
-        raise PydanticCustomError(
-            "address", 'write a URL, such as "http://prometheus.monitoring:9090"'
-        )
-    return value
+class PageScheme(StrEnum):
+    """How the pods' page is asked for."""
+
+    HTTP = "HTTP"
+    HTTPS = "HTTPS"
+
+
+class TlsSection(_Section):
+    """Whom to trust, where `scheme` is HTTPS."""
+
+    ca: str = Field(default="", max_length=65_536)
+    """PEM certificates. Empty: the system's authorities."""
+    server_name: str = Field(default="", max_length=253, pattern=_SERVER_NAME)
+    """That the certificate must be of, as pods are addressed by their IP. Empty: that IP."""
+    insecure_skip_verify: bool = False
+    """Encrypted, and trusting whoever answers."""
+
+
+MatcherLabel = Annotated[str, Field(pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$", max_length=128)]
+MatcherValue = Annotated[str, Field(max_length=256)]
 
 
 class PrometheusSection(_Section):
     """The server to ask, where `source` is Prometheus."""
 
-    server_address: Annotated[str, BeforeValidator(_server_address)]
-    """Its URL, with a path prefix if it has one."""
-    bearer_token_file: str = ""
-    """A file that holds the token; read anew when it changes. Empty: none is sent."""
-    ca_file: str = ""
-    """A file of PEM certificates to trust. Empty: the system's."""
-    headers: dict[str, str] = Field(default_factory=dict)
-    """Sent with every query, e.g. `X-Scope-OrgID`."""
+    server: Label
+    """A name that the daemon was given with `--prometheus-server NAME=URL`."""
+    matchers: dict[MatcherLabel, MatcherValue] = Field(default_factory=dict, max_length=16)
+    """Labels, with their values, that the pods' series must have, e.g. `job: vllm`."""
+
+
+PortNumber = Annotated[int, Field(ge=1, le=65_535)]
 
 
 class MetricsSection(_Section):
@@ -97,10 +120,18 @@ class MetricsSection(_Section):
     """Pods: each pod is scraped. Prometheus: it is asked for the same series."""
     port: int = Field(default=8000, ge=1, le=65_535)
     """Of the pods' metrics page."""
-    path: str = Field(default="/metrics", pattern=r"^/")
+    ports: Annotated[tuple[PortNumber, ...], Field(min_length=1, max_length=16)] | None = None
+    """Instead of `port`: where a pod has a page for each data-parallel rank; they are added up."""
+    scheme: PageScheme = PageScheme.HTTP
     """Of the pods' metrics page."""
+    tls: TlsSection | None = None
+    """Only where `scheme` is HTTPS."""
+    path: str = Field(default="/metrics", pattern=_PATH, max_length=1_024)
+    """Of the pods' metrics page; with a query if it needs one."""
     period_seconds: int | None = Field(default=None, ge=1, le=60)
     """Between two reads. Not given: 5 for Pods, 15 for Prometheus."""
+    deadline_seconds: int | None = Field(default=None, ge=1, le=120)
+    """Of one read; a page that comes later than a period is late, and used. Not given: two periods."""
     prometheus: PrometheusSection | None = None
     """Required where `source` is Prometheus."""
 
@@ -125,12 +156,30 @@ class PoolSection(_Section):
     """Of one replica, with all its GPUs. Not given: pools are ordered by capacity type alone."""
 
 
+class FloorScheduleSection(_Section):
+    """More warm replicas at times of the week, ready when it begins."""
+
+    days: Days = (0, 1, 2, 3, 4, 5, 6)
+    """On which it begins: `Mon-Fri`, or a list. Not given: every day."""
+    from_: TimeOfDay = Field(alias="from")
+    """On a wall clock of the time zone, as `"08:00"`."""
+    to: TimeOfDay
+    """Likewise; at or before `from` it is the next day's."""
+    time_zone: ZoneName = "UTC"
+    """Of the IANA database, such as `Europe/Berlin`."""
+    replicas: int = Field(ge=1, le=_REPLICAS_MAX)
+
+
 class WarmFloorSection(_Section):
-    """Ready, not doomed replicas kept even without demand."""
+    """Ready, not doomed replicas kept even without demand: the most of what is asked for here."""
 
     replicas: int = Field(default=0, ge=0, le=_REPLICAS_MAX)
+    """At any time."""
     capacity_type: CapacityType | None = None
     """Not given: on any."""
+    ramp: RampMode = RampMode.OFF
+    """Auto: as many as what the load was seen to rise by within one cold start needs at the objective."""
+    schedules: Annotated[tuple[FloorScheduleSection, ...], Field(max_length=32)] = ()
 
 
 class ObjectiveSection(_Section):
@@ -206,7 +255,7 @@ class SpotSection(_Section):
 class Spec(_Section):
     """What is asked for one model."""
 
-    model_names: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    model_names: Annotated[tuple[ModelName, ...], Field(min_length=1, max_length=100)] | None = None
     """As the pods report them. Not given: all that they report."""
     engine: EngineType = EngineType.VLLM
     mode: Mode = Mode.ACTIVE

@@ -13,6 +13,7 @@ from autoscaler.core.contract.commands import PAUSED_ANNOTATION
 from autoscaler.core.contract.state import CapacityType
 from autoscaler.errors import SpecProblem
 from autoscaler.settings.documents import Document
+from autoscaler.settings.metrics_rules import problems_of_metrics
 from autoscaler.settings.problems import value_text
 
 PAUSED_VALUES = ("true", "scale-down", "false")
@@ -30,16 +31,15 @@ def problems_within(document: Document) -> Iterator[SpecProblem]:
         yield from _at_most(
             document, "spec.warmFloor.replicas", _whole(floor, "replicas", 0), maximum
         )
+        for path, schedule in _schedules(floor):
+            replicas = _whole(schedule, "replicas", 0)
+            yield from _at_most(document, f"{path}.replicas", replicas, maximum)
     yield from _floor_has_a_pool(document, spec, floor)
+    yield from _schedules_last(document, floor)
+    yield from _ramp_is_forecast(document, spec, floor)
     yield from _unique_pool_names(document, spec)
     yield from _pause_is_one(document)
-    metrics = _mapping(spec, "metrics")
-    if metrics.get("source") == "Prometheus" and "prometheus" not in metrics:
-        yield SpecProblem(
-            path=f"{document.place}: spec.metrics.prometheus",
-            found="nothing, with source Prometheus",
-            remedy='write prometheus: {serverAddress: "http://prometheus.monitoring:9090"}',
-        )
+    yield from problems_of_metrics(document, _mapping(spec, "metrics"))
 
 
 def problems_between(documents: list[Document]) -> Iterator[SpecProblem]:
@@ -100,6 +100,35 @@ def _floor_has_a_pool(
         )
 
 
+def _schedules_last(document: Document, floor: dict[str, Any]) -> Iterator[SpecProblem]:
+    for path, schedule in _schedules(floor):
+        begin, end = schedule.get("from"), schedule.get("to")
+        if begin == "24:00":
+            yield SpecProblem(
+                path=f"{document.place}: {path}.from",
+                found=value_text(begin),
+                remedy='write "00:00", of the next day',
+            )
+        elif isinstance(begin, str) and begin == end:
+            yield SpecProblem(
+                path=f"{document.place}: {path}.to",
+                found=f"{value_text(end)}, which is also where it begins",
+                remedy='write another time; a whole day is from "00:00" to "24:00"',
+            )
+
+
+def _ramp_is_forecast(
+    document: Document, spec: dict[str, Any], floor: dict[str, Any]
+) -> Iterator[SpecProblem]:
+    """Without a forecast nothing remembers what the load was."""
+    if floor.get("ramp") == "Auto" and _mapping(spec, "forecast").get("mode") == "Off":
+        yield SpecProblem(
+            path=f"{document.place}: spec.warmFloor.ramp",
+            found='"Auto", where spec.forecast.mode is Off and the load is not remembered',
+            remedy="write forecast: {mode: Auto}, or ramp: Off",
+        )
+
+
 def _pause_is_one(document: Document) -> Iterator[SpecProblem]:
     """A pause that is misspelt would silently not pause."""
     annotations = _mapping(_mapping(document.content, "metadata"), "annotations")
@@ -132,6 +161,15 @@ def _pools(spec: dict[str, Any]) -> Iterator[tuple[int, dict[str, Any]]]:
         for index, pool in enumerate(pools):
             if isinstance(pool, dict):
                 yield index, pool
+
+
+def _schedules(floor: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each schedule, with its path."""
+    schedules = floor.get("schedules")
+    if isinstance(schedules, list):
+        for index, schedule in enumerate(schedules):
+            if isinstance(schedule, dict):
+                yield f"spec.warmFloor.schedules[{index}]", schedule
 
 
 def _mapping(parent: Any, key: str) -> dict[str, Any]:

@@ -12,9 +12,10 @@ import yaml
 from autoscaler import __version__, cli
 from autoscaler.app import DaemonOptions
 from autoscaler.core.contract.commands import COMMAND_TIMEOUT_S
-from autoscaler.daemon.telemetry.http import HttpServer
-from autoscaler.kube.api.permissions import PERMISSIONS
-from autoscaler.kube.watch.slim import capacity_type
+from autoscaler.core.contract.deletion_cost import COST_ANNOTATION, OWN_COST_ANNOTATION
+from autoscaler.daemon.telemetry.http import DebugServer, HttpServer, parse_listen
+from autoscaler.kube.api.permissions import DELETION_COSTS, PERMISSIONS
+from autoscaler.kube.capacity import capacity_type
 from autoscaler.settings import load_config
 from tests.deploy.manifests import (
     DEPLOY,
@@ -46,12 +47,15 @@ def test_what_the_base_consists_of(base: tuple[Manifest, ...]):
         for each in base
     )
     assert found == [
+        ("ClusterRole", "", f"{NAME}-events"),
         ("ClusterRole", "", f"{NAME}-models"),
         ("ClusterRole", "", f"{NAME}-nodes"),
         ("ClusterRoleBinding", "", f"{NAME}-nodes"),
         ("ConfigMap", NAME, f"{NAME}-config"),
         ("Deployment", NAME, NAME),
         ("Namespace", "", NAME),
+        ("PriorityClass", "", NAME),
+        ("RoleBinding", "default", f"{NAME}-events"),
         ("RoleBinding", "serving", NAME),
         ("Service", NAME, NAME),
         ("ServiceAccount", NAME, NAME),
@@ -71,26 +75,29 @@ def rights(role: Manifest) -> set[tuple[str, str, str]]:
     }
 
 
-@pytest.mark.parametrize(("role", "namespaced"), [("nodes", False), ("models", True)])
+@pytest.mark.parametrize(
+    ("role", "where"), [("nodes", None), ("models", ""), ("events", "default")]
+)
 def test_roles_grant_what_the_code_uses_and_nothing_more(
-    base: tuple[Manifest, ...], role: str, *, namespaced: bool
+    base: tuple[Manifest, ...], role: str, where: str | None
 ):
     granted = one(base, "ClusterRole", f"{NAME}-{role}")
     assert rights(granted) == {
         (permission.group, permission.resource, verb)
         for permission in PERMISSIONS
-        if permission.namespaced is namespaced
+        if (permission.namespace if permission.namespaced else None) == where
         for verb in permission.verbs
     }
     assert all(set(rule) == {"apiGroups", "resources", "verbs"} for rule in granted["rules"])
 
 
-def test_only_nodes_are_granted_cluster_wide(base: tuple[Manifest, ...]):
+def test_only_nodes_and_their_claims_are_granted_cluster_wide(base: tuple[Manifest, ...]):
     (everywhere,) = of_kind(base, "ClusterRoleBinding")
     assert everywhere["roleRef"]["name"] == f"{NAME}-nodes"
-    (in_namespace,) = of_kind(base, "RoleBinding")
-    assert in_namespace["roleRef"]["name"] == f"{NAME}-models"
-    for binding in (everywhere, in_namespace):
+    bindings = of_kind(base, "RoleBinding")
+    granted = {each["metadata"]["namespace"]: each["roleRef"]["name"] for each in bindings}
+    assert granted == {"default": f"{NAME}-events", "serving": f"{NAME}-models"}
+    for binding in (everywhere, *bindings):
         assert binding["subjects"] == [{"kind": "ServiceAccount", "name": NAME, "namespace": NAME}]
 
 
@@ -118,8 +125,8 @@ def test_an_overlay_may_move_everything_into_the_namespace_of_the_models(tmp_pat
     assert {each["metadata"].get("namespace", "team") for each in moved} == {"team"}
     assert one(moved, "Namespace", "team")
     for kind in ("RoleBinding", "ClusterRoleBinding"):
-        (binding,) = of_kind(moved, kind)
-        assert binding["subjects"][0]["namespace"] == "team"
+        for binding in of_kind(moved, kind):
+            assert binding["subjects"][0]["namespace"] == "team"
     assert container_of(one(moved, "Deployment", NAME))["image"] == "registry.test/ours:7"
     assert one(moved, "ConfigMap", f"{NAME}-config")["data"] == {"config.yaml": "kind: Changed\n"}
 
@@ -196,6 +203,58 @@ def test_its_probes_ask_pages_that_are_there(daemon: Manifest):
     assert startup["periodSeconds"] * startup["failureThreshold"] >= 60
 
 
+def test_it_is_not_the_first_to_be_preempted(base: tuple[Manifest, ...], daemon: Manifest):
+    priority = one(base, "PriorityClass", NAME)
+    assert pod_of(daemon)["priorityClassName"] == priority["metadata"]["name"]
+    assert 0 < priority["value"] < 1_000_000_000, "above what sets none, below what is the system's"
+    assert priority["globalDefault"] is False
+
+
+def test_decisions_are_shown_inside_the_pod_alone(daemon: Manifest):
+    command, *arguments = container_of(daemon)["args"]
+    context = cli.cli.commands[command].make_context(command, list(arguments))
+    host, port = parse_listen(context.params["debug_listen"], "--debug-listen")
+    assert host == "127.0.0.1"
+    assert port not in {each["containerPort"] for each in container_of(daemon)["ports"]}
+    server = DebugServer(NoPages(), host="127.0.0.1", port=0)
+    pages = {resource.canonical for resource in server._runner.app.router.resources()}
+    assert pages == {"/debug/models"}
+
+
+def test_the_network_policy_lets_through_what_the_daemon_asks_and_nothing_else(tmp_path: Path):
+    shutil.copytree(DEPLOY, tmp_path / "deploy")
+    site = tmp_path / "deploy/overlays/site/kustomization.yaml"
+    site.write_text(
+        site.read_text().replace("components: []", "components: [../../components/network-policy]")
+    )
+    manifests = render(site.parent)
+    policy = one(manifests, "NetworkPolicy", NAME)
+    spec = policy["spec"]
+    labels = one(manifests, "Deployment", NAME)["spec"]["template"]["metadata"]["labels"]
+    assert spec["podSelector"]["matchLabels"].items() <= labels.items()
+    assert spec["policyTypes"] == ["Ingress", "Egress"]
+    (scrape,) = spec["ingress"]
+    assert scrape["ports"] == [{"protocol": "TCP", "port": "http"}], "never the debug port"
+    assert scrape["from"], "nobody is let in who is not named"
+    asked = {(port["protocol"], port["port"]) for rule in spec["egress"] for port in rule["ports"]}
+    defaults = DaemonOptions(config=tmp_path)
+    (resource,) = load_config(DEPLOY / "base/daemon/config.yaml").resources
+    engines = ("TCP", resource.spec.metrics.port)
+    assert asked == {
+        ("UDP", 53), ("TCP", 53), ("TCP", 443), ("TCP", 6443), ("TCP", 9090),
+        ("TCP", defaults.dcgm_port), engines,
+    }  # fmt: skip
+    everywhere = [rule["ports"] for rule in spec["egress"] if "to" not in rule]
+    assert everywhere == [[{"protocol": "TCP", "port": 443}, {"protocol": "TCP", "port": 6443}]]
+    namespaces = {
+        peer["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"]
+        for rule in spec["egress"]
+        for peer in rule.get("to", ())
+    }
+    models, exporters = resource.metadata.namespace, defaults.dcgm_namespace
+    assert namespaces == {"kube-system", "monitoring", models, exporters}
+
+
 MEBIBYTES = {"Mi": 1, "Gi": 1024}
 
 
@@ -261,6 +320,32 @@ def test_the_site_overlay_begins_as_the_base():
     assert site.read_text() == base.read_text()
     (daemon,) = of_kind(render(DEPLOY / "overlays/site"), "Deployment")
     assert container_of(daemon)["image"] == f"registry.example.com/{NAME}:{__version__}"
+
+
+def test_the_component_for_deletion_costs_grants_its_right_and_narrows_it(tmp_path: Path):
+    shutil.copytree(DEPLOY, tmp_path / "deploy")
+    site = tmp_path / "deploy/overlays/site/kustomization.yaml"
+    edited = site.read_text().replace(
+        "components: []", "components: [../../components/deletion-cost]"
+    )
+    site.write_text(edited)
+    plain, manifests = render(DEPLOY / "overlays/site"), render(site.parent)
+    role = f"{NAME}-models"
+    more = rights(one(manifests, "ClusterRole", role)) - rights(one(plain, "ClusterRole", role))
+    assert more == {(p.group, p.resource, verb) for p in DELETION_COSTS for verb in p.verbs}
+    policy = one(manifests, "ValidatingAdmissionPolicy", f"{NAME}-deletion-cost")
+    (account,) = of_kind(manifests, "ServiceAccount")
+    metadata = account["metadata"]
+    user = f"system:serviceaccount:{metadata['namespace']}:{metadata['name']}"
+    (condition,) = policy["spec"]["matchConditions"]
+    assert condition["expression"] == f"request.userInfo.username == '{user}'"
+    (ours,) = (each for each in policy["spec"]["variables"] if each["name"] == "ours")
+    assert ours["expression"] == str([COST_ANNOTATION, OWN_COST_ANNOTATION])
+    (binding,) = of_kind(manifests, "ValidatingAdmissionPolicyBinding")
+    assert binding["spec"] == {
+        "policyName": policy["metadata"]["name"],
+        "validationActions": ["Deny"],
+    }
 
 
 def test_the_dcgm_component_switches_the_exporter_on_with_the_rights_for_it(tmp_path: Path):

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
+import subprocess
+import sys
 import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -62,6 +67,40 @@ def test_what_it_copies_is_there_and_let_through():
     assert sources == kept
     for source in sources:
         assert (ROOT / source).exists(), source
+
+
+def test_the_image_has_the_daemon_and_not_what_replays_traces():
+    copied = [rest for stage in stages() for word, rest in stage if word == "COPY"]
+    assert not any("simulations" in rest for rest in copied)
+    assert not {"requests", "dateparser", "prometheus-api-client"} & _names(LOCK.read_text())
+
+
+def test_what_the_image_has_runs_without_the_rest(tmp_path: Path):
+    """As the Dockerfile installs it: the package alone beside its dependencies."""
+    shutil.copytree(ROOT / "autoscaler", tmp_path / "autoscaler")
+    code = (
+        "import sys; sys.modules['simulations'] = None\n"
+        "from autoscaler.cli import _exit_code\n"
+        "import autoscaler; assert autoscaler.__file__.startswith(sys.argv[1])\n"
+        "print(_exit_code(['run', '--help']), _exit_code(['demo']))\n"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+    )
+    assert ran.stdout.splitlines()[-1] == "0 2", ran.stderr
+    assert "this image has the daemon alone" in ran.stderr
+
+
+def test_the_base_can_be_named_by_its_digest():
+    arguments = dict(rest.split("=", 1) for word, rest in instructions() if word == "ARG")
+    bases = [stage[0][1].split()[0] for stage in stages()]
+    assert bases == ["${BASE}", "${BASE}"]
+    assert arguments["BASE"].startswith("python:")
 
 
 def test_dependencies_are_those_of_the_lock_with_their_hashes():

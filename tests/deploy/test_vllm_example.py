@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from autoscaler.core.contract.state import CapacityType
+from autoscaler.kube.capacity import capacity_type
 from autoscaler.kube.watch.gpus import gpus_of
-from autoscaler.kube.watch.slim import capacity_type
 from autoscaler.notices.node_marks import DIALECTS
 from autoscaler.settings import load_config, metrics_settings, to_core
 from tests.deploy.manifests import (
@@ -73,8 +73,8 @@ def test_the_configuration_in_deploy_base_scales_these_deployments(
     }
     for deployment in deployments.values():
         container = container_of(deployment)
-        assert {port["containerPort"] for port in container["ports"]} == {metrics.port}
-        assert option(container["args"], "port") == str(metrics.port)
+        assert {port["containerPort"] for port in container["ports"]} == set(metrics.ports)
+        assert {option(container["args"], "port")} == {str(port) for port in metrics.ports}
         assert gpus_of(pod_of(deployment)) == 1
         # A replica is full at its target before its engine refuses to run more.
         assert model.targets.in_flight_requests < int(option(container["args"], "max-num-seqs"))
@@ -222,7 +222,7 @@ def test_the_hook_is_mounted_where_it_is_called_and_asks_the_engine_s_port(
     (mount,) = (each for each in container["volumeMounts"] if each["mountPath"] == "/drain")
     (volume,) = (each for each in pod_of(deployment)["volumes"] if each["name"] == mount["name"])
     assert "drain.py" in one(example, "ConfigMap", volume["configMap"]["name"])["data"]
-    assert hook(deployment).port == int(option(container["args"], "port"))
+    assert hook(deployment).ports == [int(option(container["args"], "port"))]
 
 
 # -- probes
@@ -255,20 +255,44 @@ def test_the_engine_is_not_configured_by_the_services_beside_it(
 
 
 @pools
-def test_weights_come_from_a_cache_that_all_nodes_share(
+def test_weights_come_from_a_cache_that_all_nodes_share_and_no_replica_can_write(
     example: tuple[Manifest, ...], deployments: dict[str, Manifest], pool: str
 ):
     (claim,) = of_kind(example, "PersistentVolumeClaim")
     assert claim["spec"]["accessModes"] == ["ReadWriteMany"]
-    (volume,) = (
-        each for each in pod_of(deployments[pool])["volumes"] if "persistentVolumeClaim" in each
-    )
-    assert volume["persistentVolumeClaim"]["claimName"] == claim["metadata"]["name"]
+    pod = pod_of(deployments[pool])
+    (volume,) = (each for each in pod["volumes"] if "persistentVolumeClaim" in each)
+    assert volume["persistentVolumeClaim"] == {
+        "claimName": claim["metadata"]["name"],
+        "readOnly": True,
+    }
     container = container_of(deployments[pool])
-    (mount,) = (each for each in container["volumeMounts"] if each["name"] == volume["name"])
+    for each in (container, *pod["initContainers"]):
+        (mount,) = (found for found in each["volumeMounts"] if found["name"] == volume["name"])
+        assert mount["readOnly"] is True
+    model = option(container["args"], "model")
+    assert model.startswith(mount["mountPath"] + "/")
+    # what a replica writes is its own
+    (own,) = (each for each in container["volumeMounts"] if each["name"] == "cache")
+    assert {"name": "cache", "emptyDir": {}} in pod["volumes"]
     places = {each["name"]: each["value"] for each in container["env"]}
     for variable in ("HF_HOME", "VLLM_CACHE_ROOT"):
-        assert places[variable].startswith(mount["mountPath"] + "/")
+        assert places[variable].startswith(own["mountPath"] + "/")
+
+
+def test_one_job_fills_the_cache_and_says_when_it_is_whole(
+    example: tuple[Manifest, ...], deployments: dict[str, Manifest]
+):
+    (job,) = of_kind(example, "Job")
+    (fetch,) = pod_of(job)["containers"]
+    (mount,) = fetch["volumeMounts"]
+    assert "readOnly" not in mount
+    (script,) = fetch["args"]
+    model = option(container_of(deployments["spot"])["args"], "model")
+    assert f"--local-dir {model}\n" in script
+    assert script.rstrip().endswith(f"touch {model}/.complete")
+    (weights,) = pod_of(deployments["spot"])["initContainers"]
+    assert f"until test -e {model}/.complete;" in weights["command"][2]
 
 
 @pools

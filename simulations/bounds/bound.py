@@ -15,7 +15,9 @@ import numpy as np
 
 from autoscaler.core.contract.state import FloatArray, IntArray
 from simulations.bounds.hull import Hull, hull
+from simulations.bounds.pools import PoolTerms, step_prices_usd_per_hour, steps_available
 from simulations.bounds.program import BoundPool, BoundWork, Solution, least_cost
+from simulations.bounds.queue_bound import QueueBound
 from simulations.bounds.work import least_work_s
 from simulations.serving.columns import Int64Array, RequestColumns
 from simulations.serving.profiles.profiles import Profile
@@ -25,18 +27,6 @@ STEPS_MAX = 3000
 STEP_S_MIN = 10.0
 TOLERANCE_RATIO = 1e-6
 """Of the solver: a ratio below 1 by more than this means that the judge is wrong."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PoolTerms:
-    """What a pool costs and when it can be had."""
-
-    usd_per_hour: float | Callable[[int, int], float]
-    """Of one replica: always, or at least so much between two moments, in nanoseconds."""
-    initial: int = 0
-    """Replicas ready before the trace begins."""
-    available: tuple[FloatArray, FloatArray] | None = None
-    """(moments in seconds, most replicas from then on); None: no limit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +42,8 @@ class Bound:
     """In dollars over replica-steps."""
     solve: Callable[[float], Solution]
     """The program itself, at so many replica-steps given up."""
+    queue: QueueBound | None = None
+    """Of the same trace with its requests in one queue; None: nothing could be said."""
 
     def cost_usd(self, given_up_s: float) -> float:
         """Least cost of any schedule that leaves at most so many replica-seconds of work undone."""
@@ -60,6 +52,13 @@ class Bound:
     def at_attainment(self, attainment: float) -> float:
         """Least cost where the share `1 - attainment` of the work is given up."""
         return self.cost_usd((1.0 - attainment) * self.work_s)
+
+    def headline(self, attainment: float, *, requests: int) -> float:
+        """The larger of the program's and the queue's, where so large a share of `requests` attains."""
+        least = self.at_attainment(attainment)
+        if self.queue is None:
+            return least
+        return max(least, self.queue.at(round((1.0 - attainment) * requests)))
 
     def paid_at(self, attainment: float) -> tuple[FloatArray, FloatArray]:
         """A cheapest schedule at this attainment: hours, and the replicas paid for from then on."""
@@ -82,24 +81,31 @@ def make_bound(
     start_s: float,
     pools: Sequence[PoolTerms],
     replicas_min: int,
+    from_ns: int = 0,
+    queue: QueueBound | None = None,
 ) -> Bound:
     """The bound of a trace.
 
     Args:
-        requests: The trace.
+        requests: The trace, from its beginning: prefixes that came before `from_ns` are hits.
         profile: What one replica can do.
         due_ns: By when each request must be whole to meet its objective.
-        span_s: Length of the trace: what is paid for.
+        span_s: Length of what is paid for, from `from_ns` to the trace's end.
         start_s: The shortest cold start that any replica can draw.
         pools: What can be bought.
         replicas_min: Replicas that every policy must keep.
+        from_ns: Requests that arrive before are no work of this bound; the pools' clock begins there.
+        queue: What stands beside the program in the headline.
     """
     # whole steps that end exactly where the trace does: nobody pays for a moment more
     steps = max(1, min(STEPS_MAX, int(span_s // STEP_S_MIN)))
     step_s = span_s / steps
-    work_s = least_work_s(requests, profile)
+    rows = requests.rows_from(from_ns)
+    work_s = least_work_s(requests, profile)[rows]
+    due_ns = due_ns[rows] - from_ns
     last = steps - 1
-    arrived_at = np.minimum(requests.arrival_ns / (step_s * 1e9), last).astype(np.int64)
+    arrival_ns = requests.arrival_ns[rows] - from_ns
+    arrived_at = np.minimum(arrival_ns / (step_s * 1e9), last).astype(np.int64)
     due_at = np.minimum(due_ns / (step_s * 1e9), last).astype(np.int64)
     # what is due after the trace's end may be done after it, at no charge
     within = due_ns <= span_s * 1e9
@@ -111,10 +117,11 @@ def make_bound(
     moments: FloatArray = np.arange(steps, dtype=np.float64) * step_s
     bought = tuple(
         BoundPool(
-            price_per_step=_prices(terms.usd_per_hour, moments, step_s) * (step_s / 3600.0),
+            price_per_step=step_prices_usd_per_hour(terms.usd_per_hour, moments, step_s)
+            * (step_s / 3600.0),
             start_steps=int(start_s // step_s),
             initial=terms.initial,
-            available=_most_available(terms.available, moments, step_s),
+            available=steps_available(terms.available, moments, step_s),
         )
         for terms in pools
     )
@@ -128,31 +135,9 @@ def make_bound(
         step_s=step_s,
         hull=hull(solve, most=float(work.due.sum())),
         solve=solve,
-    )
-
-
-def _prices(
-    usd_per_hour: float | Callable[[int, int], float], moments: FloatArray, step_s: float
-) -> FloatArray:
-    """Dollars an hour in each step, the lowest of it."""
-    if not callable(usd_per_hour):
-        return np.full(len(moments), usd_per_hour)
-    return np.array(
-        [usd_per_hour(int(at * 1e9), int((at + step_s) * 1e9)) for at in moments], dtype=float
+        queue=queue,
     )
 
 
 def _by_step(step: IntArray, weight: FloatArray, steps: int) -> FloatArray:
     return np.bincount(step, weights=weight, minlength=steps).astype(np.float64)
-
-
-def _most_available(
-    available: tuple[FloatArray, FloatArray] | None, moments: FloatArray, step_s: float
-) -> FloatArray | None:
-    """The most that could be had at any moment of each step: rounded so that it stays a bound."""
-    if available is None:
-        return None
-    at, most = available
-    now = np.maximum(np.searchsorted(at, moments, side="right") - 1, 0)
-    end = np.maximum(np.searchsorted(at, moments + step_s, side="left") - 1, 0)
-    return np.array([most[a : b + 1].max() for a, b in zip(now, end, strict=True)], dtype=float)

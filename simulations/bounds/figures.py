@@ -10,7 +10,9 @@ import numpy as np
 from autoscaler.core.contract.state import FloatArray
 from autoscaler.errors import InvariantBroken
 from simulations.agenda import NS
-from simulations.bounds.bound import Bound, PoolTerms, make_bound
+from simulations.bounds.bound import Bound, make_bound
+from simulations.bounds.pools import PoolTerms
+from simulations.bounds.queue_bound import least_prefills, make_queue_bound
 from simulations.bounds.work import shareable_tokens
 from simulations.serving.columns import Int64Array, RequestColumns
 from simulations.serving.objective import RequestObjective, prefill_s
@@ -28,11 +30,14 @@ class BoundFigures:
     """One row's cost against the least that anyone could have paid."""
 
     cost_usd: float
-    """Of the clairvoyant at this row's attainment, the missed requests weighing the average."""
+    """Of the clairvoyant at this row's attainment: the larger of the program's, the missed requests
+    weighing the average, and the queue's, unless this row refutes that one."""
     ratio: float | None
     """This row's cost over that; None: the clairvoyant pays nothing."""
     relaxed_ratio: float | None
     """Against the clairvoyant that may miss as many requests, the heaviest ones: never below 1."""
+    queue_usd: float | None = None
+    """Of the queue alone; None: nothing could be said, or the row is cheaper, having several queues."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +48,18 @@ class LookaheadFigures:
     attainment: float
     ratio: float | None
     """Its cost over the clairvoyant's at its own attainment."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundFigures:
+    """One row's cost against the cheapest schedules that were found in hindsight and replayed."""
+
+    cost_usd: float | None
+    """Of those at this row's attainment, on their lower hull; None: none attains as much."""
+    attainment: float | None
+    """The highest that any of them reached on this trace and seed."""
+    ratio: float | None
+    """This row's cost over that."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +90,8 @@ def trace_bound(
     end_ns: int,
     start_s: float,
     spot: Sequence[MachineLife] | None,
+    replicas_max: int | None = None,
+    from_ns: int = 0,
 ) -> Bound:
     """The bound for every policy on this trace.
 
@@ -83,38 +102,64 @@ def trace_bound(
         end_ns: The trace's end: payment stops there.
         start_s: The shortest cold start that can be drawn.
         spot: Lives of the spot machines, one replica each; None: all is on demand.
+        replicas_max: Most that any policy has; None: the program alone, without the queue.
+        from_ns: Where the score begins: what arrives before is no work, what is ready then was paid for.
     """
     pools = [PoolTerms(usd_per_hour=profile.usd_per_hour, initial=ALREADY_THERE)]
     if spot is not None:
         pools.append(
             PoolTerms(
                 # where the price moves: the lowest of each step, so that it stays a bound
-                usd_per_hour=lambda from_ns, until_ns: lowest_spot_usd_per_hour(
-                    profile, from_ns=from_ns, until_ns=until_ns
+                usd_per_hour=lambda start_ns, until_ns: lowest_spot_usd_per_hour(
+                    profile, from_ns=from_ns + start_ns, until_ns=from_ns + until_ns
                 ),
                 initial=ALREADY_THERE,
-                available=_available(spot),
+                available=_available(spot, from_ns=from_ns),
             )
+        )
+    span_s = max((end_ns - from_ns) / NS, 1.0)
+    # a fleet on spot can lose its last machine, and for a while nobody pays for anything
+    replicas_min = 1 if spot is None else 0
+    queue = None
+    if replicas_max is not None:
+        queue = make_queue_bound(
+            least_prefills(
+                requests, profile, objective.ttft_limits_s(requests, profile), from_ns=from_ns
+            ),
+            span_s=span_s,
+            start_s=start_s,
+            pools=pools,
+            replicas_min=replicas_min,
+            # a fallback is on top of what a policy may have
+            replicas_max=replicas_max if spot is None else 2 * replicas_max,
         )
     return make_bound(
         requests,
         profile,
         due_ns=_due_ns(requests, profile, objective),
-        span_s=max(end_ns / NS, 1.0),
+        span_s=span_s,
         start_s=start_s,
         pools=pools,
-        # a fleet on spot can lose its last machine, and for a while nobody pays for anything
-        replicas_min=1 if spot is None else 0,
+        replicas_min=replicas_min,
+        from_ns=from_ns,
+        queue=queue,
     )
 
 
 def bound_figures(
-    *, name: str, cost_usd: float, attainment: float, requests: int, bound: Bound
+    *,
+    name: str,
+    cost_usd: float,
+    attainment: float,
+    requests: int,
+    bound: Bound,
+    replicas_most: int | None = None,
 ) -> BoundFigures:
-    """Hold a row against its bound.
+    """Hold a row against its bound; `replicas_most` are the most that it paid for at once.
 
     Raises:
-        InvariantBroken: The row beats the relaxed bound: then the judge is wrong, not the row good.
+        InvariantBroken: The row beats the relaxed bound, or, with one replica, the queue's: then the
+            judge is wrong, not the row good.
     """
     missed = round((1.0 - attainment) * requests)
     least = bound.at_attainment(attainment)
@@ -125,21 +170,39 @@ def bound_figures(
             "heaviest requests given up; the serving model or the bound is wrong"
         )
         raise InvariantBroken(message)
+    queue_usd = None if bound.queue is None else bound.queue.at(missed)
+    if queue_usd is not None and cost_usd < queue_usd * (1.0 - SOLVER_TOLERANCE):
+        if replicas_most == 1:
+            message = (
+                f"{name}: cost {cost_usd:.6f} of one replica is below the {queue_usd:.6f} of one queue "
+                f"with {missed} requests late; the serving model or the bound is wrong"
+            )
+            raise InvariantBroken(message)
+        # several queues: proven of one alone, and refuted here
+        queue_usd = None
+    least = max(least, queue_usd or 0.0)
     return BoundFigures(
         cost_usd=least,
         ratio=cost_usd / least if least > 0 else None,
         relaxed_ratio=cost_usd / relaxed if relaxed > 0 else None,
+        queue_usd=queue_usd,
     )
 
 
 def unlimited_attainment(
-    requests: RequestColumns, profile: Profile, objective: RequestObjective
+    requests: RequestColumns,
+    profile: Profile,
+    objective: RequestObjective,
+    *,
+    from_ns: int = 0,
 ) -> float:
     """Share of requests that an idle replica each would serve within the objective.
 
-    What no scaling can exceed: prefixes that any earlier request had are taken as hits.
+    What no scaling can exceed: prefixes that any earlier request had are taken as hits. Of the
+    requests that arrive at `from_ns` or later.
     """
-    if not len(requests):
+    rows = requests.rows_from(from_ns)
+    if rows.start == rows.stop:
         return 1.0
     computed = np.maximum(requests.prompt_tokens - shareable_tokens(requests), 1).astype(np.int64)
     alone = RequestColumns(
@@ -157,7 +220,7 @@ def unlimited_attainment(
     met = (prefill_s(alone, profile) <= limits) & (
         (pace_s <= objective.tpot_s) | (requests.output_tokens <= 1)
     )
-    return float(met.mean())
+    return float(met[rows].mean())
 
 
 def _due_ns(requests: RequestColumns, profile: Profile, objective: RequestObjective) -> Int64Array:
@@ -167,12 +230,13 @@ def _due_ns(requests: RequestColumns, profile: Profile, objective: RequestObject
     return requests.arrival_ns + np.ceil(allowed_s * NS).astype(np.int64)
 
 
-def _available(lives: Sequence[MachineLife]) -> tuple[FloatArray, FloatArray]:
-    """Moments, and the number of machines that exist from each on."""
+def _available(lives: Sequence[MachineLife], *, from_ns: int = 0) -> tuple[FloatArray, FloatArray]:
+    """Moments since `from_ns`, and the number of machines that exist from each on."""
     changes: dict[int, int] = {0: 0}
     for life in lives:
-        changes[max(life.up_ns, 0)] = changes.get(max(life.up_ns, 0), 0) + 1
-        changes[max(life.down_ns, 0)] = changes.get(max(life.down_ns, 0), 0) - 1
+        up_ns, down_ns = max(life.up_ns - from_ns, 0), max(life.down_ns - from_ns, 0)
+        changes[up_ns] = changes.get(up_ns, 0) + 1
+        changes[down_ns] = changes.get(down_ns, 0) - 1
     moments = sorted(changes)
     counts = np.cumsum([changes[moment] for moment in moments]).astype(np.float64)
     return np.array(moments, dtype=np.float64) / NS, counts

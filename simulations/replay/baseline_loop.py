@@ -20,25 +20,24 @@ from simulations.replay.conditions import Conditions
 from simulations.replay.stage import (
     MIXED,
     ON_DEMAND,
-    SPOT,
+    WRITE_NS,
     ReplayStage,
+    drain_at_notices,
     initial_replicas,
     make_stage,
     new_deployment,
+    spot_deployments,
 )
 from simulations.traces.trace import Trace
-from simulations.world.objects import SimulatedDeployment, SimulatedNode
+from simulations.world.objects import SimulatedDeployment
 from simulations.world.world import SimulatedWorld
 
 SCRAPE_AGE_NS = 7 * NS + NS // 2
 """Age of what a sync reads: the mean of a 15 s scrape, at syncs every 15 s."""
-WRITE_NS = NS // 10
-DRAIN_NS = NS
-"""From the mark of a spot notice to the node controller's cordon and evictions (Karpenter, or NTH)."""
 
 
 class BaselineLoop:
-    """One baseline over a world with one Deployment, or with two: spot, then on demand."""
+    """One baseline over a world with one Deployment, or with several: spot by zone, then on demand."""
 
     def __init__(
         self, baseline: Baseline, *, world: SimulatedWorld, agenda: Agenda, end_ns: int
@@ -58,7 +57,7 @@ class BaselineLoop:
         """Begin to scrape and sync."""
         self._schedule(self._sync_ns)
         if not isinstance(self._baseline, SpotAware) or self._baseline.hears_notices:
-            self._world.notice_listeners.append(self._on_notice)
+            drain_at_notices(self._world, self._agenda)
 
     def _schedule(self, sync_ns: int) -> None:
         if sync_ns <= self._end_ns:
@@ -73,8 +72,8 @@ class BaselineLoop:
         deployments = self._world.deployments
         views = [self._view(deployment, at_ns) for deployment in deployments]
         answers: Sequence[int | None]
-        if len(views) == 2 and isinstance(self._baseline, SpotAware):
-            answers = self._baseline.sync_spot(*views)
+        if len(views) > 1 and isinstance(self._baseline, SpotAware):
+            answers = self._baseline.sync_spot(views[:-1], views[-1])
         else:
             answers = [self._baseline.sync(views[0])]
         write_ns = at_ns + WRITE_NS + self._world.faults.write_delay_ns(at_ns)
@@ -118,17 +117,6 @@ class BaselineLoop:
             waiting_requests=fleet.waiting_at_router(),
         )
 
-    def _on_notice(self, node: SimulatedNode, at_ns: int) -> None:
-        self._agenda.add(at_ns + DRAIN_NS, partial(self._drain, node))
-
-    def _drain(self, node: SimulatedNode, at_ns: int) -> None:
-        """Cordon, and evict what is on it, each with its own grace: what Karpenter does."""
-        if not node.exists:
-            return
-        self._world.cordon(node, by_us=False)
-        for pod in tuple(node.pods):
-            self._world.evict(pod, grace_s=pod.deployment.grace_s, at_ns=at_ns)
-
 
 def start_baseline(
     trace: Trace,
@@ -147,6 +135,7 @@ def start_baseline(
             replicas_initial=initial_replicas(trace, conditions),
             cold_start_s=conditions.cold_start.mean_s,
             requests=trace.requests,
+            score_from_ns=conditions.score_from_ns,
         ),
         **parameters,
     )
@@ -155,7 +144,7 @@ def start_baseline(
         deployments = [new_deployment(ON_DEMAND, CapacityType.ON_DEMAND, replicas=replicas)]
     elif isinstance(baseline, SpotAware):
         deployments = [
-            new_deployment(SPOT, CapacityType.SPOT),
+            *spot_deployments(conditions.spot),
             new_deployment(ON_DEMAND, CapacityType.ON_DEMAND, replicas=replicas),
         ]
     else:

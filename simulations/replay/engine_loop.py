@@ -17,6 +17,8 @@ from autoscaler.core.contract.commands import (
     CordonNode,
     DeletePod,
     EvictPod,
+    MarkNodeDrained,
+    SetDeletionCost,
     SetReplicas,
     UncordonNode,
 )
@@ -28,7 +30,6 @@ from autoscaler.core.contract.spec import (
     PoolSpec,
     ScaleTarget,
     Targets,
-    WarmFloor,
 )
 from autoscaler.core.contract.state import CapacityType
 from autoscaler.core.engine import Engine, EngineSettings, build_engine
@@ -37,11 +38,13 @@ from simulations.replay.conditions import Conditions
 from simulations.replay.observation import Observer
 from simulations.replay.stage import (
     ON_DEMAND,
-    SPOT,
+    WRITE_NS,
     ReplayStage,
     initial_replicas,
     make_stage,
     new_deployment,
+    spot_deployments,
+    spot_zones,
 )
 from simulations.serving.columns import RequestColumns
 from simulations.traces.trace import Trace
@@ -52,8 +55,6 @@ ENGINE_POLICIES = ("inference-aware", "economic", "reactive")
 """Policies that are the production engine; the first with its default configuration."""
 NAMESPACE = "serving"
 MODEL = "replayed"
-WRITE_NS = NS // 10
-"""One write to the API server; those of one target come one after the other."""
 
 Listener: TypeAlias = Callable[[Event, Outcome], None]
 
@@ -142,7 +143,9 @@ class EngineLoop:
         write_ns = WRITE_NS + self._world.faults.write_delay_ns(at_ns)
         for command in outcome.commands:
             place = queued.get(command.target, 0) + 1
-            if command.after is not None:
+            if command.after is not None or (
+                isinstance(command, SetReplicas) and command.once_ended
+            ):
                 # behind the one it names, whatever its target
                 place = max(place, 1 + max(queued.values(), default=0))
             queued[command.target] = place
@@ -187,12 +190,14 @@ class EngineLoop:
                     return "NotFound"
                 _annotate(deployment, command)
                 world.version += 1
-            case CordonNode() | UncordonNode():
+            case CordonNode() | MarkNodeDrained() | UncordonNode():
                 node = world.nodes.get(command.node)
                 if node is None:
                     return "NotFound"
                 if isinstance(command, CordonNode):
                     world.cordon(node, by_us=True)
+                elif isinstance(command, MarkNodeDrained):
+                    world.mark_drained(node)
                 else:
                     world.uncordon(node, at_ns=at_ns)
             case EvictPod() | DeletePod():
@@ -200,6 +205,13 @@ class EngineLoop:
                 if pod is None:
                     return "NotFound"
                 world.evict(pod, grace_s=command.grace_s, at_ns=at_ns)
+            case SetDeletionCost():
+                pod = self._pod(command.pod)
+                if pod is None:
+                    return "NotFound"
+                pod.deletion_cost = command.cost or 0
+                pod.deletion_cost_ours = command.cost is not None
+                world.version += 1
         return "Accepted"
 
     def _pod(self, name: str) -> SimulatedPod | None:
@@ -227,9 +239,9 @@ def start_engine(
     if conditions.spot is None:
         deployments = [new_deployment(ON_DEMAND, CapacityType.ON_DEMAND, replicas=first)]
     else:
-        # the spot pool first: a raise goes where it is cheapest; the warm replica is on demand
+        # the spot pools first: a raise goes where it is cheapest; the warm replica is on demand
         deployments = [
-            new_deployment(SPOT, CapacityType.SPOT, replicas=first - 1),
+            *spot_deployments(conditions.spot, replicas=first - 1),
             new_deployment(ON_DEMAND, CapacityType.ON_DEMAND, replicas=1),
         ]
     spec = model_spec(conditions, trace.requests)
@@ -253,13 +265,16 @@ def model_spec(conditions: Conditions, requests: RequestColumns) -> ModelSpec:
     profile = conditions.profile
     pools = [_pool(ON_DEMAND, CapacityType.ON_DEMAND, profile.usd_per_hour)]
     if conditions.spot is not None:
-        pools.insert(0, _pool(SPOT, CapacityType.SPOT, profile.spot_usd_per_hour))
+        pools[:0] = [
+            _pool(name, CapacityType.SPOT, profile.spot_usd_per_hour)
+            for name in spot_zones(conditions.spot)
+        ]
     return ModelSpec(
         namespace=NAMESPACE,
         name=MODEL,
         pools=tuple(pools),
         max_replicas=conditions.replicas_max,
-        warm_floor=WarmFloor(replicas=1, capacity_type=CapacityType.ON_DEMAND),
+        warm_floor=conditions.warm_floor,
         objective=conditions.objective.of_model(requests, profile),
         targets=Targets(in_flight_requests=float(profile.in_flight_target)),
     )

@@ -17,6 +17,8 @@ from autoscaler.core.contract.promise_text import from_text
 from autoscaler.core.contract.state import (
     NO_NODE,
     FloatArray,
+    HistogramColumns,
+    IntArray,
     Interruption,
     InterruptionKind,
     ModelObservation,
@@ -26,6 +28,14 @@ from autoscaler.core.contract.state import (
 )
 from simulations.agenda import EPOCH_S, NS, seconds
 from simulations.serving.gauges import NEVER
+from simulations.serving.histograms import (
+    GAUGES,
+    SAMPLED_AT,
+    TPOT,
+    TPOT_BOUNDS_S,
+    TTFT,
+    TTFT_BOUNDS_S,
+)
 from simulations.world.objects import SimulatedNode, SimulatedPod
 from simulations.world.world import SimulatedWorld
 
@@ -129,16 +139,26 @@ class Observer:
             "unschedulable_since": _api_times([pod.unschedulable_ns for pod in pods]),
             "ready": np.array([pod.ready for pod in pods], dtype=np.bool_),
             "ready_at": _api_times([pod.ready_ns if pod.ready else NEVER for pod in pods]),
+            "not_ready_since": np.full(count, np.nan),
             "deleting": np.array([pod.deleting for pod in pods], dtype=np.bool_),
+            "deleting_since": _api_times([pod.deleting_ns for pod in pods]),
             "grace_s": np.array([pod.deployment.grace_s for pod in pods], dtype=np.float64),
             "framebuffer_used_bytes": np.full(count, np.nan),
             "framebuffer_at": np.full(count, np.nan),
+            "gpus_unhealthy": np.full(count, np.nan),
+            "deletion_cost": np.array([pod.deletion_cost for pod in pods], dtype=np.int64),
+            "deletion_cost_ours": np.array(
+                [pod.deletion_cost_ours for pod in pods], dtype=np.bool_
+            ),
+            "sample_interval_s": np.full(count, np.nan),
         }
 
     def _replicas(self) -> ReplicaColumns:
-        columns = self._world.pages.of(self._numbers)
+        table = self._world.pages.of(self._numbers)
+        columns = table[: GAUGES.stop]
+        read = np.flatnonzero(~np.isnan(table[SAMPLED_AT]))
         return ReplicaColumns(
-            sampled_at=columns[0],
+            sampled_at=columns[SAMPLED_AT],
             waiting_requests=columns[1],
             running_requests=columns[2],
             kv_usage_ratio=columns[3],
@@ -146,8 +166,26 @@ class Observer:
             prompt_tokens_total=columns[5],
             generation_tokens_total=columns[6],
             preemptions_total=columns[7],
+            aborted_requests_total=columns[10],
+            steps_total=columns[11],
+            step_tokens_total=columns[5] + columns[6] - columns[9],
+            queue_time_s_total=columns[12] / NS,
+            queued_requests_total=columns[13],
+            ttft=_histogram(table[TTFT], TTFT_BOUNDS_S, read=read),
+            tpot=_histogram(table[TPOT], TPOT_BOUNDS_S, read=read),
             **self._static,
         )
+
+
+def _histogram(
+    counts: FloatArray, bounds: tuple[float, ...], *, read: IntArray
+) -> tuple[HistogramColumns, ...]:
+    """One histogram of the replicas that were read."""
+    if not len(read):
+        return ()
+    if len(read) < counts.shape[1]:
+        counts = counts[:, read]
+    return (HistogramColumns(bounds=bounds, rows=read, counts=counts),)
 
 
 def _api_times(moments: Sequence[int]) -> FloatArray:
@@ -161,9 +199,14 @@ def _node_columns(nodes: Sequence[SimulatedNode]) -> NodeColumns:
     return NodeColumns(
         name=tuple(node.name for node in nodes),
         capacity_type=tuple(node.capacity_type for node in nodes),
+        zone=tuple(node.zone for node in nodes),
+        instance_type=tuple(node.instance_type for node in nodes),
         exists=np.array([node.exists for node in nodes], dtype=np.bool_),
         ready=np.array([node.ready for node in nodes], dtype=np.bool_),
+        unheard=np.array([not node.ready for node in nodes], dtype=np.bool_),
         unschedulable=np.array([node.unschedulable for node in nodes], dtype=np.bool_),
         cordoned_by_us=np.array([node.cordoned_by_us for node in nodes], dtype=np.bool_),
+        marked_drained=np.array([node.marked_drained for node in nodes], dtype=np.bool_),
         gpus_free=np.full(len(nodes), np.nan),
+        gpus_unhealthy=np.full(len(nodes), np.nan),
     )

@@ -1,7 +1,8 @@
 """One run: a trace, a policy and a seed through a world, from the first arrival to the last answer.
 
 The trace ends with its last arrival: there the policies stop and the meter too; what is in flight is
-then served out, uncharged.
+then served out, uncharged. A first part may be played and not scored (`Conditions.score_from_s`), so
+that every policy's memory is filled with this very traffic when the score begins.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from simulations.peers.rules.registry import KINDS
 from simulations.replay.baseline_loop import start_baseline
 from simulations.replay.conditions import Conditions
 from simulations.replay.engine_loop import ENGINE_POLICIES, Listener, start_engine
-from simulations.replay.run import Run
+from simulations.replay.run import EngineView, Run
+from simulations.replay.schedule import ReplicaSchedule, start_schedule
 from simulations.replay.stage import ReplayStage
 from simulations.serving.fleet import TIMEOUT_NS
 from simulations.traces.overlay import scaled_requests
@@ -36,6 +38,7 @@ def run(
     conditions: Conditions,
     parameters: Parameters = NO_PARAMETERS,
     make: MakeBaseline | None = None,
+    schedule: ReplicaSchedule | None = None,
     listeners: Sequence[Listener] = (),
     progress: Callable[[float], None] = lambda _: None,
 ) -> Run:
@@ -48,6 +51,7 @@ def run(
         conditions: The same for all policies.
         parameters: Of a baseline, where they are not its defaults.
         make: A baseline that is in no registry; `policy` is only its name then.
+        schedule: Is followed, and nobody decides; `policy` is only its name then.
         listeners: Are told each event of an engine and its outcome.
         progress: Is told the share done, 0 to 1.
     """
@@ -56,7 +60,11 @@ def run(
     trace = replace(trace, requests=requests)
     if make is None and policy in KINDS:
         make = KINDS[policy].make
-    if make is not None:
+    engine = EngineView(score_from_ns=conditions.score_from_ns)
+    listeners = (*listeners, engine.hear)
+    if schedule is not None:
+        stage = start_schedule(trace, schedule, conditions, seed=seed)
+    elif make is not None:
         stage = start_baseline(trace, make, conditions, seed=seed, parameters=parameters)
     elif policy in ENGINE_POLICIES:
         stage = start_engine(trace, policy, conditions, seed=seed, listeners=listeners)
@@ -74,6 +82,10 @@ def run(
         profile=conditions.profile,
         objective=conditions.objective,
         end_ns=stage.end_ns,
+        score_from_ns=conditions.score_from_ns,
+        cold_start_s=conditions.cold_start.mean_s,
+        judged_target=conditions.tested_target,
+        engine=engine,
         on_demand_kept=None if conditions.spot is None else stage.on_demand_kept,
         wall_s=time.perf_counter() - started,
     )

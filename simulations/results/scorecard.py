@@ -2,7 +2,9 @@
 
 Every request counts once, at its first arrival: requests = completed + aborted + lost. Attainment is
 the share of all of them that met both objectives. Money runs from a node's start, or a pod's binding,
-to the pod's end, until the trace's end.
+to the pod's end, until the trace's end. Where a first part was played only to fill memories
+(`Run.score_from_ns`), a request counts by its arrival, and money, starts, flaps and interruptions by
+their moment: nothing of before the border is in any figure.
 """
 
 from __future__ import annotations
@@ -16,8 +18,14 @@ import numpy as np
 from autoscaler.core.contract.state import BoolArray, CapacityType, FloatArray, IntArray
 from autoscaler.errors import InvariantBroken
 from simulations.agenda import NS
-from simulations.bounds.figures import BoundFigures, LookaheadFigures
+from simulations.bounds.figures import BoundFigures, FoundFigures, LookaheadFigures
 from simulations.replay.run import Run
+from simulations.results.decision_scores import (
+    DecisionScores,
+    EngineScores,
+    decision_scores,
+    engine_scores,
+)
 from simulations.results.text import rounded
 from simulations.serving.columns import RequestColumns, RequestOutcome, RequestResults
 from simulations.serving.objective import CHUNK
@@ -112,10 +120,18 @@ class Score:
     """With `--bounds`: of a fleet without limit."""
     lookahead: LookaheadFigures | None = None
     """With `--bounds`: the same trace and seed under a perfect forecast of one cold start."""
+    found: FoundFigures | None = None
+    """With `--bounds`: the cheapest schedules that were found on the same trace and seed."""
+    score_from_s: float = 0.0
+    """With `--score-from`: what was played before is in no figure."""
     goodput_per_gpu: float | None = None
     """Requests a second that met their objective, per average GPU paid for; None: none was."""
     starts_per_day: float | None = None
     """None: the trace has no length."""
+    scores: DecisionScores | None = None
+    """How good the decisions turned out to be; None: an older row, or none of a run."""
+    engine_scores: EngineScores | None = None
+    """The same as the engine saw it; None: of a baseline."""
     timeline: Timeline | None = None
     """With `--report`: the run over time. Not in the published schema."""
 
@@ -131,6 +147,11 @@ class Score:
         plain = {name: rounded(getattr(self, name, None)) for name in _PUBLISHED}
         plain["replicas"] = {"mean": rounded(self.replicas_mean), "max": self.replicas_max}
         plain["wall_s"] = round(self.wall_s, 3)
+        for name in ("scores", "engine_scores"):
+            if getattr(self, name) is not None:
+                plain[name] = rounded(getattr(self, name))
+        if self.score_from_s:
+            plain["score_from_s"] = rounded(self.score_from_s)
         if self.setting is not None:
             plain |= {"setting": self.setting, "parameters": dict(self.parameters or {})}
         if self.spot is not None:
@@ -140,6 +161,8 @@ class Score:
                 plain[name] = rounded(getattr(self, name))
         if self.lookahead is not None:
             plain["lookahead"] = rounded(self.lookahead)
+        if self.found is not None:
+            plain["found"] = rounded(self.found)
         return plain
 
 
@@ -157,53 +180,62 @@ def score(run: Run) -> Score:
     Raises:
         InvariantBroken: A request was not decided, or not counted exactly once.
     """
-    outcome = run.results.outcome
-    completed = outcome == RequestOutcome.COMPLETED
-    counts = {kind: int(np.count_nonzero(outcome == kind)) for kind in RequestOutcome}
-    decided = sum(counts.values()) - counts[RequestOutcome.PENDING]
+    decided = int(np.count_nonzero(run.results.outcome != RequestOutcome.PENDING))
     if decided != len(run.requests):
         raise InvariantBroken(
             f"{run.trace}, {run.policy}, seed {run.seed}: of {len(run.requests)} requests "
             f"{decided} were completed, aborted or lost; the serving model lost count"
         )
-    met = _met(run)
-    payments = run.ledger.closed(at_ns=run.end_ns)
+    from_ns = run.score_from_ns
+    rows = run.requests.rows_from(from_ns)
+    requests, results = run.requests.part(rows), run.results.part(rows)
+    counts = {kind: int(np.count_nonzero(results.outcome == kind)) for kind in RequestOutcome}
+    completed = results.outcome == RequestOutcome.COMPLETED
+    met = _met(run, requests, results)
+    payments = run.ledger.closed(from_ns=from_ns, at_ns=run.end_ns)
     replica_hours = sum(p.to_ns - p.from_ns for p in payments) / (3600 * NS)
     gpu_hours = replica_hours * run.profile.gpus
-    hours = run.end_ns / (3600 * NS)
+    cost = cost_usd(payments, run.profile)
+    hours = (run.end_ns - from_ns) / (3600 * NS)
+    starts = sum(at_ns >= from_ns for at_ns in run.ledger.started_ns)
     return Score(
         trace=run.trace,
         policy=run.policy,
         seed=run.seed,
-        requests=len(run.requests),
+        requests=len(requests),
         completed=counts[RequestOutcome.COMPLETED],
         aborted=counts[RequestOutcome.ABORTED],
         lost=counts[RequestOutcome.LOST],
         gpu_hours=gpu_hours,
-        cost_usd=cost_usd(payments, run.profile),
+        cost_usd=cost,
         attainment=float(np.mean(met)) if len(met) else 1.0,
-        ttft_s=quantiles(_ttft_s(run.requests, run.results)[completed]),
-        tpot_s=quantiles(
-            _tpot_s(run.requests, run.results)[completed & (run.requests.output_tokens > 1)]
-        ),
+        ttft_s=quantiles(_ttft_s(requests, results)[completed]),
+        tpot_s=quantiles(_tpot_s(requests, results)[completed & (requests.output_tokens > 1)]),
         replicas_mean=replica_hours / hours if hours else 0.0,
         replicas_max=most_at_once(payments),
-        starts=run.ledger.starts,
-        flaps=run.ledger.flaps(within_ns=FLAP_NS),
-        worst_5min_attainment=worst_window(run.requests.arrival_ns, met, end_ns=run.end_ns),
+        starts=starts,
+        flaps=run.ledger.flaps(within_ns=FLAP_NS, from_ns=from_ns),
+        worst_5min_attainment=worst_window(
+            requests.arrival_ns - from_ns, met, end_ns=run.end_ns - from_ns
+        ),
         wall_s=run.wall_s,
-        spot=None if run.on_demand_kept is None else spot_figures(run, payments),
+        spot=None if run.on_demand_kept is None else spot_figures(run, results, payments),
+        score_from_s=from_ns / NS,
         goodput_per_gpu=float(np.count_nonzero(met)) / (gpu_hours * 3600) if gpu_hours else None,
-        starts_per_day=run.ledger.starts * 24.0 / hours if hours else None,
+        starts_per_day=starts * 24.0 / hours if hours else None,
+        scores=decision_scores(
+            run, usd_per_replica_hour=cost / replica_hours if replica_hours else 0.0
+        ),
+        engine_scores=engine_scores(run.engine),
     )
 
 
-def spot_figures(run: Run, payments: list[Payment]) -> SpotFigures:
-    """Figures of a run with a spot market."""
-    kept_ns = (run.on_demand_kept or 0) * run.end_ns
-    lost = run.results.replica[run.results.outcome == RequestOutcome.LOST]
+def spot_figures(run: Run, results: RequestResults, payments: list[Payment]) -> SpotFigures:
+    """Figures of a run with a spot market, of its scored requests and payments."""
+    kept_ns = (run.on_demand_kept or 0) * (run.end_ns - run.score_from_ns)
+    lost = results.replica[results.outcome == RequestOutcome.LOST]
     return SpotFigures(
-        interruptions=run.ledger.interruptions,
+        interruptions=sum(at_ns >= run.score_from_ns for at_ns in run.ledger.interrupted_ns),
         lost_within_notice=int(np.isin(lost, list(run.ledger.ended_in_notice)).sum()),
         fallback_hours=max(0, _on_demand_ns(payments) - kept_ns) / (3600 * NS),
     )
@@ -228,16 +260,16 @@ def _tpot_s(requests: RequestColumns, results: RequestResults) -> FloatArray:
     return tpot
 
 
-def _met(run: Run) -> BoolArray:
+def _met(run: Run, requests: RequestColumns, results: RequestResults) -> BoolArray:
     """Which requests met both objectives; in chunks, so that not all latencies are in memory at once."""
-    met = np.empty(len(run.requests), dtype=np.bool_)
+    met = np.empty(len(requests), dtype=np.bool_)
     for first in range(0, len(met), CHUNK):
-        part = slice(first, first + CHUNK)
-        requests, results = run.requests.part(part), run.results.part(part)
-        ttft_s, tpot_s = latencies(requests, results)
-        limits_s = run.objective.ttft_limits_s(requests, run.profile)
-        met[part] = (
-            (results.outcome == RequestOutcome.COMPLETED)
+        rows = slice(first, first + CHUNK)
+        part, ended = requests.part(rows), results.part(rows)
+        ttft_s, tpot_s = latencies(part, ended)
+        limits_s = run.objective.ttft_limits_s(part, run.profile)
+        met[rows] = (
+            (ended.outcome == RequestOutcome.COMPLETED)
             & (ttft_s <= limits_s)
             & (tpot_s <= run.objective.tpot_s)
         )

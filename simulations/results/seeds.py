@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any, cast
 
@@ -34,6 +34,7 @@ FIGURES: Mapping[str, Figure] = {
     "cost_usd": Figure("cost $", "cost_usd", ".2f"),
     "attainment": Figure("attained", "attainment", ".2%", more_is_better=True),
     "ratio": Figure("× bound", "bound.ratio", ".2f"),
+    "found_ratio": Figure("× found", "found.ratio", ".2f"),
     "relaxed_ratio": Figure("× relaxed", "bound.relaxed_ratio", ".2f"),
     "attainment_relative": Figure("of possible", "attainment_relative", ".2%", more_is_better=True),
     "worst_5min_attainment": Figure(
@@ -50,6 +51,9 @@ FIGURES: Mapping[str, Figure] = {
     "replicas_mean": Figure("replicas", "replicas_mean", ".2f"),
     "starts_per_day": Figure("starts/day", "starts_per_day", ".0f"),
     "flaps": Figure("flaps", "flaps", ".1f"),
+    "idle_gpu_hours": Figure("idle GPU h", "scores.idle_gpu_hours", ".2f"),
+    "late_replica_hours": Figure("late h", "scores.late_replica_hours", ".2f"),
+    "regretted_scale_downs": Figure("regretted", "scores.regretted_scale_downs", ".1f"),
     "aborted": Figure("aborted", "aborted", ".1f"),
     "lost": Figure("lost", "lost", ".1f"),
     "interruptions": Figure("interrupted", "spot.interruptions", ".1f"),
@@ -70,6 +74,10 @@ class SeedAverage:
     mean: Mapping[str, float | None]
     """Over the seeds, by key of FIGURES."""
     worst: Mapping[str, float | None]
+    parameters: Mapping[str, float] = field(default_factory=dict)
+    """Those that its setting changes."""
+    replicas_max: int = 0
+    """Most paid at once, of all seeds."""
     scores: tuple[Score, ...] = ()
     """One a seed; empty where the figures are no score's."""
     timeline: Timeline | None = None
@@ -118,6 +126,8 @@ def seed_averages(scores: Sequence[Score]) -> list[SeedAverage]:
                 setting=setting,
                 mean={key: mean for key, (mean, _) in figures.items()},
                 worst={key: worst for key, (_, worst) in figures.items()},
+                parameters=group[0].parameters or {},
+                replicas_max=max(score.replicas_max for score in group),
                 scores=tuple(group),
                 timeline=group[0].timeline,
             )

@@ -80,6 +80,8 @@ def _cells(score: Score) -> dict[str, str]:
     }
     if score.bound is not None:
         cells["× bound"] = number_text(score.bound.ratio)
+    if score.found is not None:
+        cells["× found"] = number_text(score.found.ratio)
     cells |= {
         "GPU h": number_text(score.gpu_hours),
         "attained": percent_text(score.attainment),

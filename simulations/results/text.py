@@ -29,6 +29,8 @@ def rounded(value: object) -> object:
         return round(value, 6)
     if dataclasses.is_dataclass(value):
         return {f.name: rounded(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, dict):
+        return {name: rounded(part) for name, part in value.items()}
     return value
 
 

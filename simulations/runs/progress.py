@@ -22,6 +22,19 @@ class Reporter(Protocol):
         """Report one more finished run in this line."""
 
 
+class _Silent:
+    """Keeps it to itself."""
+
+    def progress(self, runs: float) -> None:
+        """Nobody is told."""
+
+    def say(self, line: str) -> None:
+        """Nobody is told."""
+
+
+SILENT: Reporter = _Silent()
+
+
 @contextmanager
 def open_reporter(file: TextIO, *, runs: int, doing: str = "replaying") -> Iterator[Reporter]:
     """Report on `runs` runs (or other pieces of work: `doing`) while the context is open."""

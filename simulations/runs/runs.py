@@ -10,6 +10,7 @@ from functools import lru_cache
 
 from simulations.replay.conditions import Conditions
 from simulations.replay.replay import run
+from simulations.replay.schedule import ReplicaSchedule
 from simulations.results.scorecard import Score, score
 from simulations.results.timeline import timeline
 from simulations.runs.progress import Reporter, score_line
@@ -30,6 +31,8 @@ class Plan:
     """Of a baseline, where they are not its defaults."""
     setting: str | None = None
     """With a sweep: which setting this is, as the row says it."""
+    schedule: ReplicaSchedule | None = None
+    """Is followed in place of the policy, which is only its name then."""
     with_timeline: bool = False
     """Keep the run over time, for a report."""
 
@@ -56,6 +59,7 @@ def play(plan: Plan, /, *, progress: Callable[[float], None] = lambda _: None) -
         seed=plan.seed,
         conditions=plan.conditions,
         parameters=plan.parameters,
+        schedule=plan.schedule,
         progress=progress,
     )
     row = score(finished)
@@ -65,7 +69,12 @@ def play(plan: Plan, /, *, progress: Callable[[float], None] = lambda _: None) -
 
 
 def play_all(
-    plans: Sequence[Plan], *, jobs: int, reporter: Reporter, ray_address: str | None = None
+    plans: Sequence[Plan],
+    *,
+    jobs: int,
+    reporter: Reporter,
+    ray_address: str | None = None,
+    done: Callable[[int, Score], None] = lambda _number, _score: None,
 ) -> list[Score]:
     """Make every run; the scores are in the order of the plans, whichever run ends first.
 
@@ -74,12 +83,18 @@ def play_all(
         jobs: So many at a time, in processes of this machine.
         reporter: Is told how far they are.
         ray_address: Of a Ray cluster that makes them instead.
+        done: Is told the number and the score of each run as it ends.
     """
+
+    def line(number: int, score: Score) -> str:
+        done(number, score)
+        return score_line(score)
+
     return results_of(
         play,
         plans,
         jobs=jobs,
         reporter=reporter,
-        line=lambda _, score: score_line(score),
+        line=line,
         ray_address=ray_address,
     )

@@ -114,8 +114,11 @@ def make_trace_bound(plan: Plan) -> tuple[Bound, float]:
         end_ns=end_ns,
         start_s=conditions.cold_start.shortest_s,
         spot=None if conditions.spot is None else spot_lives(conditions.spot, plan.seed, end_ns),
+        replicas_max=conditions.replicas_max,
+        from_ns=conditions.score_from_ns,
     )
-    return bound, unlimited_attainment(requests, profile, objective)
+    unlimited = unlimited_attainment(requests, profile, objective, from_ns=conditions.score_from_ns)
+    return bound, unlimited
 
 
 def _answer(
@@ -133,6 +136,7 @@ def _answer(
                 attainment=score.attainment,
                 requests=score.requests,
                 bound=bound,
+                replicas_most=score.replicas_max,
             )
             for score in scores
         ),
@@ -140,7 +144,7 @@ def _answer(
         curve=BoundCurve(
             trace=cached_trace(plan.trace).name,
             attainment=shares,
-            cost_usd=[bound.at_attainment(share) for share in shares],
+            cost_usd=[bound.headline(share, requests=scores[0].requests) for share in shares],
             schedule=_schedule(bound, plan, unlimited) if plan.with_timeline else None,
         ),
         programs=bound.hull.programs,

@@ -59,6 +59,10 @@ class RequestColumns:
     def __len__(self) -> int:
         return len(self.arrival_ns)
 
+    def rows_from(self, from_ns: int) -> slice:
+        """Rows that arrive at `from_ns` or later."""
+        return slice(int(np.searchsorted(self.arrival_ns, from_ns)), len(self))
+
     def part(self, rows: slice) -> RequestColumns:
         """The same memory, of these rows alone, without their prefixes."""
         return RequestColumns(

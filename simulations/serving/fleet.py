@@ -142,7 +142,7 @@ class ServingFleet:
     def read_pages(self, table: NDArray[np.float64], at_s: float) -> None:
         """Write the page of every living replica into a table, at the present moment.
 
-        The column is the replica's number; the rows are `at_s` and then the fields of `Gauges`.
+        The column is the replica's number; `histograms` says what stands in which row.
         """
         self._model.read_pages(table, at_s)
 

@@ -45,6 +45,13 @@ class Gauges(NamedTuple):
     prefix_queried_tokens_total: int
     """Tokens that were looked up in the prefix cache."""
     prefix_hit_tokens_total: int
+    aborted_requests_total: int = 0
+    """Of the finished, those whose client gave up."""
+    steps_total: int = 0
+    queue_time_ns_total: int = 0
+    """From when the engine could see a request until it was first admitted, of those that ended whole."""
+    queued_requests_total: int = 0
+    """How many these are."""
 
 
 def gauges(values: list[float]) -> Gauges:

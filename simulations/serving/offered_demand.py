@@ -12,8 +12,9 @@ import math
 
 import numpy as np
 
-from autoscaler.core.contract.state import FloatArray
-from simulations.serving.columns import RequestColumns
+from autoscaler.core.contract.state import FloatArray, IntArray
+from autoscaler.core.tuning import TUNING
+from simulations.serving.columns import RequestColumns, RequestResults
 from simulations.serving.profiles.profiles import Profile
 
 PEAK_WINDOW_S = 10.0
@@ -27,15 +28,70 @@ def work_s(requests: RequestColumns, profile: Profile) -> FloatArray:
     prompts = np.maximum(requests.prompt_tokens, 1).astype(np.float64)
     outputs = np.maximum(requests.output_tokens, 1).astype(np.float64)
     batch = float(profile.in_flight_target)
-    prefill_ns = prompts * profile.token_ns + prompts * prompts / 2 * profile.attention_ps / 1000
+    step_ns = _step_ns(prompts, outputs, profile, batch)
+    work: FloatArray = (_prefill_ns(prompts, profile) + outputs * step_ns / batch) / 1e9
+    return work
+
+
+def demand_replicas(
+    requests: RequestColumns,
+    results: RequestResults,
+    profile: Profile,
+    *,
+    at_ns: IntArray,
+    target: float | None = None,
+) -> FloatArray:
+    """What each moment truly asked for, in replicas.
+
+    The offered load is what would be in flight if nobody had to wait, each request for as long as it takes
+    on replicas that carry their target. Where more is in flight it waits, or waited: that is demand too,
+    within the bound that the engine sets it (`autoscaler.core.demand`).
+
+    Args:
+        requests: All of the run, in order of arrival.
+        results: What became of them.
+        profile: Of a replica.
+        at_ns: The moments, ascending.
+        target: Requests in flight that a replica carries; None: the profile's.
+    """
+    carried = float(profile.in_flight_target if target is None else target)
+    arrived = np.searchsorted(requests.arrival_ns, at_ns, side="right")
+    alone_ns = np.sort(requests.arrival_ns + _service_ns(requests, profile, batch=carried))
+    offered = (arrived - np.searchsorted(alone_ns, at_ns, side="right")) / carried
+    ended_ns = np.sort(results.finished_ns)
+    held = (arrived - np.searchsorted(ended_ns, at_ns, side="right")) / carried
+    most = TUNING.backlog_ratio * offered + TUNING.backlog_replicas
+    demand: FloatArray = np.maximum(offered, np.minimum(held, most))
+    return demand
+
+
+def _service_ns(requests: RequestColumns, profile: Profile, *, batch: float) -> IntArray:
+    """How long each request takes on a replica that runs `batch` of them, without waiting."""
+    prompts = np.maximum(requests.prompt_tokens, 1).astype(np.float64)
+    outputs = np.maximum(requests.output_tokens, 1).astype(np.float64)
+    return (
+        _prefill_ns(prompts, profile) + outputs * _step_ns(prompts, outputs, profile, batch)
+    ).astype(np.int64)
+
+
+def _prefill_ns(prompts: FloatArray, profile: Profile) -> FloatArray:
+    prefill: FloatArray = (
+        prompts * profile.token_ns + prompts * prompts / 2 * profile.attention_ps / 1000
+    )
+    return prefill
+
+
+def _step_ns(
+    prompts: FloatArray, outputs: FloatArray, profile: Profile, batch: float
+) -> FloatArray:
+    """One step of a replica that decodes `batch` requests like each of these."""
     context = prompts + outputs / 2
-    step_ns = (
+    step: FloatArray = (
         profile.step_ns
         + profile.pause_ns
         + batch * (profile.pause_decode_ns + profile.kv_token_ns * context)
     )
-    work: FloatArray = (prefill_ns + outputs * step_ns / batch) / 1e9
-    return work
+    return step
 
 
 def offered_replicas(

@@ -2,7 +2,8 @@
 
 The same form for traces, spot markets, prices and measured cold starts. Of a trace, `from=` and
 `hours=` or `days=` cut a part out, and `thin=` keeps a share of the requests: both before anything is
-drawn, so that a day of a recording that would not fit into memory can be asked for.
+drawn, so that a day of a recording that would not fit into memory can be asked for. `repeat=` plays
+what is left so many times in a row.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ _SETTINGS = re.compile(r"(?P<path>.+?)(?P<settings>(?:,[a-z_]+=[^,]*)*)", re.DOT
 _FILE_SETTINGS = re.compile(r"(?:,[a-z_]+=[^,]*)*", re.DOTALL)
 _DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)([smhd]?)", re.ASCII)
 _SECONDS: Mapping[str, float] = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
-COMMON = ("from", "hours", "days", "thin", "seed")
+COMMON = ("from", "hours", "days", "thin", "seed", "repeat")
 """Settings that every trace takes."""
 
 
@@ -41,6 +42,8 @@ class TraceSpec:
     """Share of the requests that is kept."""
     seed: int = 0
     """Of what is drawn; the seed of a run draws its own things."""
+    repeat: int = 1
+    """So many times in a row, the part as a whole."""
 
     @property
     def to_s(self) -> float:
@@ -114,6 +117,9 @@ def trace_spec(text: str) -> TraceSpec:
     seed = settings.get("seed", "0")
     if not re.fullmatch(r"\d{1,18}", seed, re.ASCII):
         raise TraceError(f"{text}: seed is {seed!r}; write a whole number >= 0")
+    repeat = settings.get("repeat", "1")
+    if not re.fullmatch(r"[1-9]\d{0,2}", repeat, re.ASCII):
+        raise TraceError(f"{text}: repeat is {repeat!r}; write a whole number from 1 to 999")
     return TraceSpec(
         text=text,
         path=path,
@@ -123,15 +129,22 @@ def trace_spec(text: str) -> TraceSpec:
         thin=thin,
         suffix="".join(f",{key}={value}" for key, value in settings.items()),
         seed=int(seed),
+        repeat=int(repeat),
     )
 
 
 def seconds(text: str, duration: str) -> float:
     """`90`, `90s`, `1.5m`, `36h` or `2d` in seconds; raises TraceError naming `text`."""
-    found = _DURATION.fullmatch(duration)
+    found = duration_s(duration)
     if found is None:
         raise TraceError(f"{text}: from is {duration!r}; write seconds, or 90m, 36h, 2d")
-    return float(found[1]) * _SECONDS[found[2]]
+    return found
+
+
+def duration_s(text: str) -> float | None:
+    """`90`, `90s`, `1.5m`, `36h` or `2d` in seconds; None: it is none of these."""
+    found = _DURATION.fullmatch(text)
+    return None if found is None else float(found[1]) * _SECONDS[found[2]]
 
 
 def number(

@@ -20,12 +20,13 @@ from simulations.agenda import NS
 from simulations.rng import stream
 from simulations.serving.columns import RequestColumns, WholeNumbers
 from simulations.traces import generate
-from simulations.traces.contents import TraceContents, TraceFormat
+from simulations.traces.contents import TraceContents, TraceFormat, check_drawn
 from simulations.traces.files import open_lines
 from simulations.traces.formats.registry import TRACES
 from simulations.traces.overlay import selected_requests
 from simulations.traces.rows import MAX_NS, RequestRows, TraceLines
 from simulations.traces.spec import TraceSpec, trace_spec
+from simulations.traces.units import check_span
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +41,8 @@ class Trace:
     request and the last: no request is there, and nobody knows how many there were."""
     notes: tuple[str, ...] = ()
     """What its user should be told: what was left out, and what was assumed."""
+    repeat_s: float = 0.0
+    """From the beginning of a repetition to that of the next; 0: it is not repeated."""
 
     @property
     def end_ns(self) -> int:
@@ -74,7 +77,8 @@ def read_trace(spec: str) -> Trace:
             "no request in the part that is asked for",
             remedy="name another part of it with from, and hours or days",
         )
-    return _from_zero(trace_name(asked.path) + asked.suffix, drawn)
+    made = _from_zero(trace_name(asked.path) + asked.suffix, drawn)
+    return made if asked.repeat == 1 else _repeated(made, asked)
 
 
 def trace_name(path: Path) -> str:
@@ -111,6 +115,8 @@ def _read_recording(lines: TraceLines, format_: TraceFormat, asked: TraceSpec) -
         raise TraceError(
             f"{lines.path}: holds a header and no request{said}; name a trace that holds requests"
         )
+    tokens = _array(rows.prompt_tokens).sum() + _array(rows.output_tokens).sum()
+    check_span(asked.text, _array(rows.arrival_ns), tokens=float(tokens))
     requests = RequestColumns(
         arrival_ns=_array(rows.arrival_ns),
         prompt_tokens=_array(rows.prompt_tokens),
@@ -161,6 +167,31 @@ def _asked_rows(arrivals: IntArray, asked: TraceSpec, *, zero_ns: int = 0) -> sl
     bounds_s = asked.from_s, min(asked.to_s, MAX_NS / NS)
     first, last = np.searchsorted(arrivals, [zero_ns + round(at_s * NS) for at_s in bounds_s])
     return slice(int(first), int(last))
+
+
+def _repeated(trace: Trace, asked: TraceSpec) -> Trace:
+    """The trace so many times in a row: each begins a mean gap behind the last request of the one before.
+
+    Prefixes are each repetition's own: the same conversations come again, from other people.
+    """
+    requests, times = trace.requests, asked.repeat
+    check_drawn(len(requests) * times, asked)
+    gap_ns = trace.end_ns // max(1, len(requests) - 1)
+    period_ns = max(1, trace.end_ns + gap_ns)
+    number = np.repeat(np.arange(times, dtype=np.int64), len(requests))
+    rows = np.tile(np.arange(len(requests)), times)
+    return replace(
+        trace,
+        requests=selected_requests(
+            requests, rows, arrival_ns=requests.arrival_ns[rows] + number * period_ns, copy=number
+        ),
+        holes_s=tuple(
+            (start + again * period_ns / NS, end + again * period_ns / NS)
+            for again in range(times)
+            for start, end in trace.holes_s
+        ),
+        repeat_s=period_ns / NS,
+    )
 
 
 def _from_zero(name: str, drawn: TraceContents) -> Trace:

@@ -29,11 +29,22 @@ class SimulatedNode:
     ready: bool = True
     unschedulable: bool = False
     cordoned_by_us: bool = False
+    marked_drained: bool = False
     noticed_ns: int = NEVER
     deadline_ns: int = NEVER
     """When it is taken away, as the notice says."""
     lost_ns: int = NEVER
     """When it was taken away; the API server learns of it later."""
+
+    @property
+    def zone(self) -> str:
+        """Of its machine; empty: not said."""
+        return "" if self.machine is None else self.machine.zone
+
+    @property
+    def instance_type(self) -> str:
+        """Likewise."""
+        return "" if self.machine is None else self.machine.instance_type
 
     @property
     def schedulable(self) -> bool:
@@ -66,6 +77,10 @@ class SimulatedPod:
     """End of its grace period."""
     serving: bool = False
     """Its process is in the serving fleet."""
+    deletion_cost: int = 0
+    """Of its annotation `controller.kubernetes.io/pod-deletion-cost`; 0 where it has none."""
+    deletion_cost_ours: bool = False
+    """The autoscaler set it."""
     sample: Gauges | None = None
     """As last scraped, where somebody looked at it here; all readings are in `World.pages`."""
     sampled_ns: int = NEVER
@@ -85,6 +100,8 @@ class SimulatedDeployment:
     """MIXED: spot where it can be had, else on demand, as Karpenter places it."""
     grace_s: float
     """terminationGracePeriodSeconds."""
+    zone: str = ""
+    """That its node selector names; empty: none, its spot replicas land in any."""
     replicas: int = 0
     """spec.replicas."""
     pods: list[SimulatedPod] = field(default_factory=list)

@@ -1,7 +1,8 @@
 """What the replicas' pages said when they were last read: one table, no object per replica and tick.
 
 A column is a replica, by its number in the fleet, which is never used again: it keeps what was read
-last, also of a replica that is gone. A row is a gauge.
+last, also of a replica that is gone. A row is a gauge, or a bucket of a histogram
+(`serving/histograms.py` says which).
 """
 
 from __future__ import annotations
@@ -13,10 +14,8 @@ from numpy.typing import NDArray
 
 from autoscaler.core.contract.state import FloatArray
 from simulations.serving.gauges import Gauges, gauges
+from simulations.serving.histograms import GAUGES, ROWS, SAMPLED_AT
 
-SAMPLED_AT = 0
-"""Row of the moment of the reading, seconds; the rows behind it are the fields of `Gauges`."""
-ROWS = 1 + len(Gauges._fields)
 FIRST_COLUMNS = 64
 
 
@@ -42,8 +41,9 @@ class ReplicaPages:
 
     def page(self, number: int) -> Gauges | None:
         """What this replica's page said last; None: it was never read."""
-        at, *values = self.table[:, number].tolist()
-        return None if math.isnan(at) else gauges(values)
+        if math.isnan(self.table[SAMPLED_AT, number]):
+            return None
+        return gauges(self.table[GAUGES, number].tolist())
 
     def read_at(self, number: int) -> float:
         """When it was read, seconds; NaN: never."""

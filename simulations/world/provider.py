@@ -26,14 +26,22 @@ class Provider:
         self._named = {CapacityType.ON_DEMAND: 0, CapacityType.SPOT: 0}
 
     def place(
-        self, capacity_type: CapacityType, *, at_ns: int
+        self, capacity_type: CapacityType, *, at_ns: int, zone: str = ""
     ) -> tuple[SimulatedNode, bool] | None:
-        """A node with room, and whether it has to be started; None: none can be had."""
+        """A node with room, and whether it has to be started; None: none can be had.
+
+        A spot node is of `zone`, unless that is empty; on demand can be had in all of them.
+        """
         for preferred in _preference(capacity_type):
+            pinned = zone if preferred is CapacityType.SPOT else ""
             for node in self.nodes.values():
-                if node.capacity_type is preferred and node.schedulable:
+                if (
+                    node.capacity_type is preferred
+                    and node.schedulable
+                    and pinned in ("", node.zone)
+                ):
                     return node, False
-            started = self._started(preferred, at_ns)
+            started = self._started(preferred, at_ns, pinned)
             if started is not None:
                 return started, True
         return None
@@ -49,10 +57,10 @@ class Provider:
         """When something can be had that cannot be had now; None: nobody knows."""
         return self._market.next_change_ns() if self._market is not None else None
 
-    def _started(self, capacity_type: CapacityType, at_ns: int) -> SimulatedNode | None:
+    def _started(self, capacity_type: CapacityType, at_ns: int, zone: str) -> SimulatedNode | None:
         machine = None
         if capacity_type is CapacityType.SPOT:
-            machine = self._market.take(at_ns) if self._market is not None else None
+            machine = self._market.take(at_ns, zone=zone) if self._market is not None else None
             if machine is None:
                 return None
         elif self._on_demand_max is not None:

@@ -129,11 +129,17 @@ class SimulatedWorld:
         """Nothing more is bound to it."""
         node.unschedulable = True
         node.cordoned_by_us = node.cordoned_by_us or by_us
+        node.marked_drained = False
+        self.version += 1
+
+    def mark_drained(self, node: SimulatedNode) -> None:
+        """Whoever drains says that it is empty; this market takes it at its deadline all the same."""
+        node.marked_drained = True
         self.version += 1
 
     def uncordon(self, node: SimulatedNode, *, at_ns: int) -> None:
         """Pods may be bound to it again."""
-        node.unschedulable = node.cordoned_by_us = False
+        node.unschedulable = node.cordoned_by_us = node.marked_drained = False
         self.version += 1
         self._place_waiting(at_ns)
 
@@ -171,7 +177,7 @@ class SimulatedWorld:
 
     def _ready_at_once(self, deployment: SimulatedDeployment) -> None:
         pod = self._create(deployment, 0)
-        placed = self.provider.place(deployment.capacity_type, at_ns=0)
+        placed = self.provider.place(deployment.capacity_type, at_ns=0, zone=deployment.zone)
         if placed is None:
             self._wait(pod, 0)
             return
@@ -191,11 +197,12 @@ class SimulatedWorld:
         for pod in victims(active, count=max(0, surplus), at_ns=at_ns):
             self._delete(pod, grace_ns=int(deployment.grace_s * NS), at_ns=at_ns)
         for _ in range(-surplus):
-            self.ledger.starts += 1
+            self.ledger.started_ns.append(at_ns)
             self._place(self._create(deployment, at_ns), at_ns)
 
     def _place(self, pod: SimulatedPod, at_ns: int) -> None:
-        placed = self.provider.place(pod.deployment.capacity_type, at_ns=at_ns)
+        deployment = pod.deployment
+        placed = self.provider.place(deployment.capacity_type, at_ns=at_ns, zone=deployment.zone)
         if placed is None:
             self._wait(pod, at_ns)
             return
@@ -256,6 +263,7 @@ class SimulatedWorld:
         pod.ready_ns = at_ns
         self.version += 1
         self.fleet.add_replica(at_ns, pod.replica_id)
+        self.ledger.serves(1, at_ns=at_ns)
 
     def _delete(self, pod: SimulatedPod, *, grace_ns: int, at_ns: int) -> None:
         by_ns = at_ns + grace_ns
@@ -265,6 +273,8 @@ class SimulatedWorld:
                 pod.gone_by_ns = by_ns
                 self.agenda.add(by_ns, lambda at: self._gone(pod, at))
             return
+        if pod.serving:
+            self.ledger.serves(-1, at_ns=at_ns)
         pod.deleting_ns, pod.gone_by_ns = at_ns, by_ns
         self.version += 1
         if pod.node is None:
@@ -314,10 +324,12 @@ class SimulatedWorld:
 
     def _stop_serving(self, pod: SimulatedPod, at_ns: int) -> None:
         if pod.serving:
+            if not pod.deleting:
+                self.ledger.serves(-1, at_ns=at_ns)
             pod.serving = False
             self.fleet.kill(at_ns, pod.replica_id)
             if pod.node is not None and pod.node.noticed_ns != NEVER:
-                self.ledger.ended_in_notice.add(pod.replica_id)
+                self.ledger.ended_in_notice[pod.replica_id] = pod.node.noticed_ns
 
     # Nodes.
 

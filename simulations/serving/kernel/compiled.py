@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import numba
 
 from simulations.serving.gauges import FOREVER, NEVER
+from simulations.serving.histograms import TPOT, TPOT_BOUNDS_NS, TTFT, TTFT_BOUNDS_NS
 
 KEPT = 3
 """Versions whose compiled code is kept."""
@@ -25,7 +26,8 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 def _folder() -> str:
     """Where the compiled code of the sources as they are now is kept."""
-    digest = hashlib.sha256(f"{numba.__version__} {NEVER} {FOREVER}".encode())
+    histograms = f"{TTFT} {TTFT_BOUNDS_NS} {TPOT} {TPOT_BOUNDS_NS}"
+    digest = hashlib.sha256(f"{numba.__version__} {NEVER} {FOREVER} {histograms}".encode())
     for source in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(source.read_bytes())
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"

@@ -30,6 +30,7 @@ from simulations.serving.kernel.cache import disown, hold, hold_own, identify, l
 from simulations.serving.kernel.compiled import compiled_function, inlined_function
 from simulations.serving.kernel.division import begun_blocks, whole_prefixes
 from simulations.serving.kernel.layout import NONE, Lane
+from simulations.serving.kernel.observe import observe_first
 from simulations.serving.kernel.requests import drop_aborted, finish, preempt, read_inbox, run_next
 
 
@@ -148,6 +149,8 @@ def _start_step(lane: Lane, start: int) -> None:
                 break
             run_next(lane, slot)
             request = lane.slots[slot]
+            if request.admitted_ns == NEVER:
+                request.admitted_ns = start
             count = min(budget, request.prompt + request.produced - request.computed)
             pairs += _prefill(lane, slot, count)
             budget -= count
@@ -198,6 +201,7 @@ def _end_prefill(lane: Lane, slot: int, end: int) -> None:
     if request.produced == 1:
         r.prompt_tokens += request.prompt
         request.first_ns = end + lane.parameters[0].after_ns
+        observe_first(lane, slot)
     if request.produced == request.output:
         finish(lane, slot, end)
     else:
@@ -303,3 +307,4 @@ def _show(lane: Lane) -> None:
     r.shown_preemptions = r.preemptions
     r.shown_queried = r.queried
     r.shown_hit = r.hit
+    r.shown_aborted = r.aborted

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from autoscaler.errors import InvariantBroken
 from simulations.serving.columns import Gauges, RequestColumns, RequestResults
 from simulations.serving.gauges import FOREVER, NEVER, gauges
+from simulations.serving.histograms import GAUGES, ROWS, TPOT_BOUNDS_NS, TTFT_BOUNDS_NS
 from simulations.serving.kernel import router
 from simulations.serving.kernel.layout import (
     CONTROL,
@@ -130,12 +131,13 @@ class KernelFleet:
     def gauges(self, replica_id: int) -> Gauges:
         """The replica's page at the present moment."""
         assert replica_id in self._rows, replica_id
-        pages = np.empty((1 + len(Gauges._fields), 1 + max(self._rows)))
+        pages = np.empty((ROWS, 1 + max(self._rows)))
         self.read_pages(pages, 0.0)
-        return gauges(pages[1:, replica_id].tolist())
+        return gauges(pages[GAUGES, replica_id].tolist())
 
     def read_pages(self, table: NDArray[np.float64], at_s: float) -> None:
         """Write every replica's page into its column of the table."""
+        assert len(table) == ROWS, "a row for each gauge and bucket"
         assert table.shape[1] > max(self._rows, default=-1), "no column for a replica"
         self._read_pages(self._state, self.now_ns, at_s, table)
 
@@ -215,6 +217,8 @@ def _first_state(
         phases=np.zeros((0, 0), dtype=np.int32),
         keys=np.zeros((0, 0), dtype=np.int64),
         holders=np.zeros((0, 0), dtype=np.uint32),
+        ttft=np.zeros((0, 0), dtype=np.int64),
+        tpot=np.zeros((0, 0), dtype=np.int64),
         members=np.zeros(0, dtype=np.uint32),
         due_ns=np.zeros(0, dtype=np.int64),
         in_flight=np.zeros(0, dtype=np.int64),
@@ -256,6 +260,8 @@ def _with_rows(state: State, rows: int) -> State:
         "phases": (rows, int(p.block_tokens)),
         "keys": (rows, int(p.requests_max)),
         "holders": (rows, int(p.requests_max)),
+        "ttft": (rows, len(TTFT_BOUNDS_NS) + 1),
+        "tpot": (rows, len(TPOT_BOUNDS_NS) + 1),
         "members": (rows,),
         "due_ns": (rows,),
         "in_flight": (rows,),
@@ -290,5 +296,7 @@ def _reset(state: State, row: int, *, number: int, position: int) -> None:
     r.free = r.plain = state.parameters[0].usable
     state.buckets[row] = NONE
     state.phases[row] = 0
+    state.ttft[row] = 0
+    state.tpot[row] = 0
     state.due_ns[position] = FOREVER
     state.in_flight[position] = 0

@@ -102,6 +102,9 @@ REPLICA = np.dtype(
             "preemptions",
             "queried",
             "hit",
+            "aborted",
+            "queue_ns",
+            "queued",
             # The page while a step with prefills is under way.
             "shown",
             "shown_waiting",
@@ -111,6 +114,7 @@ REPLICA = np.dtype(
             "shown_preemptions",
             "shown_queried",
             "shown_hit",
+            "shown_aborted",
             # As clients and the router see it.
             "number",
             "position",  # among the members
@@ -144,6 +148,7 @@ SLOT = np.dtype(
             _COUNT,
             "inbox_ns",
             "deadline_ns",
+            "admitted_ns",  # start of the step that first admitted it
             "first_ns",  # when the client has its first token
             "end_ns",  # end of the step of its last token
             "finish",  # while decoding: the count of steps at which its last token is there
@@ -229,6 +234,10 @@ class Lane(NamedTuple):
     """Their slots."""
     prefix: NDArray[np.int32]
     """Prefix blocks of all requests."""
+    ttft: NDArray[np.int64]
+    """Requests by the first bound that their time to first token is within; the last: none."""
+    tpot: NDArray[np.int64]
+    """The same of the time per further token of those that ended whole."""
 
 
 class State(NamedTuple):
@@ -243,6 +252,8 @@ class State(NamedTuple):
     phases: NDArray[np.int32]
     keys: NDArray[np.int64]
     holders: NDArray[np.uint32]
+    ttft: NDArray[np.int64]
+    tpot: NDArray[np.int64]
     members: NDArray[np.uint32]
     """[position]: rows of the living replicas, in order of addition."""
     due_ns: NDArray[np.int64]

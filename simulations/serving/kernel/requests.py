@@ -7,6 +7,7 @@ from simulations.serving.kernel.batch import leave
 from simulations.serving.kernel.cache import disown, release
 from simulations.serving.kernel.compiled import compiled_function, inlined_function
 from simulations.serving.kernel.layout import NONE, Lane
+from simulations.serving.kernel.observe import observe_whole
 
 
 @inlined_function
@@ -81,6 +82,7 @@ def finish(lane: Lane, slot: int, end: int) -> None:
     disown(lane, slot)
     lane.replica[0].finished += 1
     lane.slots[slot].end_ns = end
+    observe_whole(lane, slot)
     _append_ended(lane, slot)
 
 
@@ -147,6 +149,7 @@ def stop_running(lane: Lane, slot: int) -> None:
 def _drop(lane: Lane, slot: int, at_ns: int) -> None:
     disown(lane, slot)
     lane.replica[0].finished += 1
+    lane.replica[0].aborted += 1
     lane.slots[slot].end_ns = at_ns
     lane.slots[slot].dropped = 1
     _append_ended(lane, slot)

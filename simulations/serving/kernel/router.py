@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from simulations.serving.columns import RequestOutcome
 from simulations.serving.gauges import FOREVER, NEVER
+from simulations.serving.histograms import TPOT, TTFT
 from simulations.serving.kernel.compiled import compiled_function, entry_point, inlined_function
 from simulations.serving.kernel.completion import completion_bound_ns
 from simulations.serving.kernel.engine import advance
@@ -24,6 +25,7 @@ from simulations.serving.kernel.layout import (
     Lane,
     State,
 )
+from simulations.serving.kernel.observe import write_cumulated
 from simulations.serving.kernel.requests import put, read_inbox
 
 ABORTED = int(RequestOutcome.ABORTED)
@@ -96,7 +98,7 @@ def lose(s: State, at_ns: int, request: int) -> int:
 def read_pages(s: State, at_ns: int, at_s: float, out: NDArray[np.float64]) -> None:
     """Move every replica to this moment and write its page into the column of its number.
 
-    Rows: `at_s`, then the fields of `Gauges`, as it is, or as it was when the step under way began.
+    Rows: as `histograms` says; as it is, or as it was when the step under way began.
     """
     usable = s.parameters[0].usable
     for position in range(s.control[0].members):
@@ -119,6 +121,12 @@ def read_pages(s: State, at_ns: int, at_s: float, out: NDArray[np.float64]) -> N
         out[7, column] = r.shown_preemptions if r.shown else r.preemptions
         out[8, column] = r.shown_queried if r.shown else r.queried
         out[9, column] = r.shown_hit if r.shown else r.hit
+        out[10, column] = r.shown_aborted if r.shown else r.aborted
+        out[11, column] = r.steps
+        out[12, column] = r.queue_ns
+        out[13, column] = r.queued
+        write_cumulated(here.ttft, out, TTFT.start, column)
+        write_cumulated(here.tpot, out, TPOT.start, column)
 
 
 @entry_point
@@ -143,6 +151,8 @@ def lane(s: State, row: int) -> Lane:
         s.keys[row],
         s.holders[row],
         s.prefix,
+        s.ttft[row],
+        s.tpot[row],
     )
 
 
@@ -173,6 +183,7 @@ def send(s: State, at_ns: int, request: int) -> int:
     made.prefixes = s.prefix_start[request + 1] - start
     made.inbox_ns = at_ns + p.before_ns
     made.deadline_ns = s.arrival_ns[request] + p.timeout_ns
+    made.admitted_ns = NEVER
     made.first_ns = NEVER
     made.finish = NEVER
     made.own = NONE

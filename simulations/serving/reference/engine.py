@@ -7,9 +7,11 @@ runs on it starts quickly.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass, field
 
 from simulations.serving.gauges import FOREVER, NEVER, Gauges
+from simulations.serving.histograms import TPOT_BOUNDS_NS, TTFT_BOUNDS_NS
 from simulations.serving.profiles.profiles import Profile
 
 
@@ -45,6 +47,8 @@ class EngineSequence:
     """Tokens that were hit at its first admission."""
     last_token_ns: int = NEVER
     """End of the step of its newest token."""
+    first_token_ns: int = NEVER
+    """End of the step of its first token."""
     preemptions: int = 0
 
     @property
@@ -205,6 +209,11 @@ class ReferenceEngine:
         self.running: list[EngineSequence] = []
         self.finished = self.prompt_tokens = self.generation_tokens = 0
         self.preemptions = self.prefix_queried = self.prefix_hit = 0
+        self.aborted = self.steps = self.queue_time_ns = self.queued = 0
+        self.ttft = [0] * (len(TTFT_BOUNDS_NS) + 1)
+        """Requests by the first bound that their time to first token is within; the last: none."""
+        self.tpot = [0] * (len(TPOT_BOUNDS_NS) + 1)
+        """The same of the time per further token of those that ended whole."""
         self.gauges = self._gauges()
 
     def start(self, at_ns: int) -> EngineStep | None:
@@ -257,12 +266,16 @@ class ReferenceEngine:
             self.generation_tokens += 1
             if sequence.produced == 1:
                 self.prompt_tokens += sequence.prompt
+                sequence.first_token_ns = at_ns
+                self._observe_first(sequence)
                 first.append(sequence)
             else:
                 gaps_ns.append(at_ns - sequence.last_token_ns)
             sequence.last_token_ns = at_ns
+        self.steps += 1
         finished = [sequence for sequence in self.running if sequence.produced == sequence.output]
         for sequence in finished:
+            self._observe_whole(sequence)
             self._leave(sequence)
         self.gauges = self._gauges()
         return StepResult(end_ns=at_ns, first=first, gaps_ns=gaps_ns, finished=finished)
@@ -281,6 +294,7 @@ class ReferenceEngine:
     def _drop_aborted(self, at_ns: int) -> None:
         for sequence in [*self.running, *self.waiting]:
             if sequence.deadline_ns <= at_ns:
+                self.aborted += 1
                 self._leave(sequence)
 
     def _leave(self, sequence: EngineSequence) -> None:
@@ -290,6 +304,19 @@ class ReferenceEngine:
             self.blocks.release(sequence)
         else:
             self.waiting.remove(sequence)
+
+    def _observe_first(self, sequence: EngineSequence) -> None:
+        sent_ns = sequence.inbox_ns - self.profile.before_ns
+        took_ns = sequence.first_token_ns + self.profile.after_ns - sent_ns
+        self.ttft[bisect_left(TTFT_BOUNDS_NS, took_ns)] += 1
+
+    def _observe_whole(self, sequence: EngineSequence) -> None:
+        gaps = max(1, sequence.output - 1)
+        took_ns = sequence.last_token_ns - sequence.first_token_ns
+        bounds_ns = [bound * gaps for bound in TPOT_BOUNDS_NS]
+        self.tpot[bisect_left(bounds_ns, took_ns)] += 1
+        self.queue_time_ns += sequence.admitted_ns - sequence.inbox_ns
+        self.queued += 1
 
     def _preempt_newest(self) -> EngineSequence:
         newest = self.running.pop()
@@ -319,4 +346,8 @@ class ReferenceEngine:
             preemptions_total=self.preemptions,
             prefix_queried_tokens_total=self.prefix_queried,
             prefix_hit_tokens_total=self.prefix_hit,
+            aborted_requests_total=self.aborted,
+            steps_total=self.steps,
+            queue_time_ns_total=self.queue_time_ns,
+            queued_requests_total=self.queued,
         )

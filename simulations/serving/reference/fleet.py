@@ -49,6 +49,7 @@ the least, or none did; then least outstanding.
 from __future__ import annotations
 
 import heapq
+import itertools
 from bisect import insort
 from enum import IntEnum
 
@@ -188,8 +189,10 @@ class ReferenceFleet:
 
     def read_pages(self, table: NDArray[np.float64], at_s: float) -> None:
         """Write every replica's page into its column of the table."""
-        for number in self._replicas:
-            table[:, number] = (at_s, *self.gauges(number))
+        for number, replica in self._replicas.items():
+            counted = replica.engine.ttft, replica.engine.tpot
+            buckets = (count for counts in counted for count in itertools.accumulate(counts))
+            table[:, number] = (at_s, *self.gauges(number), *buckets)
 
     def arrived(self) -> int:
         """Requests that clients have sent."""

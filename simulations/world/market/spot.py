@@ -1,16 +1,17 @@
 """Recorded spot markets: which machines could be had when, and when they were taken away.
 
-Three formats, told by content. Two are of Bamboo (uclasystem/bamboo, NSDI 2023): machines that come and
-go by name, and counts of machines alive, polled. The third is of training_on_a_dime
-(stanford-futuredata): probes that start a machine wherever they can, and ping it every ten minutes. A
-machine of the recording stands for one that our nodes may sit on; when the recording takes it away,
-our node is lost.
+Four formats, told by content. Two are of Bamboo (uclasystem/bamboo, NSDI 2023): machines that come and
+go by name, and counts of machines alive, polled. Two are of training_on_a_dime (stanford-futuredata):
+probes that start a machine wherever they can, and ping it every ten minutes; and prices, which are a
+market to whoever names the most that he pays (`spot_prices.read_bids`). A machine of the recording
+stands for one that our nodes may sit on; when the recording takes it away, our node is lost. Probes and
+prices say in which zone a machine is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
@@ -23,6 +24,8 @@ from simulations.rng import stream
 from simulations.traces.files import open_lines
 from simulations.traces.rows import TraceLines
 from simulations.traces.spec import number, split_spec
+from simulations.world.market.spot_prices import HEADER as PRICES_HEADER
+from simulations.world.market.spot_prices import read_bids
 
 EVENTS_HEADER = "t_ms,event,node"
 COUNTS_HEADER = "time,instances"
@@ -38,6 +41,10 @@ class MachineLife:
     up_ns: int
     down_ns: int
     """The end of the recording where it survived it."""
+    zone: str = ""
+    """Empty: the recording has none."""
+    instance_type: str = ""
+    """Likewise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +54,8 @@ class SpotHistory:
     name: str
     span_ns: int
     lives: tuple[MachineLife, ...]
+    zones: tuple[str, ...] = ()
+    """Of which it tells, in order of name, also those in which there never was a machine."""
 
     def unrolled(self, *, offset_ns: int, until_ns: int) -> Iterator[MachineLife]:
         """The recording from `offset_ns` on as time 0, begun anew as often as `until_ns` asks.
@@ -58,7 +67,7 @@ class SpotHistory:
             for life in self.lives:
                 up, down = max(0, life.up_ns + start), life.down_ns + start
                 if down > 0 and up < until_ns and down > up:
-                    yield MachineLife(up_ns=up, down_ns=down)
+                    yield replace(life, up_ns=up, down_ns=down)
             start += self.span_ns
 
 
@@ -66,7 +75,7 @@ def read_spot(spec: str | Path) -> SpotHistory:
     """Read a recording, plain or gzipped: `PATH[,key=value…]`.
 
     Availability probes take `slot=NAME`, or `zone=` and `gpu=` (all matching slots), and `machines=`:
-    how many machines a slot stands for, 1 unless told otherwise.
+    how many machines a slot stands for, 1 unless told otherwise. Prices take what `read_bids` says.
 
     Raises:
         TraceError: It cannot be read, or has nothing of what is asked for.
@@ -75,8 +84,11 @@ def read_spot(spec: str | Path) -> SpotHistory:
     with open_lines(path) as lines:
         text = iter(lines)
         header = next(text, "")
+        zones: Iterable[str] = ()
         if header == PROBES_HEADER:
-            lives, span_ns = _read_probes(lines, text, str(spec), settings)
+            lives, span_ns, zones = _read_probes(lines, text, str(spec), settings)
+        elif header == PRICES_HEADER:
+            lives, span_ns, zones = _read_bids(str(spec))
         elif header in _READERS:
             if settings:
                 raise TraceError(
@@ -88,14 +100,19 @@ def read_spot(spec: str | Path) -> SpotHistory:
                 raise TraceError(f"{path}: holds no machine; name a spot file that does")
             span_ns = max(life.down_ns for life in lives)
         else:
-            known = "; or ".join((*_READERS, PROBES_HEADER))
+            known = "; or ".join((*_READERS, PROBES_HEADER, PRICES_HEADER))
             raise TraceError(
                 f"{path}: line 1: no known spot format: begins with {header[:60]!r}; "
                 f"known are, plain or gzipped: {known}"
             )
     lives.sort(key=lambda life: (life.up_ns, life.down_ns))
     suffix = "".join(f",{key}={value}" for key, value in settings.items())
-    return SpotHistory(name=path.name.split(".")[0] + suffix, span_ns=span_ns, lives=tuple(lives))
+    return SpotHistory(
+        name=path.name.split(".")[0] + suffix,
+        span_ns=span_ns,
+        lives=tuple(lives),
+        zones=tuple(sorted({zone for zone in zones if zone})),
+    )
 
 
 def _read_events(lines: TraceLines, text: Iterator[str]) -> list[MachineLife]:
@@ -169,8 +186,8 @@ class _Slot:
 
 def _read_probes(
     lines: TraceLines, text: Iterator[str], asked: str, settings: Mapping[str, str]
-) -> tuple[list[MachineLife], int]:
-    """Machines of the slots asked for, and the span of the recording.
+) -> tuple[list[MachineLife], int, list[str]]:
+    """Machines of the slots asked for, the span of the recording, and the zones of the slots.
 
     A machine can be had from `created` (or the first `running`) on, and is taken away at
     `not_running`; in between and after `create_failed` there is none. A slot that was never had is a
@@ -205,11 +222,30 @@ def _read_probes(
     span_ns = at_ns - first_ns
     machines = _machines(asked, settings)
     lives: list[MachineLife] = []
-    for slot in _chosen(asked, settings, slots):
+    chosen = _chosen(asked, settings, slots)
+    for slot in chosen:
         slot.end(span_ns)
         for up, down in slot.spans:
-            lives += [MachineLife(up_ns=up, down_ns=down)] * machines
-    return lives, max(span_ns, 1)
+            life = MachineLife(up_ns=up, down_ns=down, zone=slot.zone, instance_type=slot.gpu)
+            lives += [life] * machines
+    return lives, max(span_ns, 1), [slot.zone for slot in chosen]
+
+
+def _read_bids(spec: str) -> tuple[list[MachineLife], int, list[str]]:
+    """Machines of each zone while they cost no more than the bid: they come and go together."""
+    bids = read_bids(spec)
+    lives = [
+        MachineLife(
+            up_ns=round(up_s * NS),
+            down_ns=round(down_s * NS),
+            zone=zone,
+            instance_type=bids.instance_type,
+        )
+        for zone, spans in bids.spans_s.items()
+        for up_s, down_s in spans
+        for _ in range(bids.machines)
+    ]
+    return lives, round(bids.span_s * NS), list(bids.spans_s)
 
 
 def _machines(asked: str, settings: Mapping[str, str]) -> int:
@@ -256,12 +292,13 @@ class SpotMarket:
         self._free: list[MachineLife] = []
         self._random = random
 
-    def take(self, at_ns: int) -> MachineLife | None:
-        """A machine that is there now and not ours yet; None: none can be had."""
+    def take(self, at_ns: int, *, zone: str = "") -> MachineLife | None:
+        """A machine that is there now and not ours yet, in a zone or in any; None: none can be had."""
         self._advance(at_ns)
-        if not self._free:
+        places = [i for i, life in enumerate(self._free) if not zone or life.zone == zone]
+        if not places:
             return None
-        return self._free.pop(int(self._random.integers(len(self._free))))
+        return self._free.pop(places[int(self._random.integers(len(places)))])
 
     def give_back(self, machine: MachineLife) -> None:
         """It is free again, for as long as it lives."""

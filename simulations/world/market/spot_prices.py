@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
@@ -24,6 +24,7 @@ from simulations.traces.spec import number, seconds, split_spec
 HEADER = "time_utc,zone,instance_type,product,price_usd_per_h"
 SETTINGS = ("instance_type", "zone", "product", "gpus", "from", "level", "on_demand")
 LEVEL_SETTINGS = ("recorded", "list")
+BID_SETTINGS = ("instance_type", "zone", "product", "bid", "machines")
 GPUS_OF: Mapping[str, int] = MappingProxyType(
     {
         "p2.xlarge": 1,
@@ -123,6 +124,76 @@ class PriceHistory:
             span_s=prices.span_s,
             from_s=prices.from_s,
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bids:
+    """What can be had at a bid: in each zone, as long as its price is no higher."""
+
+    spans_s: Mapping[str, Sequence[tuple[float, float]]]
+    """By zone: from when to when, seconds from the recording's start."""
+    span_s: float
+    machines: int
+    """That come and go together in each zone."""
+    instance_type: str
+
+
+def read_bids(spec: str) -> Bids:
+    """Read `PATH,bid=DOLLARS[,instance_type=…][,product=…][,zone=…][,machines=N]` as a market.
+
+    So AWS sold spot until 2017, and so a highest price still works: a machine is taken away once its
+    price is above it.
+
+    Raises:
+        TraceError: It cannot be read, or says not which of its machines is meant.
+    """
+    path, settings = split_spec(spec)
+    unknown = [key for key in settings if key not in BID_SETTINGS]
+    if unknown:
+        raise TraceError(
+            f"{spec}: no setting {unknown[0]!r} of prices as a market; "
+            f"write one of {', '.join(BID_SETTINGS)}"
+        )
+    bid = number(spec, settings, "bid", least=0.001, most=10_000.0)
+    if math.isnan(bid):
+        raise TraceError(
+            f"{spec}: prices are a market only at a bid; write bid= in dollars an hour"
+        )
+    machines = number(spec, settings, "machines", otherwise=1.0, least=1.0, most=10_000.0)
+    if not machines.is_integer():
+        raise TraceError(f"{spec}: machines is {settings['machines']!r}; write a whole number")
+    with open_lines(path) as lines:
+        text = iter(lines)
+        next(text, "")
+        changes, first_s, last_s = _changes(lines, text)
+    if last_s <= first_s:
+        raise TraceError(f"{path}: one moment only; name a longer history")
+    series = _asked_series(spec, settings, changes)
+    spans = {
+        key[0]: [
+            (at - first_s, until - first_s)
+            for (at, price), (until, _) in pairwise([*changes[key], (last_s, 0.0)])
+            if price <= bid and until > at
+        ]
+        for key in series
+    }
+    return Bids(
+        spans_s={zone: _joined(parts) for zone, parts in spans.items()},
+        span_s=last_s - first_s,
+        machines=int(machines),
+        instance_type=series[0][1],
+    )
+
+
+def _joined(spans: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Spans that follow on each other without a gap are one: the price changed and stayed below."""
+    joined: list[tuple[float, float]] = []
+    for up, down in spans:
+        if joined and joined[-1][1] == up:
+            joined[-1] = (joined[-1][0], down)
+        else:
+            joined.append((up, down))
+    return joined
 
 
 def is_price_history(path: Path) -> bool:

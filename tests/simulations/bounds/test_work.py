@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from simulations.bounds.bound import PoolTerms, make_bound
+from simulations.bounds.bound import make_bound
+from simulations.bounds.pools import PoolTerms
 from simulations.bounds.work import least_work_s, shareable_tokens
 from simulations.serving.columns import RequestColumns, RequestOutcome
 from simulations.serving.fleet import ServingFleet

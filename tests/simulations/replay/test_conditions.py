@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from autoscaler.errors import SettingsError
 from simulations.replay.conditions import (
     LEADS_S,
     Conditions,
@@ -12,6 +13,7 @@ from simulations.replay.conditions import (
     conditions_of,
     load_tested,
     with_maximum,
+    with_score_from,
 )
 from simulations.serving.offered_demand import first_replicas, peak_replicas
 from simulations.serving.replica_capacity import replica_capacity, written_target
@@ -94,3 +96,40 @@ def test_an_empty_trace_leaves_the_profiles_target():
         load_tested(Conditions(profile=PROFILE), Trace(name="t", requests=requests([]))).profile
         is PROFILE
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "from_s"),
+    [("0", 0.0), ("90", 90.0), ("1.5m", 90.0), ("24h", 86_400.0), ("1d", 86_400.0)],
+)
+def test_where_the_score_begins(text: str, from_s: float):
+    trace = Trace(name="t", requests=requests([0.0, 90_000.0]))
+    conditions = with_score_from(asked(score_from=text), trace)
+    assert conditions.score_from_s == from_s
+    assert conditions.score_from_ns == round(from_s * 1e9)
+
+
+def test_a_repeated_recording_is_scored_from_where_it_begins_anew():
+    trace = Trace(name="t", requests=requests([0.0, 10.0, 20.0, 30.0]), repeat_s=20.0)
+    assert with_score_from(asked(score_from="repeat"), trace).score_from_s == 20.0
+
+
+@pytest.mark.parametrize(
+    ("rule", "text", "found"),
+    [
+        ("no duration", "soon", "--score-from 'soon': write seconds, or 90m, 24h, 1d, or repeat"),
+        ("below zero", "-1", "--score-from '-1'"),
+        (
+            "nothing is left",
+            "24h",
+            "86400 s of t are not scored, and its last request arrives at 10 s",
+        ),
+        ("the last request alone is no trace", "10", "10 s of t are not scored"),
+        ("nothing is repeated", "repeat", "t is not repeated; name it with repeat="),
+    ],
+)
+def test_a_score_that_cannot_begin_there_is_refused(rule: str, text: str, found: str):
+    trace = Trace(name="t", requests=requests([0.0, 10.0]))
+    with pytest.raises(SettingsError) as caught:
+        with_score_from(asked(score_from=text), trace)
+    assert found in str(caught.value), rule

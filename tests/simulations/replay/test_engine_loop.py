@@ -4,8 +4,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
-from autoscaler.core.contract.commands import FALLBACK_ANNOTATION, SetReplicas
+from autoscaler.core.contract.commands import FALLBACK_ANNOTATION, SetDeletionCost, SetReplicas
 from autoscaler.core.contract.decision import Outcome
 from autoscaler.core.contract.events import CommandFinished, Event, NoticeReceived, Observed
 from autoscaler.core.contract.state import CapacityType, InterruptionKind
@@ -89,6 +90,13 @@ def test_a_notice_overtakes_the_tick_and_is_answered_in_order():
     assert node.unschedulable
     assert node.cordoned_by_us
     assert all(pod.deleting for pod in node.pods)  # once the cordon was observed
+    made.agenda.run_until(290 * NS)
+    assert node.exists
+    assert node.pods == []
+    assert node.marked_drained
+    kinds = [type(each).__name__ for _, answer in story for each in answer.commands]
+    assert kinds.index("EvictPod") < kinds.index("MarkNodeDrained")
+    assert kinds.count("MarkNodeDrained") == 1
 
 
 def test_every_command_is_told_to_have_ended():
@@ -117,6 +125,34 @@ def test_a_command_that_follows_another_is_performed_after_it():
     ]
     assert any(isinstance(command, SetReplicas) for command, _ in chains)
     assert all(ended_at[before] < ended_at[command.id] for command, before in chains)
+
+
+def _falling_load() -> SimulatedWorld:
+    """Many long requests at once, then a few: what was needed for the many is given up."""
+    arrivals = [*np.linspace(0.5, 60, 400).tolist(), *np.linspace(61, 1500, 200).tolist()]
+    return two_pools(machine(), spot_replicas=6, arrivals=arrivals, lead_s=0)
+
+
+@pytest.mark.slow
+def test_a_scale_down_takes_those_with_the_least_in_flight_and_leaves_no_cost():
+    """Found: of equals the youngest went, whatever it had in flight."""
+    made = _falling_load()
+    story = looped(made, end_s=1500)
+    made.agenda.run_until(1500 * NS)
+    ended_at = {e.command: e.at for e, _ in story if isinstance(e, CommandFinished)}
+    commands = [command for _, answer in story for command in answer.commands]
+    costs = {each.id: each for each in commands if isinstance(each, SetDeletionCost)}
+    scales = [each for each in commands if isinstance(each, SetReplicas) and each.once_ended]
+    assert scales, "the story has no scale-down that needs a mark"
+    for scale in scales:
+        assert set(scale.once_ended) <= costs.keys()
+        assert all(ended_at[cost] < ended_at[scale.id] for cost in scale.once_ended)
+    departed = [
+        gone for _, answer in story for decision in answer.decisions for gone in decision.departed
+    ]
+    assert departed
+    assert {gone.cause for gone in departed} == {"ScaleDown"}
+    assert not any(pod.deletion_cost for each in made.deployments for pod in each.active)
 
 
 def test_a_lost_node_without_notice_is_told_once_it_is_not_ready():

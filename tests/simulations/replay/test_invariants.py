@@ -21,7 +21,8 @@ from autoscaler.core.contract.events import Event, NoticeReceived, Observed
 from autoscaler.core.contract.state import CapacityType
 from autoscaler.core.engine import Engine, EngineSettings, build_engine
 from simulations.agenda import NS
-from simulations.bounds.bound import PoolTerms, make_bound
+from simulations.bounds.bound import make_bound
+from simulations.bounds.pools import PoolTerms
 from simulations.peers.rules.registry import BASELINES
 from simulations.replay.conditions import Conditions
 from simulations.replay.engine_loop import ENGINE_POLICIES
@@ -29,6 +30,7 @@ from simulations.replay.replay import run
 from simulations.replay.run import Run
 from simulations.results.scorecard import score
 from simulations.serving.columns import NEVER, RequestColumns, RequestOutcome
+from simulations.serving.objective import parse_objective
 from simulations.traces.generate import Recipe, generate
 from simulations.traces.trace import Trace
 from simulations.world.cold_start import COLD_STARTS
@@ -198,7 +200,9 @@ def test_s4_what_comes_after_a_moment_changes_nothing_before_it(policy: str):
     whole = trace(hours=0.2)
     part = cut(whole, at_s=500.0)
     end_ns = part.end_ns
-    conditions = replace(WARM, spot=market())
+    # A limit by each request's own prefill is the resource's by the mean of the trace: told, not decided.
+    objective = parse_objective("ttft=2,tpot=0.1")
+    conditions = replace(WARM, spot=market(), objective=objective)
     sizes, answers = [], []
     for made in (whole, part):
         told: list[str] = []
@@ -344,6 +348,7 @@ def test_s7_nobody_is_cheaper_than_the_clairvoyant_at_their_own_attainment(polic
 # S8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", ALL)
 def test_s8_no_load_keeps_the_floor(policy: str):
     # one request at each end, so that there is an hour in between
@@ -415,3 +420,41 @@ def test_samples_are_one_scrape_old_and_never_from_the_future():
         ages = event.at - sampled[~np.isnan(sampled)]
         assert np.all(ages >= 0)
         assert np.all(ages <= 5.0 + 1e-6)
+
+
+# a first part that is played and not scored
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("policy", ["inference-aware", "hpa", "keda", "kubeai"])
+@pytest.mark.parametrize("spot", [None, market()], ids=["on-demand", "spot"])
+def test_a_warm_up_changes_no_decision_and_is_in_no_figure(policy: str, spot: SpotHistory | None):
+    """The two parts of a run, scored apart, make up the whole; what is played does not know of it."""
+    made = trace()
+    border_ns = made.end_ns * 2 // 5
+    whole = run(made, policy, seed=0, conditions=replace(WARM, spot=spot))
+    part = run(
+        made, policy, seed=0, conditions=replace(WARM, spot=spot, score_from_s=border_ns / NS)
+    )
+    assert part.ledger.sizes == whole.ledger.sizes
+    assert part.results.finished_ns.tobytes() == whole.results.finished_ns.tobytes()
+    rows, scored = score(whole), score(part)
+    before = replace(whole, end_ns=border_ns)
+    paid = [p.to_ns - p.from_ns for p in before.ledger.closed(at_ns=border_ns)]
+    assert scored.gpu_hours == pytest.approx(rows.gpu_hours - sum(paid) / (3600 * NS))
+    arrived = int(np.count_nonzero(made.requests.arrival_ns < border_ns))
+    assert scored.requests == rows.requests - arrived
+    assert scored.starts == sum(at >= border_ns for at in whole.ledger.started_ns) <= rows.starts
+    assert scored.cost_usd < rows.cost_usd
+
+
+def test_hindsight_sizes_a_static_fleet_for_what_is_scored():
+    busy = np.linspace(0, 299, 3000).tolist()
+    calm = np.linspace(600, 1200, 300).tolist()
+    made = Trace(name="t", requests=requests(busy + calm, output_tokens=300))
+    fleets = [
+        run(made, "static-peak", seed=0, conditions=replace(WARM, score_from_s=from_s))
+        for from_s in (0.0, 600.0)
+    ]
+    sizes = [fleet.ledger.sizes[0][1] for fleet in fleets]
+    assert sizes[0] > sizes[1] == 1

@@ -143,7 +143,7 @@ def test_the_worst_five_minutes_are_of_windows_with_fifty_requests():
 
 
 def test_what_a_market_did():
-    ledger = Ledger(interruptions=3, ended_in_notice={0, 7})
+    ledger = Ledger(interrupted_ns=[0, 0, 0], ended_in_notice={0: 0, 7: 0})
     ledger.starts_paying(0, CapacityType.SPOT, at_ns=0)
     ledger.starts_paying(1, CapacityType.ON_DEMAND, at_ns=0)
     ledger.starts_paying(2, CapacityType.ON_DEMAND, at_ns=HOUR // 2)
@@ -163,7 +163,7 @@ def test_what_a_market_did():
 
 
 def test_goodput_is_per_average_gpu_and_starts_are_per_day():
-    ledger = Ledger(starts=3)
+    ledger = Ledger(started_ns=[1, 2, 3])
     ledger.starts_paying(0, CapacityType.ON_DEMAND, at_ns=0)
     ledger.starts_paying(1, CapacityType.ON_DEMAND, at_ns=HOUR // 2)
     rows = [(RequestOutcome.COMPLETED, 1.0, 1.5)] * 27 + [(RequestOutcome.LOST, None, 5.0)] * 3
@@ -199,4 +199,61 @@ def test_the_row_is_the_published_schema():
         "worst_5min_attainment",
         "goodput_per_gpu",
         "wall_s",
+        "scores",
     ]
+
+
+def test_what_lies_before_the_score_begins_is_in_no_figure():
+    border = HOUR // 2
+    ledger = Ledger(
+        started_ns=[border - 1, border, border + 5],
+        interrupted_ns=[border - 1, border],
+        sizes=[
+            *((0, 1), (border - 50, 2), (border - 40, 1)),  # a flap before the border
+            *((border + 9, 2), (border + 30, 1)),  # the first turns round what was before it
+        ],
+        ended_in_notice={7: 0},
+    )
+    ledger.starts_paying(0, CapacityType.ON_DEMAND, at_ns=0)  # half of its hour lies behind
+    ledger.starts_paying(1, CapacityType.ON_DEMAND, at_ns=0)
+    ledger.starts_paying(2, CapacityType.SPOT, at_ns=0)
+    ledger.stops_paying(1, at_ns=border)  # ends as the score begins
+    ledger.stops_paying(2, at_ns=HOUR * 3 // 4)
+    rows = [
+        (RequestOutcome.ABORTED, None, 1900.0),  # arrived before, ended behind: not scored
+        (RequestOutcome.LOST, None, 1801.0),
+        (RequestOutcome.COMPLETED, 1801.0, 1801.5),  # at the border: scored
+        (RequestOutcome.COMPLETED, 1910.0, 1910.5),  # its first token ten seconds late
+        (RequestOutcome.LOST, None, 2000.0),
+    ]
+    made = replace(
+        finished(rows, ledger=ledger),
+        requests=requests([1700.0, 1799.9, 1800.0, 1900.0, 1950.0], output_tokens=11),
+        score_from_ns=border,
+        on_demand_kept=1,
+    )
+    made.results.replica[:] = [7, 7, 0, 0, 7]
+    row = score(made)
+    assert (row.requests, row.completed, row.aborted, row.lost) == (3, 2, 0, 1)
+    assert row.attainment == pytest.approx(1 / 3)
+    assert (row.ttft_s.p50, row.ttft_s.p99) == (5.5, pytest.approx(9.91))
+    assert row.gpu_hours == pytest.approx(0.5 + 0.25)
+    assert row.cost_usd == pytest.approx(
+        0.5 * PROFILE.usd_per_hour + 0.25 * PROFILE.spot_usd_per_hour
+    )
+    assert (row.replicas_mean, row.replicas_max) == (pytest.approx(1.5), 2)
+    assert (row.starts, row.flaps) == (2, 2)
+    assert row.starts_per_day == pytest.approx(2 * 48)
+    assert row.goodput_per_gpu == pytest.approx(1 / (0.75 * 3600))
+    assert row.spot == SpotFigures(interruptions=1, lost_within_notice=1, fallback_hours=0.0)
+    assert row.to_json()["score_from_s"] == 1800.0
+    assert "score_from_s" not in score(replace(made, score_from_ns=0)).to_json()
+
+
+def test_the_worst_five_minutes_begin_with_the_score():
+    arrivals = np.concatenate([np.linspace(0, 299, 60), np.linspace(1800, 2099, 60)])
+    rows = [(RequestOutcome.LOST, None, 1.0)] * 60 + [(RequestOutcome.LOST, None, 1.0)] * 3
+    rows += [(RequestOutcome.COMPLETED, float(at), float(at)) for at in arrivals[63:]]
+    made = replace(finished(rows), requests=requests(arrivals.tolist(), output_tokens=11))
+    assert score(made).worst_5min_attainment == 0.0
+    assert score(replace(made, score_from_ns=HOUR // 2)).worst_5min_attainment == 0.95

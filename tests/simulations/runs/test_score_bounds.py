@@ -48,6 +48,12 @@ def market_profile(prices_usd, *, span_s):
     )
 
 
+def prices_from(profile, from_s):
+    """The same market, from a moment on."""
+    series = SpotPrices.of([(0.0, 0.9)], span_s=1800.0 - from_s)
+    return replace(profile, spot_prices=series)
+
+
 def machines(spans, *, span_s):
     lives = [
         MachineLife(
@@ -61,7 +67,13 @@ def machines(spans, *, span_s):
 @pytest.mark.slow
 @settings(max_examples=examples(day=12, night=60))
 @example(  # the only machine is lost, and for two seconds nobody pays for anything
-    seed=1, policy="skyserve", rate=1.0, spans=[(0.0, 0.5)], prices=[1.0], wait_s=1.0
+    seed=1,
+    policy="skyserve",
+    rate=1.0,
+    spans=[(0.0, 0.5)],
+    prices=[1.0],
+    wait_s=1.0,
+    score_from_s=0.0,
 )
 @given(
     seed=st.integers(0, 2**16),
@@ -70,8 +82,11 @@ def machines(spans, *, span_s):
     spans=st.lists(st.tuples(st.floats(0, 0.9), st.floats(0.2, 1)), min_size=1, max_size=5),
     prices=st.lists(st.floats(0.05, 2.5), min_size=1, max_size=6),
     wait_s=st.floats(0.3, 4.0),
+    score_from_s=st.sampled_from([0.0, 300.0]),
 )
-def test_s7_holds_on_any_market_at_any_price(seed, policy, rate, spans, prices, wait_s):
+def test_s7_holds_on_any_market_at_any_price(
+    seed, policy, rate, spans, prices, wait_s, score_from_s
+):
     random = np.random.default_rng(seed)
     span_s = 900.0
     count = max(2, int(rate * span_s))
@@ -86,6 +101,7 @@ def test_s7_holds_on_any_market_at_any_price(seed, policy, rate, spans, prices, 
         cold_start=cold_start("40"),
         objective=replace(CONDITIONS.objective, ttft_s=wait_s),
         spot=machines(spans, span_s=span_s),
+        score_from_s=score_from_s,
     )
     trace = Trace(name="t", requests=requests)
     row = score(run(trace, policy, seed=seed, conditions=conditions))
@@ -96,6 +112,7 @@ def test_s7_holds_on_any_market_at_any_price(seed, policy, rate, spans, prices, 
         end_ns=trace.end_ns,
         start_s=conditions.cold_start.shortest_s,
         spot=spot_lives(conditions.spot, seed, trace.end_ns),
+        from_ns=conditions.score_from_ns,
     )
     held = bound_figures(
         name=policy,
@@ -106,8 +123,51 @@ def test_s7_holds_on_any_market_at_any_price(seed, policy, rate, spans, prices, 
     )
     assert held.relaxed_ratio is None or held.relaxed_ratio >= 1 - 1e-6
     assert row.attainment <= unlimited_attainment(
-        requests, conditions.profile, conditions.objective
+        requests,
+        conditions.profile,
+        conditions.objective,
+        from_ns=conditions.score_from_ns,
     )
+
+
+def test_the_bound_of_a_scored_part_is_that_of_its_requests_alone():
+    spans = ((0, 900), (1200, 600))
+    traces = [
+        RequestColumns(
+            arrival_ns=np.arange(first, first + count, dtype=np.int64) * NS,
+            prompt_tokens=np.full(count, 500),
+            output_tokens=np.full(count, 50),
+        )
+        for first, count in spans
+    ]
+    both = RequestColumns(
+        arrival_ns=np.concatenate([part.arrival_ns for part in traces]),
+        prompt_tokens=np.full(1500, 500),
+        output_tokens=np.full(1500, 50),
+    )
+    last = replace(traces[1], arrival_ns=traces[1].arrival_ns - 1200 * NS)
+    prices = market_profile([0.2, 0.5, 0.9], span_s=1800.0)
+    lives = [MachineLife(up_ns=100 * NS, down_ns=1300 * NS)]
+    shifted = [MachineLife(up_ns=-1100 * NS, down_ns=100 * NS)]
+    whole = trace_bound(
+        both,
+        prices,
+        CONDITIONS.objective,
+        end_ns=1800 * NS,
+        start_s=10.0,
+        spot=lives,
+        from_ns=1200 * NS,
+    )
+    alone = trace_bound(
+        last,
+        prices_from(prices, 1200.0),
+        CONDITIONS.objective,
+        end_ns=600 * NS,
+        start_s=10.0,
+        spot=shifted,
+    )
+    for share in (0.5, 0.9, 1.0):
+        assert whole.at_attainment(share) == pytest.approx(alone.at_attainment(share))
 
 
 def test_spot_that_is_dear_for_a_while_raises_the_bound_only_there():
@@ -170,11 +230,11 @@ def test_a_ledger_that_forgets_to_pay_fails_the_run(monkeypatch):
     # so much of every payment is forgotten that what is left is below anyone's least
     kept = Ledger.closed
 
-    def forgetful(ledger, *, at_ns):
+    def forgetful(ledger, *, at_ns, from_ns):
         least = held.bound.relaxed_ratio
         return [
             replace(paid, to_ns=paid.from_ns + int((paid.to_ns - paid.from_ns) * 0.9 / least))
-            for paid in kept(ledger, at_ns=at_ns)
+            for paid in kept(ledger, at_ns=at_ns, from_ns=from_ns)
         ]
 
     monkeypatch.setattr(Ledger, "closed", forgetful)
@@ -198,11 +258,14 @@ def test_with_bounds_the_reference_is_beside_the_rows_and_not_among_them(capsys)
     )
     run_simulate(replace(request, output="json"))
     (row,) = json.loads(capsys.readouterr().out)["rows"]
-    assert set(row["bound"]) == {"cost_usd", "ratio", "relaxed_ratio"}
+    assert set(row["bound"]) == {"cost_usd", "ratio", "relaxed_ratio", "queue_usd"}
     assert set(row["lookahead"]) == {"cost_usd", "attainment", "ratio"}
+    assert set(row["found"]) == {"cost_usd", "attainment", "ratio"}
+    assert row["found"]["cost_usd"] <= row["cost_usd"]
     assert row["attainment_relative"] == pytest.approx(
         row["attainment"] / row["attainment_unlimited"], abs=1e-6
     )
     run_simulate(request)
     out = capsys.readouterr().out
     assert "lookahead" in out
+    assert "× found" in out

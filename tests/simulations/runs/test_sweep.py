@@ -5,6 +5,7 @@ import io
 import json
 import re
 import sys
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import pytest
@@ -15,7 +16,7 @@ from simulations.replay.conditions import Conditions
 from simulations.results.scorecard import Quantiles, Score, SpotFigures
 from simulations.results.tables import write_scores
 from simulations.runs.runs import Plan
-from simulations.runs.sweep import best_parameters, sweep_plans, with_best
+from simulations.runs.sweep import FINE_MAX, Swept, sweep, with_best
 from simulations.serving.objective import RequestObjective
 from simulations.simulate import SimulateRequest, run_simulate
 from tests.simulations.world.world_builder import PROFILE
@@ -51,27 +52,120 @@ def row(*, cost: float, attained: float) -> Score:
     )
 
 
-def test_each_tunable_baseline_is_tried_twelve_times_on_the_first_seed():
+def searched(
+    outcome: Callable[[dict[str, float]], tuple[float, float]], policy: str = "hpa"
+) -> Swept:
+    """A sweep of a peer whose settings come to what `outcome` says: cost and attainment."""
+
+    def play(plans: Sequence[Plan]) -> list[Score]:
+        return [
+            row(cost=cost, attained=attained)
+            for cost, attained in (outcome(dict(plan.parameters)) for plan in plans)
+        ]
+
+    return sweep([plan(policy)], play)
+
+
+def parameters(swept: Swept) -> list[dict[str, float]]:
+    return [dict(tried.parameters) for tried, _ in swept.tried]
+
+
+def test_each_tunable_baseline_is_tried_twelve_times_on_the_first_seed_before_anything_else():
     plans = [plan(p, seed=s) for p in ("inference-aware", "hpa", "static-mean") for s in (0, 1)]
-    tried = sweep_plans(plans)
-    assert len(tried) == 12
-    assert {(t.policy, t.seed) for t in tried} == {("hpa", 0)}
-    assert [t.parameters for t in tried] == [dict(p) for p in BASELINES["hpa"].sweep]
+    rounds: list[Sequence[Plan]] = []
+
+    def play(asked: Sequence[Plan]) -> list[Score]:
+        rounds.append(asked)
+        return [row(cost=1.0, attained=1.0) for _ in asked]
+
+    swept = sweep(plans, play)
+    assert len(rounds[0]) == 12
+    assert {(t.policy, t.seed) for t, _ in swept.tried} == {("hpa", 0)}
+    assert [t.parameters for t in rounds[0]] == [dict(p) for p in BASELINES["hpa"].sweep]
+    # all the same: nothing is gained by looking any further than the gaps beside the first
+    assert len(swept.tried) <= FINE_MAX
+    assert swept.edges == []
 
 
 @pytest.mark.parametrize(
-    ("rule", "outcomes", "expected"),
+    ("rule", "outcome", "expected"),
     [
-        ("the cheapest that attains", [(5.0, 0.995), (4.0, 0.991), (1.0, 0.9)], 1),
-        ("where none does, the one that attains most", [(9.0, 0.95), (2.0, 0.97), (1.0, 0.5)], 1),
-        ("of equal attainment the cheaper", [(9.0, 0.97), (2.0, 0.97)], 1),
-        ("the edge is inside", [(3.0, 0.99), (2.0, 0.98999)], 0),
+        ("past all that was tried first", lambda s: (9 / s, 1.0 if s < 6 else 0.9), 5.5),
+        (
+            "below all that was tried first",
+            lambda s: (9 / s, 1.0 if s < 0.25 else 0.9 - s / 99),
+            0.2,
+        ),
+        ("in a gap between two of them", lambda s: (9 / s, 1.0 if s < 2.5 else 0.9), 2.2),
+        (
+            "where none attains, the one that attains most",
+            lambda s: (9.0, 0.9 - abs(s - 1.3) / 20),
+            1.3,
+        ),
+        ("of equal attainment the cheaper", lambda s: (1.0 + (s - 0.85) ** 2, 0.5), 0.85),
+        (
+            "the edge of the objective is inside",
+            lambda s: (9 / s, 0.99 if s < 1.5 else 0.98999),
+            1.3,
+        ),
     ],
 )
-def test_the_best(rule: str, outcomes: list[tuple[float, float]], expected: int):
-    swept = [replace(plan("hpa"), parameters={"n": float(n)}) for n in range(len(outcomes))]
-    rows = [row(cost=cost, attained=attained) for cost, attained in outcomes]
-    assert best_parameters(swept, rows) == {("t", "hpa"): {"n": float(expected)}}, rule
+def test_the_best_is_found_wherever_it_lies_on_the_ladder(
+    rule: str, outcome: Callable[[float], tuple[float, float]], expected: float
+):
+    swept = searched(lambda given: outcome(given["target_share"]))
+    assert swept.best["t", "hpa"]["target_share"] == expected, rule
+    assert swept.edges == [], rule
+    assert len(swept.tried) <= FINE_MAX + 6, rule
+    assert len({tuple(p.items()) for p in parameters(swept)}) == len(swept.tried), rule
+
+
+def test_a_best_at_the_end_of_its_ladder_is_told_with_its_peer_and_its_trace():
+    swept = searched(lambda given: (9 / given["target_share"], 1.0))
+    (edge,) = swept.edges
+    assert str(edge) == (
+        "t: the best of hpa is at the highest target_share of its sweep, 50: lengthen its ladder "
+        "(simulations/peers/rules/registry.py)"
+    )
+    swept = searched(lambda given: (9 * given["target_share"], 1.0))
+    assert [(edge.side, edge.value) for edge in swept.edges] == [("lowest", 0.002)]
+
+
+def test_those_that_attain_are_ranked_behind_the_best():
+    swept = searched(
+        lambda given: (9 / given["target_share"], 1.0 if given["target_share"] < 2.5 else 0.9)
+    )
+    shares = [setting["target_share"] for setting in swept.ranked["t", "hpa"]]
+    assert shares == sorted(shares, reverse=True)
+    assert shares[0] == 2.2
+    none = searched(lambda _: (9.0, 0.9))
+    assert [dict(s) for s in none.ranked["t", "hpa"]] == [dict(none.best["t", "hpa"])]
+
+
+def test_an_end_behind_which_nothing_changes_is_none():
+    """A fleet that is at its least already does not get smaller by a higher target."""
+    swept = searched(lambda given: (max(4.0, 9 / given["target_share"]), 1.0))
+    assert swept.edges == []
+    assert swept.best["t", "hpa"]["target_share"] == 3.0
+
+
+def test_an_end_of_nature_is_none():
+    """A window of no length, and one of a day: there is nothing behind them."""
+    shorter = searched(lambda given: (1.0 + given["down_window_s"], 1.0))
+    assert shorter.best["t", "hpa"]["down_window_s"] == 0.0
+    longer = searched(lambda given: (1e5 - given["down_window_s"], 1.0))
+    assert longer.best["t", "hpa"]["down_window_s"] == 86_400.0
+    assert shorter.edges == longer.edges == []
+
+
+@pytest.mark.parametrize("policy", [name for name, kind in BASELINES.items() if kind.axes])
+def test_every_sweep_ends_whatever_its_outcomes(policy: str):
+    for slope in (1.0, -1.0):
+        swept = searched(
+            lambda given, slope=slope: (2e5 + slope * sum(given.values()), 1.0), policy
+        )
+        assert len(swept.tried) <= 48
+        assert dict(swept.best["t", policy]) in parameters(swept)
 
 
 def test_the_best_runs_on_every_seed_behind_the_defaults():

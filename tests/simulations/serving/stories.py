@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from simulations.serving.columns import Gauges, RequestColumns, RequestResults
+from simulations.serving.histograms import ROWS, TTFT
 from simulations.serving.profiles.profiles import PROFILES, Profile
 
 ANY = PROFILES["llama-3.1-8b/1xL40S"]
@@ -25,6 +26,7 @@ class Fleet(Protocol):
     def gauges(self, replica_id: int) -> Gauges: ...
     def in_flight(self, replica_id: int) -> int: ...
     def waiting_at_router(self) -> int: ...
+    def read_pages(self, table: NDArray[np.float64], at_s: float) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -44,13 +46,14 @@ class Telling:
 
     results: RequestResults
     pages: list[Gauges]
+    buckets: list[list[list[float]]]
     in_flight: list[int]
     at_router: list[int]
 
 
 def tell(story: Story, fleet: Fleet) -> Telling:
     """Live through the story with this fleet and note everything."""
-    telling = Telling(fleet.results, [], [], [])
+    telling = Telling(fleet.results, [], [], [], [])
     alive: set[int] = set()
     for at, what, replica in story.acts:
         if what == "add" and replica not in alive:
@@ -61,6 +64,7 @@ def tell(story: Story, fleet: Fleet) -> Telling:
             for other in sorted(alive):
                 telling.in_flight.append(fleet.in_flight(other))
                 telling.pages.append(fleet.gauges(other))
+            telling.buckets.append(buckets(fleet, alive))
             telling.at_router.append(fleet.waiting_at_router())
         elif what == "stop":
             fleet.stop_routing(at, replica)
@@ -70,7 +74,15 @@ def tell(story: Story, fleet: Fleet) -> Telling:
             telling.at_router.append(fleet.waiting_at_router())
     fleet.run_until(10**12)
     telling.pages += [fleet.gauges(other) for other in sorted(alive)]
+    telling.buckets.append(buckets(fleet, alive))
     return telling
+
+
+def buckets(fleet: Fleet, alive: set[int]) -> list[list[float]]:
+    """What the histograms of each replica say now."""
+    table = np.zeros((ROWS, 1 + max(alive, default=0)))
+    fleet.read_pages(table, 0.0)
+    return table[TTFT.start :, sorted(alive)].T.tolist()
 
 
 def assert_equal(told: Telling, truth: Telling) -> None:
@@ -81,6 +93,7 @@ def assert_equal(told: Telling, truth: Telling) -> None:
     assert told.in_flight == truth.in_flight
     assert told.at_router == truth.at_router
     assert told.pages == truth.pages
+    assert told.buckets == truth.buckets
 
 
 @st.composite

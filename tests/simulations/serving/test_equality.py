@@ -8,10 +8,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, find, given, settings
+from numpy.typing import NDArray
 
+from simulations.agenda import NS
 from simulations.serving.columns import Gauges, RequestOutcome
 from simulations.serving.fleet import EngineChoice, ServingFleet
-from simulations.serving.profiles.profiles import Profile
+from simulations.serving.histograms import GAUGES, ROWS, TPOT, TTFT
+from simulations.serving.profiles.profiles import PROFILES, Profile
+from simulations.studies.benchmark.traffic import PROFILE, conversations
 from tests.simulations.serving.hand import columns, profile
 from tests.simulations.serving.stories import (
     Fleet,
@@ -81,11 +85,15 @@ class Looking:
     def run_until(self, at_ns: int) -> None:
         fleet = self._fleet
         fleet.run_until(at_ns)
-        table = np.full((10, 8), np.nan)
+        table = np.full((ROWS, 8), np.nan)
         fleet.read_pages(table, 0.5)
         assert set(np.flatnonzero(~np.isnan(table[0])).tolist()) == self._alive
         for replica in self._alive:
-            assert table[:, replica].tolist() == [0.5, *fleet.gauges(replica)]
+            assert table[: GAUGES.stop, replica].tolist() == [0.5, *fleet.gauges(replica)]
+            firsts, whole = table[TTFT, replica], table[TPOT, replica]
+            assert (np.diff(firsts) >= 0).all()
+            assert (np.diff(whole) >= 0).all()
+            assert whole[-1] == fleet.gauges(replica).queued_requests_total
         arrived = int(np.searchsorted(self._story.requests.arrival_ns, at_ns, side="right"))
         pending = int(np.count_nonzero(self.results.outcome[:arrived] == RequestOutcome.PENDING))
         assert (fleet.arrived(), fleet.outstanding()) == (arrived, pending)
@@ -109,6 +117,36 @@ class Looking:
 
     def waiting_at_router(self) -> int:
         return self._fleet.waiting_at_router()
+
+    def read_pages(self, table: NDArray[np.float64], at_s: float) -> None:
+        self._fleet.read_pages(table, at_s)
+
+
+@pytest.mark.parametrize("timeout_s", [120.0, 6.0])
+def test_the_histograms_of_a_real_profile_are_equal(timeout_s: float) -> None:
+    """The stories' times are nanoseconds, of which all are within the first bound."""
+    story = Story(
+        profile=PROFILES[PROFILE],
+        requests=conversations(600, requests_per_s=9.0),
+        routing="least-outstanding",
+        timeout_ns=int(timeout_s * NS),
+        retries=0,
+        acts=(
+            (0, "add", 0),
+            *((at * NS, "look", 0) for at in range(5, 60, 5)),
+            (61 * NS, "add", 1),
+            *((at * NS, "look", 0) for at in range(65, 120, 5)),
+        ),
+    )
+    told, truth = tell(story, kernel(story)), tell(story, reference(story))
+    assert_equal(told, truth)
+    one, _ = truth.buckets[-1]
+    firsts, whole = one[: TTFT.stop - TTFT.start], one[TTFT.stop - TTFT.start :]
+    # Requests in many buckets of both, or this would show nothing.
+    assert len(set(firsts)) > 6
+    assert len(set(whole)) > 2
+    aborted = truth.pages[-2].aborted_requests_total
+    assert aborted > 0 or timeout_s > 100.0
 
 
 def test_a_full_replica_whose_client_gives_up_lets_the_next_one_finish_at_once() -> None:

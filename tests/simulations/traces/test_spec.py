@@ -3,6 +3,7 @@
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from autoscaler.errors import TraceError
@@ -67,6 +68,8 @@ def test_a_part_has_a_length_in_hours_or_days():
         ("x.csv,thin=2", "thin is '2'; write a number from 0 to 1"),
         ("x.csv,seed=-1", "seed is '-1'; write a whole number >= 0"),
         ("x.csv,seed=1,seed=2", "seed is given twice"),
+        ("x.csv,repeat=0", "repeat is '0'; write a whole number from 1 to 999"),
+        ("x.csv,repeat=1.5", "repeat is '1.5'"),
         ("", "no path"),
     ],
 )
@@ -123,6 +126,36 @@ def test_thinning_keeps_a_share_and_the_same_requests_of_every_part(tmp_path: Pa
     part = read_trace(f"{path},thin=0.3,from=5000").requests.prompt_tokens.tolist()
     assert part == [number for number in whole if number >= 500]
     assert read_trace(f"{path},thin=0.3,seed=1").requests.prompt_tokens.tolist() != whole
+
+
+def test_a_recording_plays_several_times_a_mean_gap_apart(tmp_path: Path):
+    path = tmp_path / "trace.csv"
+    path.write_text(PLAIN)
+    trace = read_trace(f"{path},from=5000,hours=1,repeat=3")
+    once = read_trace(f"{path},from=5000,hours=1")
+    arrivals = once.requests.arrival_ns
+    assert (
+        trace.repeat_s == 3600.0
+    )  # 360 requests, one every ten seconds: the last gap is like the others
+    assert once.repeat_s == 0.0
+    assert trace.requests.arrival_ns.tolist() == [
+        int(at) + again * 3600 * 10**9 for again in range(3) for at in arrivals
+    ]
+    assert trace.requests.prompt_tokens.tolist() == 3 * once.requests.prompt_tokens.tolist()
+    assert trace.name == "trace,from=5000,hours=1,repeat=3"
+
+
+def test_prefixes_of_a_repetition_are_its_own(tmp_path: Path):
+    path = tmp_path / "trace.jsonl"
+    path.write_text(MOONCAKE)
+    once = read_trace(str(path)).requests
+    twice = read_trace(f"{path},repeat=2").requests
+    assert once.blocks is not None
+    assert twice.blocks is not None
+    first, second = np.split(twice.blocks, 2)
+    assert first.tolist() == once.blocks.tolist()
+    shift = int(once.blocks.max()) + 1
+    assert (second - shift).tolist() == once.blocks.tolist()
 
 
 def test_a_part_without_requests_says_where_there_are_some(tmp_path: Path):

@@ -66,3 +66,9 @@ def test_within_a_power_of_two_the_uid_decides():
     older = pod("older", on=node("a"), ready_s=0, tie_break=0.1)
     newer = pod("newer", on=node("b"), ready_s=1_000, tie_break=0.9)  # 9,000 and 10,000 s ago
     assert order(older, newer) == ["older", "newer"]
+
+
+def test_the_lower_deletion_cost_before_anything_but_readiness():
+    idle, busy = pod("idle", on=node("a"), ready_s=0), pod("busy", on=node("b"), ready_s=9_990)
+    idle.deletion_cost = -1
+    assert order(idle, busy, pod("starting", on=node("c"))) == ["starting", "idle", "busy"]

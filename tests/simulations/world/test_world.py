@@ -193,9 +193,11 @@ def test_a_cordoned_node_takes_nothing_more():
     made.scale(made.deployments[0], 2, at_ns=0)
     until(made, 5)
     assert len(made.nodes) == 2
+    made.mark_drained(node)
     made.uncordon(node, at_ns=5 * NS)
     assert node.schedulable
     assert not node.cordoned_by_us
+    assert not node.marked_drained
 
 
 def spot_fleet(*, down_s: float, lead_s: float, grace_s: float = 30.0, load_s: float = 10.0):
@@ -246,6 +248,28 @@ def test_a_lost_node_takes_its_requests_with_it_and_is_told_of_later():
     assert paid_s(made, at_s=130)[0] == (0.0, 60.0)
 
 
+def test_the_ledger_knows_who_serves():
+    """A replica serves from ready until it is deleted, or its machine is gone; each once."""
+    made = spot_fleet(down_s=60, lead_s=50)
+    target = made.deployments[0]
+    made.scale(target, 2, at_ns=5 * NS)
+    until(made, 20)
+    assert [count for _, count in made.ledger.serving] == [1, 2]
+    doomed = next(pod for pod in target.pods if pod.node is not None and pod.node.noticed_ns > 0)
+    made.evict(doomed, grace_s=20, at_ns=20 * NS)
+    assert made.ledger.serving[-1] == (20 * NS, 1)
+    made.scale(target, 1, at_ns=21 * NS)
+    until(made, 130)
+    lost = spot_fleet(down_s=60, lead_s=0)
+    until(lost, 140)
+    assert [(at // NS, count) for at, count in lost.ledger.serving] == [(0, 1), (60, 0), (130, 1)]
+    for of in (made, lost):
+        serving = [
+            pod for each in of.deployments for pod in each.pods if pod.ready and not pod.deleting
+        ]
+        assert of.ledger.serving[-1][1] == len(serving)
+
+
 def test_a_drained_node_stays_until_its_deadline_and_is_not_paid():
     made = spot_fleet(down_s=60, lead_s=50)
     pod = only(made.deployments[0])
@@ -255,7 +279,7 @@ def test_a_drained_node_stays_until_its_deadline_and_is_not_paid():
     assert pod not in made.deployments[0].pods
     assert "spot-00001" in made.nodes
     assert made.ledger.interruptions == 1
-    assert made.ledger.ended_in_notice == {pod.replica_id}
+    assert list(made.ledger.ended_in_notice) == [pod.replica_id]
     assert (0.0, 31.0) in paid_s(made, at_s=40)
     until(made, 125)
     assert "spot-00001" not in made.nodes

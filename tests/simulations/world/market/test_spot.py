@@ -20,8 +20,13 @@ COUNTS = (
 )
 
 
-def life(up_s: float, down_s: float) -> MachineLife:
-    return MachineLife(up_ns=int(up_s * NS), down_ns=int(down_s * NS))
+def life(up_s: float, down_s: float, zone: str = "", kind: str = "") -> MachineLife:
+    return MachineLife(
+        up_ns=int(up_s * NS), down_ns=int(down_s * NS), zone=zone, instance_type=kind
+    )
+
+
+EAST, WEST = ("east", "v100"), ("west", "k80")
 
 
 @pytest.mark.parametrize("zipped", [False, True])
@@ -88,12 +93,12 @@ PROBES = (
 @pytest.mark.parametrize(
     ("settings", "lives"),
     [
-        (",slot=a", [life(0, 1200), life(1800, 2400)]),
-        (",zone=east,gpu=v100", [life(0, 1200), life(1800, 2400)]),
-        (",zone=west", [life(1500.5, 2400)]),
+        (",slot=a", [life(0, 1200, *EAST), life(1800, 2400, *EAST)]),
+        (",zone=east,gpu=v100", [life(0, 1200, *EAST), life(1800, 2400, *EAST)]),
+        (",zone=west", [life(1500.5, 2400, *WEST)]),
         (",slot=b", []),
-        (",slot=c,machines=3", [life(1500.5, 2400)] * 3),
-        ("", [life(0, 1200), life(1500.5, 2400), life(1800, 2400)]),
+        (",slot=c,machines=3", [life(1500.5, 2400, *WEST)] * 3),
+        ("", [life(0, 1200, *EAST), life(1500.5, 2400, *WEST), life(1800, 2400, *EAST)]),
     ],
 )
 @pytest.mark.parametrize("zipped", [False, True])
@@ -167,6 +172,62 @@ def test_a_market_sells_each_machine_once_while_it_lives():
     assert market.take(99 * NS) == life(0, 100)
     market.give_back(life(0, 100))
     assert market.take(100 * NS) is None
+
+
+def test_a_market_sells_by_zone_to_whom_asks_for_one():
+    market = SpotMarket([life(0, 100, "a"), life(0, 100, "b")], stream(1, "test"))
+    assert market.take(0, zone="c") is None
+    assert market.take(0, zone="b") == life(0, 100, "b")
+    assert market.take(0, zone="b") is None
+    assert market.take(0) == life(0, 100, "a")
+
+
+def test_probes_tell_the_zones_also_of_slots_that_were_never_had(tmp_path: Path):
+    path = tmp_path / "probes.csv"
+    path.write_text(PROBES)
+    assert read_spot(path).zones == ("east", "west")
+    assert read_spot(f"{path},slot=b").zones == ("west",)
+
+
+BIDS = (
+    "time_utc,zone,instance_type,product,price_usd_per_h\n"
+    "2020-01-01T00:00:00.000Z,a,p3.2xlarge,Linux/UNIX,1.00\n"
+    "2020-01-01T00:10:00.000Z,b,p3.2xlarge,Linux/UNIX,0.90\n"
+    "2020-01-01T00:20:00.000Z,a,p3.2xlarge,Linux/UNIX,1.10\n"
+    "2020-01-01T00:30:00.000Z,a,p3.2xlarge,Linux/UNIX,1.30\n"
+    "2020-01-01T00:40:00.000Z,a,p3.2xlarge,Linux/UNIX,1.20\n"
+)
+
+
+def test_prices_are_a_market_at_a_bid(tmp_path: Path):
+    """A machine is there while it costs no more; a zone whose first price comes later begins there."""
+    path = tmp_path / "prices.csv"
+    path.write_text(BIDS)
+    a, b = ("a", "p3.2xlarge"), ("b", "p3.2xlarge")
+    history = read_spot(f"{path},bid=1.2,machines=2")
+    assert history.zones == ("a", "b")
+    assert history.lives == (*[life(0, 1800, *a)] * 2, *[life(600, 2400, *b)] * 2)
+    assert history.span_ns == 2400 * NS
+    assert read_spot(f"{path},bid=0.95").lives == (life(600, 2400, *b),)
+    assert read_spot(f"{path},bid=0.95,zone=a").lives == ()
+
+
+@pytest.mark.parametrize(
+    ("settings", "found"),
+    [
+        ("", "prices are a market only at a bid; write bid="),
+        (",bid=1,slot=a", "no setting 'slot' of prices as a market; write one of"),
+        (",bid=1,machines=1.5", "machines is '1.5'; write a whole number"),
+        (",bid=much", "bid"),
+        (",bid=1,zone=z", "no zone 'z'; write one of a, b"),
+    ],
+)
+def test_what_is_wrong_with_a_bid_is_said(tmp_path: Path, settings: str, found: str):
+    path = tmp_path / "prices.csv"
+    path.write_text(BIDS)
+    with pytest.raises(TraceError) as caught:
+        read_spot(f"{path}{settings}")
+    assert found in str(caught.value)
 
 
 @pytest.mark.traces

@@ -1,0 +1,1 @@
+"""The found schedule: the cheapest of many that know the whole trace, replayed like everybody."""

@@ -8,7 +8,7 @@ counts. It never sees the trace's future, but for static fleets, which are sized
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, TypeAlias, runtime_checkable
 
 from autoscaler.core.contract.spec import Objective
@@ -31,6 +31,14 @@ class BaselineSetting:
     """Its mean; for those that ask for one."""
     requests: RequestColumns
     """The trace, for fleets that are sized in hindsight; nobody else may look."""
+    score_from_ns: int = 0
+    """Where the score begins: hindsight sizes a fleet for what is scored."""
+
+    @property
+    def scored_requests(self) -> RequestColumns:
+        """Those that are scored, on a clock that begins with the score."""
+        scored = self.requests.part(self.requests.rows_from(self.score_from_ns))
+        return replace(scored, arrival_ns=scored.arrival_ns - self.score_from_ns)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,8 +108,8 @@ class SpotAware(Protocol):
     hears_notices: bool
     """Whether anybody cordons and evicts for it at a notice."""
 
-    def sync_spot(self, spot: TargetView, on_demand: TargetView) -> tuple[int, int]:
-        """Replicas to set now, spot and on demand."""
+    def sync_spot(self, spot: Sequence[TargetView], on_demand: TargetView) -> Sequence[int]:
+        """Replicas to set now: of each spot Deployment (one a zone), and on demand."""
 
 
 Parameters: TypeAlias = Mapping[str, float]

@@ -11,6 +11,12 @@ from autoscaler.errors import SettingsError
 
 POLLING_S = 30.0
 COOLDOWN_S = 300.0
+PAUSED_ANNOTATIONS = (
+    "autoscaling.keda.sh/paused",
+    "autoscaling.keda.sh/paused-replicas",
+    "autoscaling.keda.sh/paused-scale-in",
+    "autoscaling.keda.sh/paused-scale-out",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +61,13 @@ def scaled_object(spec: Mapping[str, Any]) -> ScaledObject:
     if len(triggers) != 1 or triggers[0]["type"] != "prometheus":
         raise SettingsError("only ScaledObjects with one Prometheus trigger are modelled")
     (trigger,) = triggers
+    metric_type = trigger.get("metricType", "AverageValue")
+    if metric_type != "AverageValue":
+        raise SettingsError(f"metricType {metric_type} is not modelled; AverageValue is")
+    if int(spec.get("initialCooldownPeriod", 0)):
+        raise SettingsError(
+            "initialCooldownPeriod is not modelled; a replay begins with a target that is there"
+        )
     metadata = trigger["metadata"]
     fallback = spec.get("fallback")
     if fallback is not None and fallback.get("behavior", "static") != "static":
@@ -78,6 +91,13 @@ def scaled_object(spec: Mapping[str, Any]) -> ScaledObject:
             failure_threshold=int(fallback["failureThreshold"]), replicas=int(fallback["replicas"])
         ),
     )
+
+
+def check_not_paused(annotations: Mapping[str, Any]) -> None:
+    """Raise SettingsError where annotations pause it: then it is not what scales the target."""
+    for name in PAUSED_ANNOTATIONS:
+        if str(annotations.get(name, "false")).lower() not in ("false", ""):
+            raise SettingsError(f"the annotation {name} pauses it, which is not modelled")
 
 
 def value_of(served: float | None, *, ignore_null_values: bool) -> float | None:

@@ -1,8 +1,10 @@
 """KubeAI's model autoscaler: active requests over ten minutes, up at once, down after three ticks.
 
-Every 10 s the requests active in its proxies go into a mean over 60 such samples (empty ones are 0),
+Every 10 s the requests active in its proxies go into a mean over 60 such samples,
 over the target (here the profile's in-flight target, where its own default of 100 knows nothing of
-the model). Down only where three ticks in a row asked for fewer (`scaleDownDelaySeconds` 30).
+the model). The window begins empty and its mean is of what was seen so far: a fleet that is being
+served has a state to take it from (its ConfigMap), and zeros would be a load that nobody had. Down only
+where three ticks in a row asked for fewer (`scaleDownDelaySeconds` 30).
 """
 
 from __future__ import annotations
@@ -29,12 +31,12 @@ class KubeAI:
         target_share: float = 1.0,
         window_s: float = WINDOW_S,
     ) -> None:
-        """With a window of zeros, as after its first start."""
+        """Its window is empty."""
         self.initial_replicas = setting.replicas_initial
         self._setting = setting
         self._target = setting.profile.in_flight_target * target_share
         samples = max(1, round(window_s / INTERVAL_S))
-        self._active: deque[int] = deque([0] * samples, maxlen=samples)
+        self._active: deque[int] = deque(maxlen=samples)
         self._fewer = 0
 
     def sync(self, view: TargetView) -> int:

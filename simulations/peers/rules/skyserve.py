@@ -4,17 +4,20 @@ Every 20 s the requests of the last 60 s over `target_qps_per_replica` (what one
 trace's mean request at the profile's in-flight target; a user has to measure that). A higher figure has
 to hold for 300 s, a lower one for 1200 s. On spot (dynamic fallback) it keeps as many on-demand replicas
 as spot ones are missing, for whatever reason, up to the target; a notice is not heard, a preemption is
-found by its failed probe, and what was in flight is lost.
+found by its failed probe, and what was in flight is lost. Where the market has zones, `SpotPlacer` says
+which of them a spot replica goes to.
 """
 
 from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Sequence
 
 import numpy as np
 
 from simulations.peers.baseline import BaselineSetting, TargetView
+from simulations.peers.spot_placer import SpotPlacer
 from simulations.serving.offered_demand import work_s
 
 DECIDE_S = 20.0
@@ -49,17 +52,19 @@ class SkyServe:
         self._target = setting.replicas_initial
         self._arrived: deque[tuple[float, int]] = deque()
         self._overprovision = round(overprovision)
+        self._placer = SpotPlacer()
 
     def sync(self, view: TargetView) -> int:
         """Decide for a fleet on demand."""
         return self._decide(view)
 
-    def sync_spot(self, spot: TargetView, on_demand: TargetView) -> tuple[int, int]:
-        """Decide for both; on-demand ones cover every spot replica that is not ready."""
+    def sync_spot(self, spot: Sequence[TargetView], on_demand: TargetView) -> Sequence[int]:
+        """Decide for all; on-demand ones cover every spot replica that is not ready."""
         target = self._decide(on_demand)
         most = self._setting.replicas_max
         desired = min(target + self._overprovision, most)
-        return desired, min(max(0, desired - len(spot.ready)), target)
+        ready = sum(len(view.ready) for view in spot)
+        return (*self._placer.place(spot, desired), min(max(0, desired - ready), target))
 
     def _decide(self, view: TargetView) -> int:
         self._arrived.append((view.at, view.router().arrived_total))

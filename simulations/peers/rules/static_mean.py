@@ -19,7 +19,7 @@ class StaticMean:
     def __init__(self, setting: BaselineSetting, *, share: float = 1.0) -> None:
         """Size the fleet to a share of the mean."""
         desired = math.ceil(
-            float(offered_replicas(setting.requests, setting.profile).mean()) * share
+            float(offered_replicas(setting.scored_requests, setting.profile).mean()) * share
         )
         self.initial_replicas = min(max(desired, setting.replicas_min), setting.replicas_max)
 

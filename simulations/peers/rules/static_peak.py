@@ -19,7 +19,7 @@ class StaticPeak:
 
     def __init__(self, setting: BaselineSetting, *, share: float = 1.0) -> None:
         """Size the fleet to a share of the peak."""
-        peak = float(offered_replicas(setting.requests, setting.profile).max())
+        peak = float(offered_replicas(setting.scored_requests, setting.profile).max())
         desired = math.ceil(peak * share)
         self.initial_replicas = min(max(desired, setting.replicas_min), setting.replicas_max)
 

@@ -76,6 +76,15 @@ def test_defaults_are_kedas():
         {"triggers": []},
         {"triggers": [{"type": "cron", "metadata": {}}]},
         {
+            "triggers": [
+                {"type": "prometheus", "metricType": "Value", "metadata": {"threshold": "5"}}
+            ]
+        },
+        {
+            "triggers": [{"type": "prometheus", "metadata": {"threshold": "5"}}],
+            "initialCooldownPeriod": 120,
+        },
+        {
             "triggers": [{"type": "prometheus", "metadata": {"threshold": "5"}}],
             "fallback": {"failureThreshold": 1, "replicas": 1, "behavior": "currentReplicas"},
         },

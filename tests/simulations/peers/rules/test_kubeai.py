@@ -16,8 +16,14 @@ def ticked(kubeai: KubeAI, loads: list[float], *, replicas: int) -> list[int]:
     return answers
 
 
-def test_the_mean_fills_slowly_and_goes_up_at_once():
-    answers = ticked(KubeAI(setting()), [6.0] * 60, replicas=1)
+def test_the_window_begins_warm_with_what_was_seen_and_no_zeros():
+    assert ticked(KubeAI(setting()), [6.0], replicas=1) == [6]
+
+
+def test_the_mean_is_of_ten_minutes_and_goes_up_at_once():
+    kubeai = KubeAI(setting())
+    ticked(kubeai, [0.0] * 60, replicas=1)
+    answers = ticked(kubeai, [6.0] * 60, replicas=1)
     assert answers[9] == 1  # 10 of 60 samples: exactly one replica's worth
     assert answers[10] == 2
     assert answers[59] == 6

@@ -48,13 +48,16 @@ def test_without_pods_or_pages_it_does_not_fail(name: str):
         assert answer is None or 1 <= answer <= 10
 
 
-@pytest.mark.parametrize("name", [name for name, kind in BASELINES.items() if kind.sweep])
-def test_a_sweep_is_twelve_settings_that_differ(name: str):
+@pytest.mark.parametrize("name", [name for name, kind in BASELINES.items() if kind.axes])
+def test_a_sweep_begins_with_twelve_settings_that_differ(name: str):
     kind = BASELINES[name]
     assert len(kind.sweep) == len({tuple(setting.items()) for setting in kind.sweep}) == 12
     for parameters in kind.sweep:
         baseline = kind.make(setting(arrivals_s=[0.0] * 100), **parameters)
         assert baseline.initial_replicas >= 1
+    ends = [{name: axis.ladder[end] for name, axis in kind.axes.items()} for end in (0, -1)]
+    for parameters in ends:
+        assert kind.make(setting(arrivals_s=[0.0] * 100), **parameters).initial_replicas >= 1
 
 
 def test_a_parameter_that_nobody_knows_is_refused():

@@ -64,10 +64,10 @@ def test_on_demand_covers_what_spot_lacks(rule: str, spot_ready: int, expected: 
     assert isinstance(sky, SpotAware)
     assert not sky.hears_notices
     spot = [pod(page()) for _ in range(spot_ready)] + [pod(ready=False)]
-    assert sky.sync_spot(view(*spot, spec=3), view(spec=0)) == expected, rule
+    assert sky.sync_spot([view(*spot, spec=3)], view(spec=0)) == expected, rule
 
 
 def test_overprovisioned_spot_is_not_covered():
     sky = SkyServe(setting(traffic=TRAFFIC, replicas_min=2), overprovision=1.0)
-    assert sky.sync_spot(view(pod(page()), pod(page())), view(spec=0)) == (3, 1)
-    assert sky.sync_spot(view(), view(spec=0)) == (3, 2)
+    assert sky.sync_spot([view(pod(page()), pod(page()))], view(spec=0)) == (3, 1)
+    assert sky.sync_spot([view()], view(spec=0)) == (3, 2)

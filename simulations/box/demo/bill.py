@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable
 
+from simulations.box.demo.exporters import is_exporter
 from simulations.box.local_cluster.machines.nodes import CAPACITY_TYPE_LABEL
 from simulations.box.local_cluster.store import Store
 
@@ -48,7 +49,7 @@ class Bill:
             pod["metadata"]["uid"]: self._bound.get(pod["metadata"]["uid"])
             or self._capacity_type(pod["spec"]["nodeName"])
             for pod in self._store.all("pods")
-            if pod["spec"].get("nodeName")
+            if pod["spec"].get("nodeName") and not is_exporter(pod)
         }
 
     def _capacity_type(self, node_name: str) -> str:

@@ -16,8 +16,11 @@ from typing import Any
 import aiohttp
 
 from autoscaler.errors import AutoscalerError
+from simulations.box.demo.exporters import NAMESPACE as EXPORTERS
 from simulations.box.local_cluster.machines.containers import die_with_parent
 
+DCGM_PERIOD_S = 1.0
+"""A start takes three seconds here."""
 _STOP_S = 30.0
 _LOG_LINES = 15
 
@@ -32,7 +35,9 @@ class DemoDaemon:
 
     process: asyncio.subprocess.Process
     http: aiohttp.ClientSession
-    """For /readyz and /debug/models."""
+    """For /readyz."""
+    debug: str
+    """URL of /debug/models, which is at an address of its own."""
     log: Path
 
     async def ready(self, *, timeout_s: float) -> None:
@@ -47,10 +52,11 @@ class DemoDaemon:
                 f"{_end_of(self.log)}"
             ) from error
 
-    async def decisions(self) -> list[dict[str, Any]]:
-        """The last decision of each model; empty while it cannot be asked."""
-        body = await self._get("/debug/models")
-        return [] if body is None else json.loads(body)["models"]
+    async def page(self) -> dict[str, Any]:
+        """Its decisions, and what it knows of GPUs; empty while it cannot be asked."""
+        body = await self._get(self.debug)
+        page: dict[str, Any] = {} if body is None else json.loads(body)
+        return page
 
     def check(self) -> None:
         """Raise `DaemonFailed` if it has ended by itself."""
@@ -75,7 +81,7 @@ async def running_daemon(
     *, config: Path, kubeconfig: Path, folder: Path, recording: Path, tick_s: float
 ) -> AsyncIterator[DemoDaemon]:
     """`autoscaler run` against a cluster, from its start to its end."""
-    log, port = folder / "daemon.log", _free_port()
+    log, port, debug_port = folder / "daemon.log", _free_port(), _free_port()
     process = await _start(
         "run",
         f"--config={config}",
@@ -83,13 +89,16 @@ async def running_daemon(
         f"--kubeconfig={kubeconfig}",
         f"--tick-seconds={tick_s:g}",
         f"--listen=127.0.0.1:{port}",
-        "--dcgm-selector=",  # no GPUs here, so no exporter
+        f"--debug-listen=127.0.0.1:{debug_port}",
+        f"--dcgm-namespace={EXPORTERS}",
+        f"--dcgm-period-seconds={DCGM_PERIOD_S:g}",
         log=log,
     )
     try:
         timeout = aiohttp.ClientTimeout(total=5.0)
         async with aiohttp.ClientSession(f"http://127.0.0.1:{port}", timeout=timeout) as http:
-            yield DemoDaemon(process=process, http=http, log=log)
+            debug = f"http://127.0.0.1:{debug_port}/debug/models"
+            yield DemoDaemon(process=process, http=http, log=log, debug=debug)
     finally:
         await _stop(process)
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from simulations.box.demo.exporters import is_exporter
 from simulations.box.local_cluster.machines.nodes import CAPACITY_TYPE_LABEL
 from simulations.box.local_cluster.objects import condition_is_true
 from simulations.box.local_cluster.store import Store
@@ -45,6 +46,10 @@ class Picture:
     )
     decision: Mapping[str, Any] = field(default_factory=dict)
     """The last one, as `/debug/models` has it; empty: none yet."""
+    framebuffers: list[float] = field(default_factory=list)
+    """GPU memory of each replica of which the daemon knows it, bytes."""
+    gpus_free: int | None = None
+    """As the daemon knows from the exporters; None: of some machine it does not."""
     curves: dict[str, list[float | None]] = field(default_factory=dict)
     """What is drawn over time, by name; None: unknown at that moment."""
     news: deque[str] = field(default_factory=lambda: deque(maxlen=NEWS_KEPT))
@@ -65,6 +70,8 @@ class Picture:
         """Take the replicas from the cluster's own objects."""
         found = {kind: ReplicaCounts() for kind in CAPACITY_TYPES}
         for pod in store.all("pods"):
+            if is_exporter(pod):
+                continue
             node = store.find("nodes", "", pod["spec"].get("nodeName", "")) or {}
             labels = {**pod["metadata"].get("labels", {}), **_labels(node)}
             kind = found[labels.get(CAPACITY_TYPE_LABEL) or labels["pool"]]
@@ -95,6 +102,12 @@ class Picture:
             self.tell(f"[{decision['reason']}] {', '.join(changes)}: {_why(decision)}")
         elif decision["reason"] != before.get("reason") and decision["direction"] == "Hold":
             self.tell(f"[{decision['reason']}] hold: {_why(decision)}")
+
+    def see_gpus(self, page: Mapping[str, Any]) -> None:
+        """Take in what the daemon has of GPUs, from `/debug/models`."""
+        self.framebuffers = [float(each["used_bytes"]) for each in page.get("framebuffers", ())]
+        free = [each["free"] for each in page.get("gpus", ())]
+        self.gpus_free = sum(free) if free and None not in free else None
 
     def remember(self) -> None:
         """Add a point to the curves."""

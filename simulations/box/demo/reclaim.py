@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from simulations.box.demo.exporters import export_gpus, is_exporter
 from simulations.box.demo.scenario import MACHINES, Scenario
 from simulations.box.local_cluster import LocalCluster, Machine
 from simulations.box.local_cluster.objects import condition_is_true
@@ -52,6 +53,7 @@ class Reclaim:
         await asyncio.sleep(self.scenario.returns_after_s)
         gpus = next(machine.gpus for machine in MACHINES if machine.name == self.node)
         self.cluster.nodes.add(Machine(name=f"{self.node}-again", spot=True, gpus=gpus))
+        export_gpus(self.cluster, f"{self.node}-again")
         tell(f"another spot machine has come: {self.node}-again")
 
     def account(self) -> str:
@@ -70,6 +72,7 @@ class Reclaim:
             pod["spec"]["nodeName"]
             for pod in self.cluster.store.all("pods")
             if pod["spec"].get("nodeName") in spot
+            and not is_exporter(pod)
             and condition_is_true(pod, "Ready")
             and "deletionTimestamp" not in pod["metadata"]
         )
@@ -78,5 +81,5 @@ class Reclaim:
         return {
             pod["metadata"]["name"]
             for pod in self.cluster.store.all("pods")
-            if pod["spec"].get("nodeName") == self.node
+            if pod["spec"].get("nodeName") == self.node and not is_exporter(pod)
         }

@@ -16,6 +16,7 @@ from autoscaler.errors import AutoscalerError
 from simulations.box.demo import scenario as stage
 from simulations.box.demo.bill import Bill
 from simulations.box.demo.daemon import DemoDaemon, replay, running_daemon, segments
+from simulations.box.demo.exporters import export_gpus
 from simulations.box.demo.load import Load, columns, schedule
 from simulations.box.demo.picture import Picture
 from simulations.box.demo.reclaim import Reclaim
@@ -143,6 +144,7 @@ class Demo:
         ) as cluster:
             for machine in stage.MACHINES:
                 cluster.nodes.add(machine)
+                export_gpus(cluster, machine.name)
             for manifest in stage.manifests():
                 cluster.apply(manifest)
             selector = {"app": stage.MODEL}
@@ -169,11 +171,12 @@ class Demo:
         loop = asyncio.get_running_loop()
         began_at = loop.time()
         while True:
-            decisions = await daemon.decisions()
+            page = await daemon.page()
             picture.at_s = loop.time() - began_at
             picture.phase = self.scenario.phase(picture.at_s)
-            for decision in decisions:
+            for decision in page.get("models", ()):
                 picture.decide(decision)
+            picture.see_gpus(page)
             picture.sent, picture.completed = len(load.requests), load.completed
             picture.lost, picture.in_flight = len(load.lost), load.in_flight
             picture.count(cluster.store, reclaim.doomed)

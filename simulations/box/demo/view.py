@@ -74,7 +74,8 @@ def plain_line(picture: Picture) -> str:
     return (
         f"{picture.at_s:5.1f} s  in flight {picture.in_flight} ({waiting} waiting); "
         f"{pools}; floor {_whole(picture.measure('warm_floor_replicas'))}; "
-        f"forecast {_band(picture)}; completed {picture.completed}, lost {picture.lost}"
+        f"forecast {_band(picture)}; completed {picture.completed}, lost {picture.lost}; "
+        f"GPU memory {_memory(picture)}, free GPUs {_whole(picture.gpus_free)}"
     )
 
 
@@ -114,6 +115,7 @@ def _numbers(picture: Picture) -> RenderableType:
         f"forecast {_band(picture)}",
         f"warm floor {_whole(picture.measure('warm_floor_replicas'))}",
     )
+    table.add_row(f"GPU memory {_memory(picture)}", f"GPUs free {_whole(picture.gpus_free)}")
     return table
 
 
@@ -168,6 +170,17 @@ def curve(values: Sequence[float | None], *, cells: int, peak: float) -> str:
 def _bar(height: float) -> str:
     """Something stands above nothing, however little it is."""
     return _BARS[0] if height <= 0 else _BARS[max(1, round(height * (len(_BARS) - 1)))]
+
+
+def _memory(picture: Picture) -> str:
+    """What the daemon reads of DCGM: those that load have less than those that serve."""
+    used = [value / 2**30 for value in picture.framebuffers]
+    if not used:
+        return "?"
+    full = max(used)
+    loading = [value for value in used if value < 0.95 * full]
+    text = f"{sum(used):.0f} GiB in {len(used)} replicas"
+    return text + (f" (loading: {', '.join(f'{v:.0f}' for v in loading)})" if loading else "")
 
 
 def _band(picture: Picture) -> str:

@@ -47,9 +47,10 @@ RESOURCES: tuple[ApiKind, ...] = (
         group="apps", plural="deployments", kind="Deployment", short="deploy", subresources=_SCALE
     ),
     ApiKind(group="apps", plural="replicasets", kind="ReplicaSet", short="rs", subresources=_SCALE),
+    ApiKind(group="karpenter.sh", plural="nodeclaims", kind="NodeClaim", namespaced=False),
     ApiKind(group="policy", plural="poddisruptionbudgets", kind="PodDisruptionBudget", short="pdb"),
 )
-"""One row a kind. Nothing writes events; kubectl asks for them."""
+"""One row a kind. Nothing here writes events or NodeClaims; kubectl asks for events, the daemon for both."""
 
 BY_PLURAL: Mapping[str, ApiKind] = {resource.plural: resource for resource in RESOURCES}
 BY_KIND: Mapping[str, ApiKind] = {resource.kind: resource for resource in RESOURCES}
@@ -121,6 +122,15 @@ def check_preconditions(resource: str, obj: Object, options: Object) -> None:
 def success(**more: object) -> Object:
     """The `Status` of what went well and has no object to show."""
     return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", **more}
+
+
+def copy_of(value: Any) -> Any:
+    """A copy of JSON that may be changed: five times as quick as `copy.deepcopy`, which knows cycles."""
+    if isinstance(value, dict):
+        return {name: copy_of(entry) for name, entry in value.items()}
+    if isinstance(value, list):
+        return [copy_of(entry) for entry in value]
+    return value
 
 
 def timestamp(at: float) -> str:

@@ -14,7 +14,7 @@ _EXISTS = re.compile(r"^\s*(!?)\s*([\w./-]+)\s*$")
 _COMMA = re.compile(r",(?![^(]*\))")  # not inside `in (a,b)`
 
 
-_FIELDS = frozenset({"metadata.name", "spec.nodeName", "status.phase"})
+_FIELDS = frozenset({"involvedObject.kind", "metadata.name", "spec.nodeName", "status.phase"})
 
 
 @dataclass(frozen=True, slots=True)

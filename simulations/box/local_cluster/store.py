@@ -8,7 +8,6 @@ keep what they read. It must not know HTTP.
 from __future__ import annotations
 
 import asyncio
-import copy
 import random
 import time
 import uuid
@@ -22,6 +21,7 @@ from simulations.box.local_cluster.objects import (
     Object,
     StatusError,
     check_version,
+    copy_of,
     key_of,
     not_found,
     timestamp,
@@ -60,7 +60,8 @@ class Store:
         self._changes: deque[StoreChange] = deque()
         self._window = window
         self._rng = rng
-        self._waiters: set[asyncio.Future[None]] = set()
+        self._waiters: dict[asyncio.Future[None], None] = {}
+        """In the order in which they came, and so are they woken: a set has none that repeats."""
 
     # -- reading
 
@@ -97,7 +98,7 @@ class Store:
 
     def create(self, resource: str, obj: Object) -> Object:
         """Add an object; fills in kind, name from generateName, uid, version and time."""
-        obj = copy.deepcopy(obj)
+        obj = copy_of(obj)
         row = BY_PLURAL[resource]
         obj["apiVersion"], obj["kind"] = row.api_version, row.kind
         metadata = obj.setdefault("metadata", {})
@@ -124,12 +125,14 @@ class Store:
         """
         namespace, name = key_of(obj)
         before = self.get(resource, namespace, name)
-        obj = copy.deepcopy(obj)
+        if obj == before:
+            return before
         asked, is_now = (
             obj["metadata"].get("resourceVersion"),
             before["metadata"]["resourceVersion"],
         )
         check_version(resource, name, asked=asked, is_now=is_now)
+        obj = copy_of(obj)
         for kept in ("uid", "creationTimestamp", "generation", "resourceVersion"):
             obj["metadata"][kept] = before["metadata"][kept]
         _omit_empty(obj["metadata"])
@@ -146,7 +149,7 @@ class Store:
         found = self.find(resource, namespace, name)
         if found is None:
             return None
-        obj = copy.deepcopy(found)
+        obj = copy_of(found)
         change(obj)
         return self.replace(resource, obj)
 
@@ -164,7 +167,7 @@ class Store:
         self.version += 1
         if after is None:
             # the last event of an object carries the version of its removal
-            before = copy.deepcopy(before or {})
+            before = copy_of(before or {})
             before["metadata"]["resourceVersion"] = str(self.version)
             del self._objects[resource][key_of(before)]
         else:
@@ -182,7 +185,7 @@ class Store:
 
     def wake(self) -> None:
         """Let every waiter look again."""
-        waiters, self._waiters = self._waiters, set()
+        waiters, self._waiters = self._waiters, {}
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(None)
@@ -192,14 +195,14 @@ class Store:
         if self.version > after:
             return True
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiters.add(waiter)
+        self._waiters[waiter] = None
         try:
             async with asyncio.timeout(timeout_s):
                 await waiter
         except TimeoutError:
             return False
         finally:
-            self._waiters.discard(waiter)
+            self._waiters.pop(waiter, None)
         return True
 
 

@@ -6,7 +6,7 @@ A list is always whole: `limit` is a wish that an API server need not grant.
 from __future__ import annotations
 
 import asyncio
-import json
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -85,14 +85,32 @@ def list_answer(store: Store, request: ApiRequest) -> Object:
 class Watches:
     """Answers watches."""
 
-    def __init__(self, store: Store, faults: ApiFaults, *, bookmark_every_s: float) -> None:
+    def __init__(
+        self,
+        store: Store,
+        faults: ApiFaults,
+        *,
+        bookmark_every_s: float,
+        written: Callable[[ApiRequest, Object], bytes],
+    ) -> None:
+        """Prepare.
+
+        Args:
+            store: What is watched.
+            faults: Those that strike watches.
+            bookmark_every_s: How often a watch that asked for them gets a bookmark.
+            written: An event as bytes, without the end of its line.
+        """
         self._store = store
         self._faults = faults
+        self._written = written
         self._bookmark_every_s = bookmark_every_s
 
     async def answer(self, request: ApiRequest, http: web.BaseRequest) -> web.StreamResponse:
         """Stream events until the time-out, the client's leave or a fault that ends it."""
         selection = Selection.of(request)
+        for name in ("timeoutSeconds", "resourceVersion"):
+            request.number(name)  # what is none is refused, and not in the middle of an answer
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
         await response.prepare(http)
         with suppress(ConnectionError):  # the client is gone
@@ -106,6 +124,10 @@ class Watches:
         self, request: ApiRequest, selection: Selection, response: web.StreamResponse
     ) -> bool:
         """Whether the stream ends in order; False: a fault cuts it."""
+
+        async def send(kind: str, obj: Object) -> None:
+            await response.write(self._written(request, {"type": kind, "object": obj}) + b"\n")
+
         loop = asyncio.get_running_loop()
         ends_at = loop.time() + (request.number("timeoutSeconds") or _WATCH_S)
         bookmarks = request.flag("allowWatchBookmarks")
@@ -116,40 +138,34 @@ class Watches:
             cursor = self._store.version
             for obj in self._store.all(request.plural):
                 if selection.holds(obj):
-                    await _send(response, "ADDED", obj)
+                    await send("ADDED", obj)
         while loop.time() < ends_at:
             fault = self._faults.strike("watch", request.resource, WATCH_KINDS)
             if fault is not None and fault.kind is ApiFaultKind.HANG:
                 await self._faults.lifted(fault)
             elif fault is not None:
                 if fault.kind is ApiFaultKind.GONE:
-                    await _send(
-                        response, "ERROR", StatusError("Expired", "too old, on demand").body()
-                    )
+                    await send("ERROR", StatusError("Expired", "too old, on demand").body())
                 return fault.kind is ApiFaultKind.GONE
             if cursor < self._store.oldest:
                 too_old = StatusError("Expired", f"too old resource version: {cursor}")
-                await _send(response, "ERROR", too_old.body())
+                await send("ERROR", too_old.body())
                 return True
             changes = self._store.changes_after(cursor)
             cursor = max(cursor, self._store.version)
             for change in changes:
                 if event := selection.event(change):
-                    await _send(response, *event)
+                    await send(*event)
             if bookmarks and loop.time() >= bookmark_at:
-                await _send(response, "BOOKMARK", _bookmark(request.kind, cursor))
+                await send("BOOKMARK", _bookmark(request.kind, cursor))
                 bookmark_at = loop.time() + every_s
             wait_s = max(0.0, min(ends_at, bookmark_at) - loop.time())
             await self._store.changed(cursor, timeout_s=wait_s)
         if bookmarks:
-            await _send(response, "BOOKMARK", _bookmark(request.kind, cursor))
+            await send("BOOKMARK", _bookmark(request.kind, cursor))
         return True
 
 
 def _bookmark(kind: ApiKind, version: int) -> Object:
     metadata = {"resourceVersion": str(version)}
     return {"kind": kind.kind, "apiVersion": kind.api_version, "metadata": metadata}
-
-
-async def _send(response: web.StreamResponse, kind: str, obj: Object) -> None:
-    await response.write(json.dumps({"type": kind, "object": obj}).encode() + b"\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import deque
 
 from aiohttp import web
@@ -41,7 +42,9 @@ class ApiServer:
         """Chosen at the first start."""
         self._store = store
         self._writes = ApiWrites(store)
-        self._watches = Watches(store, self.faults, bookmark_every_s=bookmark_every_s)
+        self._watches = Watches(
+            store, self.faults, bookmark_every_s=bookmark_every_s, written=self.written
+        )
         self._runner: web.ServerRunner | None = None
 
     @property
@@ -49,14 +52,15 @@ class ApiServer:
         """Where it listens."""
         return f"http://127.0.0.1:{self.port}"
 
+    def connections(self) -> web.Server:
+        """What speaks HTTP on a connection: a factory of protocols, for sockets or anything like them."""
+        return web.Server(self._handle, handler_cancellation=True, access_log=None)
+
     async def start(self, *, port: int = 0) -> None:
         """Listen; raises OSError when the port is taken."""
         if self._runner is not None:
             return
-        runner = web.ServerRunner(
-            web.Server(self._handle, handler_cancellation=True, access_log=None),
-            shutdown_timeout=0.2,
-        )
+        runner = web.ServerRunner(self.connections(), shutdown_timeout=0.2)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", port or self.port)
         await site.start()
@@ -91,9 +95,14 @@ class ApiServer:
             if fault is not None and fault.kind is ApiFaultKind.ANSWER_LOST:
                 reset(http)
             code = 201 if request.verb == "create" else 200
-            return web.json_response(answer, status=code)
+            body = self.written(request, answer)
+            return web.Response(body=body, status=code, content_type="application/json")
         except StatusError as problem:
             return web.json_response(problem.body(), status=problem.code)
+
+    def written(self, _request: ApiRequest, answer: Object) -> bytes:
+        """An answer, or the event of a watch, as bytes: one that writes otherwise overrides this."""
+        return json.dumps(answer).encode()
 
     def _perform(self, request: ApiRequest) -> Object:
         if request.query.get("dryRun"):

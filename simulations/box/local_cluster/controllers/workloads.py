@@ -9,8 +9,11 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import math
 from collections import Counter
 
+from autoscaler.core.contract.deletion_cost import deletion_cost
+from autoscaler.core.supply.deletion_order import DeletionCandidate, deletion_order
 from simulations.box.local_cluster.api import pods as pod_api
 from simulations.box.local_cluster.objects import (
     Object,
@@ -24,9 +27,7 @@ from simulations.box.local_cluster.objects import (
     set_condition,
 )
 from simulations.box.local_cluster.store import Store
-from simulations.world.replica_set import DeletionRank, deletion_rank
 
-_COST = "controller.kubernetes.io/pod-deletion-cost"
 _HASH = "pod-template-hash"
 
 
@@ -119,7 +120,7 @@ class Workloads:
         missing = int(replica_set["spec"]["replicas"]) - len(active)
         for _ in range(missing):
             self._create_pod(replica_set)
-        for pod in self.victims(active)[: max(0, -missing)]:
+        for pod in self.victims(active)[:-missing] if missing < 0 else ():
             pod_api.delete(self._store, *key_of(pod))
         active = [pod for pod in self._owned("pods", replica_set) if is_active(pod)]
         ready = sum(1 for pod in active if condition_is_true(pod, "Ready"))
@@ -152,25 +153,22 @@ class Workloads:
 
     def victims(self, active: list[Object]) -> list[Object]:
         """In the order in which a ReplicaSet deletes its pods on a scale-down."""
-        on_node = Counter(pod["spec"].get("nodeName") for pod in active)
-        now = self._store.clock()
+        on_node = Counter(pod["spec"].get("nodeName") for pod in self._active_of_deployment(active))
+        candidates = [
+            _candidate(pod, pods_on_node=on_node[pod["spec"].get("nodeName")]) for pod in active
+        ]
+        return [active[place] for place in deletion_order(candidates, at=self._store.clock())]
 
-        def rank(pod: Object) -> DeletionRank:
-            metadata, status = pod["metadata"], pod.get("status", {})
-            ready = condition(pod, "Ready") or {}
-            return deletion_rank(
-                bound="nodeName" in pod["spec"],
-                phase=status.get("phase", ""),
-                ready=ready.get("status") == "True",
-                cost=int(metadata.get("annotations", {}).get(_COST, 0)),
-                pods_on_node=on_node[pod["spec"].get("nodeName")],
-                ready_s=now - moment(ready["lastTransitionTime"]) if ready else 0.0,
-                restarts=sum(c.get("restartCount", 0) for c in status.get("containerStatuses", ())),
-                age_s=now - moment(metadata["creationTimestamp"]),
-                uid=metadata["uid"],
-            )
-
-        return sorted(active, key=rank)
+    def _active_of_deployment(self, active: list[Object]) -> list[Object]:
+        """The active pods of all ReplicaSets of the Deployment that these belong to."""
+        own = {owner_uid(pod) for pod in active}
+        replica_sets = self._store.all("replicasets")
+        deployments = {owner_uid(each) for each in replica_sets if each["metadata"]["uid"] in own}
+        related = {
+            each["metadata"]["uid"] for each in replica_sets if owner_uid(each) in deployments
+        }
+        found = [pod for pod in self._store.all("pods") if owner_uid(pod) in related]
+        return [pod for pod in found if is_active(pod)] or active
 
     # -- owners
 
@@ -190,6 +188,24 @@ class Workloads:
         uid = owner["metadata"]["uid"]
         namespace = owner["metadata"]["namespace"]
         return [obj for obj in self._store.all(resource, namespace) if owner_uid(obj) == uid]
+
+
+def _candidate(pod: Object, *, pods_on_node: int) -> DeletionCandidate:
+    metadata, status = pod["metadata"], pod.get("status", {})
+    ready = condition(pod, "Ready") or {}
+    is_ready = ready.get("status") == "True"
+    restarts = [each.get("restartCount", 0) for each in status.get("containerStatuses", ())]
+    return DeletionCandidate(
+        uid=metadata["uid"],
+        bound="nodeName" in pod["spec"],
+        phase=status.get("phase", ""),
+        ready=is_ready,
+        cost=deletion_cost(metadata.get("annotations") or {}),
+        pods_on_node=pods_on_node,
+        ready_at=moment(ready["lastTransitionTime"]) if is_ready else math.nan,
+        restarts=max(restarts, default=0),
+        created_at=moment(metadata["creationTimestamp"]),
+    )
 
 
 def template_hash(template: Object) -> str:

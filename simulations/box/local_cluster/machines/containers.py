@@ -147,7 +147,7 @@ def _environment(pod: Object, spec: Object, address: str) -> dict[str, str]:
     env["PYTHONPATH"] = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH", ""))))
     env["HOSTNAME"] = pod["metadata"]["name"]
     # what deploy/drain would have of namespaces of its own: its localhost, and its process 1
-    env |= {"DRAIN_HOST": address, "DRAIN_LOG": "-"}
+    env |= {"INFERENCE_AUTOSCALER_DRAIN_HOST": address, "INFERENCE_AUTOSCALER_DRAIN_LOG": "-"}
     # a pod here is a light process: no pool of threads for arithmetic
     env |= {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
     fields = _downward_fields(pod, address)

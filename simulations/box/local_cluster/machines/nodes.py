@@ -11,10 +11,9 @@ import math
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 from autoscaler.core.contract.commands import INTERRUPTION_ANNOTATION
-from simulations.box.local_cluster.machines.kubelet import Kubelets
 from simulations.box.local_cluster.objects import Object, key_of, set_condition
 from simulations.box.local_cluster.store import Store
 
@@ -65,13 +64,23 @@ class Machine:
         return node
 
 
+class Power(Protocol):
+    """What runs the pods, and loses them with their machine: `Kubelets`, or one that simulates them."""
+
+    powered: set[str]
+    """Names of the machines that run."""
+
+    def power_off(self, node: str) -> None:
+        """The machine lost its power."""
+
+
 class Nodes:
     """The machines of a cluster."""
 
     def __init__(
         self,
         store: Store,
-        kubelets: Kubelets,
+        kubelets: Power,
         *,
         orphans_gone_after_s: float,
         spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],

@@ -17,6 +17,7 @@ from rich.console import Console
 from autoscaler.settings import load_config
 from simulations.box.demo import scenario as stage
 from simulations.box.demo.bill import Bill
+from simulations.box.demo.exporters import APP, LABEL
 from simulations.box.demo.load import Arrival, Load, SentRequest, columns, schedule
 from simulations.box.demo.picture import Picture
 from simulations.box.demo.scenario import Scenario
@@ -387,3 +388,44 @@ def test_the_comparison_says_what_it_compares_with():
     assert "static fleet of 2" in text
     assert "-50%" in text
     assert "computed" in text
+
+
+# -- GPUs
+
+
+def test_gpus_are_shown_as_the_daemon_knows_them():
+    picture = Picture(seconds=10.0)
+    assert "GPU memory ?, free GPUs ?" in plain_line(picture)
+    gib = 2.0**30
+    page = {
+        "framebuffers": [
+            {"used_bytes": 73 * gib},
+            {"used_bytes": 73 * gib},
+            {"used_bytes": 20 * gib},
+        ],
+        "gpus": [{"free": 1}, {"free": 0}],
+    }
+    picture.see_gpus(page)
+    assert "GPU memory 166 GiB in 3 replicas (loading: 20), free GPUs 1" in plain_line(picture)
+    picture.see_gpus({**page, "gpus": [{"free": 1}, {"free": None}]})
+    assert "free GPUs ?" in plain_line(picture)
+
+
+def test_exporters_are_no_replicas():
+    store = Store(rng=random.Random(0))
+    store.create("nodes", {"metadata": {"name": "n", "labels": {}}, "spec": {}})
+    exporter = {
+        "metadata": {"name": "x", "namespace": "gpu-operator", "labels": {LABEL: APP}},
+        "spec": {"nodeName": "n"},
+        "status": {},
+    }
+    store.create("pods", exporter)
+    picture = Picture(seconds=10.0)
+    picture.count(store, frozenset())
+    assert all(counts.starting == 0 for counts in picture.replicas.values())
+    at = [0.0]
+    bill = Bill(store, now=lambda: at[0])
+    bill.note()
+    at[0] = 60.0
+    bill.note()
+    assert sum(bill.paid_s.values()) == 0.0

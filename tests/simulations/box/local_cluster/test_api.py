@@ -140,6 +140,12 @@ async def test_bad_selectors_are_refused(http: aiohttp.ClientSession):
 # -- watching
 
 
+async def test_a_watch_from_no_version_is_refused_before_it_begins(http: aiohttp.ClientSession):
+    for name in ("resourceVersion", "timeoutSeconds"):
+        status, answer = await call(http, "GET", PODS, params={"watch": "true", name: "2026-01-01"})
+        assert (status, answer["reason"]) == (400, "BadRequest")
+
+
 async def test_watch_from_a_list(cluster: LocalCluster, http: aiohttp.ClientSession):
     cluster.apply(pod("a"))
     _, listed = await call(http, "GET", PODS)

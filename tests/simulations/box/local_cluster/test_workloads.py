@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from simulations.box.local_cluster.controllers.workloads import Workloads
-from simulations.box.local_cluster.objects import timestamp
+from simulations.box.local_cluster.objects import owned_by, timestamp
 from simulations.box.local_cluster.store import Store
 
 NOW = 1_000_000.0
@@ -70,3 +70,42 @@ def test_ages_count_by_powers_of_two():
     workloads = Workloads(Store(rng=random.Random(0), clock=lambda: NOW))
     active = [pod("b", ready_s=300.0), pod("a", ready_s=400.0)]
     assert workloads.victims(active)[0]["metadata"]["name"] == "a"
+
+
+def test_within_a_power_of_two_the_uid_decides_whatever_the_restarts():
+    workloads = Workloads(Store(rng=random.Random(0), clock=lambda: NOW))
+    active = [pod("b", ready_s=300.0, restarts=9), pod("a", ready_s=400.0)]
+    assert workloads.victims(active)[0]["metadata"]["name"] == "a"
+
+
+def test_a_cost_that_is_no_number_is_as_if_it_were_not_there():
+    workloads = Workloads(Store(rng=random.Random(0), clock=lambda: NOW))
+    active = [pod("a", cost="-1e9"), pod("b", cost="-1")]
+    assert workloads.victims(active)[0]["metadata"]["name"] == "b"
+
+
+def test_pods_of_the_deployments_other_replica_sets_count_on_a_node():
+    store = Store(rng=random.Random(0), clock=lambda: NOW)
+    made = store.create("deployments", {"metadata": {"name": "llama", "namespace": "serving"}})
+    old, new = (
+        store.create(
+            "replicasets",
+            {
+                "metadata": {
+                    "name": name,
+                    "namespace": "serving",
+                    "ownerReferences": owned_by(made),
+                }
+            },
+        )
+        for name in ("llama-old", "llama-new")
+    )
+
+    def put(name: str, owner: dict[str, Any], node: str) -> dict[str, Any]:
+        item = pod(name, node=node)
+        item["metadata"] |= {"namespace": "serving", "ownerReferences": owned_by(owner)}
+        return store.create("pods", item)
+
+    put("left", old, "shared")
+    active = [put("a", new, "empty"), put("z", new, "shared")]
+    assert Workloads(store).victims(active)[0]["metadata"]["name"] == "z"

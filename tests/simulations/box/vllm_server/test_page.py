@@ -28,6 +28,12 @@ IDLE = Gauges(
 )
 
 
+@pytest.fixture(autouse=True)
+def created_series(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A daemon in the same process has switched them off, for all of the process."""
+    monkeypatch.setattr("prometheus_client.metrics._use_created", True)
+
+
 def page(*arguments: str) -> MetricsPage:
     return MetricsPage(parse([*CAPTURED, *arguments]))
 

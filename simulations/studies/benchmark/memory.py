@@ -53,7 +53,7 @@ def _json_lines(columns: RequestColumns) -> Iterator[str]:
     assert columns.block_tokens == mooncake_jsonl.BLOCK_TOKENS
     begin = 0
     for (at_ns, prompt, output), end in zip(_rows(columns), columns.block_ends, strict=True):
-        row = dict(zip(mooncake_jsonl.FIELDS, (at_ns // 1000 / 1000, prompt, output), strict=True))
+        row = dict(zip(mooncake_jsonl.FIELDS, (at_ns // 1_000_000, prompt, output), strict=True))
         row["hash_ids"] = columns.blocks[begin:end].tolist()
         yield f"{json.dumps(row)}\n"
         begin = end

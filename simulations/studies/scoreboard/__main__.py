@@ -1,4 +1,7 @@
-"""`python -m simulations.studies.scoreboard`: replay every entry of `scoreboard.toml` and write the page."""
+"""`python -m simulations.studies.scoreboard`: replay entries of `scoreboard.toml`, keep their rows, write the page.
+
+The page is made of all rows that are kept, whoever ran them and when; with --page nothing is run.
+"""
 
 from __future__ import annotations
 
@@ -12,33 +15,62 @@ from rich.console import Console
 from autoscaler.errors import AutoscalerError, SettingsError
 from simulations.results.text import text_table
 from simulations.runs.runs import cores
-from simulations.studies.scoreboard.cache import EntryCache
+from simulations.studies.scoreboard.cache import EntryCache, sources_digest
 from simulations.studies.scoreboard.entries import Board, Setting, read_board, settings_of
 from simulations.studies.scoreboard.entry_runs import play_entry
 from simulations.studies.scoreboard.pace import Pace
-from simulations.studies.scoreboard.page import EntryScores, scoreboard_page
+from simulations.studies.scoreboard.page import (
+    TABLES,
+    board_errors,
+    played_entries,
+    readme_with,
+    scoreboard_page,
+)
+from simulations.studies.scoreboard.rows import (
+    ROWS,
+    EntryRows,
+    entry_rows,
+    made_by,
+    read_rows,
+    write_rows,
+)
 from simulations.studies.scoreboard.sizes import SizedEntry, sized_entry
+from simulations.studies.scoreboard.tables_page import scoreboard_tables
 
 FILE = Path(__file__).with_name("scoreboard.toml")
 WIDTH = 160
 
 
 @click.command(help=__doc__)
-@click.option(
-    "--traces", type=click.Path(path_type=Path), required=True, help="Recordings' folder."
-)
+@click.option("--traces", type=click.Path(path_type=Path), help="Recordings' folder.")
 @click.option(
     "--file", type=click.Path(path_type=Path), default=FILE, help="The board's TOML file."
 )
 @click.option("--only", multiple=True, metavar="NAME", help="This entry; may be repeated.")
-@click.option("--dry-run", is_flag=True, help="Say how large each entry is, and run nothing.")
+@click.option(
+    "--estimate",
+    is_flag=True,
+    help="Say how large each entry is, what is kept of it and how long it takes; run nothing.",
+)
+@click.option("--page", is_flag=True, help="Make the page of the rows that are kept; run nothing.")
 @click.option("--fresh", is_flag=True, help="Run anew what a stopped run has finished.")
 @click.option(
     "--cache",
     type=click.Path(path_type=Path),
     default=Path(".scoreboard"),
     show_default=True,
-    help="Where finished parts are kept.",
+    help="Where finished runs are kept.",
+)
+@click.option(
+    "--rows",
+    type=click.Path(path_type=Path),
+    default=ROWS,
+    help="Where the rows of finished entries are kept; by default those of the repository.",
+)
+@click.option(
+    "--readme",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="Also write what is to be said of the board between the marks of this page.",
 )
 @click.option("--jobs", type=click.IntRange(min=1), help="Runs side by side; one a processor.")
 @click.option(
@@ -46,53 +78,75 @@ WIDTH = 160
     "--output",
     type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
     default=Path("-"),
-    help="The page; standard output by default.",
+    help=f"The page; {TABLES} is written beside it. Standard output by default, without the tables.",
 )
 def main(
     *,
-    traces: Path,
+    traces: Path | None,
     file: Path,
     only: tuple[str, ...],
-    dry_run: bool,
+    estimate: bool,
+    page: bool,
     fresh: bool,
     cache: Path,
+    rows: Path,
+    readme: Path | None,
     jobs: int | None,
     output: Path,
 ) -> None:
-    """Make the page; exits with 2 where something cannot be worked with."""
+    """Make the page; exits with 2 where something cannot be worked with, with 1 where the board is wrong."""
     try:
         board = read_board(file)
-        settings = settings_of(board, path=file, traces=traces, only=only)
-        caches = [EntryCache(cache, setting) for setting in settings]
-        if fresh:
-            for kept in caches:
-                kept.forget()
-        entries = [_sized(s, kept) for s, kept in zip(settings, caches, strict=True)]
-        if dry_run:
-            show_sizes(entries)
-            return
-        text = make_page(board, entries, caches, jobs=jobs or cores())
-        if str(output) == "-":
-            print(text, end="")
-        else:
-            _write(output, text)
+        if not page:
+            if traces is None:
+                raise SettingsError(
+                    "--traces: name the folder of recordings, or make the --page alone"
+                )
+            settings = settings_of(board, path=file, traces=traces, only=only)
+            caches = [EntryCache(cache, setting) for setting in settings]
+            if fresh:
+                for kept in caches:
+                    kept.forget()
+            entries = [_sized(s, kept) for s, kept in zip(settings, caches, strict=True)]
+            if estimate:
+                show_sizes(entries, caches, read_rows(rows, board.entry))
+                return
+            run_entries(entries, caches, rows=rows, jobs=jobs or cores())
+        kept_rows = read_rows(rows, board.entry)
+        wrong = write_pages(board, kept_rows, output)
+        if readme is not None:
+            _write(readme, readme_with(readme.read_text(encoding="utf-8"), board, kept_rows))
+        for text in wrong:
+            print(f"the board is wrong: {text}", file=sys.stderr)
+        if wrong:
+            sys.exit(1)
     except AutoscalerError as error:
         print(error, file=sys.stderr)
         sys.exit(2 if isinstance(error, SettingsError) else 1)
 
 
-def make_page(
-    board: Board, entries: Sequence[SizedEntry], caches: Sequence[EntryCache], *, jobs: int
-) -> str:
-    """Play every entry, or take what is kept of it, and write the page."""
+def run_entries(
+    entries: Sequence[SizedEntry], caches: Sequence[EntryCache], *, rows: Path, jobs: int
+) -> None:
+    """Play every entry, or take what is kept of it, and keep its rows as soon as it is done."""
     pace = Pace(sys.stderr, weights=[entry.cpu_s for entry in entries])
-    played = []
+    made = made_by(FILE.parent)
     with pace.bar:
         for number, (entry, kept) in enumerate(zip(entries, caches, strict=True)):
             pace.begin(number, entry.setting.entry.name)
             finished = play_entry(entry, cache=kept, jobs=jobs, pace=pace)
-            played.append(EntryScores(sized=entry, finished=finished))
-    return scoreboard_page(played, objective=board.objective, processors=min(jobs, cores()))
+            write_rows(rows, entry_rows(entry, finished, made=made))
+
+
+def write_pages(board: Board, rows: Sequence[EntryRows], output: Path) -> list[str]:
+    """Write the page, and the tables beside it; says what is wrong with the board."""
+    text = scoreboard_page(board, rows)
+    if str(output) == "-":
+        print(text, end="")
+    else:
+        _write(output, text)
+        _write(output.with_name(TABLES), scoreboard_tables(board, rows))
+    return board_errors(played_entries(board, rows))
 
 
 def _sized(setting: Setting, kept: EntryCache) -> SizedEntry:
@@ -100,27 +154,52 @@ def _sized(setting: Setting, kept: EntryCache) -> SizedEntry:
     return sized_entry(setting, kept)
 
 
-def show_sizes(entries: Sequence[SizedEntry]) -> None:
-    """What each entry comes to, and about how long the runs would take."""
-    heads = ("entry", "requests", "hours", "scale", "target", "peak", "mean", "max", "runs")
-    rows: list[Sequence[str]] = [
-        (
-            entry.setting.entry.name,
-            f"{entry.size.requests:,}",
-            f"{entry.size.span_s / 3600:.2f}",
-            f"{entry.setting.entry.scale:g}",
-            f"{entry.size.in_flight_target:g}",
-            str(entry.size.peak_replicas),
-            f"{entry.size.mean_replicas:.2f}",
-            str(entry.size.replicas_max),
-            str(entry.runs),
-            f"{entry.cpu_s / 60:.1f}",
+def show_sizes(
+    entries: Sequence[SizedEntry], caches: Sequence[EntryCache], rows: Sequence[EntryRows]
+) -> None:
+    """What each entry comes to, about how long its runs take, and what is kept of it."""
+    heads = ("entry", "requests", "hours", "scored", "scale", "target", "peak", "mean", "max")
+    of = {row.name: row for row in rows}
+    now = sources_digest()[:16]
+    table: list[Sequence[str]] = []
+    left_s = 0.0
+    for entry, kept in zip(entries, caches, strict=True):
+        size, asked = entry.size, entry.setting.entry
+        done = min(1.0, kept.runs_kept() / entry.runs)
+        left_s += entry.cpu_s * (1.0 - done)
+        table.append(
+            (
+                asked.name,
+                f"{size.requests:,}",
+                f"{size.span_s / 3600:.2f}",
+                f"{(size.span_s - size.score_from_s) / 3600:.2f}",
+                f"{asked.scale:g}",
+                f"{size.tested_target:g}",
+                str(size.peak_replicas),
+                f"{size.mean_replicas:.2f}",
+                str(size.replicas_max),
+                str(entry.runs),
+                f"{entry.cpu_s / 60:.1f}",
+                f"{100 * done:.0f} %",
+                _state(of.get(asked.name), entry, now),
+            )
         )
-        for entry in entries
-    ]
-    rows.append(("all", *[""] * 7, str(sum(entry.runs for entry in entries)), ""))
-    Console(width=WIDTH).print(text_table((*heads, "CPU min"), rows))
-    print(f"about {sum(entry.cpu_s for entry in entries) / 3600:.2f} CPU-hours in all")
+    runs, cpu_s = sum(e.runs for e in entries), sum(e.cpu_s for e in entries)
+    table.append(("all", *[""] * 8, str(runs), f"{cpu_s / 60:.1f}", "", ""))
+    Console(width=WIDTH).print(text_table((*heads, "runs", "CPU min", "kept", "rows"), table))
+    print(
+        f"about {cpu_s / 3600:.2f} CPU-hours in all, {left_s / 3600:.2f} of them to go: "
+        f"{left_s / 3600 / cores():.2f} hours on the {cores()} processors here"
+    )
+
+
+def _state(rows: EntryRows | None, entry: SizedEntry, sources: str) -> str:
+    """Whether the rows that are kept are of today's code and entry."""
+    if rows is None:
+        return "none"
+    if not rows.is_of(entry.setting.entry):
+        return f"of another entry, {rows.made.revision}"
+    return "current" if rows.made.sources == sources else f"stale, {rows.made.revision}"
 
 
 def _write(output: Path, text: str) -> None:

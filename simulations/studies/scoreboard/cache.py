@@ -1,12 +1,14 @@
-"""Finished parts of a board, on disk: a run that was stopped goes on where it was.
+"""Finished runs of a board, on disk: a board that was stopped goes on where it was.
 
-A part is known by what it depends on: the code that makes a run, the libraries under it, the entry and
-its files. Anything else of that name is stale: it is not read, and the part that is made replaces it.
-(`joblib.Memory` would know neither an entry's parts nor when the code changed while they were made.)
+A run is known by what it depends on: the code that makes it, the libraries under it, the entry's
+conditions and files, and its plan. Anything else in its file is stale: it is not read. So a peer more, a
+longer sweep or another seed needs only its own runs. (`joblib.Memory` would not know when the code
+changed while a run was made.)
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib.metadata
 import sys
@@ -19,10 +21,13 @@ import msgspec
 import autoscaler
 import simulations
 from autoscaler.errors import SettingsError
+from simulations.peers.rules.registry import KINDS
+from simulations.results.scorecard import Score
+from simulations.runs.runs import Plan
 from simulations.studies.scoreboard.entries import Setting
 
 Part = TypeVar("Part")
-SIZE, SWEPT, PLAYED, BOUNDED = "size", "swept", "played", "bounded"
+SIZE, RUNS, BOUNDED = "size", "runs", "bounded"
 LIBRARIES = ("numba", "numpy", "scipy")
 RUN_ROOMS = (
     "autoscaler/core",
@@ -34,16 +39,21 @@ RUN_ROOMS = (
     "simulations/world",
     "simulations/peers",
     "simulations/replay",
+    "simulations/results/scorecard.py",
 )
-"""What a run passes through."""
+"""What a run passes through, its score included."""
+CHOICE = ("simulations/peers/axes.py", "simulations/peers/rules/registry.py")
+"""What says which runs are made, and not how: a run is known by its peer's class and its parameters."""
 SCORE_ROOMS = ("simulations/bounds", "simulations/results", "simulations/runs")
-"""What scores it and holds it against the bounds: a better bound needs no run anew."""
+"""What holds scores against the bounds: a better bound needs no run anew."""
+SAID = ("why", "remark", "replicas", "use", "policies", "sweep", "seeds")
+"""Of an entry: what no single run depends on, or (`replicas`) depends on through the load test alone."""
 
 
 def code_digests() -> Mapping[str, str]:
-    """Of each part of an entry, in the order in which they are made: a digest of the code that makes it."""
-    run, score = code_digest(RUN_ROOMS), code_digest(RUN_ROOMS + SCORE_ROOMS)
-    return {SIZE: run, SWEPT: run, PLAYED: run, BOUNDED: score}
+    """Of each part of an entry: a digest of the code that makes it."""
+    run, score = code_digest(RUN_ROOMS), code_digest(RUN_ROOMS + SCORE_ROOMS + CHOICE)
+    return {SIZE: run, RUNS: run, BOUNDED: score}
 
 
 def code_digest(rooms: tuple[str, ...]) -> str:
@@ -51,9 +61,24 @@ def code_digest(rooms: tuple[str, ...]) -> str:
     digest = hashlib.sha256(sys.version.encode())
     for library in LIBRARIES:
         digest.update(f"{library} {importlib.metadata.version(library)}\n".encode())
-    for name, file in code_files(rooms):
-        digest.update(name.encode() + b"\0" + file.read_bytes() + b"\0")
+    digest.update(sources_digest(rooms).encode())
     return digest.hexdigest()
+
+
+def sources_digest(rooms: tuple[str, ...] = RUN_ROOMS + SCORE_ROOMS + CHOICE) -> str:
+    """Digest of the code of these rooms alone: the same on every machine."""
+    digest = hashlib.sha256()
+    for name, file in code_files(rooms):
+        stat = file.stat()
+        digest.update(name.encode() + b"\0" + _file_digest(file, stat.st_mtime_ns, stat.st_size))
+    return digest.hexdigest()
+
+
+@functools.lru_cache(maxsize=4096)
+def _file_digest(file: Path, changed_ns: int, size: int) -> bytes:
+    """Of its bytes; read again only where it was written since, as it is asked for after every run."""
+    del changed_ns, size
+    return hashlib.sha256(file.read_bytes()).digest()
 
 
 def code_files(rooms: tuple[str, ...]) -> Iterator[tuple[str, Path]]:
@@ -63,14 +88,18 @@ def code_files(rooms: tuple[str, ...]) -> Iterator[tuple[str, Path]]:
         package, _, inside = room.partition("/")
         place = roots[package] / inside
         for file in [place] if place.is_file() else sorted(place.rglob("*.py")):
-            yield f"{package}/{file.relative_to(roots[package]).as_posix()}", file
+            name = f"{package}/{file.relative_to(roots[package]).as_posix()}"
+            if name == room or name not in CHOICE:
+                yield name, file
 
 
-def entry_digest(setting: Setting, *, code: str) -> str:
-    """Digest of all that the entry's outcome depends on; its descriptions are left out."""
-    entry = msgspec.structs.replace(setting.entry, why="", remark="", replicas=None)
+def entry_digest(setting: Setting, *, code: str = "") -> str:
+    """Digest of all that a run of the entry depends on, but for its plan."""
+    entry = msgspec.to_builtins(setting.entry)
+    kept = {name: value for name, value in entry.items() if name not in (*SAID, "name")}
     digest = hashlib.sha256(code.encode())
-    digest.update(msgspec.json.encode(entry))
+    digest.update(msgspec.json.encode(kept, order="sorted"))
+    digest.update(str(setting.entry.tested_replicas).encode())
     digest.update(repr(setting.conditions.objective).encode())
     for file in setting.files:
         digest.update(hashlib.sha256(file.read_bytes()).digest())
@@ -78,7 +107,7 @@ def entry_digest(setting: Setting, *, code: str) -> str:
 
 
 class EntryCache:
-    """The finished parts of one entry."""
+    """The finished runs and parts of one entry."""
 
     def __init__(
         self,
@@ -92,9 +121,11 @@ class EntryCache:
         self._setting = setting
         self._digests = code
         self._code = code()
+        self._runs: dict[str, Score] | None = None
 
     def _file(self, part: str) -> Path:
-        return self._folder / f"{self._setting.entry.name}.{part}.json"
+        ending = "jsonl" if part == RUNS else "json"
+        return self._folder / f"{self._setting.entry.name}.{part}.{ending}"
 
     def _key(self, part: str) -> str:
         return entry_digest(self._setting, code=self._code[part])[:32]
@@ -115,23 +146,88 @@ class EntryCache:
         Raises:
             SettingsError: The code changed since the run began, or the folder cannot be written.
         """
+        self._check(part)
+        made = self._file(part).with_suffix(".part")
+        text = msgspec.json.encode({"key": self._key(part), "part": content})
+        with _Writable(self._folder):
+            made.write_bytes(text)
+            made.replace(self._file(part))
+
+    def run(self, plan: Plan) -> Score | None:
+        """The score of a run that was finished before; None: it was not."""
+        if self._runs is None:
+            self._runs = dict(self._kept_runs())
+        return self._runs.get(_run_key(plan))
+
+    def runs_kept(self) -> int:
+        """How many runs are kept that today's code would make alike."""
+        return len(dict(self._kept_runs()))
+
+    def keep(self, plan: Plan, score: Score) -> None:
+        """Keep a finished run at once; raises as `write` does."""
+        self._check(RUNS)
+        self.run(plan)
+        assert self._runs is not None
+        key = _run_key(plan)
+        self._runs[key] = score
+        line = msgspec.json.encode({"key": self._key(RUNS), "run": key, "score": score})
+        with _Writable(self._folder), self._file(RUNS).open("ab") as file:
+            file.write(line + b"\n")
+
+    def forget(self) -> None:
+        """Delete all of it."""
+        for part in self._code:
+            self._file(part).unlink(missing_ok=True)
+        self._runs = None
+
+    def _kept_runs(self) -> Iterator[tuple[str, Score]]:
+        try:
+            lines = self._file(RUNS).read_bytes().splitlines()
+        except OSError:
+            return
+        key = self._key(RUNS)
+        for line in lines:
+            try:
+                kept = msgspec.json.decode(line)
+                if isinstance(kept, dict) and kept.get("key") == key:
+                    yield kept["run"], msgspec.convert(kept["score"], Score)
+            except (KeyError, msgspec.DecodeError):
+                continue  # the last line of a run that was stopped, or of another shape
+
+    def _check(self, part: str) -> None:
         if self._digests()[part] != self._code[part]:
             raise SettingsError(
                 f"entry {self._setting.entry.name!r}: the code of the replay changed while it ran; what "
                 "it made since is not kept: start again when the code rests, or from a copy of it"
             )
-        file = self._file(part)
+
+
+class _Writable:
+    """Makes the folder; what cannot be written is said as a mistake of the command line."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def __enter__(self) -> None:
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            made = file.with_suffix(".part")
-            made.write_bytes(msgspec.json.encode({"key": self._key(part), "part": content}))
-            made.replace(file)
         except OSError as error:
-            raise SettingsError(
-                f"--cache {self._folder}: {error.strerror or error}; name a folder that can be written"
-            ) from error
+            raise self._failure(error) from error
 
-    def forget(self) -> None:
-        """Delete all parts."""
-        for part in self._code:
-            self._file(part).unlink(missing_ok=True)
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, OSError):
+            raise self._failure(error) from error
+
+    def _failure(self, error: OSError) -> SettingsError:
+        return SettingsError(
+            f"--cache {self._folder}: {error.strerror or error}; name a folder that can be written"
+        )
+
+
+def _run_key(plan: Plan) -> str:
+    """What identifies a run among those of its entry; settings are names, parameters are what is run."""
+    parameters = ",".join(f"{name}={value!r}" for name, value in sorted(plan.parameters.items()))
+    made = KINDS[plan.policy].make.__name__ if plan.policy in KINDS else "engine"
+    if plan.schedule is not None:
+        made, parameters = "schedule", plan.schedule.digest
+    return f"{plan.policy} {made} {plan.seed} {parameters}"

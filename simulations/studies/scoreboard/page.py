@@ -1,21 +1,24 @@
-"""`SCOREBOARD.md` out of the standings: the same rows give the same text, but for the line on time."""
+"""`SCOREBOARD.md`: what a person reads. Sentences first, then one line an entry; tables are in a file beside it.
+
+Made of the rows that are kept (`rows.py`) and of the entries' own words, and of nothing else: the same rows
+give the same text on every machine.
+"""
 
 from __future__ import annotations
 
-import importlib.metadata
-import platform
+import textwrap
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import geometric_mean, median
 
-from autoscaler import __version__
+from autoscaler.errors import SettingsError
 from simulations.peers.rules.lookahead import NAME as LOOKAHEAD
-from simulations.peers.rules.registry import BASELINES
-from simulations.results.seeds import SeedAverage, seed_averages
+from simulations.results.seeds import SeedAverage
 from simulations.results.text import markdown_table, number_text, percent_text, usd_text
 from simulations.runs.sweep import BEST
-from simulations.studies.scoreboard.entry_runs import FinishedEntry
-from simulations.studies.scoreboard.sizes import SizedEntry
+from simulations.studies.scoreboard.entries import Board, BoardEntry
+from simulations.studies.scoreboard.rows import EntryRows
 from simulations.studies.scoreboard.standings import (
     NEAR_ATTAINMENT,
     OURS,
@@ -26,252 +29,354 @@ from simulations.studies.scoreboard.standings import (
     peers_as_shipped,
     peers_in_hindsight,
 )
-from simulations.studies.scoreboard.tables import entry_table, parameters_text
 
 COMMAND = "make scoreboard"
+TABLES = "SCOREBOARD-tables.md"
 INFORMED = ("static-peak", "static-mean")
 """Fleets whose size is the trace's own figure."""
+FOUND = "found_ratio"
+MARKS = ("<!-- scoreboard -->", "<!-- /scoreboard -->")
+"""Of the part of a README that is made."""
+WIDTH = 125
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EntryScores:
-    """An entry and all its rows."""
+class PlayedEntry:
+    """An entry and its rows."""
 
-    sized: SizedEntry
-    finished: FinishedEntry
+    entry: BoardEntry
+    rows: EntryRows
 
     @property
     def name(self) -> str:
         """Of the entry."""
-        return self.sized.setting.entry.name
-
-    @property
-    def attainment_ratio(self) -> float:
-        """What the objective asks for."""
-        return self.sized.conditions.objective.attainment_ratio
-
-    @property
-    def averages(self) -> list[SeedAverage]:
-        """One a policy and setting."""
-        return seed_averages(self.finished.scores)
+        return self.entry.name
 
     @property
     def ours(self) -> SeedAverage:
         """Of our policy."""
-        return next(average for average in self.averages if average.policy == OURS)
+        return next(average for average in self.rows.averages if average.policy == OURS)
 
-    def peers(self, *, tuned: bool) -> list[SeedAverage]:
-        """Each baseline as shipped, or as well as hindsight can make it."""
-        if not tuned:
-            return peers_as_shipped(self.averages)
-        return peers_in_hindsight(self.averages, attainment_ratio=self.attainment_ratio)
+    @property
+    def attains(self) -> bool:
+        """Whether our policy does."""
+        return self.ours.attainment >= self.rows.attainment_ratio
+
+    @property
+    def told(self) -> bool:
+        """Whether it is one of the wrong targets."""
+        return self.entry.in_flight_target != "x1"
+
+    def peers(self, *, tuned: bool, informed: bool = True) -> list[SeedAverage]:
+        """Each baseline as shipped, or as well as hindsight can make it; with or without INFORMED ones."""
+        averages = self.rows.averages
+        peers = (
+            peers_in_hindsight(averages, attainment_ratio=self.rows.attainment_ratio)
+            if tuned
+            else peers_as_shipped(averages)
+        )
+        return [peer for peer in peers if informed or peer.policy not in INFORMED]
+
+    def best(self, *, tuned: bool, informed: bool = False) -> SeedAverage | None:
+        """The best peer of these; None: there is none."""
+        peers = self.peers(tuned=tuned, informed=informed)
+        if not peers:
+            return None
+        return best_peer(peers, attainment_ratio=self.rows.attainment_ratio)
 
     def result(self, peer: SeedAverage) -> DuelResult:
         """Of our policy against a peer."""
-        return duel_result(self.ours, peer, attainment_ratio=self.attainment_ratio)
+        return duel_result(self.ours, peer, attainment_ratio=self.rows.attainment_ratio)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Duel:
-    """Our policy against the best of the peers on one entry."""
-
-    played: EntryScores
-    ours: SeedAverage
-    peer: SeedAverage
-    result: DuelResult
+def played_entries(board: Board, rows: Sequence[EntryRows]) -> list[PlayedEntry]:
+    """The board's entries of which there are rows, in its order."""
+    of = {row.name: row for row in rows}
+    return [
+        PlayedEntry(entry=entry, rows=of[entry.name]) for entry in board.entry if entry.name in of
+    ]
 
 
-def scoreboard_page(played: Sequence[EntryScores], *, objective: str, processors: int) -> str:
+def board_errors(played: Sequence[PlayedEntry]) -> list[str]:
+    """What is wrong with the board itself, a sentence each."""
+    return [text for one in played for text in (*one.rows.edges, *one.rows.unsound)]
+
+
+def scoreboard_page(board: Board, rows: Sequence[EntryRows]) -> str:
     """The whole page."""
+    played = played_entries(board, rows)
+    right = [one for one in played if not one.told]
     parts = [
-        _introduction(played, objective),
-        _summary(played),
-        _against_each(played),
-        _losses(played),
-        *(_entry(one) for one in played),
-        _footer(played, processors=processors),
+        f"""# Scoreboard
+
+What `{OURS}` pays and attains on recorded traffic, beside {_peers_count(played)} autoscalers that people use, each as its project
+ships it and with the best of its settings, chosen in hindsight. Made by `{COMMAND}`; nothing here is written by hand but
+the words of `scoreboard.toml`. All figures are in [{TABLES}]({TABLES}), what the replay models and leaves out in
+[README.md](README.md).""",
+        f"## In short\n\n{_summary(right)}",
+        _errors(played),
+        _freshness(board, played),
+        f"## Entry by entry\n\n{_entries(right)}",
+        _wrong_targets([one for one in played if one.told]),
+        _how_to_read(board, played),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _introduction(played: Sequence[EntryScores], objective: str) -> str:
-    ratio = played[0].attainment_ratio
-    return f"""# Scoreboard
+def readme_with(text: str, board: Board, rows: Sequence[EntryRows]) -> str:
+    """A README with what is to be said of the board between its marks.
 
-Every policy on every entry of `scoreboard.toml`, made by `{COMMAND}`. Nothing on this page is written by hand but the
-sentences that the entries bring along. Each policy is replayed as its project ships it, with its defaults, and each tunable
-one also with the best of twelve settings, chosen in hindsight on the first seed: nobody has that before the traffic has
-come. `{OURS}` runs with its defaults only. What the replay models, counts and leaves out is in [README.md](README.md).
+    Raises:
+        SettingsError: It has no marks.
+    """
+    before, mark, rest = text.partition(MARKS[0])
+    _, end, behind = rest.partition(MARKS[1])
+    if not mark or not end:
+        raise SettingsError(
+            f"--readme: no {MARKS[0]} … {MARKS[1]} in it; write them where it shall be"
+        )
+    right = [one for one in played_entries(board, rows) if not one.told]
+    lines = [
+        textwrap.fill(
+            f"- {sentence}",
+            WIDTH,
+            subsequent_indent="  ",
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        for sentence in (*_sentences(right), *_stale_sentences(board, right))
+    ]
+    return before + mark + "\n" + "\n".join(lines) + "\n" + end + behind
 
-- The objective is `{objective}` (x: the request's own prefill). A policy **attains** where {percent_text(ratio)} of all requests, lost
-  and aborted ones included, are within it, as a mean over the seeds.
+
+def _stale_sentences(board: Board, played: Sequence[PlayedEntry]) -> list[str]:
+    """How many entries an earlier revision made, and how many nobody ran yet."""
+    newest = max((one.rows.made.commits for one in played), default=0)
+    older = [one for one in played if one.rows.made.commits < newest]
+    names = {one.name for one in played}
+    missing = sum(e.in_flight_target == "x1" and e.name not in names for e in board.entry)
+    said = []
+    if older:
+        said.append(f"{_entries_text(len(older))} of these were made by an earlier board")
+    if missing:
+        said.append(f"{_entries_text(missing)} of the board are not run yet")
+    return (
+        [f"Not all of it is of one night: {'; '.join(said)}. The page says which."] if said else []
+    )
+
+
+def _peers_count(played: Sequence[PlayedEntry]) -> int:
+    return max((len(one.peers(tuned=False)) for one in played), default=0)
+
+
+def _summary(played: Sequence[PlayedEntry]) -> str:
+    if not played:
+        return "No entry was run yet."
+    blocks = []
+    for use, said in (
+        (
+            "scoring",
+            "**Entries for scoring**: nothing is tuned on them since the board was divided.",
+        ),
+        ("tuning", "**Entries for tuning**: a rule may be chosen by them."),
+    ):
+        of = [one for one in played if one.entry.use == use]
+        if of:
+            lines = "\n".join(f"- {line}" for line in _sentences(of))
+            blocks.append(f"{said}\n\n{lines}")
+    return "\n\n".join(blocks)
+
+
+def _sentences(played: Sequence[PlayedEntry]) -> list[str]:
+    """What there is to say of some entries."""
+    lines = []
+    for warm, begin in ((True, "begun warm"), (False, "begun cold")):
+        of = [one for one in played if one.entry.warm is warm]
+        if of:
+            attained = sum(one.attains for one in of)
+            lines.append(
+                f"Of {_entries_text(len(of))} {begin}, `{OURS}` attains its objective on {attained}"
+                f"{_found_text(of)}."
+            )
+    for tuned, what in (
+        (False, "as shipped"),
+        (True, "with the best of its settings in hindsight"),
+    ):
+        duels = [
+            (one, peer)
+            for one in played
+            if (peer := one.best(tuned=tuned, informed=False)) is not None
+        ]
+        if duels:
+            counts = Counter(one.result(peer) for one, peer in duels)
+            lines.append(
+                f"Against the best peer of each entry {what} (of those that do not know the load beforehand): "
+                f"{counts[DuelResult.WON]} won, {counts[DuelResult.TIED]} tied, {counts[DuelResult.LOST]} lost."
+            )
+    lines += _equal_sentences(played)
+    return lines
+
+
+def _found_text(played: Sequence[PlayedEntry]) -> str:
+    ratios = [ratio for one in played if (ratio := one.ours.mean.get(FOUND))]
+    if not ratios:
+        return ""
+    return (
+        f" and pays {geometric_mean(ratios):.2f} times what the cheapest schedule pays that was found in hindsight "
+        f"for the same attainment ({_spread_text(ratios)})"
+    )
+
+
+def _spread_text(ratios: Sequence[float]) -> str:
+    on = f"on {_entries_text(len(ratios))}"
+    return on if len(ratios) == 1 else f"from {min(ratios):.2f} to {max(ratios):.2f}, {on}"
+
+
+def _equal_sentences(played: Sequence[PlayedEntry]) -> list[str]:
+    """Our cost at equal attainment over that of the cheapest peer, and of the usual ones."""
+    ratios: list[float] = []
+    unmatched = compared = 0
+    for one in played:
+        by_peer = {
+            name: ratio
+            for name, ratio in one.rows.at_equal_attainment().items()
+            if name not in (*INFORMED, LOOKAHEAD)
+        }
+        if by_peer:
+            compared += 1
+            known = [ratio for ratio in by_peer.values() if ratio is not None]
+            if known:
+                ratios.append(max(known))
+            else:
+                unmatched += 1
+    if not compared:
+        return []
+    said = "At equal attainment: "
+    if ratios:
+        said += (
+            f"{median(ratios):.2f} times the cost of the cheapest peer's cheapest settings in the median "
+            f"({_spread_text(ratios)})"
+        )
+    if unmatched:
+        said += (
+            f"{'; ' if ratios else ''}on {unmatched} it attains more than any setting of any peer"
+        )
+    return [said + "."]
+
+
+def _entries_text(count: int) -> str:
+    return f"{count} entry" if count == 1 else f"{count} entries"
+
+
+def _errors(played: Sequence[PlayedEntry]) -> str:
+    found = board_errors(played)
+    if not found:
+        return ""
+    lines = "\n".join(f"- {text}" for text in found)
+    return (
+        "## What is wrong with this board\n\nSo long as a line stands here, figures of those peers and entries are not "
+        f"to be relied on.\n\n{lines}"
+    )
+
+
+def _freshness(board: Board, played: Sequence[PlayedEntry]) -> str:
+    """Which revision made what, and what is missing."""
+    revisions: dict[str, list[PlayedEntry]] = {}
+    for one in sorted(played, key=lambda p: -p.rows.made.commits):
+        revisions.setdefault(one.rows.made.revision, []).append(one)
+    lines = []
+    for number, (revision, of) in enumerate(revisions.items()):
+        names = ", ".join(one.name for one in of)
+        notes = " ".join(dict.fromkeys(one.rows.made.note for one in of if one.rows.made.note))
+        when = "" if number == 0 else ", not run anew since"
+        lines.append(f"- `{revision or 'unknown'}`{when}: {names}.{' ' + notes if notes else ''}")
+    changed = [one.name for one in played if not one.rows.is_of(one.entry)]
+    if changed:
+        lines.append(
+            f"- Made when the entry asked for something else than today: {', '.join(changed)}."
+        )
+    missing = [
+        entry.name for entry in board.entry if entry.name not in {one.name for one in played}
+    ]
+    if missing:
+        lines.append(f"- Not run yet: {', '.join(missing)}.")
+    return "## What made these figures\n\n" + "\n".join(lines) if lines else ""
+
+
+def _entries(played: Sequence[PlayedEntry]) -> str:
+    rows = [
+        (
+            f"[{one.name}]({TABLES}#{anchor(one.name)})",
+            one.entry.use,
+            str(one.rows.size.peak_replicas),
+            usd_text(one.ours.cost_usd),
+            percent_text(one.ours.attainment),
+            number_text(one.ours.mean.get(FOUND)),
+            *_duel_text(one, tuned=False),
+            *_duel_text(one, tuned=True),
+            f"`{one.rows.made.revision}`",
+        )
+        for one in played
+    ]
+    ours = ("entry", "for", "peak", "ours $", "attained", "× found")
+    heads = (*ours, "best peer as shipped", "we", "best in hindsight", "we", "made by")
+    return markdown_table(heads, rows, left=(0, 1, 6, 7, 8, 9, 10))
+
+
+def _duel_text(one: PlayedEntry, *, tuned: bool) -> tuple[str, str]:
+    peer = one.best(tuned=tuned, informed=False)
+    if peer is None:
+        return "-", "-"
+    setting = " (best)" if peer.setting == BEST else ""
+    text = f"{peer.policy}{setting}: {usd_text(peer.cost_usd)}, {percent_text(peer.attainment)}"
+    return text, f"**{one.result(peer)}**"
+
+
+def _wrong_targets(played: Sequence[PlayedEntry]) -> str:
+    if not played:
+        return ""
+    policies = list(dict.fromkeys(a.policy for one in played for a in one.rows.averages))
+    rows = []
+    for one in played:
+        by_policy = {average.policy: average for average in one.rows.averages}
+        base, _, told = one.name.partition(".told-")
+        cells = [
+            f"{percent_text(a.attainment, 1)}, {usd_text(a.cost_usd)}"
+            if (a := by_policy.get(name))
+            else "-"
+            for name in policies
+        ]
+        rows.append((base, told, f"{one.rows.told_target:g}", *cells))
+    table = markdown_table(("entry", "told", "in flight", *policies), rows, left=(0, 1))
+    return (
+        "## A target that no load test found\n\nEvery policy is told another figure for what a replica carries than the load "
+        "test's: what ships, or so many times the right one. What each then attains, and pays; `keda` goes by waiting "
+        f"requests and is told nothing.\n\n{table}"
+    )
+
+
+def _how_to_read(board: Board, played: Sequence[PlayedEntry]) -> str:
+    ratio = played[0].rows.attainment_ratio if played else 0.99
+    return f"""## How to read it
+
+- The objective is `{board.objective}` (x: the request's own prefill). A policy **attains** where {percent_text(ratio)} of all requests, lost
+  and aborted ones included, are within it, as a mean over the seeds. `{OURS}` runs with its defaults only.
+- **warm** entries play a first part that is not scored, so that every policy has seen this traffic; what is paid counts from
+  there. The cold ones beside them begin as the recording does.
 - Of two that attain the **cheaper wins**; one that attains beats one that does not; of two that do not, the one that serves
   more within the objective wins, or, within {100 * NEAR_ATTAINMENT:g} percentage points, the cheaper. A difference of at most {100 * TIE_RATIO:g} % in
   cost is a **tie**.
-- **ratio** is cost over what a clairvoyant would have paid at the same attainment; **relaxed** the same where the clairvoyant
-  may choose which requests to miss. Nothing may fall below 1 in the second: then the page is not written.
-- `{LOOKAHEAD}` is no peer: it knows the trace as far ahead as a cold start takes, which is what a perfect forecast would get.
-- `static-peak` and `static-mean` know the whole trace's load beforehand. All are told the same load-tested capacity of a replica."""
+- **× found**: our cost over that of the cheapest schedules that were found in hindsight and replayed, at our attainment.
+- **At equal attainment**: all settings of a peer that were tried, on the first seed, make a lower hull of cost over attainment; our
+  cost is held against the hull at our own attainment. Past its end nothing is said but that.
+- A peer's best is searched past what anyone would write (`peers/rules/registry.py`); a best at the end of its ladder is an error
+  of the board and stands on this page.
+- `static-peak` and `static-mean` know the whole trace's load beforehand; they are in the tables and not among the best peers here. All
+  are told the same capacity of a replica, load-tested on the trace's own requests with a fleet of the entry's size.
+- `{LOOKAHEAD}` is no peer: it knows the trace as far ahead as a cold start takes.
+- The half of the entries that is for tuning, and the other for scoring, are named in `scoreboard.toml`."""
 
 
-def _duels(played: Sequence[EntryScores], *, tuned: bool, informed: bool = True) -> list[_Duel]:
-    """Our policy against the best peer of each entry, with or without the INFORMED ones."""
-    duels = []
-    for one in played:
-        peers = [peer for peer in one.peers(tuned=tuned) if informed or peer.policy not in INFORMED]
-        if peers:
-            peer = best_peer(peers, attainment_ratio=one.attainment_ratio)
-            duels.append(_Duel(played=one, ours=one.ours, peer=peer, result=one.result(peer)))
-    return duels
-
-
-def _summary(played: Sequence[EntryScores]) -> str:
-    default, tuned = _duels(played, tuned=False), _duels(played, tuned=True)
-    rows = [
-        (
-            f"[{one.name}](#{_anchor(one.name)})",
-            str(one.sized.size.peak_replicas),
-            usd_text(first.ours.cost_usd),
-            percent_text(first.ours.attainment),
-            number_text(first.ours.mean["ratio"]),
-            _peer_text(first.peer),
-            _result_text(first),
-            _peer_text(second.peer),
-            _result_text(second),
-        )
-        for one, first, second in zip(played, default, tuned, strict=True)
-    ]
-    ours = ("entry", "peak", "ours $", "attained", "ratio")
-    heads = (*ours, "best peer as shipped", "we", "best peer in hindsight", "we")
-    counts = "\n".join(
-        f"- Against {whom}: {_count(duels)}"
-        for whom, duels in (
-            ("the best peer as shipped", default),
-            ("the best peer in hindsight", tuned),
-            (
-                "the best peer as shipped that does not know the load beforehand",
-                _duels(played, tuned=False, informed=False),
-            ),
-        )
-        if duels
-    )
-    return f"## Summary\n\n{counts}\n\n{markdown_table(heads, rows, left=(0, 5, 6, 7, 8))}"
-
-
-def _count(duels: Sequence[_Duel]) -> str:
-    counts = Counter(duel.result for duel in duels)
-    names = Counter(duel.peer.policy for duel in duels)
-    by_count = sorted(names.items(), key=lambda item: (-item[1], item[0]))
-    return (
-        f"of {len(duels)} entries {counts[DuelResult.WON]} won, {counts[DuelResult.TIED]} tied, "
-        f"{counts[DuelResult.LOST]} lost. The best peer is "
-        + ", ".join(f"`{name}` on {count}" for name, count in by_count)
-        + "; whoever takes one has to know beforehand which."
-    )
-
-
-def _peer_text(peer: SeedAverage) -> str:
-    return (
-        f"{peer.policy}{' (best)' if peer.setting == BEST else ''}: {usd_text(peer.cost_usd)}, "
-        f"{percent_text(peer.attainment)}"
-    )
-
-
-def _result_text(duel: _Duel) -> str:
-    cost = duel.peer.cost_usd / duel.ours.cost_usd - 1 if duel.ours.cost_usd > 0 else 0.0
-    points = 100 * (duel.peer.attainment - duel.ours.attainment)
-    return f"**{duel.result}**: it costs {100 * cost:+.1f} %, attains {points:+.2f} points"
-
-
-def _against_each(played: Sequence[EntryScores]) -> str:
-    counts = Counter(
-        (peer.policy, tuned, one.result(peer))
-        for one in played
-        for tuned in (False, True)
-        for peer in one.peers(tuned=tuned)
-    )
-    columns = [(tuned, result) for tuned in (False, True) for result in DuelResult]
-    rows = [(name, *(str(counts[name, *column]) for column in columns)) for name in BASELINES]
-    heads = ("peer", *(f"{kind}, {'hindsight' if tuned else 'shipped'}" for tuned, kind in columns))
-    return "\n\n".join(
-        ("## Against each peer", "Entries that we won, tied and lost.", markdown_table(heads, rows))
-    )
-
-
-def _losses(played: Sequence[EntryScores]) -> str:
-    lines = [
-        f"- {_loss(duel)}"
-        for tuned in (False, True)
-        for duel in _duels(played, tuned=tuned)
-        if duel.result is DuelResult.LOST
-    ]
-    found = "\n".join(dict.fromkeys(lines)) or "To none of the best peers on these entries."
-    return f"## Where we lose\n\n{found}"
-
-
-def _loss(duel: _Duel) -> str:
-    ours, peer = duel.ours, duel.peer
-    tuned = parameters_text(peer) if peer.setting == BEST else ""
-    setting = f" ({tuned})" if tuned else ""
-    change = peer.cost_usd / ours.cost_usd - 1 if ours.cost_usd > 0 else 0.0
-    difference = f"{100 * abs(change):.1f} % {'less' if change < 0 else 'more'}"
-    (replicas, our_replicas), (starts, our_starts), (ttft_s, our_ttft_s) = (
-        [number_text(side.mean[key], form) for side in (peer, ours)]
-        for key, form in (
-            ("replicas_mean", ".2f"),
-            ("starts_per_day", ".0f"),
-            ("ttft_p95_s", ".2f"),
-        )
-    )
-    return (
-        f"**{duel.played.name}**, to `{peer.policy}`{setting}: {usd_text(peer.cost_usd)} at "
-        f"{percent_text(peer.attainment)} against our {usd_text(ours.cost_usd)} at "
-        f"{percent_text(ours.attainment)} ({difference}). It keeps {replicas} replicas on average to our "
-        f"{our_replicas}, with {starts} starts a day to our {our_starts}, and a TTFT p95 of {ttft_s} s to "
-        f"our {our_ttft_s} s."
-        + (" It was told the trace's load beforehand." if peer.policy in INFORMED else "")
-    )
-
-
-def _entry(one: EntryScores) -> str:
-    entry, size, conditions = one.sized.setting.entry, one.sized.size, one.sized.conditions
-    ratio = one.attainment_ratio
-    unlimited = [
-        row.attainment_unlimited for row in one.finished.scores if row.attainment_unlimited
-    ]
-    what = (
-        f"`{entry.trace}` at scale {entry.scale:g} on `{entry.profile}`: {size.requests:,} requests in "
-        f"{size.span_s / 3600:.1f} h; the busiest ten seconds need {size.peak_replicas} replicas, the mean "
-        f"{size.mean_replicas:.2f}. Cold start `{entry.cold_start}` ({conditions.cold_start.mean_s:.0f} s), routing "
-        f"`{entry.routing}`, at most {size.replicas_max} replicas, {size.in_flight_target:g} requests in flight to a replica, "
-        f"{entry.seeds} seeds."
-    )
-    if entry.spot is not None:
-        what += f" Spot as in `{entry.spot}`, notice `{entry.spot_lead}`."
-    if entry.faults is not None:
-        what += f" Faults as in `{entry.faults}`."
-    if unlimited:
-        what += f" A fleet without limit attains {percent_text(min(unlimited))}."
-    parts = [f"## {one.name}", entry.why, what, entry_table(one.averages, attainment_ratio=ratio)]
-    if entry.remark:
-        parts.append(entry.remark)
-    return "\n\n".join(parts)
-
-
-def _anchor(name: str) -> str:
+def anchor(name: str) -> str:
     """As Markdown renderers make it of a heading."""
     return "".join(c for c in name.lower().replace(" ", "-") if c.isalnum() or c in "-_")
-
-
-def _footer(played: Sequence[EntryScores], *, processors: int) -> str:
-    seconds = sum(one.finished.seconds for one in played)
-    runs = sum(one.sized.runs for one in played)
-    versions = ", ".join(
-        f"{lib} {importlib.metadata.version(lib)}" for lib in ("numpy", "numba", "scipy")
-    )
-    return f"""## How this was made
-
-`{COMMAND}`: inference-autoscaler {__version__}, Python {platform.python_version()}, {versions}; {platform.machine()}, {processors} processors;
-{runs:,} runs, sweeps included.
-
-Time in these runs: {seconds / 60:.0f} processor-minutes."""

@@ -63,7 +63,7 @@ def entry_table(averages: Sequence[SeedAverage], *, attainment_ratio: float) -> 
 
 def _cell(average: SeedAverage, head: str, figure: str, form: str) -> str:
     if head == "max":
-        return str(max(score.replicas_max for score in average.scores))
+        return str(average.replicas_max)
     if head == "worst 5 min":
         return percent_text(average.worst["worst_5min_attainment"], 1)
     return number_text(average.mean[figure], form)
@@ -77,5 +77,4 @@ def _setting(average: SeedAverage) -> str:
 
 def parameters_text(average: SeedAverage) -> str:
     """Those that its setting changes."""
-    parameters = average.scores[0].parameters or {}
-    return ", ".join(f"{name}={value:g}" for name, value in sorted(parameters.items()))
+    return ", ".join(f"{name}={value:g}" for name, value in sorted(average.parameters.items()))

@@ -15,6 +15,7 @@ objective = "ttft=1+2x,tpot=0.1"
 name = "waves"
 trace = "generate:bursty,hours=0.05,rate=2,input=200,output=50"
 why = "Bursts."
+use = "scoring"
 profile = "llama-3.1-8b/1xL40S"
 scale = 1
 cold_start = "hot"

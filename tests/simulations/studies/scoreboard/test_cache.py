@@ -1,5 +1,6 @@
-"""Finished parts: found again by the same code and entry, and by nothing else."""
+"""Finished runs and parts: found again by the same code and entry, and by nothing else."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -7,13 +8,14 @@ import pytest
 
 from autoscaler.errors import SettingsError
 from simulations.results.scorecard import Score
+from simulations.runs.runs import Plan
 from simulations.studies.scoreboard.cache import (
     BOUNDED,
-    PLAYED,
+    CHOICE,
     RUN_ROOMS,
+    RUNS,
     SCORE_ROOMS,
     SIZE,
-    SWEPT,
     EntryCache,
     code_digests,
     code_files,
@@ -22,7 +24,7 @@ from simulations.studies.scoreboard.cache import (
 from simulations.studies.scoreboard.entries import Setting, read_board, settings_of
 from tests.simulations.studies.scoreboard.rows import ENTRY, row
 
-ROWS = [row("hpa", cost=1.0, setting="best", parameters={"target_share": 0.6})]
+SCORE = row("hpa", cost=1.0, setting="best", parameters={"target_share": 0.6})
 
 
 def setting_of(folder: Path, text: str = ENTRY) -> Setting:
@@ -35,25 +37,58 @@ def setting_of(folder: Path, text: str = ENTRY) -> Setting:
 def cache_of(
     folder: Path, *, text: str = ENTRY, code: str = "one", now: str = "one", bounds: str = ""
 ) -> EntryCache:
-    looks = iter([digests(code, bounds), digests(now, bounds)])
+    looks = iter([digests(code, bounds), *[digests(now, bounds)] * 9])
     return EntryCache(folder / "kept", setting_of(folder, text), code=lambda: next(looks))
 
 
 def digests(runs: str, bounds: str = "") -> dict[str, str]:
-    return {**dict.fromkeys((SIZE, SWEPT, PLAYED), runs), BOUNDED: f"{runs}{bounds}"}
+    return {**dict.fromkeys((SIZE, RUNS), runs), BOUNDED: f"{runs}{bounds}"}
 
 
-def test_rows_come_back_as_they_were(tmp_path: Path):
-    cache_of(tmp_path).write("played", ROWS)
-    assert cache_of(tmp_path).read("played", list[Score]) == ROWS
-    assert cache_of(tmp_path).read("swept", list[Score]) is None
+def plan_of(folder: Path, **changes: object) -> Plan:
+    setting = setting_of(folder)
+    made = Plan(
+        trace=setting.spec,
+        policy="hpa",
+        seed=0,
+        conditions=setting.conditions,
+        parameters={"target_share": 0.6},
+    )
+    return replace(made, **changes)
+
+
+def test_a_run_comes_back_as_it_was(tmp_path: Path):
+    plan = plan_of(tmp_path)
+    cache_of(tmp_path).keep(plan, SCORE)
+    again = cache_of(tmp_path)
+    assert again.run(plan) == SCORE
+    assert again.runs_kept() == 1
+    assert again.run(replace(plan, setting="default")) == SCORE, "what a run is called is no run"
+    for other in ({"seed": 1}, {"policy": "keda"}, {"parameters": {}}):
+        assert again.run(plan_of(tmp_path, **other)) is None
+
+
+def test_a_run_that_was_cut_off_while_it_was_written_is_none_and_the_others_stay(tmp_path: Path):
+    plan = plan_of(tmp_path)
+    cache_of(tmp_path).keep(plan, SCORE)
+    file = tmp_path / "kept" / "waves.runs.jsonl"
+    whole = file.read_bytes()
+    file.write_bytes(whole + whole[: len(whole) // 2])
+    assert cache_of(tmp_path).run(plan) == SCORE
+    for damage in (b"\x00\n", b"[]\n", b'{"key": 1}\n', b'{"run": "x"}\n'):
+        file.write_bytes(damage + whole)
+        assert cache_of(tmp_path).run(plan) == SCORE
+    file.write_bytes(whole[:-9])
+    assert cache_of(tmp_path).run(plan) is None
 
 
 def test_parts_can_be_forgotten(tmp_path: Path):
     cache = cache_of(tmp_path)
-    cache.write("played", ROWS)
+    cache.write(BOUNDED, [SCORE])
+    cache.keep(plan_of(tmp_path), SCORE)
     cache.forget()
-    assert cache.read("played", list[Score]) is None
+    assert cache.read(BOUNDED, list[Score]) is None
+    assert cache.run(plan_of(tmp_path)) is None
 
 
 @pytest.mark.parametrize(
@@ -62,27 +97,44 @@ def test_parts_can_be_forgotten(tmp_path: Path):
         ("other code", "two", ENTRY),
         ("another scale", "one", ENTRY.replace("scale = 1", "scale = 2")),
         ("another objective", "one", ENTRY.replace("tpot=0.1", "tpot=0.2")),
-        ("more seeds", "one", ENTRY.replace("seeds = 1", "seeds = 2")),
+        ("another target", "one", ENTRY.replace("seeds = 1", 'in_flight_target = "x2"')),
+        ("another part that is scored", "one", ENTRY + 'score_from = "1m"\n'),
+        ("a load test of another size", "one", ENTRY + "replicas = 8\n"),
     ],
 )
 def test_what_is_stale_is_not_read(tmp_path: Path, rule: str, code: str, text: str):
-    cache_of(tmp_path).write("played", ROWS)
+    plan = plan_of(tmp_path)
+    cache_of(tmp_path).keep(plan, SCORE)
+    cache_of(tmp_path).write(BOUNDED, [SCORE])
     stale = cache_of(tmp_path, text=text, code=code)
-    assert stale.read("played", list[Score]) is None, rule
+    assert stale.run(plan) is None, rule
+    assert stale.read(BOUNDED, list[Score]) is None, rule
 
 
 def test_another_bound_needs_no_run_anew(tmp_path: Path):
-    for part in ("played", BOUNDED):
-        cache_of(tmp_path).write(part, ROWS)
+    plan = plan_of(tmp_path)
+    cache_of(tmp_path).keep(plan, SCORE)
+    cache_of(tmp_path).write(BOUNDED, [SCORE])
     other = cache_of(tmp_path, bounds="tighter")
-    assert other.read("played", list[Score]) == ROWS
+    assert other.run(plan) == SCORE
     assert other.read(BOUNDED, list[Score]) is None
 
 
-def test_what_is_only_said_of_an_entry_makes_nothing_stale(tmp_path: Path):
-    cache_of(tmp_path).write("played", ROWS)
-    reworded = ENTRY.replace("Bursts.", "Waves.") + 'remark = "Said afterwards."\nreplicas = 8\n'
-    assert cache_of(tmp_path, text=reworded).read("played", list[Score]) == ROWS
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("Bursts.", "Waves."),
+        ('"scoring"', '"tuning"'),
+        ("seeds = 1", "seeds = 2"),
+        ("seeds = 1", "seeds = 1\nsweep = false"),
+        ("seeds = 1", 'seeds = 1\npolicies = ["hpa"]'),
+        ("seeds = 1", 'seeds = 1\nremark = "Said afterwards."'),
+    ],
+)
+def test_what_no_run_depends_on_makes_none_stale(tmp_path: Path, old: str, new: str):
+    plan = plan_of(tmp_path)
+    cache_of(tmp_path).keep(plan, SCORE)
+    assert cache_of(tmp_path, text=ENTRY.replace(old, new)).run(plan) == SCORE
 
 
 def test_a_recording_that_changed_makes_its_entry_stale(tmp_path: Path):
@@ -101,28 +153,36 @@ def test_a_recording_that_changed_makes_its_entry_stale(tmp_path: Path):
 )
 def test_a_damaged_part_is_none(tmp_path: Path, damage: bytes):
     cache = cache_of(tmp_path)
-    cache.write("played", ROWS)
-    (file,) = (tmp_path / "kept").glob("waves.played.json")
+    cache.write(BOUNDED, [SCORE])
+    (file,) = (tmp_path / "kept").glob("waves.bounded.json")
     file.write_bytes(damage)
-    assert cache.read("played", list[Score]) is None
+    assert cache.read(BOUNDED, list[Score]) is None
 
 
 def test_a_part_of_another_shape_is_none(tmp_path: Path):
     cache = cache_of(tmp_path)
-    cache.write("played", [{"trace": "a row of some other version"}])
-    assert cache.read("played", list[Score]) is None
+    cache.write(BOUNDED, [{"trace": "a row of some other version"}])
+    assert cache.read(BOUNDED, list[Score]) is None
 
 
-def test_a_part_that_two_versions_of_the_code_made_is_not_kept(tmp_path: Path):
-    with pytest.raises(SettingsError, match="code of the replay changed while it ran"):
-        cache_of(tmp_path, now="two").write("played", ROWS)
+def test_what_two_versions_of_the_code_made_is_not_kept(tmp_path: Path):
+    for kept in (
+        lambda cache: cache.write(BOUNDED, [SCORE]),
+        lambda cache: cache.keep(plan_of(tmp_path), SCORE),
+    ):
+        with pytest.raises(SettingsError, match="code of the replay changed while it ran"):
+            kept(cache_of(tmp_path, now="two"))
     assert not (tmp_path / "kept").exists()
 
 
 def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path):
     (tmp_path / "kept").touch()
-    with pytest.raises(SettingsError, match=r"--cache .*kept: .*name a folder"):
-        cache_of(tmp_path).write("played", ROWS)
+    for kept in (
+        lambda cache: cache.write(BOUNDED, [SCORE]),
+        lambda cache: cache.keep(plan_of(tmp_path), SCORE),
+    ):
+        with pytest.raises(SettingsError, match=r"--cache .*kept: .*name a folder"):
+            kept(cache_of(tmp_path))
 
 
 def test_the_code_is_what_a_run_passes_through():
@@ -145,14 +205,18 @@ def test_the_code_is_what_a_run_passes_through():
         assert beside not in names
     of_a_run = {name for name, _ in code_files(RUN_ROOMS)}
     assert "simulations/bounds/bound.py" not in of_a_run
-    assert {"simulations/peers/rules/lookahead.py", "simulations/replay/replay.py"} <= of_a_run
+    assert "simulations/runs/sweep.py" not in of_a_run
+    assert not of_a_run & set(CHOICE), "a longer ladder makes no run stale"
+    assert set(CHOICE) <= {name for name, _ in code_files(RUN_ROOMS + SCORE_ROOMS + CHOICE)}
+    assert {"simulations/peers/rules/lookahead.py", "simulations/results/scorecard.py"} <= of_a_run
     code = code_digests()
     assert code == code_digests()
-    assert code[SIZE] == code[SWEPT] == code[PLAYED] != code[BOUNDED]
+    assert code[SIZE] == code[RUNS] != code[BOUNDED]
 
 
-def test_a_part_is_plain_json(tmp_path: Path):
-    cache_of(tmp_path).write("played", ROWS)
-    kept = msgspec.json.decode((tmp_path / "kept" / "waves.played.json").read_bytes())
-    assert set(kept) == {"key", "part"}
-    assert kept["part"][0]["policy"] == "hpa"
+def test_what_is_kept_is_plain_json(tmp_path: Path):
+    cache_of(tmp_path).keep(plan_of(tmp_path), SCORE)
+    (line,) = (tmp_path / "kept" / "waves.runs.jsonl").read_bytes().splitlines()
+    kept = msgspec.json.decode(line)
+    assert set(kept) == {"key", "run", "score"}
+    assert kept["run"] == "hpa Hpa 0 target_share=0.6"

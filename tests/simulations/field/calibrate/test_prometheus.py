@@ -8,12 +8,14 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner, Result
 
 from autoscaler.cli import cli
 from autoscaler.errors import SettingsError
+from simulations.field.calibrate import command
 from simulations.serving.profiles.profile_files import find_profile
 from tests.require import require
 from tests.simulations.field.calibrate.engines import BASE, FLOORS, TRUTH
@@ -22,10 +24,15 @@ from tests.simulations.real_prometheus import fill, prometheus
 
 pytestmark = [pytest.mark.slow, pytest.mark.prometheus, pytest.mark.timeout(400)]
 SPAN_S = 900
+END = int(time.time()) // SCRAPE_S * SCRAPE_S
+"""The last scrape, in seconds since 1970."""
 LOADS = (0.8, 2.0, 3.2)
 """Requests per second of three pods: what differs between them can be told apart."""
 IMPOSSIBLE = replace(BASE, step_ns=9_000_000, token_ns=9_000, flat_tokens=90, kv_token_ns=10)
 """Half the time that an L40S takes to read the weights."""
+ASKED_S = (0.0, 5.0, 11.0, 20.0, 60.0, 120.0)
+"""How long after the last scrape somebody asks. Where in the history the windows fall moves a fit by some
+per cent, so each is tried; the clock of the machine would try one of them, another one each time."""
 
 
 @pytest.fixture(scope="module")
@@ -43,11 +50,18 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     ]
     pods.append(("fast", "fast-0", recorded(IMPOSSIBLE, requests_per_s=3.0, span_s=420, seed=9)))
     pods.append(("idle", "idle-0", recorded(TRUTH, requests_per_s=0.02, span_s=420, seed=8)))
-    start = int(time.time()) // SCRAPE_S * SCRAPE_S - SPAN_S
+    start = END - SPAN_S
     write_history(folder / "history.txt", pods, start=start)
     fill(folder, (folder / "history.txt").read_text())
     with prometheus(folder) as address:
         yield address
+
+
+@pytest.fixture(autouse=True)
+def now(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the calibration is asked for: where a test says nothing, at the last scrape."""
+    moment = END + getattr(request, "param", 0.0)
+    monkeypatch.setattr(command, "time", SimpleNamespace(time=lambda: moment))
 
 
 def calibrate(url: str, *arguments: str) -> Result:
@@ -55,6 +69,7 @@ def calibrate(url: str, *arguments: str) -> Result:
     return CliRunner().invoke(cli, ["calibrate", *given])
 
 
+@pytest.mark.parametrize("now", ASKED_S, indirect=True)
 def test_what_the_servers_were_is_found_again_and_can_be_replayed(url: str, tmp_path: Path) -> None:
     written = tmp_path / "mine.json"
     result = calibrate(url, "--model", "llama", "--write", str(written), "-o", "json")
@@ -63,10 +78,10 @@ def test_what_the_servers_were_is_found_again_and_can_be_replayed(url: str, tmp_
     made = find_profile(str(written))
     assert told["samples"] > 60
     assert told["residual_ratio"] < 0.05
-    assert abs(told["tpot_mean_error"]) < 0.02
+    assert abs(told["tpot_mean_error"]) < 0.04
     assert told["at_roofline"] == []
     assert made.step_ns == pytest.approx(TRUTH.step_ns, rel=0.1)
-    assert made.token_ns == pytest.approx(TRUTH.token_ns, rel=0.2)
+    assert made.token_ns == pytest.approx(TRUTH.token_ns, rel=0.25)
     around = TRUTH.before_ns + TRUTH.after_ns
     assert made.before_ns + made.after_ns == pytest.approx(around, rel=0.5)
     trace = "generate:flat,hours=0.1,rate=2,input=500,output=100,seed=1"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from autoscaler.errors import SettingsError
@@ -16,14 +17,17 @@ from simulations.replay.conditions import (
     conditions_of,
     load_tested,
     with_maximum,
+    with_score_from,
 )
 from simulations.replay.engine_loop import ENGINE_POLICIES
 from simulations.results.report.write import check_report, write_report
+from simulations.results.scorecard import Score
 from simulations.results.tables import OUTPUTS, write_scores
-from simulations.runs.progress import open_reporter
+from simulations.runs.found.score_found import with_found
+from simulations.runs.progress import SILENT, open_reporter
 from simulations.runs.runs import Plan, cached_trace, cores, play_all
 from simulations.runs.score_bounds import bound_key, bounded_scores
-from simulations.runs.sweep import best_parameters, sweep_plans, with_best
+from simulations.runs.sweep import sweep, with_best
 
 ALL = "all"
 
@@ -37,7 +41,7 @@ class SimulateRequest(ConditionsRequest):
     policies: Sequence[str] = ()
     """Names, empty: `inference-aware`; `all` is that and the baselines."""
     sweep: bool = False
-    """Give every tunable baseline the best of twelve settings too, in hindsight."""
+    """Give every tunable baseline the best of its settings too, in hindsight."""
     seeds: int = 1
     """Runs with the seeds 0 to this less one."""
     bounds: bool = False
@@ -78,24 +82,41 @@ def run_simulate(request: SimulateRequest) -> int:
     ]
     jobs = request.jobs or cores()
     if request.sweep:
-        tried = sweep_plans(plans)
-        with open_reporter(sys.stderr, runs=len(tried)) as reporter:
-            scores = play_all(tried, jobs=jobs, reporter=reporter, ray_address=request.ray)
-        plans = with_best(plans, best_parameters(tried, scores))
-    with open_reporter(sys.stderr, runs=len(plans)) as reporter:
-        scores = play_all(plans, jobs=jobs, reporter=reporter, ray_address=request.ray)
+        swept = sweep(plans, partial(_played, jobs=jobs, ray_address=request.ray))
+        for edge in swept.edges:
+            print(edge, file=sys.stderr)
+        plans = with_best(plans, swept.best)
+    scores = _played(plans, jobs=jobs, ray_address=request.ray)
     curves: list[BoundCurve] = []
     if request.bounds:
         bounds = len({bound_key(plan) for plan in plans})
         with open_reporter(sys.stderr, runs=bounds, doing="bounds") as reporter:
             bounded = bounded_scores(scores, plans, jobs=jobs, reporter=reporter)
-        scores, curves = bounded.scores, bounded.curves
+        curves = bounded.curves
+        searches = len({(plan.trace, plan.seed) for plan in plans})
+        with open_reporter(sys.stderr, runs=searches, doing="schedules sought") as reporter:
+            found = with_found(
+                bounded.scores,
+                plans,
+                play=lambda asked: play_all(
+                    asked, jobs=jobs, reporter=SILENT, ray_address=request.ray
+                ),
+                say=reporter.say,
+            )
+        scores = found.scores
+        for sentence in found.beaten:
+            print(f"not searched well: {sentence}", file=sys.stderr)
     if request.report is not None:
         write_report(request.report, scores, curves=curves)
     if request.output != "table":
         scores = [score for score in scores if score.policy not in references]
     write_scores(scores, output=request.output, file=sys.stdout)
     return 0
+
+
+def _played(plans: Sequence[Plan], *, jobs: int, ray_address: str | None) -> list[Score]:
+    with open_reporter(sys.stderr, runs=len(plans)) as reporter:
+        return play_all(plans, jobs=jobs, reporter=reporter, ray_address=ray_address)
 
 
 def _plans(
@@ -105,7 +126,7 @@ def _plans(
     trace = cached_trace(spec)
     for note in trace.notes:
         print(f"{trace.name}: {note}", file=sys.stderr)
-    conditions = with_maximum(load_tested(conditions, trace), trace)
+    conditions = with_score_from(with_maximum(load_tested(conditions, trace), trace), trace)
     return [
         Plan(
             trace=spec,

@@ -87,6 +87,10 @@ def test_a_recorded_file_by_its_name_and_a_scale(
         ({"scale": float("nan")}, "--scale nan"),
         ({"objective": "ttft=fast"}, "--objective 'ttft=fast'"),
         ({"max_replicas": 0}, "--max-replicas 0"),
+        *(
+            ({"in_flight_target": text}, f"--in-flight-target {text!r}: write requests in flight")
+            for text in ("many", "x", "x0", "x-1", "xnan", "nan", "0", "0.05", "1e9", "X2", "")
+        ),
         ({"seeds": 0}, "--seeds 0"),
         ({"spot_lead": -1.0}, "--spot-lead -1.0"),
         ({"spot_lead": "ibm"}, "--spot-lead 'ibm': write aws, gcp, azure, none, or seconds"),
@@ -98,6 +102,15 @@ def test_what_cannot_be_worked_with_is_said(options: dict[str, Any], found: str)
     with pytest.raises(SettingsError) as caught:
         run_simulate(SimulateRequest(**({"traces": [TRACE]} | options)))
     assert found in str(caught.value)
+
+
+def test_another_target_is_another_row(capsys: pytest.CaptureFixture[str]):
+    options = {"policies": ["static-peak"], "output": "json", "max_replicas": 20}
+    costs = []
+    for text in ("x1", "0.5"):
+        out, _ = simulated(capsys, in_flight_target=text, **options)
+        costs.append(json.loads(out)["rows"][0]["cost_usd"])
+    assert costs[1] > costs[0], "a static fleet that is told less is larger"
 
 
 def test_a_trace_or_market_that_cannot_be_read_is_said(tmp_path: Path):

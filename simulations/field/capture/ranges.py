@@ -15,11 +15,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 
 from autoscaler.core.contract.state import FloatArray
 from autoscaler.errors import SettingsError, SourceError
+from autoscaler.foreign_text import shown
+from simulations.field.capture.signals import underscored
 
 POINTS_MAX = 5000
 """A chunk's points per series; Prometheus refuses more than 11,000."""
@@ -88,11 +91,19 @@ class RangeReader:
 
         Raises:
             SourceError: The token file cannot be read.
+            SettingsError: The address has a password in it, or is none.
         """
         import requests  # noqa: PLC0415
         from prometheus_api_client import PrometheusConnect  # noqa: PLC0415
 
         self._server = server
+        self._underscores: bool | None = None
+        """Whether vLLM's names are written without a colon there; None: not known yet."""
+        if "@" in urlsplit(server.url).netloc:
+            raise SettingsError(
+                "an address with a name or a password in it, which messages would show; use "
+                "--bearer-token-file or --header"
+            )
         headers = dict(server.headers or {})
         if server.bearer_token_file is not None:
             try:
@@ -114,11 +125,22 @@ class RangeReader:
         )
 
     def series(self, query: str, grid: Grid) -> list[Series]:
-        """The query's series on the grid, in order of their labels.
+        """The query's series on the grid, in order of their labels, in whichever spelling there are any.
 
         Raises:
             SourceError: The server cannot be reached, refuses, or answers something else.
         """
+        if self._underscores:
+            return self._series(underscored(query), grid)
+        found = self._series(query, grid)
+        self._underscores = False if found else self._underscores
+        if self._underscores is None and underscored(query) != query:
+            found = self._series(underscored(query), grid)
+            self._underscores = True if found else None
+        return found
+
+    def _series(self, query: str, grid: Grid) -> list[Series]:
+        """The series of one spelling."""
         rows: dict[tuple[tuple[str, str], ...], FloatArray] = {}
         for first in range(0, grid.points, POINTS_MAX):
             count = min(POINTS_MAX, grid.points - first)
@@ -147,13 +169,13 @@ class RangeReader:
                 step=str(grid.step),
             )
         except PrometheusApiClientException as error:
-            found = str(error)[:300]
+            found = shown(error, limit=300)
             refused = any(f"Status Code {status}" in found for status in (401, 403))
             remedy = "; say who asks with --bearer-token-file or --header" if refused else ""
             raise SourceError(f"{doing}: refused: {found}{remedy}") from error
         except requests.RequestException as error:
             raise SourceError(
-                f"{doing}: {type(error).__name__}: {str(error)[:200]}; "
+                f"{doing}: {type(error).__name__}: {shown(error)}; "
                 "is the address right, and reachable from here?"
             ) from error
         except (ValueError, KeyError, TypeError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -23,6 +24,10 @@ HISTOGRAMS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     }
 )
 """Newest name first; the first that has series is taken."""
+
+ENGINE_LABELS = ("engine", "model_name", "finished_reason", "reason", "le")
+"""What vLLM writes itself."""
+_QUOTED_OR_PREFIX = re.compile(r'"(?:[^"\\]|\\.)*"|vllm:')
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +59,16 @@ def _quoted(value: str) -> str:
 def by_process(expression: str, also: str = "") -> str:
     """Sum over everything but the serving process: engines, reasons, models of one page.
 
-    Counters must not be summed over pods before their restarts are seen.
+    Counters must not be summed over pods before their restarts are seen. A process that two
+    ServiceMonitors find, or a pair of servers scrapes, is there twice, under labels that Prometheus
+    added: each series of an engine counts once, and only labels that the engine writes tell them apart.
     """
-    labels = "namespace, pod, instance" + (f", {also}" if also else "")
-    return f"sum by ({labels}) ({expression})"
+    process = ["namespace", "pod", "instance"]
+    labels = [*process, also] if also else process
+    once = dict.fromkeys([*labels, *ENGINE_LABELS])
+    return f"sum by ({', '.join(labels)}) (max by ({', '.join(once)}) ({expression}))"
+
+
+def underscored(query: str) -> str:
+    """Write a query's names as pipelines do that have no colons; what stands in quotes stays."""
+    return _QUOTED_OR_PREFIX.sub(lambda found: "vllm_" if found[0] == "vllm:" else found[0], query)

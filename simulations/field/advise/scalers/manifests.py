@@ -16,7 +16,7 @@ from simulations.field.advise.signals import Signal, signal_of_metric, signal_of
 from simulations.field.capture.signals import Subject
 from simulations.peers.hpa.spec import MetricKind, hpa_spec
 from simulations.peers.hpa.target import external
-from simulations.peers.keda.scaled_object import scaled_object
+from simulations.peers.keda.scaled_object import check_not_paused, scaled_object
 
 HPA, SCALED_OBJECT = "HorizontalPodAutoscaler", "ScaledObject"
 _REPLICA_SET_AND_POD = r"-[a-z0-9]{5,10}-[a-z0-9]{5}"
@@ -88,6 +88,8 @@ def scaler_of(manifest: Manifest) -> Scaler:
     policy: HpaAsWritten | ScaledObjectAsWritten | None = None
     reason = ""
     try:
+        if kind == SCALED_OBJECT:
+            check_not_paused(metadata.get("annotations") or {})
         policy = _hpa(manifest) if kind == "HPA" else _scaled_object(spec)
     except SettingsError as error:
         reason = str(error)
@@ -128,8 +130,6 @@ def _scaled_object(spec: Manifest) -> ScaledObjectAsWritten:
     for trigger in spec["triggers"]:
         if trigger.get("type") != "prometheus":
             raise SettingsError(f"its trigger of type {trigger.get('type')!r} is not modelled")
-        if trigger.get("metricType", "AverageValue") != "AverageValue":
-            raise SettingsError(f"metricType {trigger['metricType']} is not modelled")
         scaled = scaled_object({**spec, "triggers": [trigger]})
         triggers.append((scaled, signal_of_query(str(trigger["metadata"]["query"]))))
     first = triggers[0][0]

@@ -84,6 +84,17 @@ def test_a_scaled_object_is_read_with_its_behavior():
     assert spec.behavior.scale_down.stabilization_window_s == 60
 
 
+def paused(annotation: str, value: str) -> dict:
+    manifest = yaml.safe_load(SCALED_OBJECT)
+    manifest["metadata"]["annotations"] = {annotation: value}
+    return manifest
+
+
+def test_an_annotation_that_pauses_nothing_is_none():
+    for value in ("false", ""):
+        assert scaler_of(paused("autoscaling.keda.sh/paused", value)).policy is not None
+
+
 CPU = {
     "type": "Resource",
     "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 80}},
@@ -101,6 +112,9 @@ CRON = {"type": "cron", "metadata": {"timezone": "UTC"}}
         ({**yaml.safe_load(HPA), "apiVersion": "autoscaling/v1"}, "autoscaling/v2"),
         ({"kind": "HorizontalPodAutoscaler"}, "apiVersion"),
         (changed(SCALED_OBJECT, triggers=[CRON]), "type 'cron'"),
+        (changed(SCALED_OBJECT, initialCooldownPeriod=60), "initialCooldownPeriod is not modelled"),
+        (paused("autoscaling.keda.sh/paused-replicas", "3"), "paused-replicas pauses it"),
+        (paused("autoscaling.keda.sh/paused", "true"), "keda.sh/paused pauses it"),
         ({"kind": "ScaledObject", "spec": {}}, "not what the API accepts"),
     ],
 )

@@ -17,6 +17,7 @@ from tests.e2e.kubectl import get, kubectl, kubectl_async, wait_until
 ROOT = Path(__file__).resolve().parents[2]
 NAMESPACE = "inference-autoscaler"
 NAME = "inference-autoscaler"
+DEBUG_PORT = 8081
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +26,10 @@ class Daemon:
 
     image: str
     folder: Path
+    components: tuple[str, ...] = ()
+    """Of `deploy/components`, by name."""
+    options: tuple[str, ...] = ()
+    """Of `autoscaler run`, beside those of the manifest."""
 
     async def install(
         self, resources: Sequence[dict[str, Any]], *, namespaces: Sequence[str]
@@ -47,6 +52,7 @@ class Daemon:
         folder = self._manifests
         shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(ROOT / "deploy/base", folder / "base")
+        shutil.copytree(ROOT / "deploy/components", folder / "components")
         # one binding a namespace that holds models
         binding = (ROOT / "deploy/base/model-namespace/role-binding.yaml").read_text()
         parts = []
@@ -67,6 +73,7 @@ class Daemon:
             "apiVersion": "kustomize.config.k8s.io/v1beta1",
             "kind": "Kustomization",
             "resources": ["base"],
+            "components": [f"components/{name}" for name in self.components],
             "images": [{"name": NAME, "newName": name, "newTag": tag}],
             "configMapGenerator": [
                 {
@@ -77,7 +84,7 @@ class Daemon:
                 }
             ],
             "generatorOptions": {"disableNameSuffixHash": True},
-            "patches": [{"path": "daemon.yaml"}],
+            "patches": [{"path": "daemon.yaml"}, self._added_arguments()],
         }
 
     def _patch(self) -> dict[str, Any]:
@@ -92,6 +99,20 @@ class Daemon:
             "kind": "Deployment",
             "metadata": {"name": NAME, "namespace": NAMESPACE},
             "spec": {"template": {"spec": {"containers": [container]}}},
+        }
+
+    def _added_arguments(self) -> dict[str, Any]:
+        """Options of this scene, added to those of the manifest and of its components.
+
+        The suite asks the pod for its decisions from outside; as the base has it, only the pod itself may.
+        """
+        adds = [
+            {"op": "add", "path": "/spec/template/spec/containers/0/args/-", "value": option}
+            for option in (f"--debug-listen=:{DEBUG_PORT}", *self.options)
+        ]
+        return {
+            "target": {"kind": "Deployment", "name": NAME},
+            "patch": yaml.safe_dump(adds),
         }
 
     async def pod(self) -> dict[str, Any] | None:
@@ -110,6 +131,8 @@ class Daemon:
     async def get(self, path: str) -> str:
         """A page, or `unreachable: …` where there is none."""
         url = await self.url()
+        if path.startswith("/debug"):
+            url = f"{url.rpartition(':')[0]}:{DEBUG_PORT}"
         try:
             async with (
                 aiohttp.ClientSession() as session,

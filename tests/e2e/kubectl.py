@@ -22,6 +22,7 @@ import aiohttp
 POLL_S = 0.5
 
 _PATHS = {
+    "daemonsets": "apis/apps/v1",
     "deployments": "apis/apps/v1",
     "endpointslices": "apis/discovery.k8s.io/v1",
     "nodes": "api/v1",

@@ -7,7 +7,7 @@ from `deploy/base` (see `daemon`).
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -30,6 +30,8 @@ class Scene:
     image: str
     logs: Path
     cold_start_s: int = 20
+    speed: float = 1.0
+    """Of the engines, in times of the default profile's: below 1 streams take longer, and cost less here."""
     seats: int = 32
     """Requests that one replica runs at once, and is asked to hold."""
     pools: tuple[str, ...] = ("spot", "on-demand")
@@ -38,7 +40,9 @@ class Scene:
     """What the Deployments begin with; 0 where not said."""
     gpus: dict[str, int] = field(default_factory=dict)
     """GPUs of one replica, by pool; 1 where not said. Nodes have four."""
-    grace_s: int = 50
+    grace_s: int = 51
+    drain_budget_s: int = 30
+    """Of the hook."""
     spec: dict[str, Any] = field(default_factory=dict)
     """Merged over the resource's spec."""
 
@@ -58,6 +62,7 @@ class Scene:
                 f"--served-model-name={MODEL}",
                 f"--max-num-seqs={self.seats}",
                 f"--cold-start={self.cold_start_s}",
+                f"--speed={self.speed:g}",
                 "--shutdown-timeout=10",
             ],
             "ports": [{"name": "http", "containerPort": 8000}],
@@ -75,7 +80,7 @@ class Scene:
                             "/usr/bin/python3",
                             "/drain/drain.py",
                             "--port=8000",
-                            "--budget=30",
+                            f"--budget={self.drain_budget_s}",
                             "--endpoint-delay=3",
                         ]
                     }
@@ -214,8 +219,20 @@ def is_ready(pod: dict[str, Any]) -> bool:
 
 
 @asynccontextmanager
-async def playing(*scenes: Scene) -> AsyncIterator[Daemon]:
-    """The scenes and their daemon; taken down whatever happens, what their pods said is kept."""
+async def playing(
+    *scenes: Scene,
+    components: Sequence[str] = (),
+    options: Sequence[str] = (),
+    installed: bool = True,
+) -> AsyncIterator[Daemon]:
+    """The scenes and their daemon; taken down whatever happens, what their pods said is kept.
+
+    Args:
+        scenes: one or several, with one daemon.
+        components: of `deploy/components`, by name.
+        options: of `autoscaler run`, beside those of the manifest.
+        installed: False: the scene installs the daemon itself, when it wants it (`Daemon.install`).
+    """
     for scene in scenes:
         objects: list[dict[str, Any]] = [
             {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": scene.namespace}},
@@ -226,11 +243,12 @@ async def playing(*scenes: Scene) -> AsyncIterator[Daemon]:
         listing = {"apiVersion": "v1", "kind": "List", "items": objects}
         await kubectl_async("apply", "-f", "-", stdin=json.dumps(listing))
     folder = scenes[0].logs / scenes[0].namespace
-    daemon = Daemon(image=scenes[0].image, folder=folder)
+    daemon = Daemon(
+        image=scenes[0].image, folder=folder, components=tuple(components), options=tuple(options)
+    )
     try:
-        namespaces = [scene.namespace for scene in scenes]
-        await daemon.install([scene.resource() for scene in scenes], namespaces=namespaces)
-        await wait_until("the daemon is ready", daemon.ready, timeout_s=120)
+        if installed:
+            await install(daemon, *scenes)
         yield daemon
     finally:
         for namespace in (NAMESPACE, *(scene.namespace for scene in scenes)):
@@ -238,6 +256,13 @@ async def playing(*scenes: Scene) -> AsyncIterator[Daemon]:
         await daemon.uninstall()
         for scene in scenes:
             await _leave(scene.namespace)
+
+
+async def install(daemon: Daemon, *scenes: Scene) -> None:
+    """Install the daemon for these scenes, and wait until it is ready."""
+    namespaces = [scene.namespace for scene in scenes]
+    await daemon.install([scene.resource() for scene in scenes], namespaces=namespaces)
+    await wait_until("the daemon is ready", daemon.ready, timeout_s=120)
 
 
 async def _leave(namespace: str) -> None:

@@ -13,9 +13,9 @@ import pytest
 from tests.e2e.daemon import Daemon
 from tests.e2e.kubectl import command_from, kubectl_async, run, wait_until
 from tests.e2e.load import Load
+from tests.e2e.nodes import give_back, gpus_of, power_off, take
 from tests.e2e.prometheus import Prometheus
 from tests.e2e.scene import MODEL, Scene, playing
-from tests.e2e.test_spot import _restore
 from tests.e2e.watcher import filming
 
 OUTAGE_S = 60
@@ -109,10 +109,11 @@ async def test_prometheus_goes_away_where_it_is_the_source(image, logs):
         logs,
         metrics={
             "source": "Prometheus",
-            "prometheus": {"serverAddress": f"http://10.77.0.1:{prometheus.port}"},
+            "prometheus": {"server": "main"},
         },
     )
-    async with playing(scene) as daemon:
+    server = f"--prometheus-server=main=http://10.77.0.1:{prometheus.port},plain-http"
+    async with playing(scene, options=[server]) as daemon:
         await scene.wait_ready(2)
         await prometheus.start_for_pods(await scene.ready_pods())
         try:
@@ -134,10 +135,11 @@ async def test_a_node_loses_its_power_without_a_notice(image, logs):
     async with playing(scene) as daemon:
         await scene.wait_ready(2)
         node = (await scene.ready_pods("spot"))[0]["spec"]["nodeName"]
+        gpus = await gpus_of(node)
         before = await scene.wanted()
 
         async def outage() -> None:
-            run(*command_from("E2E_POWER_OFF"), node, timeout_s=60)
+            await power_off(node)
 
             async def made_up_for() -> bool:
                 return (await scene.wanted()).get("on-demand", 0) > before["on-demand"]
@@ -152,4 +154,5 @@ async def test_a_node_loses_its_power_without_a_notice(image, logs):
         try:
             await _under_load(scene, daemon, outage)
         finally:
-            await _restore(node)
+            await take(node)
+            await give_back(node, gpus=gpus)

@@ -1,6 +1,6 @@
-"""A spot node is taken away: on-demand stands in, streams complete, nothing is lost, spot returns.
+"""A spot node is taken away, and the daemon is killed between each pair of its writes.
 
-The same with the daemon killed between each pair of its writes. To kill it exactly there, an admission
+What it does when nobody kills it is in `test_dialects`. To kill it exactly there, an admission
 policy refuses the *next* write to the daemon's service account; once the last write before it is seen,
 the daemon is killed without grace and the policy lifted.
 """
@@ -12,25 +12,33 @@ import json
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
 
+from autoscaler.core.contract.deletion_cost import COST_ANNOTATION
 from tests.e2e.daemon import NAME, NAMESPACE
-from tests.e2e.kubectl import command_from, get, kubectl_async, run, wait_until
+from tests.e2e.dialects import REHEARSAL, annotate
+from tests.e2e.kubectl import get, kubectl_async, wait_until
 from tests.e2e.load import Load
+from tests.e2e.nodes import give_back, gpus_of, on, take
 from tests.e2e.scene import MODEL, Scene, playing
+from tests.e2e.story import (
+    endpoints,
+    ends,
+    give_notice,
+    is_raised,
+    is_released,
+    loaded,
+    none_lost,
+    promised,
+    settled,
+    spot_scene,
+)
 from tests.e2e.watcher import filming
 
-FALLBACK = "inference-autoscaler.dev/fallback"
-INTERRUPTION = "inference-autoscaler.dev/interruption"
-CORDON = "inference-autoscaler.dev/cordoned"
 DEADLINE_S = 60
 TICK_S = 5
-TOKENS = 150
 RATE = 7.0
-RETURN_AFTER_S = 20
 
 
 def _scene(name: str, image: str, logs) -> Scene:
@@ -44,64 +52,15 @@ def _scene(name: str, image: str, logs) -> Scene:
         gpus={"spot": 4},
         spec={
             "minReplicas": 3,
+            "maxReplicas": 3,
             "warmFloor": {"replicas": 1, "capacityType": "OnDemand"},
             "spot": {
                 "onDemandFallback": "Enabled",
-                "returnAfterSeconds": RETURN_AFTER_S,
+                "returnAfterSeconds": 20,
                 "drainMarginSeconds": 5,
             },
         },
     )
-
-
-def _on(node: str, pods: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [pod for pod in pods if pod["spec"].get("nodeName") == node]
-
-
-async def _promised(scene: Scene) -> list[dict[str, Any]]:
-    found = await get("deployments", f"{MODEL}-on-demand", namespace=scene.namespace)
-    value = found[0]["metadata"].get("annotations", {}).get(FALLBACK) if found else None
-    return json.loads(value) if value else []
-
-
-async def _mark(node: str, seconds: float) -> None:
-    moment = datetime.now(UTC) + timedelta(seconds=seconds)
-    stamp = moment.isoformat(timespec="seconds").replace("+00:00", "Z")
-    await kubectl_async("annotate", "node", node, f"{INTERRUPTION}={stamp}", "--overwrite")
-
-
-async def _restore(node: str) -> None:
-    """The provider gives a node back: power, no marks, schedulable."""
-    run(*command_from("E2E_POWER_ON"), node, timeout_s=60)
-    await kubectl_async("annotate", "node", node, f"{INTERRUPTION}-", f"{CORDON}-", check=False)
-    await kubectl_async("uncordon", node, check=False)
-
-    async def ready() -> bool:
-        conditions = (await get("nodes", node))[0]["status"]["conditions"]
-        return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
-
-    await wait_until(f"{node} is ready again", ready, timeout_s=90)
-
-
-async def _endpoints(scene: Scene) -> set[str]:
-    slices = await get(
-        "endpointslices", namespace=scene.namespace, labels=f"kubernetes.io/service-name={MODEL}"
-    )
-    return {
-        endpoint["targetRef"]["name"]
-        for part in slices
-        for endpoint in part.get("endpoints") or ()
-        if endpoint["conditions"].get("ready")
-    }
-
-
-@asynccontextmanager
-async def _loaded(scene: Scene) -> AsyncIterator[Load]:
-    """A steady load that runs for the whole block; all it sent has ended when the block has."""
-    load = Load(url=await scene.serving_address(), model=MODEL, tokens=TOKENS)
-    async with load.playing([(600, RATE)], seed=3):
-        await asyncio.sleep(10)
-        yield load
 
 
 async def _doomed_node(scene: Scene) -> str:
@@ -111,59 +70,20 @@ async def _doomed_node(scene: Scene) -> str:
 
 async def _the_node_is_left_in_time(scene: Scene, node: str, marked_at: float) -> None:
     """Its pods leave the endpoints, then the node, before the deadline; then it loses its power."""
-    names = {pod["metadata"]["name"] for pod in _on(node, await scene.pods())}
+    names = {pod["metadata"]["name"] for pod in on(node, await scene.pods())}
 
     async def out_of_the_endpoints() -> bool:
-        return not names & await _endpoints(scene)
+        return not names & await endpoints(scene)
 
     async def gone() -> bool:
-        return not _on(node, await scene.pods())
+        return not on(node, await scene.pods())
 
     left = marked_at + DEADLINE_S - time.monotonic()
     await wait_until("its pods left the endpoints", out_of_the_endpoints, timeout_s=left)
     left = marked_at + DEADLINE_S - time.monotonic()
     await wait_until("its pods are gone before the deadline", gone, timeout_s=left)
     await asyncio.sleep(max(0.0, marked_at + DEADLINE_S - time.monotonic()))
-    run(*command_from("E2E_POWER_OFF"), node, timeout_s=60)
-
-
-async def test_a_notice_is_answered_by_the_deadline_and_spot_returns(image, logs):
-    scene = _scene("e2e-spot", image, logs)
-    async with playing(scene):
-        await scene.wait_ready(3)
-        node = await _doomed_node(scene)
-        doomed = len(_on(node, await scene.pods()))
-        async with _loaded(scene) as load, filming(scene, load) as film:
-            before = await scene.wanted()
-            await _mark(node, DEADLINE_S)
-            marked_at = time.monotonic()
-
-            async def raised() -> bool:
-                return (await scene.wanted()).get("on-demand", 0) >= before["on-demand"] + doomed
-
-            await wait_until("on-demand is raised within a tick", raised, timeout_s=TICK_S + 2)
-            promises = await _promised(scene)
-            assert [(p["node"], p["replicas"]) for p in promises] == [(node, doomed)]
-            await _the_node_is_left_in_time(scene, node, marked_at)
-            assert (await scene.wanted())["spot"] == before["spot"], "the spot pool keeps its scale"
-
-            await _restore(node)
-
-            async def released() -> bool:
-                return not await _promised(scene) and await scene.wanted() == before
-
-            await wait_until("the fallback is released", released, timeout_s=180)
-            released_at = time.monotonic()
-            await asyncio.sleep(15)
-        assert load.lost() == [], (
-            f"{len(load.lost())} of {len(load.requests)} lost: {load.lost()[:3]}"
-        )
-        highest = max(film.totals())
-        assert highest <= sum(before.values()) + doomed, "one stand-in a doomed replica, not two"
-        print(
-            f"\n{len(load.requests)} requests, none lost; fallback held"
-            f" {released_at - marked_at:.0f} s, highest {highest} replicas"
-        )
+    await take(node)
 
 
 # --- killed between two writes ---------------------------------------------------------------
@@ -175,22 +95,25 @@ WRITES = {
 }
 
 
-def _refusal(scene: Scene, group: str, resource: str, operation: str) -> list[dict[str, Any]]:
-    """An admission policy that refuses one kind of write to the daemon."""
+def _refusal(scene: Scene, *writes: tuple[str, str, str]) -> str:
+    """An admission policy that refuses these kinds of writes to the daemon."""
     name = f"refuse-{scene.namespace}"
     user = f"system:serviceaccount:{NAMESPACE}:{NAME}"
-    rule = {
-        "apiGroups": [group],
-        "apiVersions": ["*"],
-        "operations": [operation],
-        "resources": [resource],
-    }
+    rules = [
+        {
+            "apiGroups": [group],
+            "apiVersions": ["*"],
+            "operations": [operation],
+            "resources": [resource],
+        }
+        for group, resource, operation in writes
+    ]
     policy = {
         "apiVersion": "admissionregistration.k8s.io/v1",
         "kind": "ValidatingAdmissionPolicy",
         "metadata": {"name": name},
         "spec": {
-            "matchConstraints": {"resourceRules": [rule]},
+            "matchConstraints": {"resourceRules": rules},
             "validations": [
                 {"expression": f"request.userInfo.username != '{user}'", "message": "not yet"}
             ],
@@ -202,29 +125,28 @@ def _refusal(scene: Scene, group: str, resource: str, operation: str) -> list[di
         "metadata": {"name": name},
         "spec": {"policyName": name, "validationActions": ["Deny"]},
     }
-    return [policy, binding]
+    return json.dumps({"apiVersion": "v1", "kind": "List", "items": [policy, binding]})
 
 
 @pytest.mark.parametrize("moment", list(WRITES))
 async def test_a_daemon_killed_between_two_writes_goes_on_where_it_was(moment, image, logs):
     scene = _scene(f"e2e-kill-{moment}", image, logs)
-    refusal = _refusal(scene, *WRITES[moment])
-    listing = json.dumps({"apiVersion": "v1", "kind": "List", "items": refusal})
+    listing = _refusal(scene, WRITES[moment])
     async with playing(scene) as daemon:
-        await scene.wait_ready(3)
+        before = await settled(scene)
         node = await _doomed_node(scene)
-        doomed = len(_on(node, await scene.pods()))
-        before = await scene.wanted()
+        gpus = await gpus_of(node)
+        doomed = len(on(node, await scene.pods()))
         await kubectl_async("apply", "-f", "-", stdin=listing)
         await asyncio.sleep(5)  # a policy is in force some moments after it was written
         try:
-            async with _loaded(scene) as load, filming(scene, load) as film:
-                await _mark(node, DEADLINE_S)
+            async with loaded(scene, rate=RATE) as load, filming(scene, load) as film:
+                await annotate(node, time.time() + DEADLINE_S)
                 marked_at = time.monotonic()
 
                 async def last_write_is_seen() -> bool:
                     if moment == "before-the-scale":
-                        return bool(await _promised(scene))
+                        return bool(await promised(scene))
                     if moment == "before-the-cordon":
                         return (await scene.wanted())["on-demand"] == before["on-demand"] + doomed
                     return bool((await get("nodes", node))[0]["spec"].get("unschedulable"))
@@ -233,10 +155,78 @@ async def test_a_daemon_killed_between_two_writes_goes_on_where_it_was(moment, i
                 await daemon.kill()
                 await kubectl_async("delete", "-f", "-", stdin=listing)
                 await _the_node_is_left_in_time(scene, node, marked_at)
-                promises = await _promised(scene)
-                assert [(p["node"], p["replicas"]) for p in promises] == [(node, doomed)]
+                assert await promised(scene) == {node: doomed}
             assert load.lost() == [], f"{len(load.lost())} of {len(load.requests)} lost"
             assert max(film.totals()) <= sum(before.values()) + doomed, "promised once, not twice"
-            await _restore(node)
+            await give_back(node, gpus=gpus)
+        finally:
+            await kubectl_async("delete", "-f", "-", stdin=listing, check=False)
+
+
+# --- killed while it lets go ------------------------------------------------------------------
+
+COST_WRITE = ("", "pods", "UPDATE")
+SCALE_WRITE = ("apps", "deployments/scale", "UPDATE")
+RELEASES = {
+    # a cost that is refused does not hold up the scale, so both are refused
+    "before-the-cost": (COST_WRITE, SCALE_WRITE),
+    "before-the-scale-down": (SCALE_WRITE,),
+}
+
+
+async def _costs(scene: Scene) -> list[str]:
+    """The deletion costs on the model's pods."""
+    found = (pod["metadata"].get("annotations", {}) for pod in await scene.pods())
+    return [each[COST_ANNOTATION] for each in found if COST_ANNOTATION in each]
+
+
+@asynccontextmanager
+async def _busy_stand_in(scene: Scene, floor: set[str]) -> AsyncIterator[Load]:
+    """Long streams to the youngest on-demand replica, so that whom the ReplicaSet would take is not idle."""
+    (stand_in,) = (
+        pod for pod in await scene.ready_pods("on-demand") if pod["metadata"]["name"] not in floor
+    )
+    load = Load(url=f"http://{stand_in['status']['podIP']}:8000", model=MODEL, tokens=400)
+    async with load.playing([(600, 1.0)], seed=4):
+        yield load
+
+
+@pytest.mark.parametrize("moment", list(RELEASES))
+async def test_a_daemon_killed_while_it_lets_go_does_so_afterwards(moment, image, logs):
+    scene = spot_scene(f"e2e-kill-{moment}", image, logs)
+    listing = _refusal(scene, *RELEASES[moment])
+    async with playing(scene, components=["deletion-cost"]) as daemon:
+        before = await settled(scene)
+        floor = {pod["metadata"]["name"] for pod in await scene.ready_pods("on-demand")}
+        node = await _doomed_node(scene)
+        try:
+            async with loaded(scene) as load, filming(scene, load) as film:
+                doomed = await give_notice(scene, REHEARSAL, node, lead_s=30)
+                await is_raised(scene, before, [doomed])
+                await scene.wait_ready(3)
+                await ends(doomed)
+                await kubectl_async("apply", "-f", "-", stdin=listing)
+                await give_back(node, gpus=doomed.gpus)
+                async with _busy_stand_in(scene, floor) as pinned:
+
+                    async def last_write_is_seen() -> bool:
+                        if moment == "before-the-cost":
+                            return not await promised(scene)
+                        return bool(await _costs(scene))
+
+                    await wait_until("the write before it", last_write_is_seen, timeout_s=90)
+                    assert (await scene.wanted())["on-demand"] == before["on-demand"] + 1
+                    await daemon.kill()
+                await kubectl_async("delete", "-f", "-", stdin=listing)
+                await is_released(scene, before, timeout_s=240)
+
+                async def cleared() -> bool:
+                    return not await _costs(scene)
+
+                await wait_until("no cost stays behind", cleared, timeout_s=30)
+            none_lost(load)
+            none_lost(pinned)
+            assert max(film.totals()) <= sum(before.values()) + 1
+            assert min(film.totals()) >= sum(before.values()), "let go once, not twice"
         finally:
             await kubectl_async("delete", "-f", "-", stdin=listing, check=False)

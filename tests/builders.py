@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from autoscaler.core.contract.events import Observed, SpecChanged
+from autoscaler.core.contract.reasons import FindingReason
 from autoscaler.core.contract.spec import (
     Behavior,
     FleetSpec,
@@ -133,10 +134,13 @@ def rules(
     )
 
 
-def specified(*models: ModelSpec, at: float = 0.0, gpu_budget: int | None = None) -> SpecChanged:
+def specified(
+    *models: ModelSpec, at: float = 0.0, gpu_budget: int | None = None, complete: bool = True
+) -> SpecChanged:
     """The event that tells the engine its fleet."""
     ordered = tuple(sorted(models, key=lambda spec: spec.key))
-    return SpecChanged(id=0, at=at, fleet=FleetSpec(models=ordered, gpu_budget=gpu_budget))
+    fleet = FleetSpec(models=ordered, gpu_budget=gpu_budget, complete=complete)
+    return SpecChanged(id=0, at=at, fleet=fleet)
 
 
 # -- what is seen
@@ -162,6 +166,7 @@ def group(
     kv_usage: float = UNKNOWN,
     grace_s: float = 30.0,
     framebuffer_bytes: float = UNKNOWN,
+    gpus_unhealthy: float = UNKNOWN,
     name: str = "",
 ) -> list[Row]:
     """Replicas of one pool that are alike.
@@ -180,6 +185,7 @@ def group(
         kv_usage: of each.
         grace_s: their grace period.
         framebuffer_bytes: of the starting ones, read just now.
+        gpus_unhealthy: of the GPUs of each bound one, how many can carry none.
         name: tells groups of one pool apart.
     """
     prefix = f"{pool}-{name}" if name else pool
@@ -195,6 +201,7 @@ def group(
         "running": running,
         "waiting": waiting,
         "kv_usage": kv_usage,
+        "gpus_unhealthy": gpus_unhealthy,
     }
     rows = [Row(name=f"{prefix}-r{i:04d}", **serving) for i in range(ready)]
     rows += [
@@ -207,6 +214,7 @@ def group(
             grace_s=grace_s,
             framebuffer_bytes=framebuffer_bytes,
             framebuffer_age_s=UNKNOWN if math.isnan(framebuffer_bytes) else 0.0,
+            gpus_unhealthy=gpus_unhealthy,
         )
         for i, age in enumerate(starting)
     ]
@@ -224,6 +232,7 @@ def notice(
     deadline_at: float | None,
     noticed_at: float = 0.0,
     source: str = "aws-node-termination-handler",
+    drained_elsewhere: bool = False,
 ) -> Interruption:
     """A node that will be taken away."""
     return Interruption(
@@ -232,6 +241,32 @@ def notice(
         source=source,
         noticed_at=noticed_at,
         deadline_at=deadline_at,
+        drained_elsewhere=drained_elsewhere,
+    )
+
+
+def disruption(
+    node: str, *, noticed_at: float = 0.0, drained_elsewhere: bool = True
+) -> Interruption:
+    """A node that is emptied at somebody's pace."""
+    return Interruption(
+        node=node,
+        kind=InterruptionKind.DISRUPTION,
+        source="karpenter",
+        noticed_at=noticed_at,
+        deadline_at=None,
+        drained_elsewhere=drained_elsewhere,
+    )
+
+
+def risk(node: str, *, noticed_at: float = 0.0) -> Interruption:
+    """A node that may be taken away."""
+    return Interruption(
+        node=node,
+        kind=InterruptionKind.RISK,
+        source="karpenter",
+        noticed_at=noticed_at,
+        deadline_at=None,
     )
 
 
@@ -251,9 +286,12 @@ class PoolNow:
     """What the API server says of one pool, where it is not what the rows say."""
 
     rolling_out: bool = False
+    rollout_stuck: bool = False
     gpus_per_replica: int = 1
     promises: tuple[Promise, ...] = ()
     promises_readable: bool = True
+    unsound: tuple[FindingReason, ...] = ()
+    start_s_max: float | None = None
 
 
 def promised(node: str, replicas: int, *, since: float = 0.0) -> Promise:
@@ -324,9 +362,12 @@ def _observation(part: Seen, *, at: float, nodes: Sequence[str]) -> ModelObserva
                 name=name,
                 current_replicas=part.current.get(name, there),
                 rolling_out=now.rolling_out,
+                rollout_stuck=now.rollout_stuck,
                 gpus_per_replica=now.gpus_per_replica,
                 promises=now.promises,
                 promises_readable=now.promises_readable,
+                unsound=now.unsound,
+                start_s_max=now.start_s_max,
             )
         )
     return ModelObservation(

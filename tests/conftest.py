@@ -22,8 +22,8 @@ settings.load_profile("house")
 
 SLOW_S = 0.25
 """CPU seconds, own and of ended children, above which a test is to be marked `slow`."""
-FAILS_S = 2.0 * SLOW_S
-"""Over the limit by a little is no reason to fail; twice the limit is."""
+SAID_S = 2.0 * SLOW_S
+"""Over the limit by a little is no reason to speak; twice the limit is."""
 CPU = "cpu_s"
 COUNTED_TO = 200_000
 COUNTING_S = 0.0156
@@ -50,13 +50,16 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
         return (yield)
     finally:
         used = _cpu_s() - before
-        if used > FAILS_S:
+        if used > SAID_S:
             used /= _slowness()
         item.user_properties.append((CPU, used))
 
 
 class SlowRule:
-    """Fails a run in which a test that is not marked `slow` was: `make quick` has to stay quick."""
+    """Names the tests that are not marked `slow` and were: `make quick` has to stay quick.
+
+    It says so and fails nothing: a figure of a clock on a shared machine is no defect of the code.
+    """
 
     def __init__(self) -> None:
         self.slow: dict[str, float] = {}
@@ -66,13 +69,8 @@ class SlowRule:
         cpu_s = dict(report.user_properties).get(CPU)
         if report.when != "call" or "slow" in report.keywords or not isinstance(cpu_s, float):
             return
-        if cpu_s > FAILS_S:
+        if cpu_s > SAID_S:
             self.slow[report.nodeid] = cpu_s
-
-    def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Fail a run that has passed otherwise."""
-        if self.slow and session.exitstatus == pytest.ExitCode.OK:
-            session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Say who, and what to do."""

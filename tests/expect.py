@@ -21,6 +21,8 @@ from autoscaler.core.contract.commands import (
     CordonNode,
     DeletePod,
     EvictPod,
+    MarkNodeDrained,
+    SetDeletionCost,
     SetReplicas,
     UncordonNode,
 )
@@ -164,10 +166,12 @@ def in_words(command: Command) -> str:
             return f"SetReplicas {command.scale_target.name} {command.replicas}"
         case Annotate():
             return f"Annotate {command.scale_target.name} {command.value}"
-        case CordonNode() | UncordonNode():
+        case CordonNode() | MarkNodeDrained() | UncordonNode():
             return f"{type(command).__name__} {command.node}"
         case EvictPod() | DeletePod():
             return f"{type(command).__name__} {command.pod} {command.grace_s}"
+        case SetDeletionCost():
+            return f"SetDeletionCost {command.pod} {command.cost}"
 
 
 def condition(decision: Decision, kind: str) -> str:

@@ -25,15 +25,24 @@ class Row:
     scheduled_age_s: float = UNKNOWN
     unschedulable_age_s: float = UNKNOWN
     ready_age_s: float = UNKNOWN
+    not_ready_age_s: float = UNKNOWN
     deleting: bool = False
+    deleting_age_s: float = UNKNOWN
+    deletion_cost: int = 0
+    deletion_cost_ours: bool = False
     grace_s: float = 30.0
     sample_age_s: float = UNKNOWN
+    sample_interval_s: float = UNKNOWN
     waiting: float = UNKNOWN
     running: float = UNKNOWN
     kv_usage: float = UNKNOWN
     finished: float = UNKNOWN
+    tokens: float = UNKNOWN
+    """Generated; as many are prefilled."""
+    aborted: float = UNKNOWN
     framebuffer_bytes: float = UNKNOWN
     framebuffer_age_s: float = UNKNOWN
+    gpus_unhealthy: float = UNKNOWN
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,11 +51,17 @@ class NodeRow:
 
     name: str
     kind: CapacityType | None = None
+    zone: str = ""
+    instance_type: str = ""
     exists: bool = True
     ready: bool = True
+    unheard: bool | None = None
+    """None: as it is not ready, by default."""
     unschedulable: bool = False
     cordoned_by_us: bool = False
+    marked_drained: bool = False
     gpus_free: float = UNKNOWN
+    gpus_unhealthy: float = UNKNOWN
 
 
 _AGES = {
@@ -54,6 +69,8 @@ _AGES = {
     "scheduled_at": "scheduled_age_s",
     "unschedulable_since": "unschedulable_age_s",
     "ready_at": "ready_age_s",
+    "not_ready_since": "not_ready_age_s",
+    "deleting_since": "deleting_age_s",
     "sampled_at": "sample_age_s",
     "framebuffer_at": "framebuffer_age_s",
 }
@@ -63,9 +80,20 @@ _VALUES = {
     "running_requests": "running",
     "kv_usage_ratio": "kv_usage",
     "finished_requests_total": "finished",
+    "prompt_tokens_total": "tokens",
+    "generation_tokens_total": "tokens",
+    "aborted_requests_total": "aborted",
     "framebuffer_used_bytes": "framebuffer_bytes",
+    "gpus_unhealthy": "gpus_unhealthy",
+    "sample_interval_s": "sample_interval_s",
 }
-_UNTOLD = ("prompt_tokens_total", "generation_tokens_total", "preemptions_total")
+_UNTOLD = (
+    "preemptions_total",
+    "queue_time_s_total",
+    "queued_requests_total",
+    "steps_total",
+    "step_tokens_total",
+)
 
 
 def columns(
@@ -88,6 +116,8 @@ def columns(
         node=column((homes[row.node] for row in rows), np.int64),
         ready=column((not math.isnan(row.ready_age_s) for row in rows), np.bool_),
         deleting=column((row.deleting for row in rows), np.bool_),
+        deletion_cost=column((row.deletion_cost for row in rows), np.int64),
+        deletion_cost_ours=column((row.deletion_cost_ours for row in rows), np.bool_),
         **{name: column(values, np.float64) for name, values in floats.items()},
     )
 
@@ -95,10 +125,16 @@ def columns(
 def node_columns(nodes: Sequence[NodeRow]) -> NodeColumns:
     """Nodes as columns, ordered by name."""
     nodes = sorted(nodes, key=lambda row: row.name)
-    masks = ("exists", "ready", "unschedulable", "cordoned_by_us")
+    masks = ("exists", "ready", "unschedulable", "cordoned_by_us", "marked_drained")
     return NodeColumns(
         name=tuple(row.name for row in nodes),
         capacity_type=tuple(row.kind for row in nodes),
+        zone=tuple(row.zone for row in nodes),
+        instance_type=tuple(row.instance_type for row in nodes),
+        unheard=np.array(
+            [not row.ready if row.unheard is None else row.unheard for row in nodes], dtype=np.bool_
+        ),
         gpus_free=np.array([row.gpus_free for row in nodes], dtype=np.float64),
+        gpus_unhealthy=np.array([row.gpus_unhealthy for row in nodes], dtype=np.float64),
         **{mask: np.array([getattr(row, mask) for row in nodes], dtype=np.bool_) for mask in masks},
     )

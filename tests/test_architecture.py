@@ -10,10 +10,18 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 REGISTRIES = {
+    "autoscaler/agent/dialects/__init__.py": {"contract"},
     "autoscaler/core/forecast/experts/registry.py": {"registry"},
     "autoscaler/core/guards/__init__.py": {"contract"},
     "autoscaler/core/policy/__init__.py": {"backlog", "contract", "replica_value"},
-    "autoscaler/notices/__init__.py": {"interruptions", "rehearse"},
+    "autoscaler/notices/__init__.py": {
+        "azure",
+        "coverage",
+        "survey",
+        "interruptions",
+        "mark",
+        "rehearse",
+    },
     "autoscaler/sources/engines/__init__.py": set(),
     "simulations/peers/rules/registry.py": {"lookahead", "registry"},
     "simulations/traces/formats/registry.py": {"registry"},

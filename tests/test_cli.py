@@ -85,19 +85,25 @@ def test_check_says_what_was_understood(capsys, tmp_path):
     assert (code, err) == (0, "")
     assert out == (
         "serving/llama-70b: 1 to 10 replicas over spot (Spot), on-demand (OnDemand); "
-        "warm floor 1; Active\n"
+        "warm floor 1 (14.00 USD an hour); Active\n"
     )
 
 
-@pytest.mark.parametrize("command", ["check", "run"])
-def test_five_mistakes_are_five_lines_and_two(capsys, tmp_path, command):
+def test_five_mistakes_are_five_lines_and_two(capsys, tmp_path):
     made = document(minReplicas=12, maxReplica=20, engine="vllm", metrics={"port": "8000"})
     made["spec"]["pools"][0]["capacityType"] = "spot"
-    code, out, err = call(capsys, command, "--config", write(tmp_path, made))
+    code, out, err = call(capsys, "check", "--config", write(tmp_path, made))
     assert (code, out) == (2, "")
     lines = err.splitlines()
     assert len(lines) == 5
     assert all(line.startswith(f"autoscaler: {tmp_path}") for line in lines)
+
+
+@pytest.mark.parametrize("command", ["check", "run"])
+def test_a_configuration_that_is_not_there_is_two(capsys, tmp_path, command):
+    code, out, err = call(capsys, command, "--config", tmp_path / "none.yaml")
+    assert (code, out) == (2, "")
+    assert err.startswith(f"autoscaler: {tmp_path}/none.yaml: found no such file")
 
 
 @pytest.mark.parametrize(
@@ -331,6 +337,8 @@ def test_simulate_hands_on_its_options(capsys, monkeypatch):
         "policies": ("inference-aware",),
         "profile": "llama-3.1-8b/1xL40S",
         "cold_start": "standard",
+        "in_flight_target": "x1",
+        "warm_floor": None,
         "scale": 1.0,
         "objective": "ttft=1+2x,tpot=0.1",
         "max_replicas": None,
@@ -343,6 +351,7 @@ def test_simulate_hands_on_its_options(capsys, monkeypatch):
         "output": "table",
         "sweep": False,
         "bounds": False,
+        "score_from": "0",
         "report": None,
         "jobs": None,
         "ray": None,
@@ -350,15 +359,18 @@ def test_simulate_hands_on_its_options(capsys, monkeypatch):
     code, _, _ = call(
         capsys, "simulate", "x", "--policy", "hpa", "--policy", "keda", "--cold-start", "90",
         "--scale", "2.5", "--max-replicas", "7", "--seeds", "3", "--spot", "s", "--spot-lead", "30",
+        "--in-flight-target", "x0.5",
         "-o", "csv", "--objective", "ttft=1,tpot=0.05", "--profile", "p", "--sweep", "--bounds",
         "--report", "r.html", "--prices", "p.toml", "--faults", "f.toml", "--routing", "prefix",
-        "--jobs", "4", "--ray", "head:6379",
+        "--jobs", "4", "--ray", "head:6379", "--score-from", "1d",
     )  # fmt: skip
     assert code == 0
     assert given == {
         "traces": ("x",),
         "policies": ("hpa", "keda"),
         "profile": "p",
+        "in_flight_target": "x0.5",
+        "warm_floor": None,
         "cold_start": "90",
         "scale": 2.5,
         "objective": "ttft=1,tpot=0.05",
@@ -372,6 +384,7 @@ def test_simulate_hands_on_its_options(capsys, monkeypatch):
         "output": "csv",
         "sweep": True,
         "bounds": True,
+        "score_from": "1d",
         "report": Path("r.html"),
         "jobs": 4,
         "ray": "head:6379",

@@ -42,7 +42,9 @@ spec:
     port: 8000
     path: /metrics
     periodSeconds: 5
-    prometheus: {serverAddress: "http://prometheus.monitoring:9090", bearerTokenFile: "", caFile: "", headers: {}}
+    deadlineSeconds: 10
+    scheme: HTTP
+    prometheus: {server: main, matchers: {cluster: eu-1}}
   pools:
   - name: spot
     scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: llama-70b-spot}
@@ -248,24 +250,25 @@ def test_metrics_of_pods(tmp_path):
     (resource,) = load_config(write(tmp_path, WHOLE)).resources
     found = metrics_settings(resource)
     assert (found.source, found.engine) == (MetricsSource.PODS, EngineType.VLLM)
-    assert (found.port, found.path, found.period_s) == (8000, "/metrics", 5.0)
+    assert (found.ports, found.path, found.period_s) == ((8000,), "/metrics", 5.0)
+    assert (found.scheme, found.deadline_s) == ("http", 10.0)
     assert found.model_names == frozenset({"llama-70b"})
-    assert found.prometheus is None
 
 
 def test_metrics_through_prometheus_have_longer_periods_and_ages(tmp_path):
     metrics = {
         "source": "Prometheus",
         "prometheus": {
-            "serverAddress": "https://p:9090/prefix/",
-            "headers": {"X-Scope-OrgID": "a"},
+            "server": "main",
+            "matchers": {"job": "vllm", "cluster": "eu-1"},
         },
     }
     (resource,) = load_config(write(tmp_path, document(metrics=metrics))).resources
     found = metrics_settings(resource)
     assert found.period_s == 15.0
-    assert found.prometheus.server_address == "https://p:9090/prefix"
-    assert found.prometheus.headers == (("X-Scope-OrgID", "a"),)
+    assert found.server == "main"
+    assert found.matchers == (("cluster", "eu-1"), ("job", "vllm"))
+    assert found.deadline_s == 30.0
     assert to_core(resource).sample_age_s_max == 60.0
 
 
@@ -429,15 +432,95 @@ def test_five_mistakes_are_five_lines(tmp_path):
             {"metrics": {"source": "Prometheus"}},
             "spec.metrics.prometheus",
             "nothing, with source Prometheus",
-            "serverAddress",
-            id="Prometheus without an address",
+            "server: NAME",
+            id="Prometheus without a server",
         ),
         pytest.param(
-            {"metrics": {"source": "Prometheus", "prometheus": {"serverAddress": "p:9090"}}},
+            {"metrics": {"source": "Prometheus", "prometheus": {}}},
+            "spec.metrics.prometheus.server",
+            "nothing",
+            "--prometheus-server NAME=URL",
+            id="a Prometheus without a name",
+        ),
+        pytest.param(
+            {"metrics": {"prometheus": {"server": "p", "serverAddress": "http://h:http"}}},
             "spec.metrics.prometheus.serverAddress",
-            '"p:9090"',
-            "a URL",
-            id="an address that is no URL",
+            "not known",
+            "--prometheus-server NAME=URL",
+            id="an address, which is its operator's",
+        ),
+        pytest.param(
+            {"metrics": {"prometheus": {"server": "p", "bearerTokenFile": "/var/run/token"}}},
+            "spec.metrics.prometheus.bearerTokenFile",
+            "not known",
+            "token-file=FILE",
+            id="a token file, which is its operator's",
+        ),
+        pytest.param(
+            {"metrics": {"prometheus": {"server": "p", "matchers": {"pod": "x"}}}},
+            "spec.metrics.prometheus.matchers.pod",
+            "asked for anyway",
+            "take it away",
+            id="a matcher for whose pods they are",
+        ),
+        pytest.param(
+            {"metrics": {"ports": [8000, 8001, 8000]}},
+            "spec.metrics.ports",
+            "a port twice",
+            "once",
+            id="a port twice",
+        ),
+        pytest.param(
+            {"metrics": {"port": 8000, "ports": [8000, 8001]}},
+            "spec.metrics.ports",
+            "beside port",
+            "one of them",
+            id="port and ports",
+        ),
+        pytest.param(
+            {"metrics": {"ports": [70000]}},
+            "spec.metrics.ports[0]",
+            "70000",
+            "at most 65535",
+            id="a port that is none",
+        ),
+        pytest.param(
+            {"metrics": {"scheme": "https"}},
+            "spec.metrics.scheme",
+            '"https"',
+            "HTTP, HTTPS",
+            id="a scheme in lower case",
+        ),
+        pytest.param(
+            {"metrics": {"tls": {"insecureSkipVerify": True}}},
+            "spec.metrics.tls",
+            "with scheme HTTP",
+            "scheme: HTTPS",
+            id="TLS settings without TLS",
+        ),
+        pytest.param(
+            {"metrics": {"scheme": "HTTPS", "tls": {"ca": "-----BEGIN"}}},
+            "spec.metrics.tls.ca",
+            "no PEM certificate",
+            "BEGIN CERTIFICATE",
+            id="a CA that is none",
+        ),
+        pytest.param(
+            {"metrics": {"deadlineSeconds": 0}},
+            "spec.metrics.deadlineSeconds",
+            "0",
+            "at least 1",
+            id="a deadline of nothing",
+        ),
+        pytest.param(
+            {"metrics": {"path": "//evil:80/x"}},
+            "spec.metrics.path",
+            '"//evil:80/x"',
+            "one slash",
+            id="a path that is a host",
+        ),
+        pytest.param(
+            {"metrics": {"path": "//["}}, "spec.metrics.path", '"//["', "one slash", id="a bracket"
         ),
         pytest.param(
             {"metrics": {"path": "metrics"}}, "spec.metrics.path", '"metrics"', "slash", id="a path"
@@ -536,15 +619,15 @@ def test_every_document_of_every_file_is_told(tmp_path):
         pytest.param("a: 1\na: 2\n", ": line 2", "the key 'a' twice", id="a key twice"),
         pytest.param("a: [1\nb: 2\n", ": line 2", "expected ',' or ']'", id="broken flow"),
         pytest.param("a: b: c\n", ": line 1", "mapping values are not allowed", id="two colons"),
-        pytest.param("a: \x00\n", "", "the character", id="a NUL"),
+        pytest.param("a: \x00\n", ": line 1", "the character", id="a NUL"),
         pytest.param("\ta: 1\n", ": line 1", "cannot start any token", id="a tab"),
         pytest.param("- a\n- b\n", ": document 1", "a list", id="a list"),
         pytest.param("hello\n", ": document 1", '"hello"', id="a word"),
         pytest.param("kind: Deployment\n", ": document 1: kind", '"Deployment"', id="another kind"),
         pytest.param(
             "kind: InferenceAutoscaler\na: &x [*x]\n",
-            ": document 1",
-            "JSON cannot hold",
+            ": line 2",
+            "contains itself",
             id="contains itself",
         ),
     ],

@@ -23,12 +23,14 @@ from autoscaler.core.contract.decision import Decision
 from autoscaler.core.contract.events import Observed
 from autoscaler.core.contract.spec import ModelSpec
 from autoscaler.core.contract.state import (
+    HistogramColumns,
     ModelObservation,
     NodeColumns,
     PoolObservation,
     ReplicaColumns,
 )
 from autoscaler.core.engine import Engine, EngineSettings, build_engine
+from simulations.serving.histograms import TPOT_BOUNDS_S, TTFT_BOUNDS_S
 from tests.builders import ON_DEMAND, SPOT, model, on_demand, specified, spot
 
 REPLICAS = (1, 8, 32, 128, 5000)
@@ -149,19 +151,42 @@ class Story:
             unschedulable_since=unknown,
             ready=ready,
             ready_at=sampled(created_at + COLD_START_S),
+            not_ready_since=unknown,
             deleting=np.zeros(count, dtype=np.bool_),
+            deleting_since=unknown,
+            deletion_cost=np.zeros(count, dtype=np.int64),
+            deletion_cost_ours=np.zeros(count, dtype=np.bool_),
             grace_s=np.full(count, 120.0),
             sampled_at=sampled(at - self.rng.uniform(0.1, 1.0, count)),
+            sample_interval_s=unknown,
             waiting_requests=sampled(np.maximum(self.rng.poisson(0.1, count) - 1.0, 0.0)),
             running_requests=sampled(running),
             kv_usage_ratio=sampled(running / 64.0),
             finished_requests_total=sampled(finished),
+            aborted_requests_total=np.full(count, np.nan),
             prompt_tokens_total=sampled(finished * 300.0),
             generation_tokens_total=sampled(finished * 100.0),
             preemptions_total=sampled(np.zeros(count)),
+            queue_time_s_total=unknown,
+            queued_requests_total=unknown,
+            steps_total=unknown,
+            step_tokens_total=unknown,
             framebuffer_used_bytes=np.full(count, 40e9),
             framebuffer_at=np.full(count, at - 2.0),
+            gpus_unhealthy=np.zeros(count),
+            ttft=_histogram(TTFT_BOUNDS_S, finished, ready=ready),
+            tpot=_histogram(TPOT_BOUNDS_S, finished, ready=ready),
         )
+
+
+def _histogram(
+    bounds: tuple[float, ...], finished: np.ndarray, *, ready: np.ndarray
+) -> tuple[HistogramColumns, ...]:
+    """As many requests as were finished, spread evenly over the buckets, of the ready replicas."""
+    rows = np.flatnonzero(ready)
+    shares = np.linspace(0.0, 1.0, len(bounds) + 1)
+    counts = np.floor(shares[:, None] * finished[rows])
+    return (HistogramColumns(bounds=bounds, rows=rows, counts=counts),)
 
 
 def _nodes(pool: np.ndarray) -> NodeColumns:
@@ -171,11 +196,16 @@ def _nodes(pool: np.ndarray) -> NodeColumns:
     return NodeColumns(
         name=tuple(f"node-{i:05d}" for i in range(count)),
         capacity_type=kinds,
+        zone=("",) * count,
+        instance_type=("",) * count,
         exists=np.ones(count, dtype=np.bool_),
         ready=np.ones(count, dtype=np.bool_),
+        unheard=np.zeros(count, dtype=np.bool_),
         unschedulable=np.zeros(count, dtype=np.bool_),
         cordoned_by_us=np.zeros(count, dtype=np.bool_),
+        marked_drained=np.zeros(count, dtype=np.bool_),
         gpus_free=np.full(count, 2.0),
+        gpus_unhealthy=np.zeros(count),
     )
 
 
@@ -194,7 +224,7 @@ def measure(replicas: int, *, warm_up: int, ticks: int) -> dict[str, float | int
         story.follow(decisions[-1])
     last = decisions[-1]
     assert last.measures.forecast_replicas is not None, "the policy was to decide on every tick"
-    assert last.policy == "economic"
+    assert last.policy in {"economic", "candidates"}
     spent, _ = _measure_again(replicas, decisions, warm_up=warm_up, chunk=CHUNK)
     _, slowest = _measure_again(replicas, decisions, warm_up=warm_up, chunk=1)
     return {"replicas": replicas, "cpu_s": spent / ticks, "cpu_s_max": slowest}

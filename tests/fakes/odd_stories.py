@@ -175,6 +175,7 @@ class Dice:
                 exists=self.pick(True, True, True, True, True, False),
                 unschedulable=self.pick(True, False),
                 cordoned_by_us=self.pick(True, False),
+                marked_drained=self.pick(True, False),
                 gpus_free=self.pick(UNKNOWN, 0.0, 1.0, 8.0),
             )
             for name, kind in NODES.items()

@@ -17,6 +17,8 @@ from autoscaler.core.contract.commands import (
     CordonNode,
     DeletePod,
     EvictPod,
+    MarkNodeDrained,
+    SetDeletionCost,
     SetReplicas,
     UncordonNode,
 )
@@ -39,6 +41,7 @@ class ToyNode:
     ready: bool = True
     unschedulable: bool = False
     cordoned_by_us: bool = False
+    marked_drained: bool = False
 
 
 @dataclass
@@ -52,6 +55,10 @@ class ToyPod:
     ready_at: float = math.nan
     gone_at: float = math.nan
     """Set while it is being deleted: when its grace period ends."""
+    cost: int = 0
+    cost_ours: bool = False
+    in_flight: float | None = None
+    """None: its share of the demand."""
 
     @property
     def deleting(self) -> bool:
@@ -79,6 +86,7 @@ class ToyCluster:
     """The fallback annotation by Deployment."""
     interruptions: list[Interruption] = field(default_factory=list)
     refuse_evictions: bool = False
+    refuse_costs: bool = False
     performed: list[Command] = field(default_factory=list)
     _made: int = 0
 
@@ -114,9 +122,14 @@ class ToyCluster:
             case CordonNode():
                 node = self._node(command.node)
                 node.unschedulable = node.cordoned_by_us = True
+            case MarkNodeDrained():
+                node = self._node(command.node)
+                assert node.cordoned_by_us, "only what we cordoned is marked"
+                assert not self.on(node.name), "whoever reads the mark lets the machine go"
+                node.marked_drained = True
             case UncordonNode():
                 node = self._node(command.node)
-                node.unschedulable = node.cordoned_by_us = False
+                node.unschedulable = node.cordoned_by_us = node.marked_drained = False
             case EvictPod() if self.refuse_evictions:
                 return "DisruptionBudget"
             case EvictPod() | DeletePod():
@@ -125,6 +138,14 @@ class ToyCluster:
                     return "NotFound"
                 if not pod.deleting:
                     pod.gone_at = self.at + command.grace_s
+            case SetDeletionCost() if self.refuse_costs:
+                return "Forbidden"
+            case SetDeletionCost():
+                pod = next((pod for pod in self.pods if pod.name == command.pod), None)
+                if pod is None:
+                    return "NotFound"
+                assert pod.cost == 0 or pod.cost_ours, "a cost of somebody else is left alone"
+                pod.cost, pod.cost_ours = command.cost or 0, command.cost is not None
         self.performed.append(command)
         self._reconcile()
         return "Accepted"
@@ -168,6 +189,7 @@ class ToyCluster:
                     ready=node.ready,
                     unschedulable=node.unschedulable,
                     cordoned_by_us=node.cordoned_by_us,
+                    marked_drained=node.marked_drained,
                 )
                 for node in self.nodes
             ],
@@ -210,7 +232,9 @@ class ToyCluster:
             deleting=pod.deleting,
             grace_s=self.grace_s,
             sample_age_s=1.0 if pod.ready else UNKNOWN,
-            running=in_flight if serves else 0.0,
+            deletion_cost=pod.cost,
+            deletion_cost_ours=pod.cost_ours,
+            running=(in_flight if pod.in_flight is None else pod.in_flight) if serves else 0.0,
             waiting=0.0,
         )
 
@@ -247,9 +271,9 @@ class ToyCluster:
             pod.unschedulable_since = self.at
 
 
-def _victim_order(pod: ToyPod) -> tuple[bool, bool, float]:
-    """The ReplicaSet's: unbound, not ready, younger first."""
-    return (pod.node is not None, pod.ready, -pod.created_at)
+def _victim_order(pod: ToyPod) -> tuple[bool, bool, int, float]:
+    """The ReplicaSet's: unbound, not ready, of a lower cost, younger first."""
+    return (pod.node is not None, pod.ready, pod.cost, -pod.created_at)
 
 
 def names(pods: Sequence[ToyPod]) -> list[str]:

@@ -7,9 +7,11 @@ CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/inference-autoscaler
 TOOLS_VERSION := v1.36.3
 TRACES ?= ../shared/traces
 SIDE_BY_SIDE := -n auto --dist worksteal
-OUTPUT ?= $(if $(ONLY),-,simulations/SCOREBOARD.md)
+SEEDS ?= 1000
+FIRST ?= 0
+OUTPUT ?= simulations/SCOREBOARD.md
 
-.PHONY: help install demo quick test check e2e nightly scoreboard cluster-tools lock clean
+.PHONY: help install demo quick test check seeded e2e nightly scoreboard scoreboard-page cluster-tools lock clean
 
 help: ## what there is
 	@sed -nE 's/^([a-z0-9-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -46,6 +48,9 @@ test: check ## check, then every test that needs no cluster, on all cores
 	$(BIN)/pytest -m "not alone" $(SIDE_BY_SIDE)
 	$(BIN)/pytest -m alone
 
+seeded: $(STAMP) ## the whole daemon in simulated time, faults drawn from a seed: SEEDS=1000, FIRST=0 (20 minutes)
+	$(BIN)/python -m tests.seeded --seeds $(SEEDS) --first $(FIRST)
+
 e2e: $(STAMP) ## end to end on a real cluster (root, runc; see tests/e2e/README.md)
 	tests/e2e/run
 
@@ -55,7 +60,11 @@ nightly: check ## what test and e2e run, all of it: every row, ten times the exa
 	TESTS=night $(MAKE) e2e
 
 scoreboard: $(STAMP) ## every policy on every recording (hours; resumes): TRACES=folder, ONLY="entry …" to see some
-	@$(BIN)/python -m simulations.studies.scoreboard --traces $(TRACES) $(addprefix --only ,$(ONLY)) -o $(OUTPUT)
+	@$(BIN)/python -m simulations.studies.scoreboard --traces $(TRACES) $(addprefix --only ,$(ONLY)) \
+	  $(addprefix --rows ,$(ROWS)) -o $(OUTPUT)
+
+scoreboard-page: $(STAMP) ## the scoreboard's page of the rows that are kept, without a run
+	@$(BIN)/python -m simulations.studies.scoreboard --page --readme README.md -o $(OUTPUT)
 
 cluster-tools: ## Kubernetes and containerd as Go tools, into a cache outside the clone (10 minutes once)
 	tests/e2e/cluster/build-kubernetes.sh --nodes $(CACHE)/cluster-tools-$(TOOLS_VERSION) $(TOOLS_VERSION)

@@ -34,14 +34,19 @@ class TargetHpa:
 
 def external(target: float, *, kind: TargetKind = TargetKind.AVERAGE_VALUE) -> MetricSpec:
     """An External metric with this target."""
-    return MetricSpec(kind=MetricKind.EXTERNAL, target_kind=kind, target=round(target * 1000))
+    return MetricSpec(kind=MetricKind.EXTERNAL, target_kind=kind, target=_milli(target))
 
 
 def pods(target: float) -> MetricSpec:
     """A Pods metric with this AverageValue."""
     return MetricSpec(
-        kind=MetricKind.PODS, target_kind=TargetKind.AVERAGE_VALUE, target=round(target * 1000)
+        kind=MetricKind.PODS, target_kind=TargetKind.AVERAGE_VALUE, target=_milli(target)
     )
+
+
+def _milli(target: float) -> int:
+    """Thousandths; a Kubernetes quantity has no smaller part, and rounds up to one."""
+    return max(1, round(target * 1000))
 
 
 def total(value: float) -> MetricReading:

@@ -50,6 +50,8 @@ _KV = (
     *(0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0),
 )
 """Shares of a KV cache, which is full at 1."""
+_MILLI = 0.001
+"""The least that a Kubernetes quantity can say: a lower target reads as this one."""
 
 BASELINES: Mapping[str, BaselineKind] = MappingProxyType(
     {
@@ -87,7 +89,7 @@ BASELINES: Mapping[str, BaselineKind] = MappingProxyType(
             axes={
                 "threshold": Axis(
                     ladder=(
-                        *(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5),
+                        *(_MILLI, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5),
                         *(1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0),
                     ),
                     coarse=(0.2, 1.0, 5.0, 10.0),
@@ -100,12 +102,17 @@ BASELINES: Mapping[str, BaselineKind] = MappingProxyType(
             axes={
                 "waiting": Axis(
                     ladder=(
-                        *(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5),
+                        *(_MILLI, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5),
                         *(1.0, 2.0, 5.0, 10.0, 30.0, 100.0, 300.0),
                     ),
                     coarse=(2.0, 30.0),
+                    natural=(_MILLI,),
                 ),
-                "kv_usage_ratio": Axis(ladder=(*_KV, 1.5, 3.0), coarse=(0.1, 0.3, 0.6)),
+                "kv_usage_ratio": Axis(
+                    ladder=(*_KV[_KV.index(_MILLI) :], 1.5, 3.0),
+                    coarse=(0.1, 0.3, 0.6),
+                    natural=(_MILLI,),
+                ),
                 "up_period_s": Axis(
                     # one sync of the HPA is the least
                     ladder=(15.0, 30.0, 60.0, 120.0, 180.0, 300.0, 600.0),

@@ -1,11 +1,14 @@
 """Every baseline is registered, and behaves as one before its author wrote a test."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from simulations.peers.hpa.target import external
 from simulations.peers.rules.registry import BASELINES
 from tests.simulations.peers.views import page, pod, setting, view
+from tests.simulations.world.world_builder import PROFILE
 
 REFERENCES = {"lookahead"}
 """Sees ahead: nobody's peer, and in no list of them."""
@@ -63,3 +66,29 @@ def test_a_sweep_begins_with_twelve_settings_that_differ(name: str):
 def test_a_parameter_that_nobody_knows_is_refused():
     with pytest.raises(TypeError):
         BASELINES["hpa"].make(setting(), speed=2.0)
+
+
+SETTINGS = [
+    (name, axis, value)
+    for name, kind in BASELINES.items()
+    for axis, of in kind.axes.items()
+    for value in of.ladder
+]
+
+
+@pytest.mark.parametrize(("name", "axis", "value"), SETTINGS)
+def test_whatever_a_sweep_may_try_decides(name: str, axis: str, value: float):
+    small = replace(PROFILE, in_flight_target=0.9)
+    given = replace(setting(replicas_max=9, arrivals_s=[0.0] * 100), profile=small)
+    baseline = BASELINES[name].make(given, **{axis: value})
+    busy = [pod(page(waiting=4, running=8, kv=0.5)) for _ in range(2)]
+    answers = [baseline.sync(view(*busy, at=1000.0 + 60.0 * number, spec=2)) for number in range(3)]
+    assert all(answer is None or 1 <= answer <= 9 for answer in answers)
+
+
+def test_no_two_values_of_a_ladder_are_one_target():
+    targets = [
+        external(value).target for value in BASELINES["llm-d-keda"].axes["kv_usage_ratio"].ladder
+    ]
+    assert min(targets) == 1
+    assert len(set(targets)) == len(targets)

@@ -18,7 +18,8 @@ from simulations.serving.fleet import ServingFleet
 from simulations.serving.profiles.profiles import Profile
 
 SAMPLE = 1_500
-"""Requests of one attempt: enough for a share of 99 % to mean fifteen requests."""
+"""Requests of one attempt for each replica: enough for a share of 99 % to mean fifteen requests, and for a
+rate to last. Fewer are all there before a queue can grow, and then any rate holds."""
 RATE_MAX = 1e5
 """Requests per second at which the search ends: nothing meets the objective, at any rate."""
 HALVINGS = 7
@@ -66,14 +67,15 @@ def replica_capacity(
 
     Args:
         profile: Of the replica.
-        requests: Their lengths and prefixes count, every n-th of them; their times do not.
+        requests: Their lengths and prefixes count, every n-th of them; their times do not. Where they are
+            too few they come several times, unless they have prefixes, which would then be known.
         ttft_s: Time to the first token that is good enough, of all requests or of each.
         tpot_s: The same for the mean time between the others.
         attainment_ratio: Share of requests that must meet both, of those that do on an idle replica:
             a prompt that takes longer than the objective even alone says nothing about the rate.
         replicas: Behind one router; several even out what one cannot. The figures are of one.
     """
-    rows = np.arange(0, len(requests), max(1, len(requests) // SAMPLE))
+    rows = _sampled_rows(requests, SAMPLE * replicas)
     sample = _sample(requests, rows)
     limits = ttft_s[rows] if isinstance(ttft_s, np.ndarray) else ttft_s
 
@@ -96,6 +98,12 @@ def replica_capacity(
     return ReplicaCapacity(
         requests_per_s=low, in_flight_requests=attempt(low)[1], alone_s=in_flight / slowest
     )
+
+
+def _sampled_rows(requests: RequestColumns, wanted: int) -> IntArray:
+    """Return about as many rows as are wanted, from all over the requests."""
+    rows = np.arange(0, len(requests), max(1, len(requests) // wanted))
+    return rows if requests.blocks is not None else np.resize(rows, max(wanted, len(rows)))
 
 
 def _sample(requests: RequestColumns, rows: IntArray) -> RequestColumns:

@@ -29,6 +29,7 @@ from tests.core.history.days import (
     spec,
 )
 
+pytestmark = pytest.mark.slow
 HOUR_S = 3600.0
 RESTART_S = 2 * DAY_S + 6 * HOUR_S
 """Two hours before the ramp of the third day."""
@@ -54,7 +55,7 @@ def proposals(looking: Looking) -> np.ndarray:
     )
 
 
-@pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_two_days_read_propose_before_the_third_mornings_ramp_what_two_days_lived_do(traffic):
     lived = Looking(traffic, spec())
     lived.begin(0.0)
@@ -120,7 +121,6 @@ def test_nothing_is_learnt_twice(traffic):
     assert after == before
 
 
-@pytest.mark.slow
 def test_what_was_observed_is_left_out(traffic):
     """A history that comes late, and reaches up to now, teaches what was before the first look."""
     until_s = 600.0
@@ -199,7 +199,6 @@ def holed(history: HistoryColumns, rows: slice, value: float) -> HistoryColumns:
     return replace(history, **parts)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("value", [math.nan, -3.0, math.inf])
 def test_a_gap_and_a_counter_that_began_anew_are_unknown_and_not_zero(traffic, value):
     """Three hours at noon of which nothing is known: no ramp down, no ramp up, no idle model."""
@@ -278,7 +277,6 @@ _NUMBERS = st.one_of(
 )
 
 
-@pytest.mark.slow
 @given(
     rows=st.lists(st.tuples(*[_NUMBERS] * 6), min_size=1, max_size=40),
     ends=st.lists(st.floats(-1e5, 1e3), min_size=40, max_size=40),

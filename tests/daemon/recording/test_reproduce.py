@@ -53,6 +53,7 @@ def test_a_recording_is_reproduced_byte_for_byte(segment):
     assert report.events == 1 + 40 + report.commands
 
 
+@pytest.mark.slow
 def test_what_was_read_of_the_past_is_in_it_and_is_learnt_again_byte_for_byte(tmp_path):
     recorder = recorder_in(tmp_path)
     events = record(recorder, 40, past=True)
@@ -88,6 +89,7 @@ def test_every_segment_replays_alone(tmp_path):
     assert [report.events for report in whole] == counts
 
 
+@pytest.mark.slow
 def test_the_memory_at_the_end_of_a_segment_is_the_checkpoint_of_the_next(tmp_path):
     """Else a later segment would reproduce a history that never was."""
     recorder = recorder_in(tmp_path, segment_bytes=6_000)

@@ -59,9 +59,9 @@ nightly: check ## what test and e2e run, all of it: every row, ten times the exa
 	TESTS=night $(BIN)/pytest -m alone
 	TESTS=night $(MAKE) e2e
 
-scoreboard: $(STAMP) ## every policy on every recording (hours; resumes): TRACES=folder, ONLY="entry …" to see some
+scoreboard: $(STAMP) ## every policy on every recording (hours; resumes): TRACES=folder, ONLY="entry …" to see some, OURS=1 for our rows alone
 	@$(BIN)/python -m simulations.studies.scoreboard --traces $(TRACES) $(addprefix --only ,$(ONLY)) \
-	  $(addprefix --rows ,$(ROWS)) -o $(OUTPUT)
+	  $(addprefix --rows ,$(ROWS)) $(if $(OURS),--ours) -o $(OUTPUT)
 
 scoreboard-page: $(STAMP) ## the scoreboard's page of the rows that are kept, without a run
 	@$(BIN)/python -m simulations.studies.scoreboard --page --readme README.md -o $(OUTPUT)

@@ -44,11 +44,6 @@ def pods(target: float) -> MetricSpec:
     )
 
 
-def _milli(target: float) -> int:
-    """Thousandths; a Kubernetes quantity has no smaller part, and rounds up to one."""
-    return max(1, round(target * 1000))
-
-
 def total(value: float) -> MetricReading:
     """What an External metric of one item reads; rounded up to milli-units, as the API does."""
     return MetricReading(values_milli=(_milli(value),))

@@ -17,7 +17,7 @@ from simulations.results.text import text_table
 from simulations.runs.runs import cores
 from simulations.studies.scoreboard.cache import EntryCache, sources_digest
 from simulations.studies.scoreboard.entries import Board, Setting, read_board, settings_of
-from simulations.studies.scoreboard.entry_runs import play_entry
+from simulations.studies.scoreboard.entry_runs import play_entry, play_ours
 from simulations.studies.scoreboard.pace import Pace
 from simulations.studies.scoreboard.page import (
     TABLES,
@@ -32,6 +32,8 @@ from simulations.studies.scoreboard.rows import (
     entry_rows,
     made_by,
     read_rows,
+    why_not_ours_alone,
+    with_ours,
     write_rows,
 )
 from simulations.studies.scoreboard.sizes import SizedEntry, sized_entry
@@ -53,6 +55,11 @@ WIDTH = 160
     help="Say how large each entry is, what is kept of it and how long it takes; run nothing.",
 )
 @click.option("--page", is_flag=True, help="Make the page of the rows that are kept; run nothing.")
+@click.option(
+    "--ours",
+    is_flag=True,
+    help="Run inference-aware alone, and keep the rows of its peers: where their code is as it was.",
+)
 @click.option("--fresh", is_flag=True, help="Run anew what a stopped run has finished.")
 @click.option(
     "--cache",
@@ -87,6 +94,7 @@ def main(
     only: tuple[str, ...],
     estimate: bool,
     page: bool,
+    ours: bool,
     fresh: bool,
     cache: Path,
     rows: Path,
@@ -111,7 +119,10 @@ def main(
             if estimate:
                 show_sizes(entries, caches, read_rows(rows, board.entry))
                 return
-            run_entries(entries, caches, rows=rows, jobs=jobs or cores())
+            if ours:
+                run_ours(entries, caches, rows=rows, jobs=jobs or cores())
+            else:
+                run_entries(entries, caches, rows=rows, jobs=jobs or cores())
         kept_rows = read_rows(rows, board.entry)
         wrong = write_pages(board, kept_rows, output)
         if readme is not None:
@@ -136,6 +147,30 @@ def run_entries(
             pace.begin(number, entry.setting.entry.name)
             finished = play_entry(entry, cache=kept, jobs=jobs, pace=pace)
             write_rows(rows, entry_rows(entry, finished, made=made))
+
+
+def run_ours(
+    entries: Sequence[SizedEntry], caches: Sequence[EntryCache], *, rows: Path, jobs: int
+) -> None:
+    """Play our own rule on every entry, and put its rows in the place of the former ones.
+
+    Raises:
+        SettingsError: An entry has to be run whole; nothing was run then.
+    """
+    made = made_by(FILE.parent)
+    kept = {row.name: row for row in read_rows(rows, [e.setting.entry for e in entries])}
+    for entry in entries:
+        asked = entry.setting.entry
+        why = why_not_ours_alone(kept.get(asked.name), asked, made=made)
+        if why is not None:
+            raise SettingsError(f"--ours: entry {asked.name!r}: {why}; run it without --ours")
+    pace = Pace(sys.stderr, weights=[entry.ours_cpu_s for entry in entries])
+    with pace.bar:
+        for number, (entry, cache) in enumerate(zip(entries, caches, strict=True)):
+            name = entry.setting.entry.name
+            pace.begin(number, name)
+            finished = play_ours(entry, kept[name].found, cache=cache, jobs=jobs, pace=pace)
+            write_rows(rows, with_ours(kept[name], entry, finished, made=made))
 
 
 def write_pages(board: Board, rows: Sequence[EntryRows], output: Path) -> list[str]:

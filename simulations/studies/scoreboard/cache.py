@@ -20,14 +20,18 @@ import msgspec
 
 import autoscaler
 import simulations
+from autoscaler.core.tuning import TUNING
 from autoscaler.errors import SettingsError
 from simulations.peers.rules.registry import KINDS
+from simulations.replay.engine_loop import ENGINE_POLICIES
 from simulations.results.scorecard import Score
 from simulations.runs.runs import Plan
 from simulations.studies.scoreboard.entries import Setting
 
 Part = TypeVar("Part")
 SIZE, RUNS, BOUNDED = "size", "runs", "bounded"
+PEER_RUNS = "peer-runs"
+"""Kept beside our own in one file, and known by less code."""
 LIBRARIES = ("numba", "numpy", "scipy")
 RUN_ROOMS = (
     "autoscaler/core",
@@ -42,6 +46,20 @@ RUN_ROOMS = (
     "simulations/results/scorecard.py",
 )
 """What a run passes through, its score included."""
+ENGINE_ROOMS = (
+    *(
+        f"autoscaler/core/{room}"
+        for room in (
+            *("attainment", "candidates", "demand", "forecast", "guards", "history", "policy"),
+            *("pools", "supply", "tick", "engine.py", "memory.py", "replica_rows.py"),
+            "tuning.py",
+        )
+    ),
+    *("simulations/replay/engine_loop.py", "simulations/replay/observation.py"),
+)
+"""What only our own runs pass through: a change of it leaves peers, schedules and bounds as they are."""
+SHARED = ("autoscaler/core/supply/deletion_order.py",)
+"""Of these rooms, what the replay of peers uses too."""
 CHOICE = ("simulations/peers/axes.py", "simulations/peers/rules/registry.py")
 """What says which runs are made, and not how: a run is known by its peer's class and its parameters."""
 SCORE_ROOMS = ("simulations/bounds", "simulations/results", "simulations/runs")
@@ -53,22 +71,35 @@ SAID = ("why", "remark", "replicas", "use", "policies", "sweep", "seeds")
 def code_digests() -> Mapping[str, str]:
     """Of each part of an entry: a digest of the code that makes it."""
     run, score = code_digest(RUN_ROOMS), code_digest(RUN_ROOMS + SCORE_ROOMS + CHOICE)
-    return {SIZE: run, RUNS: run, BOUNDED: score}
+    peers = code_digest(RUN_ROOMS, without=ENGINE_ROOMS)
+    return {SIZE: peers, RUNS: run, PEER_RUNS: peers, BOUNDED: score}
 
 
-def code_digest(rooms: tuple[str, ...]) -> str:
+def code_digest(rooms: tuple[str, ...], *, without: tuple[str, ...] = ()) -> str:
     """Digest of Python, the libraries, and the code of these rooms as it is now."""
     digest = hashlib.sha256(sys.version.encode())
     for library in LIBRARIES:
         digest.update(f"{library} {importlib.metadata.version(library)}\n".encode())
-    digest.update(sources_digest(rooms).encode())
+    digest.update(sources_digest(rooms, without=without).encode())
     return digest.hexdigest()
 
 
-def sources_digest(rooms: tuple[str, ...] = RUN_ROOMS + SCORE_ROOMS + CHOICE) -> str:
+def peers_digest() -> str:
+    """Digest of the code that makes all of a board but our own rows: the same on every machine."""
+    return sources_digest(without=ENGINE_ROOMS)
+
+
+def sources_digest(
+    rooms: tuple[str, ...] = RUN_ROOMS + SCORE_ROOMS + CHOICE, *, without: tuple[str, ...] = ()
+) -> str:
     """Digest of the code of these rooms alone: the same on every machine."""
     digest = hashlib.sha256()
+    if without:
+        # the two numbers of ours that the work which a trace offers is counted with
+        digest.update(f"{TUNING.backlog_ratio} {TUNING.backlog_replicas}".encode())
     for name, file in code_files(rooms):
+        if name not in SHARED and any(name == w or name.startswith(f"{w}/") for w in without):
+            continue
         stat = file.stat()
         digest.update(name.encode() + b"\0" + _file_digest(file, stat.st_mtime_ns, stat.st_size))
     return digest.hexdigest()
@@ -128,7 +159,7 @@ class EntryCache:
         return self._folder / f"{self._setting.entry.name}.{part}.{ending}"
 
     def _key(self, part: str) -> str:
-        return entry_digest(self._setting, code=self._code[part])[:32]
+        return entry_digest(self._setting, code=f"{part} {self._code[part]}")[:32]
 
     def read(self, part: str, kind: type[Part]) -> Part | None:
         """The part; None: there is none, or it is of other code, another entry or another shape."""
@@ -165,12 +196,13 @@ class EntryCache:
 
     def keep(self, plan: Plan, score: Score) -> None:
         """Keep a finished run at once; raises as `write` does."""
-        self._check(RUNS)
+        part = _part(plan)
+        self._check(part)
         self.run(plan)
         assert self._runs is not None
         key = _run_key(plan)
         self._runs[key] = score
-        line = msgspec.json.encode({"key": self._key(RUNS), "run": key, "score": score})
+        line = msgspec.json.encode({"key": self._key(part), "run": key, "score": score})
         with _Writable(self._folder), self._file(RUNS).open("ab") as file:
             file.write(line + b"\n")
 
@@ -185,11 +217,11 @@ class EntryCache:
             lines = self._file(RUNS).read_bytes().splitlines()
         except OSError:
             return
-        key = self._key(RUNS)
+        keys = {self._key(RUNS), self._key(PEER_RUNS)}
         for line in lines:
             try:
                 kept = msgspec.json.decode(line)
-                if isinstance(kept, dict) and kept.get("key") == key:
+                if isinstance(kept, dict) and kept.get("key") in keys:
                     yield kept["run"], msgspec.convert(kept["score"], Score)
             except (KeyError, msgspec.DecodeError):
                 continue  # the last line of a run that was stopped, or of another shape
@@ -222,6 +254,11 @@ class _Writable:
         return SettingsError(
             f"--cache {self._folder}: {error.strerror or error}; name a folder that can be written"
         )
+
+
+def _part(plan: Plan) -> str:
+    """Whether the engine decides in it."""
+    return RUNS if plan.schedule is None and plan.policy in ENGINE_POLICIES else PEER_RUNS
 
 
 def _run_key(plan: Plan) -> str:

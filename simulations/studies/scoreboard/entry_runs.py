@@ -8,15 +8,17 @@ from statistics import fmean
 
 import msgspec
 
+from simulations.bounds.envelope import Envelope, FoundPoint
 from simulations.peers.baseline import Parameters
 from simulations.results.scorecard import Score
-from simulations.runs.found.score_found import with_found
+from simulations.runs.found.score_found import beaten_sentences, found_figures, with_found
 from simulations.runs.runs import Plan, play_all
 from simulations.runs.score_bounds import bound_key, bounded_scores
 from simulations.runs.sweep import BEST, PlayPlans, Swept, rank, sweep, with_best
 from simulations.studies.scoreboard.cache import BOUNDED, EntryCache
 from simulations.studies.scoreboard.pace import Pace
 from simulations.studies.scoreboard.sizes import SizedEntry
+from simulations.studies.scoreboard.standings import OURS
 
 FINALISTS = 4
 """Settings of a sweep that are run on all seeds, where the ones before them miss the objective there."""
@@ -33,6 +35,19 @@ class TriedSetting(msgspec.Struct, frozen=True, kw_only=True):
     attainment: float
 
 
+class FoundHull(msgspec.Struct, frozen=True, kw_only=True):
+    """The cheapest schedules that were found and replayed on one seed."""
+
+    seed: int
+    points: list[tuple[float, float]]
+    """Attainment and dollars of each, rising."""
+
+    @property
+    def envelope(self) -> Envelope:
+        """What they make together."""
+        return Envelope(FoundPoint(attainment=a, cost_usd=c) for a, c in self.points)
+
+
 class FinishedEntry(msgspec.Struct, frozen=True, kw_only=True):
     """All that an entry came to."""
 
@@ -43,6 +58,8 @@ class FinishedEntry(msgspec.Struct, frozen=True, kw_only=True):
     """Sweeps that end at their best, a sentence each: errors of the board."""
     unsound: list[str] = []
     """What else is wrong with the board on this entry, a sentence each."""
+    found: list[FoundHull] = []
+    """One a seed; empty: no schedules were searched."""
     runs: int
     """That were made or taken from before."""
     seconds: float
@@ -74,9 +91,14 @@ def play_entry(sized: SizedEntry, *, cache: EntryCache, jobs: int, pace: Pace) -
     named = [replace(score, trace=sized.setting.entry.name) for score in player.play(plans)]
     tried = player.tried()
     unsound: list[str] = []
+    hulls: list[FoundHull] = []
     if sized.schedules:
         found = with_found(named, plans, play=player.play)
         named, unsound = found.scores, list(found.beaten)
+        hulls = [
+            FoundHull(seed=seed, points=[(p.attainment, p.cost_usd) for p in curve.points])
+            for (_, seed), curve in found.curves.items()
+        ]
     reporter = pace.stage(until=1.0, runs=len({bound_key(plan) for plan in plans}))
     bounded = bounded_scores(named, plans, jobs=jobs, reporter=reporter)
     finished = FinishedEntry(
@@ -84,11 +106,42 @@ def play_entry(sized: SizedEntry, *, cache: EntryCache, jobs: int, pace: Pace) -
         tried=tried,
         edges=edges,
         unsound=unsound,
+        found=hulls,
         runs=len(player.made),
         seconds=sum(score.wall_s for score in player.made.values()),
     )
     cache.write(BOUNDED, finished)
     return finished
+
+
+def play_ours(
+    sized: SizedEntry, hulls: Sequence[FoundHull], *, cache: EntryCache, jobs: int, pace: Pace
+) -> FinishedEntry:
+    """Our own scores alone, beside the schedules that were found before, with their bounds.
+
+    Raises:
+        InvariantBroken: As `play_entry`.
+        SettingsError: The code changed meanwhile.
+    """
+    player = _Player(sized, cache=cache, jobs=jobs, pace=pace)
+    plans = [plan for plan in sized.plans if plan.policy == OURS]
+    scores = [replace(s, trace=sized.setting.entry.name) for s in player.play(plans)]
+    curves = {hull.seed: hull.envelope for hull in hulls}
+    unsound: list[str] = []
+    for number, score in enumerate(scores):
+        if (envelope := curves.get(score.seed)) is not None:
+            unsound += beaten_sentences([score], envelope)
+            scores[number] = replace(score, found=found_figures(score, envelope))
+    reporter = pace.stage(until=1.0, runs=len({bound_key(plan) for plan in plans}))
+    return FinishedEntry(
+        scores=bounded_scores(scores, plans, jobs=jobs, reporter=reporter).scores,
+        tried=player.tried(),
+        edges=[],
+        unsound=unsound,
+        found=list(hulls),
+        runs=len(player.made),
+        seconds=sum(score.wall_s for score in player.made.values()),
+    )
 
 
 def best_on_all_seeds(

@@ -290,6 +290,18 @@ def _freshness(board: Board, played: Sequence[PlayedEntry]) -> str:
         notes = " ".join(dict.fromkeys(one.rows.made.note for one in of if one.rows.made.note))
         when = "" if number == 0 else ", not run anew since"
         lines.append(f"- `{revision or 'unknown'}`{when}: {names}.{' ' + notes if notes else ''}")
+    beside = {
+        one.name: one.rows.peers_made.revision
+        for one in played
+        if one.rows.peers_made is not None
+        and one.rows.peers_made.revision != one.rows.made.revision
+    }
+    if beside:
+        peers = ", ".join(f"{name} (`{revision}`)" for name, revision in beside.items())
+        lines.append(
+            "- There only our own rows were made by that revision; peers, schedules and bounds by another, whose code of "
+            f"them is the same: {peers}."
+        )
     changed = [one.name for one in played if not one.rows.is_of(one.entry)]
     if changed:
         lines.append(

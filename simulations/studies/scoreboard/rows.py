@@ -20,9 +20,9 @@ import msgspec
 from autoscaler.errors import SettingsError
 from simulations.bounds.envelope import Envelope, FoundPoint
 from simulations.results.seeds import FIGURES, SeedAverage, seed_averages
-from simulations.studies.scoreboard.cache import LIBRARIES, sources_digest
+from simulations.studies.scoreboard.cache import LIBRARIES, peers_digest, sources_digest
 from simulations.studies.scoreboard.entries import BoardEntry
-from simulations.studies.scoreboard.entry_runs import FinishedEntry, TriedSetting
+from simulations.studies.scoreboard.entry_runs import FinishedEntry, FoundHull, TriedSetting
 from simulations.studies.scoreboard.sizes import Size, SizedEntry
 from simulations.studies.scoreboard.standings import OURS
 
@@ -42,6 +42,8 @@ class MadeBy(msgspec.Struct, frozen=True, kw_only=True):
     """Up to that revision: the larger, the later."""
     sources: str = ""
     """Digest of the code of runs and scores."""
+    peers: str = ""
+    """The same without what our own runs alone pass through; empty: it was not kept."""
     versions: str = ""
     """Python, libraries and machine."""
     note: str = ""
@@ -65,6 +67,7 @@ class EntryRows(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     made: MadeBy
+    """What made our own rows, and all others where `peers_made` does not say otherwise."""
     asked: dict[str, Any]
     """The entry's definition."""
     size: Size
@@ -80,6 +83,10 @@ class EntryRows(msgspec.Struct, frozen=True, kw_only=True):
     edges: list[str] = []
     unsound: list[str] = []
     """What else is wrong with the board on this entry, a sentence each."""
+    found: list[FoundHull] = []
+    """The schedules that were found, one hull a seed."""
+    peers_made: MadeBy | None = None
+    """What made all rows but our own, by code that is the same today."""
     runs: int = 0
     seconds: float = 0.0
 
@@ -148,9 +155,46 @@ def entry_rows(sized: SizedEntry, finished: FinishedEntry, *, made: MadeBy) -> E
         ],
         edges=list(finished.edges),
         unsound=list(finished.unsound),
+        found=[
+            FoundHull(
+                seed=hull.seed,
+                points=[(float(f"{a:.9g}"), float(f"{c:.9g}")) for a, c in hull.points],
+            )
+            for hull in finished.found
+        ],
         runs=finished.runs,
         seconds=_short(finished.seconds),
     )
+
+
+def with_ours(
+    kept: EntryRows, sized: SizedEntry, ours: FinishedEntry, *, made: MadeBy
+) -> EntryRows:
+    """The kept rows with our own anew."""
+    fresh = entry_rows(sized, ours, made=made)
+    said = f"{kept.name}, {OURS}, "
+    return msgspec.structs.replace(
+        kept,
+        made=made,
+        peers_made=kept.peers_made or kept.made,
+        rows=[*fresh.rows, *[row for row in kept.rows if row.policy != OURS]],
+        tried=[*fresh.tried, *[tried for tried in kept.tried if tried.policy != OURS]],
+        unsound=[*fresh.unsound, *[text for text in kept.unsound if not text.startswith(said)]],
+    )
+
+
+def why_not_ours_alone(kept: EntryRows | None, entry: BoardEntry, *, made: MadeBy) -> str | None:
+    """Why the entry has to be run whole; None: all but our own rows is as today's code would make it."""
+    if kept is None:
+        return "it has no rows yet"
+    if not kept.is_of(entry):
+        return "the entry asks for something else since"
+    made_before = kept.peers_made or kept.made
+    if not made_before.peers:
+        return f"its rows of {made_before.revision} do not say by which code peers were run"
+    if (made_before.peers, made_before.versions) != (made.peers, made.versions):
+        return f"what peers run through has changed since {made_before.revision}"
+    return None
 
 
 def _row(average: SeedAverage) -> PolicyFigures:
@@ -182,6 +226,7 @@ def made_by(repository: Path) -> MadeBy:
         revision=revision + "+" * bool(changed),
         commits=int(_git(repository, "rev-list", "--count", "HEAD") or 0),
         sources=sources_digest()[:16],
+        peers=peers_digest()[:16],
         versions=", ".join((f"Python {platform.python_version()}", *versions, platform.machine())),
     )
 

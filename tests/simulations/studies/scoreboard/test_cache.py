@@ -3,18 +3,24 @@
 from dataclasses import replace
 from pathlib import Path
 
+import grimp
 import msgspec
+import numpy as np
 import pytest
 
 from autoscaler.errors import SettingsError
+from simulations.replay.schedule import ReplicaSchedule
 from simulations.results.scorecard import Score
 from simulations.runs.runs import Plan
 from simulations.studies.scoreboard.cache import (
     BOUNDED,
     CHOICE,
+    ENGINE_ROOMS,
+    PEER_RUNS,
     RUN_ROOMS,
     RUNS,
     SCORE_ROOMS,
+    SHARED,
     SIZE,
     EntryCache,
     code_digests,
@@ -41,8 +47,9 @@ def cache_of(
     return EntryCache(folder / "kept", setting_of(folder, text), code=lambda: next(looks))
 
 
-def digests(runs: str, bounds: str = "") -> dict[str, str]:
-    return {**dict.fromkeys((SIZE, RUNS), runs), BOUNDED: f"{runs}{bounds}"}
+def digests(runs: str, bounds: str = "", *, ours: str = "") -> dict[str, str]:
+    peers = dict.fromkeys((SIZE, PEER_RUNS), runs)
+    return {**peers, RUNS: f"{runs}{ours}", BOUNDED: f"{runs}{ours}{bounds}"}
 
 
 def plan_of(folder: Path, **changes: object) -> Plan:
@@ -211,7 +218,8 @@ def test_the_code_is_what_a_run_passes_through():
     assert {"simulations/peers/rules/lookahead.py", "simulations/results/scorecard.py"} <= of_a_run
     code = code_digests()
     assert code == code_digests()
-    assert code[SIZE] == code[RUNS] != code[BOUNDED]
+    assert code[SIZE] == code[PEER_RUNS]
+    assert len({code[PEER_RUNS], code[RUNS], code[BOUNDED]}) == 3
 
 
 def test_what_is_kept_is_plain_json(tmp_path: Path):
@@ -220,3 +228,39 @@ def test_what_is_kept_is_plain_json(tmp_path: Path):
     kept = msgspec.json.decode(line)
     assert set(kept) == {"key", "run", "score"}
     assert kept["run"] == "hpa Hpa 0 target_share=0.6"
+
+
+def test_a_change_of_our_own_rule_leaves_what_peers_did(tmp_path: Path):
+    plans = {name: plan_of(tmp_path, policy=name) for name in ("hpa", "inference-aware")}
+    plans["found"] = plan_of(
+        tmp_path, policy="found", schedule=ReplicaSchedule(step_s=60.0, replicas=np.array([2]))
+    )
+    for plan in plans.values():
+        cache_of(tmp_path).keep(plan, SCORE)
+    kept = EntryCache(
+        tmp_path / "kept", setting_of(tmp_path), code=lambda: digests("one", ours="changed")
+    )
+    assert {name for name, plan in plans.items() if kept.run(plan)} == {"hpa", "found"}
+
+
+def test_what_only_our_runs_pass_through_is_used_by_no_peer_and_no_bound():
+    """Import by import, from the peers, the replay and the bounds; the engine's loop apart."""
+    graph = grimp.build_graph("simulations", "autoscaler")
+    graph.remove_module("simulations.replay.engine_loop")
+    roots = (
+        "simulations.peers.rules.registry",
+        "simulations.replay.replay",
+        "simulations.runs.runs",
+    )
+    todo = [*roots, "simulations.runs.score_bounds", "simulations.runs.found.score_found"]
+    reached = set(todo)
+    while todo:
+        for name in graph.find_modules_directly_imported_by(todo.pop()) - reached:
+            reached.add(name)
+            todo.append(name)
+    own = [room.removesuffix(".py").replace("/", ".") for room in ENGINE_ROOMS]
+    used = {name for name in reached if any(name == o or name.startswith(f"{o}.") for o in own)}
+    # of the numbers two are used, which the digest has in it
+    assert used == {name.removesuffix(".py").replace("/", ".") for name in SHARED} | {
+        "autoscaler.core.tuning"
+    }

@@ -19,6 +19,7 @@ from simulations.studies.scoreboard.__main__ import main
 from simulations.studies.scoreboard.cache import BOUNDED, EntryCache
 from simulations.studies.scoreboard.entry_runs import FinishedEntry, best_on_all_seeds, play_entry
 from simulations.studies.scoreboard.pace import Pace
+from simulations.studies.scoreboard.rows import EntryRows, write_rows
 from simulations.studies.scoreboard.sizes import TRIED, sized_entry
 from tests.simulations.studies.scoreboard.rows import ENTRY, row
 from tests.simulations.studies.scoreboard.test_cache import digests, setting_of
@@ -81,6 +82,52 @@ def test_a_tiny_board_end_to_end_and_again_from_what_is_kept(tmp_path: Path):
     assert line.split()[-1] == "current"
     assert run(tmp_path, "--fresh", "--estimate").exit_code == 0
     assert not (tmp_path / "kept" / "waves.bounded.json").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_our_rows_alone_are_made_anew_where_the_peers_code_is_as_it_was(tmp_path: Path):
+    text = ENTRY + 'policies = ["inference-aware", "hpa", "static-mean"]\n'
+    refused = run(tmp_path, "--ours", text=text)
+    assert refused.exit_code == 2
+    assert "entry 'waves': it has no rows yet; run it without --ours" in refused.stderr
+    run(tmp_path, text=text)
+    file = tmp_path / "rows" / "waves.json"
+    whole = msgspec.json.decode(file.read_bytes(), type=EntryRows)
+    assert whole.found[0].points
+    assert whole.peers_made is None
+
+    # as if another rule had decided, whose revision is named
+    before = msgspec.structs.replace(
+        whole,
+        made=msgspec.structs.replace(whole.made, revision="before", sources="other"),
+        rows=[
+            msgspec.structs.replace(each, mean={**each.mean, "cost_usd": 99.0})
+            if each.policy == "inference-aware"
+            else each
+            for each in whole.rows
+        ],
+        unsound=["waves, inference-aware, seed 0: too good", "waves, hpa, seed 0: too good"],
+    )
+    write_rows(tmp_path / "rows", before)
+    (tmp_path / "kept" / "waves.bounded.json").unlink()
+    assert run(tmp_path, "--ours", text=text).exit_code == 1
+    again = msgspec.json.decode(file.read_bytes(), type=EntryRows)
+    assert again.rows == whole.rows
+    assert set(map(str, again.tried)) == set(map(str, whole.tried))
+    assert again.made == whole.made
+    assert again.peers_made is not None
+    assert again.peers_made.revision == "before"
+    assert again.unsound == ["waves, hpa, seed 0: too good"]
+
+    other = msgspec.structs.replace(
+        again, peers_made=msgspec.structs.replace(again.peers_made, peers="other")
+    )
+    write_rows(tmp_path / "rows", other)
+    refused = run(tmp_path, "--ours", text=text)
+    assert refused.exit_code == 2
+    assert "what peers run through has changed since before; run it without" in refused.stderr
+    assert msgspec.json.decode(file.read_bytes(), type=EntryRows) == other
 
 
 class Switching:

@@ -30,6 +30,8 @@ class CarriedMemory:
     """Seconds; the last look."""
     gone_by: float | None = None
     """Seconds; when the queue that most replicas have was expected to be gone. None: they have none."""
+    begun_with: int = 0
+    """Ready replicas when that queue began; those that came since, because of it, say nothing of it."""
     finished: float = 0.0
     """Requests that the replicas with a queue have finished since."""
     replica_s: float = 0.0
@@ -79,10 +81,12 @@ def watch_queue(
         _flow(memory, at=at, passed_s=passed_s, ready=ready, offered=offered, queueing=queueing)
         return
     memory.flows_since = None
-    if 2 * queueing.replicas < ready:
+    of = ready if memory.gone_by is None else min(ready, memory.begun_with)
+    if 2 * queueing.replicas < of:
         memory.gone_by = None  # most have none: that is a matter of routing
         return
     if memory.gone_by is None:
+        memory.begun_with = ready
         memory.finished = memory.replica_s = 0.0
         memory.waiting, memory.moves = queueing.waiting, False
         # Where no capacity is spare the load itself asks for more, and the queue refutes nothing yet.

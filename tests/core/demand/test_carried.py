@@ -107,6 +107,21 @@ def test_what_refutes_no_target(given):
     assert memory.ratio == 1.0
 
 
+def test_replicas_that_come_because_of_a_queue_do_not_end_its_account():
+    """It is where it was; that they have none says nothing of what the first one carries."""
+    memory = CarriedMemory()
+    at = watched(memory, begin=1000.0, seconds=30.0, waiting=growing, queueing=1, ready=1)
+    watched(memory, begin=at + TICK_S, seconds=90.0, waiting=growing, queueing=1, ready=3)
+    assert memory.ratio == pytest.approx(TUNING.carried_safe_ratio * 2.5 / 32.0, rel=0.01)
+
+
+def test_a_queue_that_is_left_at_few_of_the_replicas_that_had_it_is_a_matter_of_routing():
+    memory = CarriedMemory()
+    at = watched(memory, begin=1000.0, seconds=30.0, waiting=growing, queueing=5, ready=5)
+    watched(memory, begin=at + TICK_S, seconds=1200.0, waiting=growing, queueing=1, ready=5)
+    assert memory.ratio == 1.0
+
+
 def test_what_was_taught_is_still_known_at_the_next_peak():
     memory, at = taught()
     lesson = memory.ratio

@@ -24,6 +24,7 @@ EXCEPTIONS = {
     ("recommendation", "autoscaler/notices/azure.py"): "Azure's name of an advice",
     ("recommendation", "autoscaler/notices/events.py"): "AWS's name of a risk",
     ("recommendation", "autoscaler/notices/node_marks.py"): "AWS's name of a risk",
+    ("recommendation", "autoscaler/core/hindsight/"): "HPA's memory, by its name there",
     ("recommendation", "autoscaler/core/hpa.py"): "HPA's word for what it remembers",
     (
         "recommendation",

@@ -15,6 +15,7 @@ from autoscaler.core.contract.spec import FleetSpec
 from autoscaler.core.demand.demand import DemandMemory
 from autoscaler.core.forecast import ForecastMemory
 from autoscaler.core.forecast.ramp import RampMemory
+from autoscaler.core.hindsight import HindsightMemory
 from autoscaler.core.hpa import HpaMemory
 from autoscaler.core.scores.memory import ScoreMemory
 from autoscaler.core.supply.cold_starts import ColdStartMemory
@@ -79,6 +80,8 @@ class ModelMemory:
     victims: VictimMemory = field(default_factory=VictimMemory)
     scores: ScoreMemory = field(default_factory=ScoreMemory)
     """Of what was decided; nothing that decides reads it."""
+    hindsight: HindsightMemory = field(default_factory=HindsightMemory)
+    """Of what others would have asked for; likewise."""
     refusals: dict[str, tuple[str, str]] = field(default_factory=dict)
     """By target of a command: reason and message of the last refusal, until one is accepted."""
 

@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from autoscaler.core.contract.commands import Command
+from autoscaler.core.contract.hindsight import WindowHindsight
 from autoscaler.core.contract.history import HistoryTaken
 from autoscaler.core.contract.reasons import ConditionType, Reason, StepBy
 from autoscaler.core.contract.scores import Scores
@@ -236,6 +237,9 @@ class Decision(NamedTuple):
     """How good the decisions before this one turned out to be; None: a bug of ours kept us from telling."""
     attainment: Attainment | None = None
     """None: no engine tells."""
+    hindsight: tuple[WindowHindsight, ...] | None = None
+    """What others would have cost and attained, over an hour, a day and a week; None: nothing is known, or it is not
+    said on this tick: once a minute it is."""
 
 
 class Outcome(NamedTuple):

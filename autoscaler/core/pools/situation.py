@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from autoscaler.core.candidates import TickTraffic
 from autoscaler.core.contract.reasons import Reason
 from autoscaler.core.contract.spec import ModelSpec
 from autoscaler.core.contract.state import ModelObservation
@@ -80,6 +81,8 @@ class Situation(NamedTuple):
     """Replicas that the demand of this moment needs, what waits included; None: unknown."""
     offered: float | None
     """Replicas' worth of the offered load; None: unknown."""
+    traffic: TickTraffic | None
+    """What came since the last tick; None: unknown."""
     placements: dict[tuple[int, int], Placement]
     """What `stand_ins.place_serving` has found so far, empty at first; it changes no result."""
 

@@ -183,6 +183,7 @@ def _propose(
         foresees=proposal.reason is not Reason.NO_HISTORY,
         needed=carried(learnt.demand.replicas, learnt.demand),
         offered=carried(learnt.demand.offered_replicas, learnt.demand),
+        traffic=learnt.traffic,
         placements={},
     )
     return situation, proposal

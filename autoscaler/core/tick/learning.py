@@ -45,6 +45,8 @@ class Learnt(NamedTuple):
     """Of the preferred pool, to which the next start would go."""
     forecast: Forecast | None
     """None: no history yet, or switched off."""
+    traffic: TickTraffic | None
+    """Since the last tick; None: unknown."""
     played: Played | None
     """None: no rule was played."""
 
@@ -81,7 +83,8 @@ def learn_tick(
     preferred = memory.cold_starts[spec.pools[order.preferred].name]
     start_s = cold_start_s(preferred, prior_s=spec.cold_start_prior_s)
     ahead = _look_ahead(facts, spec, demand, memory=memory, start_s=start_s)
-    played = _play(facts, spec, demand, memory=memory, start_s=start_s, ready=stock.supply.ready)
+    traffic = _traffic(demand, memory=memory, ready=stock.supply.ready)
+    played = _play(facts, spec, traffic, memory=memory, start_s=start_s)
     if played is not None and played.settled:
         # what misses taught takes the place of what queues did
         demand = demand._replace(carried_ratio=played.carried_ratio)
@@ -94,6 +97,7 @@ def learn_tick(
         sample_age_s_max=float(np.maximum.reduce(limits_s, initial=spec.sample_age_s_max)),
         cold_start_s=start_s,
         forecast=ahead,
+        traffic=traffic,
         played=played,
     )
 
@@ -159,36 +163,35 @@ def _look_ahead(
     return forecast(memory.forecast, at=facts.at, cold_start_s=start_s)
 
 
+def _traffic(demand: Demand, *, memory: ModelMemory, ready: int) -> TickTraffic | None:
+    """Return what came since the last tick; None: it cannot be told."""
+    if demand.offered_replicas is None or demand.arrivals_per_s is None or demand.service_s is None:
+        return None
+    came = memory.attainment.came
+    return TickTraffic(
+        arrivals_per_s=demand.arrivals_per_s,
+        load=demand.offered_replicas,
+        ready=ready,
+        service_s=demand.service_s,
+        missed=came.missed,
+        judged=came.judged,
+    )
+
+
 def _play(
     facts: TickFacts,
     spec: ModelSpec,
-    demand: Demand,
+    traffic: TickTraffic | None,
     *,
     memory: ModelMemory,
     start_s: float,
-    ready: int,
 ) -> Played | None:
     """Play the rules on what was seen; None: nothing was, or none of them is to decide."""
     if facts.settings.policy != candidates.NAME or spec.forecast_mode is ForecastMode.OFF:
         return None
-    seen = None
-    if (
-        demand.offered_replicas is not None
-        and demand.arrivals_per_s is not None
-        and demand.service_s is not None
-    ):
-        came = memory.attainment.came
-        seen = TickTraffic(
-            arrivals_per_s=demand.arrivals_per_s,
-            load=demand.offered_replicas,
-            ready=ready,
-            service_s=demand.service_s,
-            missed=came.missed,
-            judged=came.judged,
-        )
     return play(
         memory.candidates,
         at=facts.at,
-        seen=seen,
+        seen=traffic,
         limits=limits_of(spec, cold_start_s=start_s),
     )

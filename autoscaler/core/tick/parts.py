@@ -1,4 +1,4 @@
-"""What an engine is built of that a scenario may replace: policies, guards, the drain and the scores."""
+"""What an engine is built of that a scenario may replace: policies, guards, the drain, the scores and the hindsight."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from autoscaler.core.contract.decision import Decision
+from autoscaler.core.contract.hindsight import WindowHindsight
 from autoscaler.core.contract.scores import Scores
 from autoscaler.core.contract.spec import EngineSettings
 from autoscaler.core.guards import Guards
@@ -14,6 +15,7 @@ from autoscaler.core.memory import ModelMemory
 from autoscaler.core.policy import POLICIES, Policy
 from autoscaler.core.pools.situation import Situation
 from autoscaler.core.tick.drain import drain
+from autoscaler.core.tick.hindsight import look_back
 from autoscaler.core.tick.score import score
 from autoscaler.core.tick.writes import Writes
 
@@ -41,6 +43,15 @@ class Scoring(Protocol):
         """Take in one tick of one model; see `score.score`."""
 
 
+class LookingBack(Protocol):
+    """Plays the fleets of others on what was seen."""
+
+    def __call__(
+        self, situation: Situation, decision: Decision, *, memory: ModelMemory
+    ) -> tuple[WindowHindsight, ...] | None:
+        """Take in one tick of one model; see `hindsight.look_back`."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
     """Production uses `Parts()`."""
@@ -49,3 +60,4 @@ class Parts:
     guards: Guards = field(default_factory=Guards)
     drain: Drain = drain
     score: Scoring = score
+    look_back: LookingBack = look_back

@@ -192,10 +192,12 @@ def _scored(
         if situation is None:
             return decision._replace(scores=pass_over(spec, decision, at=facts.at, memory=of_model))
         told = facts.parts.score(situation, decision, settings=facts.settings, memory=of_model)
+        # as `_replace`, in half of its time
+        decision = Decision._make((*decision[:_SCORES], told, *decision[_SCORES + 1 :]))
+        back = facts.parts.look_back(situation, decision, memory=of_model)
     except BUGS:
         return decision
-    # as `_replace`, in half of its time
-    return Decision._make((*decision[:_SCORES], told, *decision[_SCORES + 1 :]))
+    return decision if back is None else decision._replace(hindsight=back)
 
 
 def _settle_cordoned(facts: TickFacts, *, fleet: FleetSpec, writes: Writes) -> None:

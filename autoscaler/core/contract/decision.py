@@ -239,7 +239,7 @@ class Decision(NamedTuple):
     """None: no engine tells."""
     hindsight: tuple[WindowHindsight, ...] | None = None
     """What others would have cost and attained, over an hour, a day and a week; None: nothing is known, or it is not
-    said on this tick: once a minute it is."""
+    said on this tick: once a minute it is. Empty: a bug of ours kept us from telling."""
 
 
 class Outcome(NamedTuple):

@@ -194,9 +194,12 @@ def _scored(
         told = facts.parts.score(situation, decision, settings=facts.settings, memory=of_model)
         # as `_replace`, in half of its time
         decision = Decision._make((*decision[:_SCORES], told, *decision[_SCORES + 1 :]))
-        back = facts.parts.look_back(situation, decision, memory=of_model)
     except BUGS:
         return decision
+    try:
+        back = facts.parts.look_back(situation, decision, memory=of_model)
+    except BUGS:
+        back = ()
     return decision if back is None else decision._replace(hindsight=back)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from autoscaler import __version__
 from autoscaler.core.contract.decision import Attainment, Decision
+from autoscaler.core.contract.hindsight import WindowHindsight
 from autoscaler.core.contract.scores import Scores
 from autoscaler.core.contract.spec import ModelSpec
 from autoscaler.daemon.observer import FleetObserver
@@ -30,6 +31,8 @@ from autoscaler.sources.pages.outcome import ERRORS
 
 WINDOWS = ("1h", "1d", "30d")
 """Words for the spans of a decision's error budgets."""
+HINDSIGHT_WINDOWS = {3_600: "1h", 86_400: "1d", 7 * 86_400: "1w"}
+"""Words for the spans of hindsight."""
 
 
 def current_values(
@@ -49,6 +52,7 @@ def current_values(
         decision = decisions.get(model.key)
         if decision is not None:
             yield from _model_values(model, decision)
+        yield from _hindsight_values(model, status.hindsights.get(model.key, ()))
         targets = [target.key for target in observer.collector.last_values.targets(model.key)]
         used_bytes = _framebuffer(targets, framebuffers)
         yield Value(FRAMEBUFFER, (model.namespace, model.name), used_bytes)
@@ -121,6 +125,23 @@ def _attainment_values(names: tuple[str, str], attained: Attainment) -> Iterator
     for window, budget in zip(WINDOWS, attained.budgets, strict=True):
         yield Value("error_budget_left_ratio", (*names, window), budget.left_ratio)
         yield Value("error_budget_burn_ratio", (*names, window), budget.burn_ratio)
+
+
+def _hindsight_values(model: ModelSpec, windows: Sequence[WindowHindsight]) -> Iterator[Value]:
+    """What others would have cost and attained, by policy and window; of a window with no time in it nothing."""
+    for window in windows:
+        if window.covered_s <= 0.0:
+            continue
+        labels = (model.namespace, model.name, HINDSIGHT_WINDOWS[window.span_s])
+        yield Value("hindsight_covered_seconds", labels, window.covered_s)
+        yield Value("hindsight_foretold_ratio", labels, window.foretold_ratio)
+        for each in window.policies:
+            if each.replicas is not None:
+                yield Value("hindsight_static_replicas", labels, each.replicas)
+            of = (*labels[:2], str(each.policy), labels[2])
+            yield Value("hindsight_replica_seconds", of, each.replica_s)
+            yield Value("hindsight_usd", of, each.usd)
+            yield Value("hindsight_attained_ratio", of, each.attained_ratio)
 
 
 def _framebuffer(

@@ -35,6 +35,7 @@ _MODEL = ("namespace", "model")
 _POOL = ("namespace", "model", "pool", "capacity_type")
 _LATENCY = (*_MODEL, "latency")
 _WINDOW = (*_MODEL, "window")
+_POLICY = (*_MODEL, "policy", "window")
 _TICK_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
 _NOTICE_BUCKETS = (5.0, 10.0, 15.0, 20.0, 25.0, 30.0, 60.0, 90.0, 120.0, 300.0, 3600.0)
 _PIECE_SERIES = 250
@@ -136,6 +137,24 @@ TABLE: tuple[ExportedMetric, ...] = (
         _WINDOW,
         "Misses over those that the objective allows; 1: just attained.",
     ),
+    _gauge(
+        "hindsight_replica_seconds",
+        _POLICY,
+        "Replica-seconds paid, or that the policy would have paid on the same traffic.",
+    ),
+    _gauge("hindsight_usd", _POLICY, "Their price, where every pool has one."),
+    _gauge(
+        "hindsight_attained_ratio",
+        _POLICY,
+        "Requests within the objective, or those that the policy would have had there.",
+    ),
+    _gauge("hindsight_static_replicas", _WINDOW, "Size of the static fleet among them."),
+    _gauge(
+        "hindsight_foretold_ratio",
+        _WINDOW,
+        "What the play says that the fleet which really ran attained: its own error.",
+    ),
+    _gauge("hindsight_covered_seconds", _WINDOW, "Of the window, what all these speak of."),
     _counter(
         "decisions_total",
         (*_MODEL, "direction", "reason"),

@@ -12,6 +12,7 @@ from autoscaler import __version__
 from autoscaler.core.contract.codec import to_builtins
 from autoscaler.core.contract.decision import Decision
 from autoscaler.core.contract.events import Observed, SpecChanged
+from autoscaler.core.contract.hindsight import WindowHindsight
 from autoscaler.core.contract.history import HistoryTaken
 from autoscaler.core.contract.spec import FleetSpec, ModelSpec
 from autoscaler.daemon.clock import Clock
@@ -41,6 +42,8 @@ class Status(Listener):
         """None: none was given yet."""
         self.decisions: Mapping[str, Decision] = {}
         """The last one of each model of the fleet that has any, by its key."""
+        self.hindsights: dict[str, tuple[WindowHindsight, ...]] = {}
+        """By model, what was last told in hindsight: not every decision has it."""
         self.spec_problems: tuple[str, ...] = ()
         """Of the configuration on disk, a line each; empty: it is in use."""
         self._clock = clock
@@ -70,10 +73,14 @@ class Status(Listener):
                 self._decided_at = event.at
             decided = {decision.model: decision for decision in decisions}
             self.decisions = {**self.decisions, **decided}
+            self.hindsights |= {
+                key: each.hindsight for key, each in decided.items() if each.hindsight
+            }
         elif isinstance(event, SpecChanged):
             self.fleet = event.fleet
             keys = {model.key for model in event.fleet.models}
             self.decisions = {key: each for key, each in self.decisions.items() if key in keys}
+            self.hindsights = {key: each for key, each in self.hindsights.items() if key in keys}
             self.histories = {key: each for key, each in self.histories.items() if key in keys}
         elif handled.outcome.history is not None:
             self.histories[handled.outcome.history.model] = handled.outcome.history
@@ -123,12 +130,13 @@ class Status(Listener):
         """
         problems = self.unready()
         at, decided_at = self._clock.now(), self._decided_at
-        fleet, decisions = self.fleet, self.decisions
+        fleet, decisions, hindsights = self.fleet, self.decisions, dict(self.hindsights)
         models, sources = [], []
         for model in fleet.models if fleet else ():
             if model.key in decisions:
-                decision = to_builtins(decisions[model.key], Decision)
-                models.append(_json({**decision, "spec": _specification(model)}))
+                decision = decisions[model.key]._replace(hindsight=hindsights.get(model.key))
+                plain = to_builtins(decision, Decision)
+                models.append(_json({**plain, "spec": _specification(model)}))
                 yield
         for report in self._observer.collector.reports():
             sources.append(_json(msgspec.to_builtins(report)))

@@ -38,6 +38,7 @@ def test_names_follow_the_conventions(row):
     allowed = {
         "namespace", "model", "pool", "capacity_type", "source", "reason", "direction",
         "guard", "outcome", "command", "version", "python", "resource", "cause", "drained", "task", "latency", "window",
+        "policy",
     }  # fmt: skip
     assert set(row.labels) <= allowed
     assert row.help.endswith(".") or row.name in {"build_info", "leader", "spec_problems"}

@@ -33,6 +33,7 @@ from autoscaler.sources.collector.last_values import LastValues
 from autoscaler.sources.history.reader import HistoryOutcome
 from autoscaler.sources.pages.lateness import Lateness
 from autoscaler.sources.pages.outcome import ReadOutcome
+from tests.benchmarks.tick import BEGIN_AT, Story
 from tests.builders import (
     ON_DEMAND,
     group,
@@ -670,3 +671,45 @@ def test_what_was_attained_is_exported_where_it_is_known(stage):
         assert found["error_budget_left_ratio", "llama", "serving", window] == pytest.approx(-1.0)
     (shown,) = stage.status.page()["models"]
     assert shown["attainment"]["ttft"]["requests"] == 100
+
+
+@pytest.mark.slow
+def test_what_others_would_have_cost_is_exported_with_the_time_it_speaks_of(stage):
+    """Told once a minute, and shown until it is told anew; a window of a model that is gone is not."""
+    story = Story(replicas=3)
+    stage.at = BEGIN_AT
+    stage.specify(story.spec())
+    for tick in range(60):
+        event = story.look()
+        stage.at = event.at
+        outcome = stage.feed(event)
+        story.follow(outcome.decisions[-1])
+        if tick == 2:
+            assert not [key for key in stage.samples() if key[0].startswith("hindsight")]
+    found = stage.samples()
+    for window in ("1h", "1d", "1w"):
+        covered_s = found["hindsight_covered_seconds", "llama", "serving", window]
+        assert 60.0 < covered_s <= 300.0
+        size = found["hindsight_static_replicas", "llama", "serving", window]
+        static = ("llama", "serving", "static", window)
+        assert found["hindsight_replica_seconds", *static] == size * covered_s
+        assert found["hindsight_usd", *static] == pytest.approx(size * covered_s / 3600.0 * 2.1, rel=0.5)  # fmt: skip
+        for policy in ("inference-aware", "hpa", "keda", "static"):
+            labels = ("llama", "serving", policy, window)
+            assert found["hindsight_replica_seconds", *labels] >= covered_s
+            assert 0.0 <= found["hindsight_attained_ratio", *labels] <= 1.0
+        assert 0.0 <= found["hindsight_foretold_ratio", "llama", "serving", window] <= 1.0
+    (shown,) = stage.status.page()["models"]
+    assert [window["span_s"] for window in shown["hindsight"]] == [3600, 86400, 604800]
+    stage.specify(SPEC)
+    stage.specify(model("other"))
+    assert not [key for key in stage.samples() if key[0].startswith("hindsight")]
+
+
+def test_hindsight_that_broke_is_an_error_of_ours(stage):
+    stage.specify()
+    outcome = stage.observe(*READY)
+    broken = Outcome(tuple(decision._replace(hindsight=()) for decision in outcome.decisions))
+    before = stage.samples()["engine_errors_total",]
+    stage.hear(observed(seen(SPEC, *READY), at=stage.at), broken)
+    assert stage.samples()["engine_errors_total",] == before + 1

@@ -64,7 +64,8 @@ class DecisionListener(Listener):
         count = self._metrics.count
         count("decisions_total", namespace, model, str(decision.direction), decision.reason)
         count("fleet_decisions_total", str(decision.direction), decision.reason)
-        if decision.reason == Reason.INVARIANT_BROKEN or decision.scores is None:
+        broken = decision.scores is None or decision.hindsight == ()
+        if decision.reason == Reason.INVARIANT_BROKEN or broken:
             count("engine_errors_total")
         for step in decision.trail:
             if step.by in ADJUSTMENTS and step.before != step.after:

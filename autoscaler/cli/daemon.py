@@ -191,18 +191,26 @@ def rehearse(
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("-o", "output", type=click.Choice(["text", "json"]), default="text")
 def replay(file: Path, output: str) -> None:
-    """Decide the events of a recording again: FILE is one segment, or the folder of all."""
+    """Decide the events of a recording again: FILE is one segment, or the folder of all.
+
+    Then says what an HPA, KEDA and a static fleet would have cost and attained on the same traffic.
+    """
+    from autoscaler.daemon.recording.hindsight_table import hindsight_text
     from autoscaler.daemon.recording.replay_view import as_row, as_text
     from autoscaler.daemon.recording.reproduce import replay as replay_segments
 
     rows = []
     different = False
+    told: dict[str, Any] = {}
     for report in replay_segments(file):
+        told |= report.hindsights
         different = different or report.difference is not None
         if output == "json":
             rows.append(as_row(report))
             continue
         click.echo(as_text(report))
+    if output == "text" and told:
+        click.echo(hindsight_text(told))
     if output == "json":
         import json
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from autoscaler.daemon.recording.hindsight_table import hindsight_rows
 from autoscaler.daemon.recording.reproduce import Difference, SegmentReport
 
 
@@ -47,4 +48,5 @@ def as_row(report: SegmentReport) -> dict[str, Any]:
         "ending": report.ending,
         "lost_before": report.header.hole.events if report.header.hole else 0,
         "difference": asdict(difference) if difference else None,
+        "hindsight": hindsight_rows(report.hindsights),
     }

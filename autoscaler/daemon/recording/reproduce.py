@@ -8,7 +8,7 @@ the commands and the reasons must be equal.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from autoscaler import __version__
 from autoscaler.core.contract.codec import Unreadable, from_builtins, to_builtins
 from autoscaler.core.contract.decision import Outcome
 from autoscaler.core.contract.events import Event
+from autoscaler.core.contract.hindsight import WindowHindsight
 from autoscaler.core.engine import Engine, EngineSettings
 from autoscaler.daemon.recording.segments import (
     FORMAT,
@@ -66,6 +67,8 @@ class SegmentReport:
     ending: str
     """`Rotated`, `Stopped`, or `Cut` where the daemon was killed, or is still writing."""
     difference: Difference | None
+    hindsights: Mapping[str, tuple[WindowHindsight, ...]]
+    """By model, what was last told in hindsight."""
 
 
 def recordings_of(path: Path) -> list[Path]:
@@ -122,6 +125,7 @@ def _replay_segment(path: Path, progress: Callable[[int], None] | None) -> Segme
     exact = header.writer == this_writer()
     events = decisions = commands = 0
     ending, difference = "Cut", None
+    hindsights: dict[str, tuple[WindowHindsight, ...]] = {}
     for line in lines:
         if isinstance(line, EndLine):
             ending = line.reason
@@ -134,6 +138,7 @@ def _replay_segment(path: Path, progress: Callable[[int], None] | None) -> Segme
         events += 1
         decisions += len(outcome.decisions)
         commands += len(outcome.commands)
+        hindsights |= {each.model: each.hindsight for each in outcome.decisions if each.hindsight}
         if progress is not None:
             progress(events)
     return SegmentReport(
@@ -145,6 +150,7 @@ def _replay_segment(path: Path, progress: Callable[[int], None] | None) -> Segme
         commands=commands,
         ending=ending,
         difference=difference,
+        hindsights=hindsights,
     )
 
 

@@ -17,9 +17,10 @@ from autoscaler.core.candidates.fleet_model import carried_by, chance_ratio, ser
 from autoscaler.core.contract.state import FloatArray
 from autoscaler.core.tuning import TUNING
 
-RATIOS: FloatArray = np.array([math.pow(2.0, step / 2.0) for step in range(-9, 5)])
-"""Of the in-flight target as told: 1/23 to 4, each sqrt(2) times the one before."""
-TOLD = 9
+RATIOS: FloatArray = np.array([math.pow(2.0, step / 4.0) for step in range(-18, 9)])
+"""Of the in-flight target as told: 1/23 to 4, each 1.19 times the one before: as far apart as the shares of rules. With
+steps of sqrt(2) what a replica carries lay between two of them, and belief went to and fro."""
+TOLD = 18
 """Index of the one at which the target was told right."""
 SEATS_RATIOS: FloatArray = np.array([1.25, 2.5, 5.0])
 """Of what a replica carries within the objective: what it serves at once, so that a queue is gone."""
@@ -77,6 +78,10 @@ class CapacityMemory:
     """By the load of one replica: misses where nobody was to wait, decayed."""
     calm_judged: FloatArray = field(default_factory=lambda: np.zeros(BINS))
     """Likewise the requests."""
+    sureness_ratio: float = field(
+        default_factory=lambda: _sureness(_PRIOR, TOLD)  # before anything was seen
+    )
+    """Probability that a replica carries what it is held to carry."""
 
     @property
     def believed(self) -> int:
@@ -94,14 +99,6 @@ class CapacityMemory:
         return float(RATIOS[self.believed])
 
     @property
-    def sureness_ratio(self) -> float:
-        """Probability that it is this one of RATIOS."""
-        likely = self.likelihood + _PRIOR
-        weights = [math.exp(each) for each in (likely - likely.max()).tolist()]
-        first = self.believed * len(SEATS_RATIOS)
-        return math.fsum(weights[first : first + len(SEATS_RATIOS)]) / math.fsum(weights)
-
-    @property
     def base_ratio(self) -> float:
         """Share of the requests that misses however few replicas are loaded: no fleet could spare those."""
         known = self.calm_judged >= TUNING.base_requests
@@ -110,11 +107,14 @@ class CapacityMemory:
         return float((self.calm_missed[known] / self.calm_judged[known]).min())
 
     def factors(self, budget_ratio: float) -> tuple[float, float]:
-        """Return by how much more is missed than the model says: where nobody waits, and where some do."""
+        """Return by how much more is missed than the model says: where nobody waits, and where some do.
+
+        At least 1: hours of little load, in which less was missed than foreseen, say nothing of the next peak.
+        """
         doubt = 0.1 * budget_ratio * self.judged + 0.5
         calm = (self.calm[0] + doubt) / (self.calm[1] + doubt)
         queued = (self.queued[0] + doubt) / (self.queued[1] + doubt)
-        return min(100.0, max(0.3, calm)), min(5.0, max(1.0, queued))
+        return min(100.0, max(1.0, calm)), min(5.0, max(1.0, queued))
 
     def foresee(
         self, fleet: Fleet, *, at: float, target: float, slack_s: float, budget_ratio: float
@@ -167,6 +167,11 @@ class CapacityMemory:
         self.judged *= left
         self.calm = (self.calm[0] * left, self.calm[1] * left)
         self.queued = (self.queued[0] * left, self.queued[1] * left)
+        self._hear(until=until, missed=missed, judged=judged)
+        self.sureness_ratio = _sureness(self.likelihood + _PRIOR, self.believed)
+
+    def _hear(self, *, until: float, missed: float, judged: float) -> None:
+        """Take in what was missed of the arrivals that are due."""
         due = [each for each in self.foreseen if each.at <= until]
         self.foreseen = self.foreseen[len(due) :]
         arrivals = math.fsum([each.arrivals for each in due])
@@ -178,7 +183,7 @@ class CapacityMemory:
         base = self.base_ratio
         self._learn(late, chance, base=base, missed=missed, judged=judged)
         full = math.fsum([each.full * each.arrivals for each in due]) / arrivals
-        half = max(0, self.believed - 2) * len(SEATS_RATIOS)
+        half = max(0, self.believed - 4) * len(SEATS_RATIOS)
         if late[half] == 0.0:  # not even if replicas carried half of it
             place = math.floor(2.0 * math.log2(max(full, 1e-9))) + BINS - 4
             self.calm_missed[min(BINS - 1, max(0, place))] += missed
@@ -220,3 +225,10 @@ class CapacityMemory:
 _PRIOR: FloatArray = np.array(
     [-0.5 * math.pow(math.log(each) / TUNING.capacity_doubt, 2.0) for each in _CARRIES.tolist()]
 )
+
+
+def _sureness(likely: FloatArray, believed: int) -> float:
+    """Return the probability of one of RATIOS, of logarithms by hypothesis."""
+    weights = [math.exp(each) for each in (likely - likely.max()).tolist()]
+    first = believed * len(SEATS_RATIOS)
+    return math.fsum(weights[first : first + len(SEATS_RATIOS)]) / math.fsum(weights)

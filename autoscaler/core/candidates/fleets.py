@@ -19,7 +19,7 @@ from autoscaler.core.candidates.rules import PEAKS, SHARE, SHARES
 from autoscaler.core.contract.state import FloatArray
 from autoscaler.core.tuning import TUNING
 
-HYPOTHESES = 5
+HYPOTHESES = 7
 """Played at a time."""
 
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from autoscaler.core.candidates.capacity import RATIOS, CapacityMemory, Fleet
+from autoscaler.core.candidates.capacity import RATIOS, TOLD, CapacityMemory, Fleet
 from autoscaler.core.candidates.fleet_model import chance_ratio, serve
 
 TARGET, SERVICE_S, STEP_S, SLACK_S, BUDGET = 8.0, 4.0, 15.0, 1.0, 0.01
@@ -69,7 +69,7 @@ def test_the_capacity_that_explains_what_was_missed_is_believed(ratio):
     world = World(ratio)
     for load in (1.5, 3.5, 2.0, 4.4, 3.0):  # of four replicas: now and then too much
         world.run(load, ready=4.0, hours=1.0)
-    assert abs(math.log2(world.memory.ratio / ratio)) <= 0.5 + 1e-9
+    assert abs(math.log2(world.memory.ratio / ratio)) <= 0.25 + 1e-9
     assert world.memory.sureness_ratio > 0.5
 
 
@@ -79,13 +79,22 @@ def test_at_little_load_nothing_refutes_what_was_told():
     assert world.memory.ratio == 1.0
 
 
+def test_hours_without_a_miss_make_nobody_bolder():
+    """At little load fewer miss than the model says; of what misses at the next peak that says nothing."""
+    world = World(1.0)
+    world.run(1.6, ready=4.0, hours=6.0)
+    calm, queued = world.memory.factors(BUDGET)
+    assert calm == queued == 1.0
+
+
+@pytest.mark.slow
 def test_one_bad_quarter_of_an_hour_is_no_capacity():
     """Half of all requests miss at a load that replicas carried for hours and carry again: a router that hung."""
     world = World(1.0)
     world.run(3.3, ready=4.0, hours=3.0)
     world.run(3.3, ready=4.0, hours=0.25, surprise=0.5)
     world.run(3.3, ready=4.0, hours=8.0)
-    assert world.memory.ratio >= RATIOS[8]
+    assert world.memory.ratio >= RATIOS[TOLD - 2]
 
 
 def test_what_misses_at_any_load_is_told_apart():
@@ -93,7 +102,7 @@ def test_what_misses_at_any_load_is_told_apart():
     for load in (0.5, 1.0, 2.0, 3.0, 2.0, 1.0):
         world.run(load, ready=4.0, hours=1.0)
     assert world.memory.base_ratio == pytest.approx(0.05, abs=0.005)
-    assert world.memory.ratio >= RATIOS[8], "and is no want of capacity"
+    assert world.memory.ratio >= RATIOS[TOLD - 2], "and is no want of capacity"
 
 
 def test_without_requests_that_are_judged_nothing_is_learnt():

@@ -141,6 +141,7 @@ def test_what_is_missed_for_good_moves_towards_more():
     assert more.replicas > enough.replicas
 
 
+@pytest.mark.slow
 def test_a_checkpoint_plays_on_as_if_nothing_had_been():
     memory = CandidatesMemory()
     run(memory, jumps(1.0))

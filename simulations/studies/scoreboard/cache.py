@@ -46,20 +46,18 @@ RUN_ROOMS = (
     "simulations/results/scorecard.py",
 )
 """What a run passes through, its score included."""
-ENGINE_ROOMS = (
-    *(
-        f"autoscaler/core/{room}"
-        for room in (
-            *("attainment", "candidates", "demand", "forecast", "guards", "history", "policy"),
-            *("pools", "supply", "tick", "engine.py", "memory.py", "replica_rows.py"),
-            "tuning.py",
-        )
-    ),
-    *("simulations/replay/engine_loop.py", "simulations/replay/observation.py"),
+CORE_OF_PEERS = (
+    "autoscaler/core/contract/commands.py",
+    "autoscaler/core/contract/scores.py",
+    "autoscaler/core/contract/spec.py",
+    "autoscaler/core/contract/state.py",
+    "autoscaler/core/hpa.py",
+    "autoscaler/core/scores",
+    "autoscaler/core/supply/deletion_order.py",
 )
-"""What only our own runs pass through: a change of it leaves peers, schedules and bounds as they are."""
-SHARED = ("autoscaler/core/supply/deletion_order.py",)
-"""Of these rooms, what the replay of peers uses too."""
+"""Of the core, what the runs of peers, schedules and bounds pass through."""
+ONLY_OURS = ("simulations/replay/engine_loop.py", "simulations/replay/observation.py")
+"""Of the replay, what only our own runs pass through."""
 CHOICE = ("simulations/peers/axes.py", "simulations/peers/rules/registry.py")
 """What says which runs are made, and not how: a run is known by its peer's class and its parameters."""
 SCORE_ROOMS = ("simulations/bounds", "simulations/results", "simulations/runs")
@@ -71,7 +69,7 @@ SAID = ("why", "remark", "replicas", "use", "policies", "sweep", "seeds")
 def code_digests() -> Mapping[str, str]:
     """Of each part of an entry: a digest of the code that makes it."""
     run, score = code_digest(RUN_ROOMS), code_digest(RUN_ROOMS + SCORE_ROOMS + CHOICE)
-    peers = code_digest(RUN_ROOMS, without=ENGINE_ROOMS)
+    peers = code_digest(peers_rooms(RUN_ROOMS), without=ONLY_OURS)
     return {SIZE: peers, RUNS: run, PEER_RUNS: peers, BOUNDED: score}
 
 
@@ -86,7 +84,12 @@ def code_digest(rooms: tuple[str, ...], *, without: tuple[str, ...] = ()) -> str
 
 def peers_digest() -> str:
     """Digest of the code that makes all of a board but our own rows: the same on every machine."""
-    return sources_digest(without=ENGINE_ROOMS)
+    return sources_digest(peers_rooms(RUN_ROOMS + SCORE_ROOMS + CHOICE), without=ONLY_OURS)
+
+
+def peers_rooms(rooms: tuple[str, ...]) -> tuple[str, ...]:
+    """The rooms, with no more of the core than peers use: another rule of ours makes none of their runs stale."""
+    return (*CORE_OF_PEERS, *[room for room in rooms if room != "autoscaler/core"])
 
 
 def sources_digest(
@@ -98,7 +101,7 @@ def sources_digest(
         # the two numbers of ours that the work which a trace offers is counted with
         digest.update(f"{TUNING.backlog_ratio} {TUNING.backlog_replicas}".encode())
     for name, file in code_files(rooms):
-        if name not in SHARED and any(name == w or name.startswith(f"{w}/") for w in without):
+        if name in without:
             continue
         stat = file.stat()
         digest.update(name.encode() + b"\0" + _file_digest(file, stat.st_mtime_ns, stat.st_size))

@@ -15,12 +15,11 @@ from simulations.runs.runs import Plan
 from simulations.studies.scoreboard.cache import (
     BOUNDED,
     CHOICE,
-    ENGINE_ROOMS,
+    CORE_OF_PEERS,
     PEER_RUNS,
     RUN_ROOMS,
     RUNS,
     SCORE_ROOMS,
-    SHARED,
     SIZE,
     EntryCache,
     code_digests,
@@ -243,24 +242,30 @@ def test_a_change_of_our_own_rule_leaves_what_peers_did(tmp_path: Path):
     assert {name for name, plan in plans.items() if kept.run(plan)} == {"hpa", "found"}
 
 
-def test_what_only_our_runs_pass_through_is_used_by_no_peer_and_no_bound():
+RECORDS = {
+    f"autoscaler.core.contract.{name}"
+    for name in ("decision", "events", "hindsight", "history", "reasons", "schedules")
+}
+"""What our own rule says and is told: types that a run of a peer has no object of."""
+
+
+def test_of_the_core_peers_and_bounds_use_what_their_digest_says():
     """Import by import, from the peers, the replay and the bounds; the engine's loop apart."""
     graph = grimp.build_graph("simulations", "autoscaler")
     graph.remove_module("simulations.replay.engine_loop")
-    roots = (
+    todo = [
         "simulations.peers.rules.registry",
         "simulations.replay.replay",
         "simulations.runs.runs",
-    )
-    todo = [*roots, "simulations.runs.score_bounds", "simulations.runs.found.score_found"]
+    ]
+    todo += ["simulations.runs.score_bounds", "simulations.runs.found.score_found"]
     reached = set(todo)
     while todo:
         for name in graph.find_modules_directly_imported_by(todo.pop()) - reached:
             reached.add(name)
             todo.append(name)
-    own = [room.removesuffix(".py").replace("/", ".") for room in ENGINE_ROOMS]
-    used = {name for name in reached if any(name == o or name.startswith(f"{o}.") for o in own)}
+    digested = {name.removesuffix(".py").replace("/", ".") for name, _ in code_files(CORE_OF_PEERS)}
     # of the numbers two are used, which the digest has in it
-    assert used == {name.removesuffix(".py").replace("/", ".") for name in SHARED} | {
-        "autoscaler.core.tuning"
-    }
+    known = digested | RECORDS | {"autoscaler.core.tuning"}
+    assert {name for name in reached if name.startswith("autoscaler.core.")} <= known
+    assert "simulations.replay.observation" not in reached

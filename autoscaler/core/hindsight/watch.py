@@ -35,6 +35,8 @@ from autoscaler.core.tuning import ROUNDING, TUNING
 
 _CALM_WAITING_RATIO = 0.1
 """Of the requests that run: where more wait, the real fleet queues, and what it holds says nothing of another's noise."""
+_RATIO_MOST = 4.0
+"""By how much misses by chance are put right at most, either way. Judgement."""
 _OWN, _HPA, _KEDA = range(3)
 _FLEETS = 3
 """These have crowds of old and of new replicas; static ones have but one."""
@@ -83,6 +85,32 @@ class LookTotals:
 
 
 @dataclass(slots=True, kw_only=True)
+class ForetoldMisses:
+    """Misses of the real fleet beside those that the play foretold of it, decayed. Part of the engine's memory."""
+
+    seen: float = 0.0
+    foretold: float = 0.0
+    allowed: float = 0.0
+    """Misses that the objective allows of the same requests."""
+
+    @property
+    def ratio(self) -> float:
+        """Of the misses by chance that are foretold: those that come."""
+        doubt = 0.1 * self.allowed + 0.5
+        ratio = (max(0.0, self.seen) + doubt) / (self.foretold + doubt)
+        return min(_RATIO_MOST, max(1.0 / _RATIO_MOST, ratio))
+
+    def learn(self, *, seen: float, foretold: float, allowed: float, passed_s: float) -> None:
+        """Take in one step."""
+        if allowed <= 0.0:
+            return  # nothing says what was missed
+        left = math.pow(0.5, passed_s / TUNING.capacity_half_life_s)
+        self.seen = self.seen * left + seen
+        self.foretold = self.foretold * left + foretold
+        self.allowed = self.allowed * left + allowed
+
+
+@dataclass(slots=True, kw_only=True)
 class HindsightMemory:
     """Of one model. Part of the engine's memory."""
 
@@ -99,6 +127,7 @@ class HindsightMemory:
     """By size: requests."""
     noise: float = 0.0
     """Requests that the real fleet held more than it would by the play."""
+    foretold: ForetoldMisses = field(default_factory=ForetoldMisses)
     seats: SeatsMemory = field(default_factory=SeatsMemory)
     windows: HindsightWindows = field(default_factory=HindsightWindows)
 
@@ -271,15 +300,37 @@ def _serve(
     serving = ready[:whole]
     serving[:_FLEETS] += ready[whole:]
     calm, _ = capacity.factors(budget)
-    chance = calm * chance_ratio(
+    told, base = memory.foretold, capacity.base_ratio
+    chance = chance_ratio(
         step.load_s / step_s,
         ready=serving,
         carried_ratio=np.asarray(capacity.ratio),
         budget_ratio=budget,
     )
-    base = capacity.base_ratio
-    missed = late + (came - late) * (base + (1.0 - base) * np.minimum(chance, 1.0))
+    others = (came - late) * (1.0 - base)
+    by_chance = others * _corrected(chance, calm * told.ratio, budget_ratio=budget)
+    missed = late + base * (came - late) + by_chance
+    own = _corrected(chance[:1], calm, budget_ratio=budget)
+    told.learn(
+        seen=step.missed - base * step.judged,
+        foretold=float(late[_OWN] + others[_OWN] * own[0]),
+        allowed=budget * step.judged,
+        passed_s=step_s,
+    )
     return missed, crowds.service_s[:_FLEETS].tolist()
+
+
+def _corrected(chance: FloatArray, factor: float, *, budget_ratio: float) -> FloatArray:
+    """Return shares that miss by chance, put right by a factor.
+
+    That more is missed than foretold is learnt at loads that the real fleet has, which carries them; it says by how much
+    there, and no more of one that is overrun: there requests wait, which is counted apart.
+    """
+    if factor > 1.0:
+        chance = chance + (factor - 1.0) * np.minimum(chance, budget_ratio)
+    else:
+        chance = chance * factor
+    return np.minimum(chance, 1.0)
 
 
 def _sync(

@@ -117,7 +117,7 @@ def test_the_real_fleet_is_what_was_paid_and_what_histograms_say():
     assert own.usd == pytest.approx(4 * hour.covered_s / 3600.0 * PRICE, rel=1e-3)
     assert own.attained_ratio == pytest.approx(0.98)
     assert hour.foretold_ratio is not None
-    assert hour.foretold_ratio > 0.999, "that the play is off by two points is to be seen"
+    assert hour.foretold_ratio > 0.99, "that the play is off by more than a point is to be seen"
 
 
 def test_an_hpa_follows_its_target_and_keda_waits_for_a_queue():
@@ -228,3 +228,23 @@ def test_a_checkpoint_goes_on_as_if_nothing_had_been(cut: int):
     at = BEGIN_AT + cut * TICK_S
     assert list(play(second, looks[cut:], at=at)) == list(play(whole, looks[cut:], at=at))
     assert to_builtins(second, HindsightMemory) == to_builtins(whole, HindsightMemory)
+
+
+def test_misses_that_were_foretold_in_vain_are_put_right():
+    """Of a fleet that is as full as it may be a hundredth is foretold; where none comes, less is believed of others too."""
+
+    def foretold(missed: float) -> float:
+        looks = [look(2.8, missed=missed * 28.0, judged=28.0)] * ticks(120.0)
+        (hour, *_) = last(play(HindsightMemory(), looks))
+        assert hour.foretold_ratio is not None
+        return 1.0 - hour.foretold_ratio
+
+    none, many = foretold(0.0), foretold(0.05)
+    assert 0.0 < none < 0.25 * many
+    assert many < 0.05, "and never by more than four times"
+
+
+def test_where_nothing_is_judged_what_is_foretold_stands():
+    memory = HindsightMemory()
+    list(play(memory, [look(2.8, missed=0.0, judged=0.0)] * ticks(30.0)))
+    assert memory.foretold.ratio == 1.0

@@ -24,6 +24,10 @@ CLUSTER_AGE_S_MAX = 30.0
 """The engine's `cluster_age_s_max`."""
 LATE_S = 16.0
 """From a decision to its write: a tick, and the ten seconds that a command may take."""
+AWAKE_S = 25.0
+"""A daemon that lives and sees for so long before a deadline has no excuse."""
+UNTOLD_S = 2.0
+"""What was written so long ago, and was not told, may be hidden by a watch that is silent."""
 ANSWERS_MAX = 1
 FLAP_S = 10.0
 """A promise that is taken back and made again within this time, and for no greater need, was never to be
@@ -288,6 +292,26 @@ def emptied_or_said_why(node: str, left: Iterable[Left]) -> str:
     """At its deadline a noticed node holds no pod of the fleet, or it was said why."""
     silent = [each.pod for each in left if not each.excuses]
     return f"{node} still held {', '.join(silent)}, and nothing was said" if silent else ""
+
+
+def heard_too_late(*, said_at: float, heard_at: float, deadline_at: float) -> bool:
+    """Whether a notice came to be known so late that nobody can be blamed for what is left on the machine.
+
+    A watch that falls silent may look healthy for `CLUSTER_AGE_S_MAX`; for longer the daemon has to say itself
+    that it cannot see. It hides what is said in that time, and nothing that was heard before.
+
+    Args:
+        said_at: When it was written on the Node.
+        heard_at: From when on the daemon had been told.
+        deadline_at: When the machine goes.
+    """
+    hidden_s, left_s = heard_at - said_at, deadline_at - heard_at
+    return UNTOLD_S < hidden_s <= CLUSTER_AGE_S_MAX and left_s < needed_s(said_at, deadline_at)
+
+
+def needed_s(said_at: float, deadline_at: float) -> float:
+    """Seconds in which a daemon that lives and sees empties a node, or the notice's own where that is shorter."""
+    return min(AWAKE_S, deadline_at - said_at - 1.0)
 
 
 def no_task_dead(tasks: Mapping[str, bool]) -> str:

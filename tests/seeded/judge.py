@@ -35,11 +35,6 @@ BUGS = ("engine.broke", "observation.broke", "command.broke", "daemon.broke", "t
 """Log events that say that a bug was held over."""
 _ERRORS = re.compile(r"^[ |]*(\w+(?:Error|Broken|Exception)\b.*)$", re.MULTILINE)
 """What a trace ends in; that of a group has several ends."""
-AWAKE_S = 25.0
-"""A daemon that lives and sees for so long before a deadline has no excuse."""
-
-UNTOLD_S = 2.0
-"""A Node that changed so long ago, and of which the daemon was not told, may have had its notice then."""
 GARBLED_S = 60.0
 """So long it may take at most until an object that was garbled on its way has been read again."""
 
@@ -74,6 +69,8 @@ class Judge:
         """By model: from when to when its decisions last said that nothing certain is known of it, and why."""
         self._dead: set[int] = set()
         """Whole seconds in which no daemon lived and could see."""
+        self._untold: dict[int, float] = {}
+        """By notice: the last look at which a daemon that held itself for seeing had not been told of it."""
         self._truth = Truth(run)
         self._promises = PromiseJudge(run, self._truth)
         self._checked: set[int] = set()
@@ -232,10 +229,7 @@ class Judge:
                 self._dead.add(int(now))
                 self._promises.blinded()
             else:
-                untold_s = self._truth.unseen_s("", resource="nodes")
-                if UNTOLD_S < untold_s < invariants.CLUSTER_AGE_S_MAX:
-                    # a watch is silent; for longer than that it has to say itself that it cannot see
-                    self._dead.add(int(now))
+                self._untold.update((id(notice), now) for notice in self._truth.untold())
                 fleet = daemon.telemetry.status.fleet
                 for spec in fleet.models if fleet else ():
                     self._promises.look(spec)
@@ -271,10 +265,15 @@ class Judge:
         for at, target, reason in self._refused:
             if at >= notice.at and target in targets:
                 yield f"{target}: {reason}"
-        needed_s = min(AWAKE_S, notice.deadline_at - notice.at - 1.0)
+        needed_s = invariants.needed_s(notice.at, notice.deadline_at)
         awake = [int(now) - n not in self._dead for n in range(int(needed_s) + 1)]
         if not all(awake):
             yield "no daemon that could see for long enough"
+        heard_at = self._untold.get(id(notice), notice.at)
+        if invariants.heard_too_late(
+            said_at=notice.at, heard_at=heard_at, deadline_at=notice.deadline_at
+        ):
+            yield "a silent watch hid the notice"
         since, last = self._unobserved.get(spec.key, (0.0, -math.inf))
         if now - last < needed_s and last - since < GARBLED_S:
             yield "it was said why nothing certain was known of the model"

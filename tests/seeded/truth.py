@@ -12,9 +12,13 @@ from tests.seeded.process import caches_of
 
 if TYPE_CHECKING:
     from tests.seeded.run import Run
+    from tests.seeded.world import Notice
 
 NEWS_S = 12.0
 """A pod, a node or a notice that is newer need not be known yet."""
+
+REMEMBERED_S = 1.0
+"""A change is dated by the first look after it."""
 
 
 class Truth:
@@ -88,6 +92,17 @@ class Truth:
                 )
                 unseen_s = max(unseen_s, run.now() - since)
         return unseen_s
+
+    def untold(self) -> Iterator[Notice]:
+        """Those that the caches of Nodes have not been told yet, though they hold themselves for in step.
+
+        The oldest change that they miss is no younger than the notice: so it is not among what they know.
+        """
+        now = self._run.now()
+        unseen_s = self.unseen_s("", resource="nodes")
+        for notice in self._run.world.notices:
+            if unseen_s > 0.0 and now - unseen_s <= notice.at + REMEMBERED_S:
+                yield notice
 
     def sight(self, spec: ModelSpec) -> invariants.Sight:
         run, now = self._run, self._run.now()

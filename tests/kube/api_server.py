@@ -38,6 +38,8 @@ class Request:
     query: Mapping[str, str]
     body: Any
     content_type: str
+    accept: str
+    accept_encoding: str
     authorization: str
 
 
@@ -96,6 +98,8 @@ class ScriptedServer:
                 query=dict(request.query),
                 body=json.loads(text) if text else None,
                 content_type=request.content_type,
+                accept=request.headers.get("Accept", ""),
+                accept_encoding=request.headers.get("Accept-Encoding", ""),
                 authorization=request.headers.get("Authorization", ""),
             )
         )

@@ -12,8 +12,17 @@ import pytest
 from autoscaler.errors import SettingsError
 from autoscaler.kube.api.access import in_cluster, load_access
 from autoscaler.kube.api.client import ApiError, Client, connect
-from autoscaler.kube.api.resources import DEPLOYMENTS, NODES, PODS
-from tests.kube.api_server import ScriptedServer, answer, hang, kubeconfig, listing, page, refuse
+from autoscaler.kube.api.resources import DEPLOYMENTS, NODES, PODS, REPLICA_SETS
+from tests.kube.api_server import (
+    ScriptedServer,
+    answer,
+    hang,
+    kubeconfig,
+    listing,
+    page,
+    refuse,
+    watching,
+)
 
 NODE = {"kind": "Node", "metadata": {"name": "n", "resourceVersion": "7"}}
 
@@ -34,6 +43,26 @@ async def test_a_call_is_plain_json_both_ways(server: ScriptedServer, client: Cl
     assert request.path == "/apis/apps/v1/namespaces/serving/deployments/llama/scale"
     assert request.body == {"spec": {"replicas": 3}}
     assert request.content_type == "application/json"
+
+
+async def test_of_replica_sets_no_more_than_the_metadata_is_asked_for(
+    server: ScriptedServer, client: Client
+):
+    """Five hundred whole objects of up to 1.5 MB each were held against a limit of 1 GiB."""
+    server.always |= {"list": listing([]), "watch": watching()}
+    for resource in (REPLICA_SETS, PODS):
+        await client.call("list", resource, namespace="a", query={"limit": "1"})
+        async with client.stream(
+            resource, namespace="a", query={"watch": "true"}, silence_s=5
+        ) as chunks:
+            assert [chunk async for chunk in chunks] == []
+    accepted = [request.accept for request in server.requests]
+    kinds = ["PartialObjectMetadataList", "PartialObjectMetadata"]
+    assert accepted[:2] == [
+        f"application/json;as={kind};g=meta.k8s.io;v=v1,application/json" for kind in kinds
+    ]
+    assert accepted[2:] == ["application/json"] * 2
+    assert {request.accept_encoding for request in server.requests} == {"identity"}
 
 
 async def test_check_asks_something_small(server: ScriptedServer, client: Client):

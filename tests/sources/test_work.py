@@ -25,6 +25,7 @@ from autoscaler.sources.pages.limits import (
 from autoscaler.sources.pages.sample_line import LabelCache, parse_line
 from autoscaler.sources.pages.turns import Steps
 from autoscaler.sources.prometheus.answer import answer_steps
+from autoscaler.sources.prometheus.range_answer import QueryGrid, range_steps
 from tests.benchmarks.pages import sampled
 from tests.extent import examples, sample
 from tests.sources import hostile
@@ -53,6 +54,11 @@ def calls_of(steps: Steps[object]) -> list[int]:
             sys.setprofile(None)
 
 
+def past_steps(body: bytes) -> Steps[object]:
+    """Read an answer over a day of minutes."""
+    return range_steps(body, grid=QueryGrid(0, 60, 1_440))
+
+
 def read_page_of(engine: str) -> Callable[[bytes], Steps[object]]:
     return lambda body: sampled(SOURCES[engine], body)
 
@@ -60,6 +66,7 @@ def read_page_of(engine: str) -> Callable[[bytes], Steps[object]]:
 BODIES = {
     **{f"page: {name}": (body, read_page_of("VLLM")) for name, body in hostile.pages(SMALL)},
     **{f"answer: {name}": (body, answer_steps) for name, body in hostile.answers(SMALL)},
+    **{f"range: {name}": (body, past_steps) for name, body in hostile.answers(SMALL)},
 }
 DAY = [name for number, name in enumerate(BODIES) if number % 4 == 0]
 

@@ -3,6 +3,11 @@
 While a target rolls out, the pods that go are not the ones that were counted, so nothing is scaled down.
 But a rollout may never end: its surge pod finds no GPU (and giving one up would free it), it is paused, its
 image does not exist. Once its controller has given it up, or nothing has moved for long, it holds no more.
+And what moves need not come nearer to its end: a pod that a kubelet refuses is made anew, a probe fails and
+passes, and a controller takes each of these for progress. So a rollout holds for no longer than it takes to
+start its pods one by one.
+
+An example: 8 replicas and one more, and cold starts of 60 s: 9 times 120 s and ten minutes, 1,680 s.
 """
 
 from __future__ import annotations
@@ -20,6 +25,8 @@ from autoscaler.core.tuning import TUNING
 class RolloutMemory:
     """How far one pool's rollout was. Part of the engine's memory."""
 
+    began_at: float
+    """When it was first seen."""
     pods: int
     ready: int
     newest_at: float
@@ -54,7 +61,8 @@ def watch_rollouts(
     """
     if not memory and not any(pool.rolling_out for pool in observation.pools):
         return Rollouts(holding=(False,) * len(observation.pools), overdue=())
-    patience_s = max(TUNING.rollout_s, TUNING.expiry_cold_starts * cold_start_s)
+    start_s = TUNING.expiry_cold_starts * cold_start_s
+    patience_s = max(TUNING.rollout_s, start_s)
     replicas, overdue, holding = observation.replicas, [], []
     for index, pool in enumerate(observation.pools):
         if not pool.rolling_out:
@@ -64,16 +72,20 @@ def watch_rollouts(
         rows = replicas.pool == index
         created_at = replicas.created_at[rows]
         seen = RolloutMemory(
+            began_at=at,
             pods=len(created_at),
             ready=int(np.count_nonzero(replicas.ready[rows])),
             newest_at=float(np.maximum.reduce(created_at)) if len(created_at) else 0.0,
             moved_at=at,
         )
         last = memory.get(pool.name)
-        if last is not None and _alike(last, seen):
-            seen.moved_at = last.moved_at
+        if last is not None:
+            seen.began_at = last.began_at
+            seen.moved_at = last.moved_at if _alike(last, seen) else at
         memory[pool.name] = seen
-        given_up = pool.rollout_stuck or at - seen.moved_at > patience_s
+        stands = at - seen.moved_at > patience_s
+        endless = at - seen.began_at > patience_s + seen.pods * start_s
+        given_up = pool.rollout_stuck or stands or endless
         holding.append(not given_up)
         if given_up:
             overdue.append(pool.name)

@@ -23,9 +23,47 @@ def look(story: Scenario, at: float, *, pools, surge_age_s: float | None = None,
 
 def test_a_rollout_that_moves_holds_a_scale_down():
     told = story()
-    for at in range(100, 2000, 100):  # each look finds a younger surge pod
+    for at in range(100, 1700, 100):  # each look finds a younger surge pod
         look(told, float(at), pools=ROLLS, surge_age_s=5.0)
         expect(told, pools={"on-demand": 8}, commands=[])
+
+
+@pytest.mark.parametrize(
+    "now",
+    [
+        pytest.param(lambda _: {"surge_age_s": 5.0}, id="its pod is refused and made anew"),
+        pytest.param(lambda turn: {"ready": 8 - turn % 2}, id="a probe fails and passes"),
+        pytest.param(
+            lambda turn: {"ready": 8 - turn % 2, "surge_age_s": 5.0}, id="and pods crash with it"
+        ),
+    ],
+)
+def test_a_rollout_that_moves_for_ever_holds_no_longer_than_each_pod_takes_to_start(now):
+    """Its controller takes each of these for progress, and so never gives it up."""
+    told, given_up_at = story(), None
+    for turn, at in enumerate(range(100, 3000, 50)):
+        look(told, float(at), pools=ROLLS, **now(turn))
+        said = {each.type: each.reason for each in told.decision.conditions}
+        if given_up_at is None and said["AbleToScale"] == "RolloutOverdue":
+            given_up_at = at
+        assert (said["AbleToScale"] == "RolloutOverdue") == (given_up_at is not None)
+    # nine pods, of each two cold starts of 60 s, and ten minutes
+    assert given_up_at == pytest.approx(100 + 9 * 2 * 60 + 600, abs=51)
+
+
+def test_a_large_rollout_has_time_for_all_of_its_pods():
+    """Pod by pod, each as slow as starts are: eighty minutes, and it is not given up."""
+    told = Scenario(model(minimum=1, maximum=40, cold_start_s=120.0))
+    for at in range(0, 40 * 120, 120):
+        told.look(
+            float(at),
+            group(ready=40),
+            group(starting=[10.0]),
+            current={"on-demand": 40},
+            pools=ROLLS,
+            wants=1,
+        )
+        expect(told, pools={"on-demand": 40}, reason="RolloutInProgress")
 
 
 @pytest.mark.parametrize(

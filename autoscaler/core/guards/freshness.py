@@ -7,14 +7,24 @@ pods that go are then not the ones that were counted.
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
+
 from autoscaler.core.contract.reasons import Reason
+from autoscaler.core.contract.state import ReplicaColumns
 from autoscaler.core.guards.contract import Verdict
 from autoscaler.core.pools.replica_count import ReplicaCount
 from autoscaler.core.pools.situation import Blindness, Situation
 
+PERIOD_S_MAX = 60.0
+"""The longest `spec.metrics.periodSeconds`. A sample may be four periods old."""
+
 
 def find_blindness(
     *,
+    at: float,
+    replicas: ReplicaColumns,
     cluster_age_s: float,
     cluster_age_s_max: float,
     ready: int,
@@ -24,6 +34,8 @@ def find_blindness(
     """Return why nothing may be scaled down; None where we can see.
 
     Args:
+        at: now, seconds.
+        replicas: of the model; how old their samples are tells what to do.
         cluster_age_s: since the cluster's state was last in step; NaN: never.
         cluster_age_s_max: what is allowed.
         ready: replicas that are ready and not doomed.
@@ -41,8 +53,30 @@ def find_blindness(
             f"{ready - answering} of {ready} ready replicas have not said for "
             f"{sample_age_s_max:.0f} s what they hold"
         )
+        message += _behind(replicas, at=at, sample_age_s_max=sample_age_s_max)
         return Blindness(Reason.METRICS_STALE, message)
     return None
+
+
+def _behind(replicas: ReplicaColumns, *, at: float, sample_age_s_max: float) -> str:
+    """Say what to do where somebody else takes the samples and even the newest come too late; else nothing.
+
+    A store that is a minute behind is so on every tick, however often it scrapes: that is no gap, which ends.
+    """
+    rows = replicas.ready & ~np.isnan(replicas.sampled_at) & ~np.isnan(replicas.sample_interval_s)
+    if not np.count_nonzero(rows):
+        return ""
+    newest_s = at - float(replicas.sampled_at[rows].max())
+    if newest_s <= sample_age_s_max:
+        return ""
+    period_s = math.ceil((newest_s + float(replicas.sample_interval_s[rows].max())) / 4.0)
+    longer = (
+        f"spec.metrics.periodSeconds: {period_s} or more, or " if period_s <= PERIOD_S_MAX else ""
+    )
+    return (
+        f"; the newest that is passed on is {newest_s:.0f} s old: where that stays so, Prometheus is behind; "
+        f"write {longer}source: Pods"
+    )
 
 
 def adjust(situation: Situation, count: ReplicaCount, /) -> Verdict | None:

@@ -140,6 +140,8 @@ def _propose(
     stand_ins = count_stand_ins(pools, shared=shared, remembered=memory.stand_ins)
     serving = asked - stand_ins
     blind = find_blindness(
+        at=facts.at,
+        replicas=observation.replicas,
         cluster_age_s=facts.at - facts.event.cluster_at,
         cluster_age_s_max=facts.settings.cluster_age_s_max,
         ready=stock.supply.ready,

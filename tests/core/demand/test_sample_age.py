@@ -41,3 +41,28 @@ def test_a_prometheus_that_scrapes_rarely_is_not_blind_on_one_tick_in_twelve(
         assert decision.desired_replicas == 2
     else:
         expect(story, desired=3, reason=reason)
+
+
+@pytest.mark.parametrize(
+    ("age_s", "interval_s", "remedy"),
+    [
+        pytest.param(92.0, 15.0, "periodSeconds: 27 or more", id="a store that is a minute behind"),
+        pytest.param(260.0, 30.0, "write source: Pods", id="one that no period makes up for"),
+        pytest.param(92.0, nan, "", id="we read the pages ourselves"),
+        pytest.param(nan, 15.0, "", id="nothing ever came"),
+    ],
+)
+def test_what_comes_late_for_ever_is_held_with_a_remedy(
+    age_s: float, interval_s: float, remedy: str
+):
+    """A Prometheus that is behind says every fifteen seconds what was a minute and a half ago: blind for ever."""
+    story = Scenario(replace(model(), sample_age_s_max=60.0))
+    rows = [
+        replace(row, sample_interval_s=interval_s) for row in group(ready=3, sample_age_s=age_s)
+    ]
+    decision = story.look(0.0, rows, wants=2)
+    expect(story, desired=3, reason="MetricsStale")
+    (said,) = [each.message for each in decision.conditions if each.type == "MetricsAvailable"]
+    assert ("is 92 s old" in said or "is 260 s old" in said) is bool(remedy)
+    assert remedy in said
+    assert ("source: Pods" in said) is bool(remedy)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -87,6 +88,8 @@ class _Reading:
     columns: dict[str, FloatArray] = field(default_factory=dict)
     interval_s: float | None = None
     refused: bool = False
+    hurried: bool = False
+    """A query took too long, and shorter spans are asked for since."""
     queries: int = 0
     answered: int = 0
     problems: list[str] = field(default_factory=list)
@@ -198,6 +201,12 @@ class HistoryReader:
                     if not reading.answered:
                         return
             except SourceError as error:
+                slow = error.outcome is ReadOutcome.TIMED_OUT and not reading.hurried
+                if slow and count > POINTS_MIN:
+                    # A day of a large fleet may take it longer than a quarter of one, four times.
+                    reading.hurried = True
+                    pieces = deque(_shorter([(first, count), *pieces]))
+                    continue
                 reading.problems.append(str(error))
                 if error.outcome in _GONE or not reading.answered:
                     reading.refused = False
@@ -213,6 +222,15 @@ def _pieces(points: int) -> list[tuple[int, int]]:
     """Return (first, count) of each query's points, the newest first."""
     ends = range(points, 0, -POINTS_PER_QUERY)
     return [(max(0, end - POINTS_PER_QUERY), min(end, POINTS_PER_QUERY)) for end in ends]
+
+
+def _shorter(pieces: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Cut each in four, the newest first; one that is too short stays."""
+    return [
+        part
+        for first, count in pieces
+        for part in reversed(_quarters(first, count) or [(first, count)])
+    ]
 
 
 def _quarters(first: int, count: int) -> list[tuple[int, int]]:

@@ -182,7 +182,23 @@ async def test_a_server_that_goes_away_in_the_middle_leaves_what_came():
     found = await read(server, days=4.0, query_s_max=0.3)
     assert found.outcome is HistoryOutcome.PARTIAL
     assert days_known(found) == [0.0, 0.0, 1.0, 1.0]
-    assert len(server.asked) == 3, "whoever does not answer is not asked for the rest"
+    assert len(server.asked) == 4, (
+        "whoever does not answer is asked for less once, and not for the rest"
+    )
+
+
+async def test_a_server_that_takes_too_long_for_a_day_is_asked_for_shorter_spans():
+    """A fleet's day of rates takes some servers longer than any deadline; six hours do not."""
+
+    async def slow(query: Query) -> web.StreamResponse:
+        return await never(None) if len(query.moments) > 400 else as_asked(query)
+
+    server = FakePrometheus(slow)
+    found = await read(server, days=2.0, query_s_max=0.5)
+    assert (found.outcome, found.known_ratio) == (HistoryOutcome.WHOLE, 1.0)
+    assert found.queries == 1 + 1 + 2 * 4, "it was waited for once"
+    ends = [query.end for query in server.asked[1:]]
+    assert ends == sorted(ends, reverse=True), "the newest first"
 
 
 @pytest.mark.parametrize(

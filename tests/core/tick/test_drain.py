@@ -97,7 +97,16 @@ def test_evictions_end_before_the_deadline_and_take_loading_replicas_too():
         assert evictions == [f"EvictPod spot-x-r0000 {grace_s}", f"EvictPod spot-y-s0000 {grace_s}"]
 
 
-def test_a_budget_that_refuses_is_overruled_near_the_deadline():
+@pytest.mark.parametrize(
+    ("refusal", "removal"),
+    [
+        pytest.param("DisruptionBudget", "DeletePod", id="a budget that lets none go"),
+        pytest.param("Failed", "DeletePod", id="two budgets on one pod, an error of the server"),
+        pytest.param("Forbidden", "EvictPod", id="a right that lacks, which no deletion mends"),
+        pytest.param("Unavailable", "EvictPod", id="a server that does not answer"),
+    ],
+)
+def test_an_eviction_that_is_refused_is_overruled_near_the_deadline(refusal, removal):
     story = Scenario(fleet(fallback=False))
     told = {
         "wants": 4,
@@ -107,17 +116,17 @@ def test_a_budget_that_refuses_is_overruled_near_the_deadline():
     rows = [group(ready=1), group("spot", ready=2), group("spot", ready=1, node="s1", name="x")]
     story.look(100.0, *rows, **told)
     expect(story, commands=["EvictPod spot-x-r0000 30"])
-    story.finish_all(101.0, reason="DisruptionBudget")
+    story.finish_all(101.0, reason=refusal)
     story.look(105.0, *rows, **told)
     expect(
         story,
         commands=["EvictPod spot-x-r0000 30"],
-        conditions={"AbleToScale": "False/DisruptionBudget"},
+        conditions={"AbleToScale": f"False/{refusal}"},
     )
-    story.finish_all(106.0, reason="DisruptionBudget")
+    story.finish_all(106.0, reason=refusal)
     # 40 s before the deadline: 10 s of margin and its own 30 s.
     story.look(180.0, *rows, **told)
-    expect(story, commands=["DeletePod spot-x-r0000 30"])
+    expect(story, commands=[f"{removal} spot-x-r0000 30"])
     story.finish_all(181.0)
     story.look(185.0, *rows, **told)
     expect(story, commands=[])

@@ -7,14 +7,13 @@ a reason has expired, was deleted by somebody, or its instance was interrupted.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from autoscaler.core.contract.state import Interruption, InterruptionKind
 from autoscaler.kube.api.plain import part, parts
-from autoscaler.kube.api.timestamps import seconds
+from autoscaler.kube.api.timestamps import duration_s, seconds
 from autoscaler.notices.mark import Mark, Reading, Seen
 
 SOURCE = "karpenter"
@@ -23,7 +22,6 @@ SPOT_LEAD_S = 120.0
 LEAD_S_MAX = 3600.0
 """A drain that may take longer is somebody's own pace, and its end no deadline to race."""
 TERMINATION_TIMESTAMP = "karpenter.sh/nodeclaim-termination-timestamp"
-_UNITS_S = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
 
 
 def read_claim(claim: Mapping[str, Any], seen: Seen) -> tuple[Reading, ...]:
@@ -94,26 +92,13 @@ def _drain_s(claim: Mapping[str, Any], *, deleted_at: float) -> float:
     ends_at = seconds(annotations.get(TERMINATION_TIMESTAMP))
     if not math.isnan(ends_at):
         return ends_at - deleted_at
-    return _duration_s(part(claim, "spec").get("terminationGracePeriod"))
+    return duration_s(part(claim, "spec").get("terminationGracePeriod"))
 
 
 def _has_expired(claim: Mapping[str, Any], *, deleted_at: float) -> bool:
     """Whether it was as old as it may become when it was deleted."""
     created_at = seconds(part(claim, "metadata").get("creationTimestamp"))
-    return deleted_at >= created_at + _duration_s(part(claim, "spec").get("expireAfter"))
-
-
-def _duration_s(text: object) -> float:
-    """Seconds of a duration as Go writes it (`720h`, `10m0s`); infinite for `Never` and for what is none."""
-    if not isinstance(text, str) or not re.fullmatch(
-        r"(?:[0-9.]{1,20}(?:h|ms|m|us|µs|ns|s)){1,8}", text
-    ):
-        return math.inf
-    try:
-        spans = re.findall(r"([0-9.]+)(h|ms|m|us|µs|ns|s)", text)
-        return sum(float(number) * _UNITS_S[unit] for number, unit in spans)
-    except ValueError:
-        return math.inf
+    return deleted_at >= created_at + duration_s(part(claim, "spec").get("expireAfter"))
 
 
 def _true_conditions(status: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from autoscaler.core.contract.reasons import FindingReason
@@ -27,8 +28,7 @@ def find_places(facts: TemplateFacts, terms: TargetTerms) -> Iterator[Finding]:
         yield error(
             FindingReason.DO_NOT_DISRUPT,
             f"spec.template.metadata.annotations[{facts.do_not_disrupt}]",
-            found='"true" on pods of spot nodes: Karpenter evicts none of them, also after the notice; '
-            "they die with the machine",
+            found=f"{_kept(facts.undisrupted_s)}, also after the notice; they die with the machine",
             remedy="take it away, or give the NodePool a terminationGracePeriod shorter than the notice",
         )
     if facts.landing.tolerates_all:
@@ -58,6 +58,13 @@ def _kept_off_spot(facts: TemplateFacts, terms: TargetTerms) -> Iterator[Finding
         remedy="require karpenter.sh/capacity-type NotIn [spot], or your cloud's label, as "
         "deploy/examples/vllm/on-demand does; or call the pool Mixed",
     )
+
+
+def _kept(seconds: float) -> str:
+    """Say whom Karpenter does not evict, by the time for which it keeps a pod from its start."""
+    if math.isinf(seconds):
+        return '"true" on pods of spot nodes: Karpenter evicts none of them'
+    return f"{seconds:g} s on pods of spot nodes: Karpenter evicts none of them that is younger than that"
 
 
 def _on_spot(facts: TemplateFacts) -> Iterator[Finding]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 
 from autoscaler.kube.api.plain import Plain, pairs, part, parts, text, whole
+from autoscaler.kube.api.timestamps import duration_s
 from autoscaler.kube.soundness.arguments import CommandLine, command_line, number
 from autoscaler.kube.soundness.landing import Landing, landing_of
 from autoscaler.kube.soundness.pre_stop import PreStop, pre_stop_of
@@ -72,7 +74,9 @@ class TemplateFacts:
     """rollingUpdate.maxUnavailable, as it is written; empty: not given."""
     progress_deadline_s: float
     do_not_disrupt: str
-    """Karpenter's annotation on the pod template; empty: not there."""
+    """Karpenter's annotation on the pod template; empty: not there, or it keeps nothing."""
+    undisrupted_s: float
+    """For so long from its start a pod is kept by it, seconds; infinite: as long as it lives."""
     landing: Landing
     labels: tuple[tuple[str, str], ...]
     """Of the pod template."""
@@ -98,6 +102,7 @@ def template_facts(item: Plain, *, port: int | None = None) -> TemplateFacts:
     line = command_line(container)
     grace = whole(pod, "terminationGracePeriodSeconds")
     annotations = part(template, "metadata", "annotations")
+    kept_by = next((name for name in _DO_NOT_DISRUPT if _undisrupted_s(annotations.get(name))), "")
     rolling = part(spec, "strategy", "rollingUpdate")
     image = text(container, "image")
     engine = _engine(image, line)
@@ -118,15 +123,22 @@ def template_facts(item: Plain, *, port: int | None = None) -> TemplateFacts:
         recreate=text(part(spec, "strategy"), "type") == "Recreate",
         replicas_unavailable_max=str(rolling.get("maxUnavailable") or ""),
         progress_deadline_s=600.0 if deadline is None else float(deadline),
-        do_not_disrupt=next(
-            (name for name in _DO_NOT_DISRUPT if str(annotations.get(name)).lower() == "true"), ""
-        ),
+        do_not_disrupt=kept_by,
+        undisrupted_s=_undisrupted_s(annotations.get(kept_by)),
         landing=landing_of(pod),
         labels=pairs(part(template, "metadata", "labels")),
         replicas=whole(spec, "replicas"),
         from_file=not text(metadata, "uid"),
         writable_volumes=_writable_volumes(pod, container),
     )
+
+
+def _undisrupted_s(value: object) -> float:
+    """Seconds for which Karpenter keeps a pod by this value: `true`, or a time from its start; 0: it does not."""
+    if str(value).lower() == "true":
+        return math.inf
+    told_s = duration_s(value)
+    return told_s if math.isfinite(told_s) else 0.0
 
 
 def _engine_container(pod: Plain, port: int | None) -> tuple[int, Plain]:

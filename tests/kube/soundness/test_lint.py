@@ -440,14 +440,26 @@ def test_where_pods_land(pod: dict[str, Any], asked: dict[str, Any], expected: l
 
 
 @pytest.mark.parametrize("key", ["karpenter.sh/do-not-disrupt", "karpenter.sh/do-not-evict"])
-def test_karpenters_annotation_on_spot_dies_with_the_machine(key: str):
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        pytest.param("true", '"true" on pods', id="as long as it lives"),
+        pytest.param("True", '"true" on pods', id="in capitals"),
+        pytest.param("30m", "1800 s on pods", id="half an hour from its start"),
+        pytest.param("1h30m0s", "5400 s on pods", id="an hour and a half"),
+        pytest.param("false", "", id="not at all"),
+        pytest.param("0s", "", id="no time"),
+        pytest.param("soon", "", id="nothing that Karpenter reads"),
+    ],
+)
+def test_karpenters_annotation_on_spot_dies_with_the_machine(key: str, value: str, said: str):
     item = changed(pod={"terminationGracePeriodSeconds": 110})
-    item["spec"]["template"]["metadata"]["annotations"] = {key: "true"}
+    item["spec"]["template"]["metadata"]["annotations"] = {key: value}
     assert found(item) == []
     for capacity in (SPOT, CapacityType.MIXED):
-        assert found(item, capacity_type=capacity)[0] == "error DoNotDisrupt"
-    item["spec"]["template"]["metadata"]["annotations"] = {key: "false"}
-    assert "error DoNotDisrupt" not in found(item, capacity_type=SPOT)
+        lines = [str(each) for each in lint(item, terms(capacity_type=capacity))]
+        assert any("DoNotDisrupt" in line and said in line for line in lines) is bool(said)
+        assert any("DoNotDisrupt" in line for line in lines) is bool(said)
 
 
 def budget(selector: Any, **spec: Any) -> dict[str, Any]:

@@ -35,6 +35,7 @@ class Door:
         port: int,
         option: str,
         head_s: float = HEAD_S,
+        unread_s: float = UNREAD_S,
         connections_max: int = CONNECTIONS_MAX,
     ) -> None:
         """Prepare; port 0 takes any that is free.
@@ -45,10 +46,11 @@ class Door:
             port: 0 to 65535.
             option: That named the address, for messages.
             head_s: How long a head may take.
+            unread_s: How long an answer may wait for who asked for it.
             connections_max: Open at once.
         """
         self._host, self._port, self._option = host, port, option
-        self.head_s = head_s
+        self.head_s, self.unread_s = head_s, unread_s
         self._connections_max = connections_max
         self._connections: dict[_Connection, None] = {}
         """Open ones, the oldest first."""
@@ -146,7 +148,7 @@ class _Connection(asyncio.Protocol):
         return ended
 
     def pause_writing(self) -> None:
-        self._abort_in(UNREAD_S)
+        self._abort_in(self._door.unread_s)
         self._handler.pause_writing()
 
     def resume_writing(self) -> None:

@@ -208,6 +208,51 @@ async def test_a_head_that_does_not_end_is_not_waited_for(text):
     await made.close()
 
 
+async def test_a_head_that_drips_is_not_waited_for_either():
+    """A letter now and then, for ever: each of them is a sign of life to who counts from the last."""
+    made = door(head_s=0.05)
+    reader, writer = await half_sent(await made.start())
+    while not made.connections:
+        await asyncio.sleep(0)
+    sent = 0
+    with contextlib.suppress(ConnectionError):
+        while made.connections and sent < 400:
+            writer.write(b"x")
+            await writer.drain()
+            sent += 1
+            await asyncio.sleep(0.01)
+    assert made.connections == 0
+    assert sent < 400
+    writer.close()
+    del reader
+    await made.close()
+
+
+async def test_who_asks_and_does_not_read_is_not_waited_for():
+    """Its answer, of megabytes, would be held for as long as it likes."""
+    written = asyncio.Event()
+
+    async def page(request: web.Request) -> web.StreamResponse:
+        answer = web.StreamResponse()
+        await answer.prepare(request)
+        try:
+            while True:
+                await answer.write(b"x" * 2**20)
+        finally:
+            written.set()
+
+    application = web.Application()
+    application.router.add_get("/", page)
+    made = Door(application, host="127.0.0.1", port=0, option="--listen", unread_s=0.05)
+    _, writer = await half_sent(await made.start(), b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    writer.transport.pause_reading()
+    async with asyncio.timeout(30):
+        await written.wait()
+    assert made.connections == 0
+    writer.transport.abort()
+    await made.close()
+
+
 async def test_whoever_waits_longest_makes_room_and_a_probe_is_answered():
     made = door(connections_max=5)
     address = await made.start()

@@ -333,6 +333,26 @@ async def test_a_full_pipe_as_log_does_not_block():
         os.close(writing)
 
 
+async def test_whatever_it_hangs_in_it_ends_with_its_budget():
+    """Here in writing its last words to an output that nobody takes: the grace is the pod's, not the hook's."""
+    reading, writing = os.pipe()
+    try:
+        os.set_blocking(writing, False)
+        with suppress(BlockingIOError):
+            while True:
+                os.write(writing, bytes(65536))
+        os.set_blocking(writing, True)
+        arguments = ["--log=-", "--endpoint-delay=0", "--budget=0.5", "--ports=1"]
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, str(SCRIPT), *arguments, stdout=writing
+        )
+        async with asyncio.timeout(60):
+            assert await process.wait() == 0
+    finally:
+        os.close(reading)
+        os.close(writing)
+
+
 async def test_a_page_that_drips_does_not_outlast_the_budget():
     """Each byte comes within the time-out of a read; the whole never does."""
 

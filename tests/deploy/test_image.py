@@ -11,6 +11,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.require import ROOT
 
@@ -131,6 +132,18 @@ def test_the_lock_has_every_dependency_of_the_daemon_and_none_of_the_extras():
     extras = project["optional-dependencies"]
     for extra in ("simulate", "report", "ray", "advise"):
         assert not wanted(extras[extra]) & locked, extra
+
+
+def test_what_the_image_is_made_of_is_held_against_advisories():
+    text = (ROOT / ".github/workflows/advisories.yaml").read_text()
+    workflow = yaml.safe_load(text.replace("\non:", "\nwhen:"))
+    assert workflow["when"]["schedule"]
+    assert workflow["when"]["pull_request"]["paths"] == [f"{LOCK.parent.name}/**"]
+    steps = [step.get("run", "") for step in workflow["jobs"]["audit"]["steps"]]
+    (audit,) = [step for step in steps if step.startswith("pip-audit ")]
+    assert audit.endswith(f"-r {LOCK.relative_to(ROOT)}")
+    # without either, what cannot be looked up passes, or other versions are looked up
+    assert {"--strict", "--require-hashes"} <= set(audit.split())
 
 
 @pytest.mark.parametrize("path", ["Dockerfile", "locks/daemon.txt"])

@@ -194,6 +194,10 @@ ATTACKS = {
         b"vllm:num_requests_running " + b"9" * 400 + b"\nup 1\n",
         ReadOutcome.NOT_METRICS,
     ),
+    "a line that is needed, of nine kilobytes": (
+        b'vllm:num_requests_running{a="' + b"x" * 9_000 + b'"} 1\n',
+        ReadOutcome.TOO_LARGE,
+    ),
     "a row twice": (b"vllm:num_requests_running 1\n" * 2, ReadOutcome.DUPLICATE),
     "dated in the year 2255": (
         b"vllm:num_requests_running 1 9000000000000\n",

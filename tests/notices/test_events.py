@@ -8,7 +8,7 @@ import math
 import pytest
 
 from autoscaler.core.contract.state import InterruptionKind
-from autoscaler.kube.watch.slim_notices import slim_event
+from autoscaler.kube.watch.slim_notices import TEXT_CHARACTERS_MAX, slim_event
 from autoscaler.notices.events import MESSAGES, NOT_NOTICES, concerns_us, read_event
 from autoscaler.notices.mark import Mark, Seen, Withdrawal
 from tests.kube.scene import CREATED_AT, Json
@@ -386,3 +386,10 @@ def test_a_malformed_event_is_read_as_far_as_it_goes(spoil: Json):
     assert read_event(slim_event(body), NOW) == read_event(body, NOW)
     for reading in read_event(body, NOW):
         assert math.isfinite(reading.interruption.deadline_at)
+
+
+@pytest.mark.parametrize("place", ["message", "reason", "reportingComponent", "eventTime"])
+def test_no_more_is_kept_of_a_text_than_an_event_may_have(place: str):
+    """Whoever may write Events would else decide how much memory they take."""
+    kept = slim_event({**said("SpotInterrupted"), place: "x" * 100_000})
+    assert len(kept[place]) == TEXT_CHARACTERS_MAX == 1024

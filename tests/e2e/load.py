@@ -24,6 +24,7 @@ class Request:
     sent_at: float
     tokens: int = 0
     first_token_at: float | None = None
+    last_token_at: float | None = None
     ended_at: float | None = None
     finish_reason: str | None = None
     done: bool = False
@@ -140,7 +141,8 @@ class Load:
         for choice in chunk.get("choices", ()):
             if choice.get("text"):
                 request.tokens += 1
-                request.first_token_at = request.first_token_at or time.monotonic()
+                request.last_token_at = time.monotonic()
+                request.first_token_at = request.first_token_at or request.last_token_at
             request.finish_reason = choice.get("finish_reason") or request.finish_reason
 
 

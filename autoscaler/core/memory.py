@@ -22,6 +22,7 @@ from autoscaler.core.supply.cold_starts import ColdStartMemory
 from autoscaler.core.supply.cooldown import CooldownMemory
 from autoscaler.core.supply.departures import DepartureMemory
 from autoscaler.core.supply.drains import DrainMemory
+from autoscaler.core.supply.floor_stand_ins import FloorStandInMemory
 from autoscaler.core.supply.rollouts import RolloutMemory
 from autoscaler.core.supply.stock import StockMemory
 
@@ -75,6 +76,8 @@ class ModelMemory:
     """By pool: what was last decided without the fallback; tells how much of a pool is fallback."""
     stand_ins: int = 0
     """Stand-ins outside the preferred pool, decided or not gone yet."""
+    floor_stand_ins: FloorStandInMemory = field(default_factory=FloorStandInMemory)
+    """Those inside the preferred pool, for a warm floor of another one that is not ready."""
     attainment: AttainmentMemory = field(default_factory=AttainmentMemory)
     departures: DepartureMemory = field(default_factory=DepartureMemory)
     victims: VictimMemory = field(default_factory=VictimMemory)

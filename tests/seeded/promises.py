@@ -100,8 +100,8 @@ class PromiseJudge:
         if blind and sum(after.values()) > sum(before.values()):
             self._promised_blind_at[spec.name] = now
         held = now - self._promised_blind_at.get(spec.name, -math.inf) <= invariants.FLAP_S
-        needed = _needed(decision, before="budget")
-        granted = _needed(decision, before="interruption")
+        needed = needed_before(decision, "budget")
+        granted = needed_before(decision, "interruption")
         doomed = set(self._truth.doomed_nodes())
         for node in {*before, *after}:
             story = self._promises.setdefault((spec.name, node), [])
@@ -116,7 +116,7 @@ class PromiseJudge:
     def _promises_fell(self, decision: Decision, after: int, *, before: int) -> None:
         if decision.desired_replicas is None:
             return
-        needed = _needed(decision, before="interruption")
+        needed = needed_before(decision, "interruption")
         doomed = 0
         for pool in decision.pools:
             cut = (pool.current_replicas or 0) - (pool.desired_replicas or 0)
@@ -157,7 +157,7 @@ class PromiseJudge:
         run.found("no promise lost", wrong)
 
 
-def _needed(decision: Decision, *, before: str) -> int:
+def needed_before(decision: Decision, before: str) -> int:
     """Replicas that were to serve by a decision before a step of its; the whole of it: it had no such step."""
     needed = decision.desired_replicas or 0
     stand_ins = 0  # asked for on top of those that are to serve
@@ -167,4 +167,8 @@ def _needed(decision: Decision, *, before: str) -> int:
             break
         if step.by == "starting":
             stand_ins += step.after - step.before
+        elif step.by == "bounds" and step.after < step.before:
+            stand_ins = max(
+                0, stand_ins - (step.before - step.after)
+            )  # they are the first that it cuts
     return needed - stand_ins

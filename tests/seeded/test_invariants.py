@@ -16,6 +16,7 @@ from tests.builders import group, model
 from tests.expect import Scenario
 from tests.seeded import invariants
 from tests.seeded.invariants import Left, Sight
+from tests.seeded.promises import needed_before
 
 SPEC = model(minimum=2, maximum=4, warm=1)
 
@@ -215,6 +216,32 @@ def test_promises_made_once():
     assert wrong((1, 3), (0, 2), (1, 3)) == "", "more is needed again: that is no flap"
     assert wrong((1, 3, 3), (0, 3, 2), (1, 3, 3)) == "", "the budget took a GPU and gave it back"
     assert "1 0 1" in wrong((1, 3, 2), (0, 3, 2), (1, 3, 2)), "it had nothing to do with the budget"
+
+
+@pytest.mark.parametrize(
+    ("trail", "needed"),
+    [
+        pytest.param([("policy", 5, 3)], 3, id="what serves"),
+        pytest.param([("policy", 5, 3), ("starting", 3, 4)], 3, id="a stand-in is on top"),
+        pytest.param(
+            [("policy", 4, 4), ("starting", 4, 5), ("bounds", 5, 4)], 4, id="a bound cuts it first"
+        ),
+        pytest.param(
+            [("policy", 6, 6), ("starting", 6, 7), ("bounds", 7, 4)], 4, id="and then what serves"
+        ),
+        pytest.param(
+            [("policy", 1, 1), ("starting", 1, 2), ("bounds", 2, 3)], 2, id="a minimum adds"
+        ),
+        pytest.param([("policy", 4, 4), ("interruption", 4, 5)], 4, id="the fallback is not in it"),
+    ],
+)
+def test_what_is_needed_is_what_was_to_serve(trail, needed):
+    steps = tuple(
+        Step(by=StepBy(by), before=before, after=after, reason=Reason.POOLS_HELD, message="")
+        for by, before, after in trail
+    )
+    made = decision(2)._replace(trail=steps, desired_replicas=steps[-1].after)
+    assert needed_before(made, "interruption") == needed
 
 
 def test_only_the_doomed_are_drained():

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from autoscaler.core.pools.replica_count import ReplicaCount
 from autoscaler.core.pools.situation import Situation
-from autoscaler.core.pools.slots import FALLBACK, HELD, HELD_DOOMED, Placement, Slot
+from autoscaler.core.pools.slots import FALLBACK, HELD, HELD_DOOMED, Placement, Slot, SlotReason
 from autoscaler.core.pools.stand_ins import place_serving
 
 
@@ -43,6 +43,7 @@ def place(situation: Situation, count: ReplicaCount) -> Placement:
     return Placement(
         slots=tuple([tuple(pool) for pool in slots]),
         stand_ins=max(serving.stand_ins, situation.stand_ins),
+        floor_stand_ins=_floor_stand_ins(situation, slots),
         not_back=serving.not_back,
         unplaced=serving.unplaced,
     )
@@ -53,9 +54,18 @@ def hold_pools(situation: Situation) -> Placement:
     return Placement(
         slots=tuple([(HELD,) * pool.current for pool in situation.pools]),
         stand_ins=situation.stand_ins,
+        floor_stand_ins=situation.floor_stand_ins,
         not_back=0,
         unplaced=0,
     )
+
+
+def _floor_stand_ins(situation: Situation, slots: list[list[Slot]]) -> int:
+    """Count those inside the preferred pool, or those shared: what is held of them stands in still."""
+    inside = [slot for index in situation.shared for slot in slots[index]]
+    kept = sum([slot.reason is SlotReason.STAND_IN for slot in inside])
+    held = sum([slot.reason is SlotReason.HELD for slot in inside])
+    return kept + min(held, max(0, situation.floor_stand_ins - kept))
 
 
 def _fit(situation: Situation, slots: list[list[Slot]], *, asked: int) -> None:

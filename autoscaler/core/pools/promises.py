@@ -79,6 +79,9 @@ def plan_promises(situation: Situation, *, serving: int) -> PromisePlan:
     in_force = _in_force(situation, serving=serving, promised=total)
     if not situation.may_shrink or situation.pools[pool].pinned:
         in_force = min(total, max(in_force, situation.pools[pool].fallback))
+        if in_force <= situation.promised:
+            # What stands in for nothing is not promised: it would go again with the next look.
+            promises, renewed = observed.promises, set()
     else:
         promises = _release(situation, promises, surplus=total - in_force)
         total = in_force

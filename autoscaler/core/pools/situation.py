@@ -51,6 +51,8 @@ class Situation(NamedTuple):
     """Of these, the ones that are to serve: without stand-ins."""
     stand_ins: int
     """Of these, the ones that stand in for others, outside the preferred pool."""
+    floor_stand_ins: int
+    """Of these, the ones inside it that stand in for a warm floor elsewhere."""
     promised: int
     """Fallback replicas promised on the on-demand target."""
     blind: Blindness | None

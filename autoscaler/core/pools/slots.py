@@ -49,6 +49,8 @@ class Placement(NamedTuple):
     """By pool; what is given up first stands last."""
     stand_ins: int
     """Stand-ins outside the preferred pool, among the slots or still there."""
+    floor_stand_ins: int
+    """Stand-ins for the warm floor inside it, or those it shares with, among the slots."""
     not_back: int
     """Of the replicas that are to serve on spot, those that are not back: what a fallback may stand
     in for."""

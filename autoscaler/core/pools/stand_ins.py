@@ -67,7 +67,9 @@ def _place(situation: Situation, serving: int, *, promised: int) -> Placement:
             alone = pools[preferred]
             not_back = max(0, serving - alone.returned) if order.interruptible else 0
             unplaced = min(alone.stuck, max(0, serving - alone.healthy))
-        return Placement(tuple(slots), stand_ins=0, not_back=not_back, unplaced=unplaced)
+        return Placement(
+            tuple(slots), stand_ins=0, floor_stand_ins=0, not_back=not_back, unplaced=unplaced
+        )
     shares = _keep_elsewhere(situation, serving=serving, floor=floor)
     rest = serving - floor - sum(shares)
     shares = _share(situation, shares, rest=rest)
@@ -86,7 +88,13 @@ def _place(situation: Situation, serving: int, *, promised: int) -> Placement:
         slots[index] += (Slot(SlotReason.STAND_IN, order.floor),) * for_floor[index]
     inside = sum([for_preferred[index] + for_floor[index] for index in situation.shared])
     outside = sum(for_preferred) + sum(for_floor) - inside
-    return Placement(tuple(slots), stand_ins=outside, not_back=not_back, unplaced=unplaced)
+    return Placement(
+        tuple(slots),
+        stand_ins=outside,
+        floor_stand_ins=inside,
+        not_back=not_back,
+        unplaced=unplaced,
+    )
 
 
 def _share(situation: Situation, elsewhere: Sequence[int], *, rest: int) -> list[int]:

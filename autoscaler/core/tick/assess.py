@@ -138,7 +138,8 @@ def _propose(
         )
     shared = (order.preferred,) if spread is None else spread.indices
     stand_ins = count_stand_ins(pools, shared=shared, remembered=memory.stand_ins)
-    serving = asked - stand_ins
+    floor_stand_ins = memory.floor_stand_ins.count(sum([pools[index].current for index in shared]))
+    serving = asked - stand_ins - floor_stand_ins
     blind = find_blindness(
         at=facts.at,
         replicas=observation.replicas,
@@ -168,6 +169,7 @@ def _propose(
         asked_replicas=asked,
         serving_replicas=serving,
         stand_ins=stand_ins,
+        floor_stand_ins=floor_stand_ins,
         promised=promised,
         blind=blind,
         still=learnt.demand.still,

@@ -42,6 +42,11 @@ def conclude(
         placement = hold_pools(situation)
     memory.stand_ins = placement.stand_ins
     desired = placement.desired
+    memory.floor_stand_ins.remember(
+        kept=placement.floor_stand_ins,
+        before=situation.floor_stand_ins,
+        desired=sum([desired[index] for index in situation.shared]),
+    )
     total = sum(desired)
     if total != count.total:
         trail.append(_placement_step(situation, count, placement, readable=readable))

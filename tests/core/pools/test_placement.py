@@ -7,7 +7,7 @@ import pytest
 from autoscaler.core.pools.order import order_pools
 from tests.builders import ON_DEMAND, SPOT, PoolNow, group, mixed, model, on_demand, promised, spot
 from tests.core.interrupted import fleet
-from tests.expect import Scenario, expect
+from tests.expect import POLICY_UNKNOWN, Scenario, expect
 from tests.rows import Row
 
 O, S, M = on_demand(), spot(), mixed()  # noqa: E741  as short as the tables need
@@ -88,6 +88,39 @@ def test_replicas_that_are_needed_anyway_move_to_the_cheaper_pool():
     expect(story, pools={"on-demand": 3, "spot": 5})
     story.look(500.0, group(ready=3), group("spot", ready=5, ready_age_s=400.0), wants=6)
     expect(story, pools={"on-demand": 1, "spot": 5})
+
+
+def test_who_stands_in_for_a_stuck_floor_is_not_stood_in_for_again():
+    """As long as the demand is unknown, what serves is held. It grew by one a tick, up to the maximum."""
+    story = Scenario(model(pools=[O, S], warm=1, warm_on=ON_DEMAND))
+    stuck = group(starting=[4000.0])
+    story.look(0.0, stuck, group("spot", ready=3), wants=4)
+    expect(story, pools={"on-demand": 1, "spot": 4}, reason="StandsIn")
+    for tick in range(1, 6):
+        story.look(5.0 * tick, stuck, group("spot", ready=4), wants=POLICY_UNKNOWN)
+        expect(story, pools={"on-demand": 1, "spot": 4})
+    # somebody sets another number, and that is what serves
+    story.look(30.0, stuck, group("spot", ready=6), wants=POLICY_UNKNOWN)
+    expect(story, pools={"on-demand": 1, "spot": 6})
+    # the floor is there: they go, and what serves stays
+    for at in (35.0, 40.0):  # the write is not seen at once
+        story.look(at, group(ready=1), group("spot", ready=6), wants=POLICY_UNKNOWN)
+        expect(story, pools={"on-demand": 1, "spot": 5})
+    for at in (45.0, 50.0):
+        story.look(at, group(ready=1), group("spot", ready=5), wants=POLICY_UNKNOWN)
+        expect(story, pools={"on-demand": 1, "spot": 5})
+
+
+def test_at_the_maximum_a_stand_in_gives_way_and_is_none_of_those_that_serve():
+    story = Scenario(model(pools=[O, S], warm=1, warm_on=ON_DEMAND, maximum=4))
+    stuck = group(starting=[4000.0])
+    for tick, wants in enumerate((3, POLICY_UNKNOWN, POLICY_UNKNOWN, 3)):
+        story.look(5.0 * tick, stuck, group("spot", ready=3 if tick else 2), wants=wants)
+        expect(story, pools={"on-demand": 1, "spot": 3})
+        assert story.mouth.given is not None
+        assert story.decision.trail[0].after == 3
+    story.look(20.0, stuck, group("spot", ready=3), wants=4)
+    expect(story, pools={"on-demand": 1, "spot": 3}, reason="TooManyReplicas")
 
 
 def test_a_pool_with_doomed_replicas_is_not_cut_below_what_it_keeps_and_those():

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from autoscaler.kube.api.fields import version_number
 from autoscaler.kube.ownership import OVER
 from autoscaler.kube.watch.caches import NamespaceCaches
+from autoscaler.kube.watch.held import NAMELESS
 from autoscaler.kube.watch.slim import SlimNode, SlimPod
 from autoscaler.kube.watch.watch import ResourceCache
 
@@ -52,7 +53,9 @@ class GoneNodes:
         cache = self._nodes
         fresh = cache.synced and at - cache.confirmed_at <= self._age_s_max
         version = version_number(cache.version) if fresh else 0
-        if self.problem(namespaces) or any(not name for _, name in cache.unreadable):
+        if self.problem(namespaces) or any(
+            name.startswith(NAMELESS) for _, name in cache.unreadable
+        ):
             version = 0
         since: dict[str, float] = {}
         for pod in pods:

@@ -258,6 +258,16 @@ async def test_a_node_that_cannot_be_read_is_neither_gone_nor_forgotten(begin: B
     assert held(scene) == "", "what was known of it stays"
 
 
+async def test_a_node_that_is_listed_without_a_name_may_be_any_that_is_missing(begin: Begin):
+    scene = await begin(fleet("llama"), *objects())
+    scene.held.version += 100
+    nameless = {"metadata": "", "spec": {}, "status": {}}
+    await relist(scene, "/nodes", [nameless, node("n1")])
+    seen = scene.observe()
+    assert seen.nodes.exists.all()
+    assert seen.interruptions == (), "nothing is raised on a guess"
+
+
 # -- who belongs to whom
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from autoscaler.core.contract.commands import (
@@ -26,6 +27,8 @@ LATE_S = 16.0
 """From a decision to its write: a tick, and the ten seconds that a command may take."""
 AWAKE_S = 25.0
 """A daemon that lives and sees for so long before a deadline has no excuse."""
+CAME_S = 2.0
+"""A tick, an eviction, and the least of a grace."""
 UNTOLD_S = 2.0
 """What was written so long ago, and was not told, may be hidden by a watch that is silent."""
 ANSWERS_MAX = 1
@@ -252,11 +255,18 @@ def promises_made_once(story: Sequence[Promised]) -> str:
     Args:
         story: of one node, in order.
     """
-    for before, fallen, again in zip(story, story[1:], story[2:], strict=False):
-        grown = again.needed > fallen.needed or again.granted > fallen.granted
-        if before.replicas > fallen.replicas < again.replicas and not grown:
-            counts = " ".join(str(each.replicas) for each in story)
-            return f"promised replicas went {counts} within {FLAP_S:.0f} s"
+    for place, (before, fallen) in enumerate(pairwise(story)):
+        if before.replicas <= fallen.replicas:
+            continue
+        needed, granted = fallen.needed, fallen.granted
+        for again in story[place + 2 :]:
+            if again.replicas > fallen.replicas:
+                if again.needed <= needed and again.granted <= granted:
+                    counts = " ".join(str(each.replicas) for each in story)
+                    return f"promised replicas went {counts} within {FLAP_S:.0f} s"
+                break
+            # what others of the model were promised meanwhile says how low the need was
+            needed, granted = min(needed, again.needed), min(granted, again.granted)
     return ""
 
 
@@ -307,6 +317,11 @@ def heard_too_late(*, said_at: float, heard_at: float, deadline_at: float) -> bo
     """
     hidden_s, left_s = heard_at - said_at, deadline_at - heard_at
     return UNTOLD_S < hidden_s <= CLUSTER_AGE_S_MAX and left_s < needed_s(said_at, deadline_at)
+
+
+def came_too_late(*, bound_at: float, deadline_at: float) -> bool:
+    """Whether a pod came to a machine so shortly before it goes that no tick and no eviction could have moved it."""
+    return deadline_at - bound_at < CAME_S
 
 
 def needed_s(said_at: float, deadline_at: float) -> float:

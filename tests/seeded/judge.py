@@ -274,6 +274,11 @@ class Judge:
             said_at=notice.at, heard_at=heard_at, deadline_at=notice.deadline_at
         ):
             yield "a silent watch hid the notice"
+        self._truth.follow_pods(now)
+        seen = self._truth.bound.get(notice.node, {}).get(pod["metadata"]["uid"])
+        bound_at = now if seen is None else seen[1]
+        if invariants.came_too_late(bound_at=bound_at, deadline_at=notice.deadline_at):
+            yield "it came in the last moment"
         since, last = self._unobserved.get(spec.key, (0.0, -math.inf))
         if now - last < needed_s and last - since < GARBLED_S:
             yield "it was said why nothing certain was known of the model"

@@ -98,13 +98,14 @@ class PromiseJudge:
         # ago, and what is not once he sees again.
         blind = any(step.by == "freshness" for step in decision.trail)
         if blind and sum(after.values()) > sum(before.values()):
-            self._promised_blind_at[spec.name] = now
-        held = now - self._promised_blind_at.get(spec.name, -math.inf) <= invariants.FLAP_S
+            self._promised_blind_at[str(spec.key)] = now
+        held = now - self._promised_blind_at.get(str(spec.key), -math.inf) <= invariants.FLAP_S
         needed = needed_before(decision, "budget")
         granted = needed_before(decision, "interruption")
         doomed = set(self._truth.doomed_nodes())
-        for node in {*before, *after}:
-            story = self._promises.setdefault((spec.name, node), [])
+        known = [node for name, node in self._promises if name == str(spec.key)]
+        for node in dict.fromkeys((*before, *after, *known)):
+            story = self._promises.setdefault((str(spec.key), node), [])
             promised = invariants.Promised(
                 at=now, replicas=after.get(node, 0), needed=needed, granted=granted
             )

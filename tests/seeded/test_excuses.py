@@ -11,7 +11,7 @@ import pytest
 
 from autoscaler.core.tick.parts import Parts
 from simulations.box.local_cluster.api.faults import ApiFault, ApiFaultKind
-from tests.seeded.invariants import CLUSTER_AGE_S_MAX, heard_too_late
+from tests.seeded.invariants import CLUSTER_AGE_S_MAX, came_too_late, heard_too_late
 from tests.seeded.run import Length, Run, run_seed
 from tests.seeded.test_killed_between_writes import NODE, NOTICE_S, scenario
 
@@ -42,6 +42,11 @@ FOUND = f"emptied or said why: {NODE} still held"
 def test_a_notice_that_was_hidden(lead_s, hidden_s, excused):
     found = heard_too_late(said_at=100.0, heard_at=100.0 + hidden_s, deadline_at=100.0 + lead_s)
     assert found is excused
+
+
+@pytest.mark.parametrize(("before_s", "excused"), [(0.5, True), (1.9, True), (2.1, False)])
+def test_a_pod_that_came_in_the_last_moment(before_s, excused):
+    assert came_too_late(bound_at=100.0 - before_s, deadline_at=100.0) is excused
 
 
 def idle(situation: Any, *, memory: Any, writes: Any, raised: Any) -> None:

@@ -216,6 +216,10 @@ def test_promises_made_once():
     assert wrong((1, 3), (0, 2), (1, 3)) == "", "more is needed again: that is no flap"
     assert wrong((1, 3, 3), (0, 3, 2), (1, 3, 3)) == "", "the budget took a GPU and gave it back"
     assert "1 0 1" in wrong((1, 3, 2), (0, 3, 2), (1, 3, 2)), "it had nothing to do with the budget"
+    assert wrong((1, 3), (0, 2), (0, 1), (1, 2)) == "", (
+        "it was lower meanwhile, and another node's promise fell"
+    )
+    assert "1 0 0 1" in wrong((1, 3), (0, 2), (0, 2), (1, 2)), "a look at it in between is no need"
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,9 @@ REREAD_S_MIN, REREAD_S_MAX = 15.0, 600.0
 """From a list, or the first doubt, to the next one that asks again what it is about an object that cannot be
 read, or a contradiction. Doubled each time that there still is one."""
 
+NAMELESS = "#"
+"""What the key of an object begins with that has no name, of which there is no other: no name of Kubernetes does."""
+
 _log = structlog.get_logger(__name__)
 
 
@@ -51,7 +54,7 @@ class HeldObjects(Generic[T]):
         """Replaced as a whole: a reader may keep the one it took."""
         self.unreadable: Mapping[Key, UnreadableObject] = {}
         """Objects that are there and cannot be read; replaced as a whole. What `objects` has of
-        one is older. One that has no name has a number in its place."""
+        one is older. One that has no name has NAMELESS and a number in its place."""
         self.unreadable_total = 0
         """Times that an object could not be read, since the start."""
         self._slim = slim
@@ -79,7 +82,7 @@ class HeldObjects(Generic[T]):
 
     def take(self, item: Any, found: dict[Key, T], unread: dict[Key, UnreadableObject]) -> None:
         """Take one object of a list; of one that cannot be read what was held before stays."""
-        key = ("", f"#{len(unread) + 1}")
+        key = ("", f"{NAMELESS}{len(unread) + 1}")
         try:
             key = key_of(item, namespace=self._namespace)
             found[key] = self._slim(item)

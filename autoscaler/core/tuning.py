@@ -202,6 +202,9 @@ class Tuning:
     """Seconds after which what was played weighs half: one jump in six hours needs a day."""
     played_s_min: float = 1800.0
     """Seconds that are played before a rule decides. Judgement: with less, which is cheaper is luck."""
+    unexplained_max: float = 20.0
+    """By how much more may be missed than was foreseen for a rule to begin to decide: beyond that nothing is known of what
+    replicas carry, and what queues taught decides. Judgement."""
     budget_aim_ratio: float = 0.6
     """Of the budget: what a rule may miss. The rest is for what the play does not know."""
     miss_price: float = 3.0

@@ -107,14 +107,11 @@ class CapacityMemory:
         return float((self.calm_missed[known] / self.calm_judged[known]).min())
 
     def factors(self, budget_ratio: float) -> tuple[float, float]:
-        """Return by how much more is missed than the model says: where nobody waits, and where some do.
-
-        At least 1: hours of little load, in which less was missed than foreseen, say nothing of the next peak.
-        """
+        """Return by how much more is missed than the model says: where nobody waits, and where some do."""
         doubt = 0.1 * budget_ratio * self.judged + 0.5
         calm = (self.calm[0] + doubt) / (self.calm[1] + doubt)
         queued = (self.queued[0] + doubt) / (self.queued[1] + doubt)
-        return min(100.0, max(1.0, calm)), min(5.0, max(1.0, queued))
+        return min(100.0, max(0.3, calm)), min(5.0, max(1.0, queued))
 
     def foresee(
         self, fleet: Fleet, *, at: float, target: float, slack_s: float, budget_ratio: float

@@ -72,7 +72,7 @@ class Played(NamedTuple):
     runner_up: Rule | None
     runner_up_standing: Standing | None
     settled: bool
-    """Enough was played for it to decide, and enough seen of what was missed."""
+    """Enough was played for it to decide, enough seen of what was missed, and what replicas are held to carry explains it."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -103,6 +103,8 @@ class CandidatesMemory:
     choice: ChoiceMemory = field(default_factory=ChoiceMemory)
     played_s: float = 0.0
     """Seconds, under whatever hypothesis."""
+    settled: bool = False
+    """See `Played.settled`; what it once was it stays."""
 
 
 def play(
@@ -181,6 +183,11 @@ def _play_step(
             foreseen=min(1.0, float(own)) * step.arrivals,
             passed_s=step_s,
         )
+    memory.settled = memory.settled or (
+        memory.played_s >= TUNING.played_s_min
+        and capacity.judged >= TUNING.base_requests
+        and capacity.factors(budget)[0] <= TUNING.unexplained_max
+    )
     memory.choice.choose(
         fleets,
         capacity,
@@ -204,5 +211,5 @@ def _played(memory: CandidatesMemory, limits: Limits) -> Played:
         standing=choice.standing,
         runner_up=None if choice.runner_up is None else RULES[choice.runner_up],
         runner_up_standing=choice.runner_up_standing,
-        settled=memory.played_s >= TUNING.played_s_min and capacity.judged >= TUNING.base_requests,
+        settled=memory.settled,
     )

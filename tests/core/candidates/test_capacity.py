@@ -79,14 +79,6 @@ def test_at_little_load_nothing_refutes_what_was_told():
     assert world.memory.ratio == 1.0
 
 
-def test_hours_without_a_miss_make_nobody_bolder():
-    """At little load fewer miss than the model says; of what misses at the next peak that says nothing."""
-    world = World(1.0)
-    world.run(1.6, ready=4.0, hours=6.0)
-    calm, queued = world.memory.factors(BUDGET)
-    assert calm == queued == 1.0
-
-
 @pytest.mark.slow
 def test_one_bad_quarter_of_an_hour_is_no_capacity():
     """Half of all requests miss at a load that replicas carried for hours and carry again: a router that hung."""

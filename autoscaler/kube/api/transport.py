@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import aiohttp
@@ -27,6 +28,7 @@ class _Session:
     async def close(self) -> None:
         """Close the connections."""
         await self._session.close()
+        await asyncio.sleep(0)  # as `Client.close` does
 
 
 def fit_transport(rest_client: Any, *, loopback: bool) -> None:

@@ -9,7 +9,6 @@ came back and what to do. Deserialising into its models is never used: it costs 
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import re
 from collections.abc import AsyncIterator, Mapping
@@ -118,8 +117,6 @@ class Client:
     async def close(self) -> None:
         """Close the connections."""
         await self._api.close()
-        # Sockets are closed in the loop's next turn; a loop that ends at once would leave them open.
-        await asyncio.sleep(0)
 
     async def check(self) -> None:
         """Ask something small: raises ApiError where the server cannot be reached or refuses us."""

@@ -28,7 +28,8 @@ class _Session:
     async def close(self) -> None:
         """Close the connections."""
         await self._session.close()
-        await asyncio.sleep(0)  # as `Client.close` does
+        # Sockets are closed in the loop's next turn; a loop that ends at once would leave them open.
+        await asyncio.sleep(0)
 
 
 def fit_transport(rest_client: Any, *, loopback: bool) -> None:

@@ -17,11 +17,13 @@ from autoscaler.core.candidates.fleet_model import carried_by, chance_ratio, ser
 from autoscaler.core.contract.state import FloatArray
 from autoscaler.core.tuning import TUNING
 
-RATIOS: FloatArray = np.array([math.pow(2.0, step / 4.0) for step in range(-18, 9)])
+_HALF = 4
+"""Steps of RATIOS to half of what is carried."""
+TOLD = 18
+"""Index of the one of RATIOS at which the target was told right."""
+RATIOS: FloatArray = np.array([math.pow(2.0, (step - TOLD) / _HALF) for step in range(27)])
 """Of the in-flight target as told: 1/23 to 4, each 1.19 times the one before: as far apart as the shares of rules. With
 steps of sqrt(2) what a replica carries lay between two of them, and belief went to and fro."""
-TOLD = 18
-"""Index of the one at which the target was told right."""
 SEATS_RATIOS: FloatArray = np.array([1.25, 2.5, 5.0])
 """Of what a replica carries within the objective: what it serves at once, so that a queue is gone."""
 _CARRIES: FloatArray = np.repeat(RATIOS, len(SEATS_RATIOS))
@@ -180,7 +182,7 @@ class CapacityMemory:
         base = self.base_ratio
         self._learn(late, chance, base=base, missed=missed, judged=judged)
         full = math.fsum([each.full * each.arrivals for each in due]) / arrivals
-        half = max(0, self.believed - 4) * len(SEATS_RATIOS)
+        half = max(0, self.believed - _HALF) * len(SEATS_RATIOS)
         if late[half] == 0.0:  # not even if replicas carried half of it
             place = math.floor(2.0 * math.log2(max(full, 1e-9))) + BINS - 4
             self.calm_missed[min(BINS - 1, max(0, place))] += missed

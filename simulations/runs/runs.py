@@ -51,7 +51,9 @@ def cores() -> int:
 def play(plan: Plan, /, *, progress: Callable[[float], None] = lambda _: None) -> Score:
     """Make one run."""
     trace = cached_trace(plan.trace)
-    # as the daemon does: what was imported and read stays, and the collector need not walk it
+    # What was imported and read stays, and the collector need not walk it; what the last run left in cycles must
+    # not stay with it: frozen, it is never freed, and a board of hundreds of runs takes all memory there is.
+    gc.collect()
     gc.freeze()
     finished = run(
         trace,

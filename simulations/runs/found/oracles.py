@@ -209,11 +209,16 @@ class AheadOracle:
 Oracle: TypeAlias = StaticOracle | QueueOracle | AheadOracle
 
 
-def coarse_oracles(replicas_max: int) -> list[Oracle]:
-    """Where a search begins: static fleets of every size (of large ones every few), and a wide grid."""
+def static_oracles(replicas_max: int) -> list[StaticOracle]:
+    """Fleets of every size, of large ones every few; the largest among them."""
     sizes = sorted({round(n) for n in np.geomspace(1, replicas_max, 12)})
+    return [StaticOracle(replicas=size) for size in sizes]
+
+
+def coarse_oracles(replicas_max: int) -> list[Oracle]:
+    """Where a search begins: static fleets, and a wide grid."""
     return [
-        *(StaticOracle(replicas=size) for size in sizes),
+        *static_oracles(replicas_max),
         *(
             QueueOracle(factor=factor, price_s=price_s, lead_s=lead_s)
             for factor in (1.2, 1.7)

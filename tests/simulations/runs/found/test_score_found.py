@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from simulations.bounds.envelope import Envelope, FoundPoint
 from simulations.replay.conditions import Conditions, with_told_target
+from simulations.replay.schedule import ReplicaSchedule
 from simulations.results.scorecard import Score
 from simulations.runs.found import score_found
 from simulations.runs.found.oracles import StaticOracle, TraceView
@@ -100,6 +102,20 @@ def test_a_first_part_that_is_not_scored_costs_nothing(played):
     assert whole is not None
     assert part < 0.7 * whole
     assert found.beaten == ()
+
+
+@pytest.mark.slow
+def test_a_row_that_misses_nothing_is_found_on_every_seed(monkeypatch):
+    """Where the first seed's hull ends with a fleet that misses a request of the second one's."""
+    made = plans("hpa", "found", seeds=2)
+    largest = ReplicaSchedule(step_s=3_600.0, replicas=np.array([CONDITIONS.replicas_max]))
+    made[2:] = [replace(plan, schedule=largest) for plan in made[2:]]
+    rows = [play(plan) for plan in made]
+    monkeypatch.setattr(score_found, "_hull_oracles", lambda _: [StaticOracle(replicas=2)])
+    monkeypatch.setattr(score_found, "BEATEN_ROUNDS", 0)  # from far below they do not get there
+    found = with_found(rows, made, play=Player())
+    assert found.curves[TRACE, 1].points[-1].attainment >= rows[3].attainment
+    assert not [said for said in found.beaten if "no schedule that was found" in said]
 
 
 # A search that is wrong is noticed

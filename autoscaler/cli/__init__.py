@@ -1,4 +1,4 @@
-"""The command line: `autoscaler run | check | rehearse | replay | node-agent | simulate | capture | advise | ...`.
+"""The command line: `autoscaler run | check | status | explain | replay | simulate | advise | ...`.
 
 The only place that ends the process. Exit codes: 0 as wished, 1 a difference or a failure, 2 a usage or
 an input that cannot be worked with, 130 interrupted. Results go to standard output, all else to standard
@@ -22,6 +22,7 @@ from autoscaler.cli import (
     daemon,
     demo,
     exits,
+    explain,
     node_agent,
     simulate,
 )
@@ -39,6 +40,8 @@ for _command in (
     check.check,
     daemon.rehearse,
     daemon.replay,
+    explain.status,
+    explain.explain,
     node_agent.node_agent,
     simulate.simulate,
     capture.capture,

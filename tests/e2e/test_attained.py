@@ -172,7 +172,7 @@ def _held(load: Load, began_at: float) -> float | None:
 
 
 RULE = re.compile(
-    r"^the highest load of .*, decides .*: it would have had [\d.]+ replicas and attained [\d.]+ %;"
+    r"^the highest load of .*; decides .*: it would have had [\d.]+ replicas and attained [\d.]+ %;"
     r".* a replica carries ([\d.]+) of its target"
 )
 """The rule that decides, and its hindsight."""

@@ -62,6 +62,11 @@ def replicas_for(load: FloatArray) -> FloatArray:
     return np.searchsorted(_CARRIED, load - _HEADROOM).astype(np.float64)
 
 
+def most_load(replicas: int) -> float:
+    """Return the greatest load for which `replicas_for` asks for no more than so many."""
+    return float(_CARRIED[min(replicas, REPLICAS_MAX - 1)]) + _HEADROOM
+
+
 class Flow(NamedTuple):
     """What became of one step, by fleet."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from autoscaler.core.candidates.capacity import CapacityMemory, Fleet
 from autoscaler.core.candidates.choice import ChoiceMemory, Standing
-from autoscaler.core.candidates.fleet_model import replicas_for
+from autoscaler.core.candidates.fleet_model import most_load, replicas_for
 from autoscaler.core.candidates.fleets import FleetsMemory
 from autoscaler.core.candidates.peaks import PeakMemory
 from autoscaler.core.candidates.rules import RULES, SHARES, Rule
@@ -61,6 +62,12 @@ class Played(NamedTuple):
 
     rule: Rule
     replicas: int
+    load: float
+    """The highest of its window, in replicas of the whole target."""
+    load_from: float
+    """From which load on it asks for that many and no fewer; 0: it never asks for fewer."""
+    load_to: float
+    """Up to which it asks for no more; infinite: it never asks for more."""
     carried_ratio: float
     """Of the in-flight target as told: what a replica is held to carry."""
     sureness_ratio: float
@@ -201,10 +208,15 @@ def _played(memory: CandidatesMemory, limits: Limits) -> Played:
     choice, capacity = memory.choice, memory.capacity
     rule = RULES[choice.chosen]
     peak = float(memory.peaks.asked[choice.chosen // len(SHARES)])
-    replicas = int(replicas_for(np.array(peak / (capacity.ratio * rule.share))))
+    each = capacity.ratio * rule.share
+    replicas = int(replicas_for(np.array(peak / each)))
+    replicas = min(max(replicas, limits.replicas_min), limits.replicas_max)
     return Played(
         rule=rule,
-        replicas=min(max(replicas, limits.replicas_min), limits.replicas_max),
+        replicas=replicas,
+        load=peak,
+        load_from=each * most_load(replicas - 1) if replicas > limits.replicas_min else 0.0,
+        load_to=each * most_load(replicas) if replicas < limits.replicas_max else math.inf,
         carried_ratio=capacity.ratio,
         sureness_ratio=capacity.sureness_ratio,
         since=choice.since,

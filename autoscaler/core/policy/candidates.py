@@ -37,7 +37,7 @@ def propose(given: PolicyInput, /) -> Proposal:
 def _account(played: Played, *, given: PolicyInput) -> str:
     """Say which rule decides, since when, how it stands, and what is next."""
     start_s = given.cold_start_s
-    said = f"{played.rule.said(start_s)}, decides"
+    said = f"{played.rule.said(start_s)}: {_load(played)}; decides"
     if played.since is None:
         said += " until others are known"
     else:
@@ -50,6 +50,16 @@ def _account(played: Played, *, given: PolicyInput) -> str:
         f"{said}; a replica carries {played.carried_ratio:.2f} of its target "
         f"(sure to {100.0 * played.sureness_ratio:.0f} %)"
     )
+
+
+def _load(played: Played) -> str:
+    """Say which load it looked at, and from where to where that asks for the same."""
+    load_from, load_to = played.load_from, played.load_to
+    if load_from <= 0.0:
+        span = f"up to {load_to:.2f}" if math.isfinite(load_to) else "at any load"
+    else:
+        span = f"from {load_from:.2f}" + (f" to {load_to:.2f}" if math.isfinite(load_to) else " on")
+    return f"{played.load:.2f}, and {span} it asks for {played.replicas}"
 
 
 def _stood(standing: Standing) -> str:

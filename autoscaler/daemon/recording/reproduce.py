@@ -105,6 +105,20 @@ def replay(path: Path, progress: Callable[[int], None] | None = None) -> Iterato
             return
 
 
+def expect_format(path: Path, header: Header) -> None:
+    """Refuse what another format's version wrote.
+
+    Raises:
+        RecordingError: It did.
+    """
+    if header.format != FORMAT:
+        raise RecordingError(
+            f"{path}: found format {header.format}, written by version {header.writer.package}; "
+            f"version {__version__} reads format {FORMAT} alone: replay it with the version that "
+            "wrote it, or record anew"
+        )
+
+
 def _replay_segment(path: Path, progress: Callable[[int], None] | None) -> SegmentReport:
     lines = read_lines(path)
     header = next(lines, None)
@@ -112,12 +126,7 @@ def _replay_segment(path: Path, progress: Callable[[int], None] | None) -> Segme
         raise RecordingError(
             f"{path}: no header in the first line; it was cut off, or is none of ours"
         )
-    if header.format != FORMAT:
-        raise RecordingError(
-            f"{path}: found format {header.format}, written by version {header.writer.package}; "
-            f"version {__version__} reads format {FORMAT} alone: replay it with the version that "
-            "wrote it, or record anew"
-        )
+    expect_format(path, header)
     checkpoint = next(lines, None)
     if not isinstance(checkpoint, CheckpointLine):
         raise RecordingError(f"{path}: cut off before its checkpoint; nothing can be replayed")

@@ -14,11 +14,12 @@ from autoscaler.core.contract.decision import Decision
 from autoscaler.core.contract.events import Observed, SpecChanged
 from autoscaler.core.contract.hindsight import WindowHindsight
 from autoscaler.core.contract.history import HistoryTaken
-from autoscaler.core.contract.spec import FleetSpec, ModelSpec
+from autoscaler.core.contract.spec import FleetSpec
 from autoscaler.daemon.clock import Clock
 from autoscaler.daemon.history_watch import HistoryWatch
 from autoscaler.daemon.loop import Handled, Listener
 from autoscaler.daemon.observer import FleetObserver
+from autoscaler.explain.asked import asked_of, write_asked
 from autoscaler.supervision import Supervisor
 
 _STALLED_TICKS = 3
@@ -136,7 +137,7 @@ class Status(Listener):
             if model.key in decisions:
                 decision = decisions[model.key]._replace(hindsight=hindsights.get(model.key))
                 plain = to_builtins(decision, Decision)
-                models.append(_json({**plain, "spec": _specification(model)}))
+                models.append(_json({**plain, "spec": write_asked(asked_of(model))}))
                 yield
         for report in self._observer.collector.reports():
             sources.append(_json(msgspec.to_builtins(report)))
@@ -211,31 +212,3 @@ def _framebuffers(observer: FleetObserver) -> list[dict[str, Any]]:
         {"pod": "/".join(key), "read_at": sample.sampled_at, "used_bytes": sample.used_bytes}
         for key, sample in sorted(observer.collector.last_values.framebuffers().items())
     ]
-
-
-def _specification(model: ModelSpec) -> dict[str, Any]:
-    """What a reader of a decision needs of the specification."""
-    return {
-        "mode": str(model.mode),
-        "pause": str(model.pause),
-        "min_replicas": model.min_replicas,
-        "max_replicas": model.max_replicas,
-        "warm_floor": {
-            "replicas": model.warm_floor.replicas,
-            "capacity_type": model.warm_floor.capacity_type,
-            "ramp": str(model.warm_floor.ramp),
-            "schedules": [
-                {"times": schedule.text, "replicas": schedule.replicas}
-                for schedule in model.warm_floor.schedules
-            ],
-        },
-        "pools": [
-            {
-                "pool": pool.name,
-                "target": str(pool.target),
-                "capacity_type": str(pool.capacity_type),
-                "price_usd_per_hour": pool.price_usd_per_hour,
-            }
-            for pool in model.pools
-        ],
-    }

@@ -11,6 +11,7 @@ from autoscaler.core.candidates.fleet_model import (
     REPLICAS_MAX,
     carried_by,
     chance_ratio,
+    most_load,
     replicas_for,
     serve,
 )
@@ -74,6 +75,13 @@ def test_as_many_replicas_as_carry_a_load():
     assert carried_by(4.0) == pytest.approx(4.0)
     assert carried_by(0.5) == pytest.approx(0.5 * carried_by(1.0))
     assert carried_by(2.5) == pytest.approx((carried_by(2) + carried_by(3)) / 2)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 7, 300])
+def test_the_greatest_load_of_so_many_replicas_is_where_one_more_begins(count):
+    load = most_load(count)
+    assert replicas_for(np.array([load - 1e-9]))[0] == count
+    assert replicas_for(np.array([load + 1e-9]))[0] == count + 1
 
 
 def test_chance_is_the_budget_at_the_load_that_is_carried_and_rises_with_it():

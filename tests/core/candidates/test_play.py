@@ -149,3 +149,13 @@ def test_a_checkpoint_plays_on_as_if_nothing_had_been():
     ours, theirs = (run(each, jumps(1.0), at=3600.0) for each in (memory, copy))
     assert ours == theirs
     assert to_builtins(memory, CandidatesMemory) == to_builtins(copy, CandidatesMemory)
+
+
+@pytest.mark.parametrize("load", [0.0, 0.6, 1.4, 2.7, 5.5])
+def test_within_the_loads_that_it_tells_the_rule_asks_for_what_it_asks_for(load):
+    played = run(CandidatesMemory(), [load] * 24)
+    assert played is not None
+    assert played.load == pytest.approx(load)
+    assert played.load_from <= played.load <= played.load_to
+    assert (played.load_from == 0.0) is (played.replicas == LIMITS.replicas_min)
+    assert math.isinf(played.load_to) is (played.replicas == LIMITS.replicas_max)

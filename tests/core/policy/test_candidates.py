@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from autoscaler.core.candidates import Played, Rule, Standing
@@ -12,6 +14,9 @@ RULE = Rule(mean_s=30.0, window=4, share=0.5)
 PLAYED = Played(
     rule=RULE,
     replicas=5,
+    load=1.23,
+    load_from=1.02,
+    load_to=1.27,
     carried_ratio=0.5,
     sureness_ratio=0.93,
     since=800.0,
@@ -41,11 +46,24 @@ def test_it_proposes_what_the_rule_asks_for_and_says_why():
         "CheapestRule",
     )
     assert proposal.message == (
-        "the highest load of 20 min (means of 30 s), replicas filled to 0.50, decides for 20 min: it would have "
-        "had 4.25 replicas and attained 99.41 %; next the highest load of 12 h (means of 120 s), replicas filled "
+        "the highest load of 20 min (means of 30 s), replicas filled to 0.50: 1.23, and from 1.02 to 1.27 it "
+        "asks for 5; decides for 20 min: it would have had 4.25 replicas and attained 99.41 %; next the highest load of 12 h (means of 120 s), replicas filled "
         "to 1.00: had 4.50 replicas and attained 99.87 %; a replica carries 0.50 of its target (sure to 93 %); "
         "as the test says"
     )
+
+
+@pytest.mark.parametrize(
+    ("load_from", "load_to", "said"),
+    [
+        (0.0, 1.27, ": 1.23, and up to 1.27 it asks for 5;"),
+        (1.02, math.inf, ": 1.23, and from 1.02 on it asks for 5;"),
+        (0.0, math.inf, ": 1.23, and at any load it asks for 5;"),
+    ],
+)
+def test_it_says_which_load_would_ask_for_another_number(load_from, load_to, said):
+    played = PLAYED._replace(load_from=load_from, load_to=load_to)
+    assert said in proposed(played).message
 
 
 @pytest.mark.parametrize("played", [None, PLAYED._replace(settled=False)])

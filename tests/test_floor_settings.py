@@ -91,30 +91,31 @@ def test_times_need_no_quotes_where_yaml_is_read_as_we_do(tmp_path):
     assert floor.schedules[0].to_s == 20 * HOUR_S
 
 
-@pytest.mark.parametrize(
-    ("changes", "field", "found", "remedy"),
-    [
-        pytest.param({"timeZone": "Europe/Berln"}, "timeZone", '"Europe/Berln"', "write Europe/Berlin", id="a zone that is misspelt"),
-        pytest.param({"timeZone": "CEST"}, "timeZone", '"CEST"', "IANA|CET|EST", id="an abbreviation"),
-        pytest.param({"timeZone": "localtime"}, "timeZone", '"localtime"', "write", id="the machine's own"),
-        pytest.param({"timeZone": "../../etc/passwd"}, "timeZone", "passwd", "write", id="a path"),
-        pytest.param({"timeZone": "right/Europe/Berlin"}, "timeZone", "right", "write Europe/Berlin", id="leap seconds"),
-        pytest.param({"timeZone": 1}, "timeZone", "1", "name of a time zone", id="a number for a zone"),
-        pytest.param({"days": "Mon-Fr"}, "days", '"Mon-Fr"', "Mon-Fri", id="a day that is none"),
-        pytest.param({"days": ["Mon", "Mardi"]}, "days", "a list", "Mardi", id="one of a list"),
-        pytest.param({"days": []}, "days", "an empty list", "at least one day", id="no day"),
-        pytest.param({"from": "8:00"}, "from", '"8:00"', '"00:00" to "24:00"', id="an hour of one digit"),
-        pytest.param({"from": 800}, "from", "800", "in quotes", id="a number for a time"),
-        pytest.param({"from": "24:00"}, "from", '"24:00"', '"00:00"', id="a beginning at the end"),
-        pytest.param({"from": None}, "from", "nothing", "write it", id="no beginning"),
-        pytest.param({"to": "24:30"}, "to", '"24:30"', '"24:00"', id="an end after the day"),
-        pytest.param({"to": "08:00"}, "to", "also where it begins", "whole day", id="an end at its beginning"),
-        pytest.param({"replicas": 11}, "replicas", "11, above maxReplicas 10", "at most 10", id="above the maximum"),
-        pytest.param({"replicas": 0}, "replicas", "0", "at least 1", id="none"),
-        pytest.param({"replicas": None}, "replicas", "nothing", "write it", id="not said how many"),
-        pytest.param({"timezone": "UTC"}, "timezone", "not known", "write timeZone", id="a field that is misspelt"),
-    ],
-)  # fmt: skip
+SCHEDULE_MISTAKES = [
+    pytest.param({"timeZone": "Europe/Berln"}, "timeZone", '"Europe/Berln"', "write Europe/Berlin", id="a zone that is misspelt"),
+    pytest.param({"timeZone": "CEST"}, "timeZone", '"CEST"', "IANA|CET|EST", id="an abbreviation"),
+    pytest.param({"timeZone": "localtime"}, "timeZone", '"localtime"', "write", id="the machine's own"),
+    pytest.param({"timeZone": "../../etc/passwd"}, "timeZone", "passwd", "write", id="a path"),
+    pytest.param({"timeZone": "right/Europe/Berlin"}, "timeZone", "right", "write Europe/Berlin", id="leap seconds"),
+    pytest.param({"timeZone": 1}, "timeZone", "1", "name of a time zone", id="a number for a zone"),
+    pytest.param({"days": "Mon-Fr"}, "days", '"Mon-Fr"', "Mon-Fri", id="a day that is none"),
+    pytest.param({"days": ["Mon", "Mardi"]}, "days", "a list", "Mardi", id="one of a list"),
+    pytest.param({"days": []}, "days", "an empty list", "at least one day", id="no day"),
+    pytest.param({"from": "8:00"}, "from", '"8:00"', '"00:00" to "24:00"', id="an hour of one digit"),
+    pytest.param({"from": 800}, "from", "800", "in quotes", id="a number for a time"),
+    pytest.param({"from": "24:00"}, "from", '"24:00"', '"00:00"', id="a beginning at the end"),
+    pytest.param({"from": None}, "from", "nothing", "write it", id="no beginning"),
+    pytest.param({"to": "24:30"}, "to", '"24:30"', '"24:00"', id="an end after the day"),
+    pytest.param({"to": "08:00"}, "to", "also where it begins", "whole day", id="an end at its beginning"),
+    pytest.param({"replicas": 11}, "replicas", "11, above maxReplicas 10", "at most 10", id="above the maximum"),
+    pytest.param({"replicas": 0}, "replicas", "0", "at least 1", id="none"),
+    pytest.param({"replicas": None}, "replicas", "nothing", "write it", id="not said how many"),
+    pytest.param({"timezone": "UTC"}, "timezone", "not known", "write timeZone", id="a field that is misspelt"),
+]  # fmt: skip
+"""One in a schedule each: its changes, and the field, what was found and what to write of its problem."""
+
+
+@pytest.mark.parametrize(("changes", "field", "found", "remedy"), SCHEDULE_MISTAKES)
 def test_a_mistake_is_told_with_its_place_and_what_to_write(
     tmp_path, changes, field, found, remedy
 ):

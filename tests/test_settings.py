@@ -295,258 +295,255 @@ def test_five_mistakes_are_five_lines(tmp_path):
     ]
 
 
-@pytest.mark.parametrize(
-    ("spec", "where", "found", "remedy"),
-    [
-        pytest.param({"pools": None}, "spec.pools", "nothing", "at least one pool", id="no pools"),
-        pytest.param(
-            {"pools": []}, "spec.pools", "an empty list", "at least one", id="empty pools"
-        ),
-        pytest.param({"pools": "x"}, "spec.pools", '"x"', "a list", id="pools that are no list"),
-        pytest.param(
-            {"pools": [{"name": "a"}]},
-            "spec.pools[0].scaleTargetRef",
-            "nothing",
-            "scaleTargetRef: {",
-            id="no target",
-        ),
-        pytest.param(
-            {"pools": [{"name": "A_b", "scaleTargetRef": {"name": "x"}}]},
-            "spec.pools[0].name",
-            '"A_b"',
-            "lower case",
-            id="a pool name that is no label",
-        ),
-        pytest.param(
-            {"pools": [{"name": "a", "scaleTargetRef": {"name": "x", "kind": "StatefulSet"}}]},
-            "spec.pools[0].scaleTargetRef.kind",
-            '"StatefulSet"',
-            "write Deployment",
-            id="a kind that cannot be scaled",
-        ),
-        pytest.param(
-            {"pools": [{"name": "a", "scaleTargetRef": {"name": "x"}, "priceUSDPerHour": 4.9}]},
-            "spec.pools[0].priceUSDPerHour",
-            "4.9",
-            'in quotes: "4.9"',
-            id="a float where a quantity stands",
-        ),
-        pytest.param(
-            {"pools": [{"name": "a", "scaleTargetRef": {"name": "x"}, "priceUSDPerHour": "free"}]},
-            "spec.pools[0].priceUSDPerHour",
-            '"free"',
-            "decimal number",
-            id="a quantity that is none",
-        ),
-        pytest.param(
-            {"pools": [{"name": "a", "scaleTargetRef": {"name": "x"}, "priceUSDPerHour": "0"}]},
-            "spec.pools[0].priceUSDPerHour",
-            '"0"',
-            "more than 0",
-            id="a price of nothing",
-        ),
-        pytest.param(
-            {"minReplicas": 0}, "spec.minReplicas", "0", "at least 1", id="no replica at all"
-        ),
-        pytest.param(
-            {"maxReplicas": 2.5}, "spec.maxReplicas", "2.5", "whole number", id="half a replica"
-        ),
-        pytest.param(
-            {"minReplicas": 5, "maxReplicas": 3},
-            "spec.minReplicas",
-            "5, above maxReplicas 3",
-            "at most 3",
-            id="minimum above maximum",
-        ),
-        pytest.param(
-            {"warmFloor": {"replicas": 11}},
-            "spec.warmFloor.replicas",
-            "11, above maxReplicas 10",
-            "at most 10",
-            id="floor above maximum",
-        ),
-        pytest.param(
-            {"warmFloor": {"replicas": 1, "capacityType": "Spot"}},
-            "spec.warmFloor.capacityType",
-            '"Spot", which no pool has',
-            "OnDemand",
-            id="a floor without a pool of its type",
-        ),
-        pytest.param(
-            {"objective": {"attainmentPercent": "49"}},
-            "spec.objective.attainmentPercent",
-            "49",
-            "at least 50",
-            id="attainment below half",
-        ),
-        pytest.param(
-            {"targets": {"inFlightRequestsPerReplica": "0.05"}},
-            "spec.targets.inFlightRequestsPerReplica",
-            "0.05",
-            "at least 0.1",
-            id="a target of hardly any request",
-        ),
-        pytest.param(
-            {"objective": {"attainmentPercent": "100"}},
-            "spec.objective.attainmentPercent",
-            "100",
-            "at most 99.99",
-            id="attainment that nothing can have",
-        ),
-        pytest.param(
-            {"forecast": {"mode": False}},
-            "spec.forecast.mode",
-            "false",
-            "Auto, Off",
-            id="a boolean for a word",
-        ),
-        pytest.param(
-            {"spot": {"drainMarginSeconds": 130}},
-            "spec.spot.drainMarginSeconds",
-            "130",
-            "at most 100",
-            id="a margin longer than any notice",
-        ),
-        pytest.param(
-            {"behavior": {"scaleDown": {"policies": []}}},
-            "spec.behavior.scaleDown.policies",
-            "an empty list",
-            "at least one",
-            id="a behavior without policies",
-        ),
-        pytest.param(
-            {"behavior": {"scaleDown": {"stabilizationWindowSeconds": 4000}}},
-            "spec.behavior.scaleDown.stabilizationWindowSeconds",
-            "4000",
-            "at most 3600",
-            id="a window longer than HPA's",
-        ),
-        pytest.param(
-            {"behavior": {"scaledown": {}}},
-            "spec.behavior.scaledown",
-            "not known",
-            "write scaleDown",
-            id="a misspelt field deep down",
-        ),
-        pytest.param(
-            {"metrics": {"source": "Prometheus"}},
-            "spec.metrics.prometheus",
-            "nothing, with source Prometheus",
-            "server: NAME",
-            id="Prometheus without a server",
-        ),
-        pytest.param(
-            {"metrics": {"source": "Prometheus", "prometheus": {}}},
-            "spec.metrics.prometheus.server",
-            "nothing",
-            "--prometheus-server NAME=URL",
-            id="a Prometheus without a name",
-        ),
-        pytest.param(
-            {"metrics": {"prometheus": {"server": "p", "serverAddress": "http://h:http"}}},
-            "spec.metrics.prometheus.serverAddress",
-            "not known",
-            "--prometheus-server NAME=URL",
-            id="an address, which is its operator's",
-        ),
-        pytest.param(
-            {"metrics": {"prometheus": {"server": "p", "bearerTokenFile": "/var/run/token"}}},
-            "spec.metrics.prometheus.bearerTokenFile",
-            "not known",
-            "token-file=FILE",
-            id="a token file, which is its operator's",
-        ),
-        pytest.param(
-            {"metrics": {"prometheus": {"server": "p", "matchers": {"pod": "x"}}}},
-            "spec.metrics.prometheus.matchers.pod",
-            "asked for anyway",
-            "take it away",
-            id="a matcher for whose pods they are",
-        ),
-        pytest.param(
-            {"metrics": {"ports": [8000, 8001, 8000]}},
-            "spec.metrics.ports",
-            "a port twice",
-            "once",
-            id="a port twice",
-        ),
-        pytest.param(
-            {"metrics": {"port": 8000, "ports": [8000, 8001]}},
-            "spec.metrics.ports",
-            "beside port",
-            "one of them",
-            id="port and ports",
-        ),
-        pytest.param(
-            {"metrics": {"ports": [70000]}},
-            "spec.metrics.ports[0]",
-            "70000",
-            "at most 65535",
-            id="a port that is none",
-        ),
-        pytest.param(
-            {"metrics": {"scheme": "https"}},
-            "spec.metrics.scheme",
-            '"https"',
-            "HTTP, HTTPS",
-            id="a scheme in lower case",
-        ),
-        pytest.param(
-            {"metrics": {"tls": {"insecureSkipVerify": True}}},
-            "spec.metrics.tls",
-            "with scheme HTTP",
-            "scheme: HTTPS",
-            id="TLS settings without TLS",
-        ),
-        pytest.param(
-            {"metrics": {"scheme": "HTTPS", "tls": {"ca": "-----BEGIN"}}},
-            "spec.metrics.tls.ca",
-            "no PEM certificate",
-            "BEGIN CERTIFICATE",
-            id="a CA that is none",
-        ),
-        pytest.param(
-            {"metrics": {"deadlineSeconds": 0}},
-            "spec.metrics.deadlineSeconds",
-            "0",
-            "at least 1",
-            id="a deadline of nothing",
-        ),
-        pytest.param(
-            {"metrics": {"path": "//evil:80/x"}},
-            "spec.metrics.path",
-            '"//evil:80/x"',
-            "one slash",
-            id="a path that is a host",
-        ),
-        pytest.param(
-            {"metrics": {"path": "//["}}, "spec.metrics.path", '"//["', "one slash", id="a bracket"
-        ),
-        pytest.param(
-            {"metrics": {"path": "metrics"}}, "spec.metrics.path", '"metrics"', "slash", id="a path"
-        ),
-        pytest.param(
-            {"modelNames": []}, "spec.modelNames", "an empty list", "at least one", id="no names"
-        ),
-        pytest.param(
-            {"engine": "vllm"}, "spec.engine", '"vllm"', "VLLM, TGI, SGLang, RayServe", id="case"
-        ),
-        pytest.param(
-            {"behaviour": {}},
-            "spec.behaviour",
-            "not known",
-            "write behavior",
-            id="British spelling",
-        ),
-        pytest.param(
-            {"xyzzy": 1},
-            "spec.xyzzy",
-            "not known",
-            "known here: modelNames, engine",
-            id="a stranger",
-        ),
-    ],
-)
+MISTAKES = [
+    pytest.param({"pools": None}, "spec.pools", "nothing", "at least one pool", id="no pools"),
+    pytest.param({"pools": []}, "spec.pools", "an empty list", "at least one", id="empty pools"),
+    pytest.param({"pools": "x"}, "spec.pools", '"x"', "a list", id="pools that are no list"),
+    pytest.param(
+        {"pools": [{"name": "a"}]},
+        "spec.pools[0].scaleTargetRef",
+        "nothing",
+        "scaleTargetRef: {",
+        id="no target",
+    ),
+    pytest.param(
+        {"pools": [{"name": "A_b", "scaleTargetRef": {"name": "x"}}]},
+        "spec.pools[0].name",
+        '"A_b"',
+        "lower case",
+        id="a pool name that is no label",
+    ),
+    pytest.param(
+        {"pools": [{"name": "a", "scaleTargetRef": {"name": "x", "kind": "StatefulSet"}}]},
+        "spec.pools[0].scaleTargetRef.kind",
+        '"StatefulSet"',
+        "write Deployment",
+        id="a kind that cannot be scaled",
+    ),
+    pytest.param(
+        {"pools": [{"name": "a", "scaleTargetRef": {"name": "x"}, "priceUSDPerHour": 4.9}]},
+        "spec.pools[0].priceUSDPerHour",
+        "4.9",
+        'in quotes: "4.9"',
+        id="a float where a quantity stands",
+    ),
+    pytest.param(
+        {"pools": [{"name": "a", "scaleTargetRef": {"name": "x"}, "priceUSDPerHour": "free"}]},
+        "spec.pools[0].priceUSDPerHour",
+        '"free"',
+        "decimal number",
+        id="a quantity that is none",
+    ),
+    pytest.param(
+        {"pools": [{"name": "a", "scaleTargetRef": {"name": "x"}, "priceUSDPerHour": "0"}]},
+        "spec.pools[0].priceUSDPerHour",
+        '"0"',
+        "more than 0",
+        id="a price of nothing",
+    ),
+    pytest.param({"minReplicas": 0}, "spec.minReplicas", "0", "at least 1", id="no replica at all"),
+    pytest.param(
+        {"maxReplicas": 2.5}, "spec.maxReplicas", "2.5", "whole number", id="half a replica"
+    ),
+    pytest.param(
+        {"minReplicas": 5, "maxReplicas": 3},
+        "spec.minReplicas",
+        "5, above maxReplicas 3",
+        "at most 3",
+        id="minimum above maximum",
+    ),
+    pytest.param(
+        {"warmFloor": {"replicas": 11}},
+        "spec.warmFloor.replicas",
+        "11, above maxReplicas 10",
+        "at most 10",
+        id="floor above maximum",
+    ),
+    pytest.param(
+        {"warmFloor": {"replicas": 1, "capacityType": "Spot"}},
+        "spec.warmFloor.capacityType",
+        '"Spot", which no pool has',
+        "OnDemand",
+        id="a floor without a pool of its type",
+    ),
+    pytest.param(
+        {"objective": {"attainmentPercent": "49"}},
+        "spec.objective.attainmentPercent",
+        "49",
+        "at least 50",
+        id="attainment below half",
+    ),
+    pytest.param(
+        {"targets": {"inFlightRequestsPerReplica": "0.05"}},
+        "spec.targets.inFlightRequestsPerReplica",
+        "0.05",
+        "at least 0.1",
+        id="a target of hardly any request",
+    ),
+    pytest.param(
+        {"objective": {"attainmentPercent": "100"}},
+        "spec.objective.attainmentPercent",
+        "100",
+        "at most 99.99",
+        id="attainment that nothing can have",
+    ),
+    pytest.param(
+        {"forecast": {"mode": False}},
+        "spec.forecast.mode",
+        "false",
+        "Auto, Off",
+        id="a boolean for a word",
+    ),
+    pytest.param(
+        {"spot": {"drainMarginSeconds": 130}},
+        "spec.spot.drainMarginSeconds",
+        "130",
+        "at most 100",
+        id="a margin longer than any notice",
+    ),
+    pytest.param(
+        {"behavior": {"scaleDown": {"policies": []}}},
+        "spec.behavior.scaleDown.policies",
+        "an empty list",
+        "at least one",
+        id="a behavior without policies",
+    ),
+    pytest.param(
+        {"behavior": {"scaleDown": {"stabilizationWindowSeconds": 4000}}},
+        "spec.behavior.scaleDown.stabilizationWindowSeconds",
+        "4000",
+        "at most 3600",
+        id="a window longer than HPA's",
+    ),
+    pytest.param(
+        {"behavior": {"scaledown": {}}},
+        "spec.behavior.scaledown",
+        "not known",
+        "write scaleDown",
+        id="a misspelt field deep down",
+    ),
+    pytest.param(
+        {"metrics": {"source": "Prometheus"}},
+        "spec.metrics.prometheus",
+        "nothing, with source Prometheus",
+        "server: NAME",
+        id="Prometheus without a server",
+    ),
+    pytest.param(
+        {"metrics": {"source": "Prometheus", "prometheus": {}}},
+        "spec.metrics.prometheus.server",
+        "nothing",
+        "--prometheus-server NAME=URL",
+        id="a Prometheus without a name",
+    ),
+    pytest.param(
+        {"metrics": {"prometheus": {"server": "p", "serverAddress": "http://h:http"}}},
+        "spec.metrics.prometheus.serverAddress",
+        "not known",
+        "--prometheus-server NAME=URL",
+        id="an address, which is its operator's",
+    ),
+    pytest.param(
+        {"metrics": {"prometheus": {"server": "p", "bearerTokenFile": "/var/run/token"}}},
+        "spec.metrics.prometheus.bearerTokenFile",
+        "not known",
+        "token-file=FILE",
+        id="a token file, which is its operator's",
+    ),
+    pytest.param(
+        {"metrics": {"prometheus": {"server": "p", "matchers": {"pod": "x"}}}},
+        "spec.metrics.prometheus.matchers.pod",
+        "asked for anyway",
+        "take it away",
+        id="a matcher for whose pods they are",
+    ),
+    pytest.param(
+        {"metrics": {"ports": [8000, 8001, 8000]}},
+        "spec.metrics.ports",
+        "a port twice",
+        "once",
+        id="a port twice",
+    ),
+    pytest.param(
+        {"metrics": {"port": 8000, "ports": [8000, 8001]}},
+        "spec.metrics.ports",
+        "beside port",
+        "one of them",
+        id="port and ports",
+    ),
+    pytest.param(
+        {"metrics": {"ports": [70000]}},
+        "spec.metrics.ports[0]",
+        "70000",
+        "at most 65535",
+        id="a port that is none",
+    ),
+    pytest.param(
+        {"metrics": {"scheme": "https"}},
+        "spec.metrics.scheme",
+        '"https"',
+        "HTTP, HTTPS",
+        id="a scheme in lower case",
+    ),
+    pytest.param(
+        {"metrics": {"tls": {"insecureSkipVerify": True}}},
+        "spec.metrics.tls",
+        "with scheme HTTP",
+        "scheme: HTTPS",
+        id="TLS settings without TLS",
+    ),
+    pytest.param(
+        {"metrics": {"scheme": "HTTPS", "tls": {"ca": "-----BEGIN"}}},
+        "spec.metrics.tls.ca",
+        "no PEM certificate",
+        "BEGIN CERTIFICATE",
+        id="a CA that is none",
+    ),
+    pytest.param(
+        {"metrics": {"deadlineSeconds": 0}},
+        "spec.metrics.deadlineSeconds",
+        "0",
+        "at least 1",
+        id="a deadline of nothing",
+    ),
+    pytest.param(
+        {"metrics": {"path": "//evil:80/x"}},
+        "spec.metrics.path",
+        '"//evil:80/x"',
+        "one slash",
+        id="a path that is a host",
+    ),
+    pytest.param(
+        {"metrics": {"path": "//["}}, "spec.metrics.path", '"//["', "one slash", id="a bracket"
+    ),
+    pytest.param(
+        {"metrics": {"path": "metrics"}}, "spec.metrics.path", '"metrics"', "slash", id="a path"
+    ),
+    pytest.param(
+        {"modelNames": []}, "spec.modelNames", "an empty list", "at least one", id="no names"
+    ),
+    pytest.param(
+        {"engine": "vllm"}, "spec.engine", '"vllm"', "VLLM, TGI, SGLang, RayServe", id="case"
+    ),
+    pytest.param(
+        {"behaviour": {}},
+        "spec.behaviour",
+        "not known",
+        "write behavior",
+        id="British spelling",
+    ),
+    pytest.param(
+        {"xyzzy": 1},
+        "spec.xyzzy",
+        "not known",
+        "known here: modelNames, engine",
+        id="a stranger",
+    ),
+]
+"""One in a document each: `spec`, and the place, what was found and what to write of its problem."""
+
+
+@pytest.mark.parametrize(("spec", "where", "found", "remedy"), MISTAKES)
 def test_one_mistake_is_one_problem_with_its_remedy(tmp_path, spec, where, found, remedy):
     ((path, what, to_write),) = problems(tmp_path, document(**spec))
     assert path == where

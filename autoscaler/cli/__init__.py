@@ -19,6 +19,7 @@ from autoscaler.cli import (
     calibrate,
     capture,
     check,
+    crd,
     daemon,
     demo,
     exits,
@@ -38,6 +39,7 @@ def cli() -> None:
 for _command in (
     daemon.run,
     check.check,
+    crd.crd,
     daemon.rehearse,
     daemon.replay,
     explain.status,

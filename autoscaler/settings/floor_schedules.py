@@ -89,13 +89,23 @@ def time_text(seconds: int) -> str:
     return f"{seconds // 3600:02}:{seconds // 60 % 60:02}"
 
 
+_DAY = rf"({'|'.join(DAYS)})"
 Days = Annotated[
     tuple[int, ...],
     BeforeValidator(read_days),
-    WithJsonSchema({"x-kubernetes-preserve-unknown-fields": True}),
+    WithJsonSchema(
+        {"x-kubernetes-preserve-unknown-fields": True, "pattern": f"^{_DAY}(-{_DAY})?$"}
+    ),
 ]
-"""Days of the week, Monday is 0; written as `Mon-Fri` or a list."""
-TimeOfDay = Annotated[int, BeforeValidator(read_time_of_day), WithJsonSchema({"type": "string"})]
+"""Days of the week, Monday is 0; written as `Mon-Fri` or a list: two types, so that a schema holds only the first to
+its form."""
+TimeOfDay = Annotated[
+    int,
+    BeforeValidator(read_time_of_day),
+    WithJsonSchema({"type": "string", "maxLength": 5}),
+]
 """Seconds after midnight, written as `"08:00"`."""
-ZoneName = Annotated[str, BeforeValidator(read_zone_name), WithJsonSchema({"type": "string"})]
-"""Of the IANA time zone database."""
+ZoneName = Annotated[
+    str, BeforeValidator(read_zone_name), WithJsonSchema({"type": "string", "maxLength": 64})
+]
+"""Of the IANA time zone database, whose longest name has 32 characters."""

@@ -12,6 +12,7 @@ from pydantic import BeforeValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 _QUANTITY = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,9})?)(m?)")
+_SCHEMA = {"x-kubernetes-int-or-string": True, "pattern": r"^[0-9]{1,12}(\.[0-9]{1,9})?m?$"}
 
 
 def read_quantity(value: Any) -> float:
@@ -36,6 +37,6 @@ def read_quantity(value: Any) -> float:
 Quantity = Annotated[
     float,
     BeforeValidator(read_quantity),
-    WithJsonSchema({"x-kubernetes-int-or-string": True}),
+    WithJsonSchema(_SCHEMA),
 ]
 """A number >= 0, written as a Kubernetes quantity (decimal, or with the suffix `m`)."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from pydantic.alias_generators import to_camel
 
 from autoscaler.core.contract.spec import ForecastMode, Mode, PolicyType, RampMode, SelectPolicy
@@ -41,6 +41,16 @@ Label = Annotated[str, Field(pattern=_DNS_LABEL)]
 ModelName = Annotated[str, Field(max_length=256)]
 
 _REPLICAS_MAX = 100_000
+_POOLS_MAX = 64
+"""What a rule that looks at each of them may cost an API server has a limit."""
+_NOT_FILLED_IN: dict[str, JsonValue] = {"default": None}
+"""The API server leaves it out where it was left out: a rule asks whether it was given."""
+_SET: dict[str, JsonValue] = {"x-kubernetes-list-type": "set"}
+_BY_NAME: dict[str, JsonValue] = {
+    "x-kubernetes-list-type": "map",
+    "x-kubernetes-list-map-keys": ["name"],
+}
+"""How lists merge where several write one resource; also, none of their entries stands there twice."""
 _DAY_S = 86_400
 
 
@@ -118,9 +128,11 @@ class MetricsSection(_Section):
 
     source: MetricsSource = MetricsSource.PODS
     """Pods: each pod is scraped. Prometheus: it is asked for the same series."""
-    port: int = Field(default=8000, ge=1, le=65_535)
-    """Of the pods' metrics page."""
-    ports: Annotated[tuple[PortNumber, ...], Field(min_length=1, max_length=16)] | None = None
+    port: int = Field(default=8000, ge=1, le=65_535, json_schema_extra=_NOT_FILLED_IN)
+    """Of the pods' metrics page. Neither this nor `ports` given: 8000."""
+    ports: Annotated[tuple[PortNumber, ...], Field(min_length=1, max_length=16)] | None = Field(
+        default=None, json_schema_extra=_SET
+    )
     """Instead of `port`: where a pod has a page for each data-parallel rank; they are added up."""
     scheme: PageScheme = PageScheme.HTTP
     """Of the pods' metrics page."""
@@ -255,13 +267,17 @@ class SpotSection(_Section):
 class Spec(_Section):
     """What is asked for one model."""
 
-    model_names: Annotated[tuple[ModelName, ...], Field(min_length=1, max_length=100)] | None = None
+    model_names: Annotated[tuple[ModelName, ...], Field(min_length=1, max_length=100)] | None = (
+        Field(default=None, json_schema_extra=_SET)
+    )
     """As the pods report them. Not given: all that they report."""
     engine: EngineType = EngineType.VLLM
     mode: Mode = Mode.ACTIVE
     """Observe: decides and explains, never acts."""
     metrics: MetricsSection = Field(default_factory=MetricsSection)
-    pools: Annotated[tuple[PoolSection, ...], Field(min_length=1)]
+    pools: Annotated[tuple[PoolSection, ...], Field(min_length=1, max_length=_POOLS_MAX)] = Field(
+        json_schema_extra=_BY_NAME
+    )
     min_replicas: int = Field(default=1, ge=1, le=_REPLICAS_MAX)
     """Of the model, over its pools. At least 1: without a replica nobody reports demand."""
     max_replicas: int = Field(default=10, ge=1, le=_REPLICAS_MAX)

@@ -36,6 +36,7 @@ from autoscaler.daemon.loop import Listener, Loop
 from autoscaler.daemon.observer import FleetObserver
 from autoscaler.daemon.recording.recorder import SEGMENT_BYTES, Recorder
 from autoscaler.daemon.recording.segments import make_folder
+from autoscaler.daemon.resource_watch import ResourceWatch, no_resources
 from autoscaler.daemon.telemetry.http import DebugServer, HttpServer, parse_listen
 from autoscaler.daemon.telemetry.telemetry import Telemetry
 from autoscaler.errors import AutoscalerError, SettingsError
@@ -60,7 +61,12 @@ _log = structlog.get_logger(__name__)
 class DaemonOptions:
     """What the command line gives, under the names that `autoscaler run` gives its options."""
 
-    config: Path
+    config: Path | None = None
+    """None: resources are watched."""
+    watch_resources: bool = False
+    """InferenceAutoscalers of the cluster, instead of documents in files."""
+    namespaces: tuple[str, ...] = ()
+    """Where they are watched; empty: in all of them."""
     dry_run: bool = False
     record: Path | None = None
     record_limit_mib: int = 512
@@ -156,6 +162,8 @@ def first_config(options: DaemonOptions) -> Config:
     Raises:
         SpecError: There is neither a file nor a folder of that name.
     """
+    if options.config is None:
+        return no_resources()
     config = read_config(options.config, servers=options.servers())
     if not (config.resources or options.config.is_file() or options.config.is_dir()):
         raise SpecError(config.problems)
@@ -181,7 +189,7 @@ class Daemon:
 
         Args:
             options: Of the command line.
-            config: What was read from `options.config`.
+            config: As `first_config` reads it.
             client: Of the API server; the caller closes it.
             clock: Of the events; the machine's unless given.
             session: For pages and Prometheus, closed by the caller; one of its own unless given.
@@ -267,13 +275,7 @@ class Daemon:
             recorder=self.recorder,
             listeners=(*self.telemetry.listeners, *listeners),
         )
-        self.config_watch = ConfigWatch(
-            options.config,
-            config=config,
-            servers=servers,
-            changed=self._config_changed,
-            problems=self.telemetry.status.set_spec_problems,
-        )
+        self.config_watch = self._watch_config(config, servers=servers, rng=rng)
         self._put_fleet(config, fleet)
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -314,6 +316,30 @@ class Daemon:
         while True:
             await asyncio.sleep(_OUTAGE_LOOK_S)
             self.telemetry.outages.look()
+
+    def _watch_config(
+        self, config: Config, *, servers: Servers, rng: random.Random
+    ) -> ConfigWatch | ResourceWatch:
+        """Follow what is asked for: resources of the cluster, or documents in files."""
+        if self._options.config is None:
+            return ResourceWatch(
+                self._client,
+                namespaces=self._options.namespaces,
+                config=config,
+                servers=servers,
+                now=self.clock.now,
+                changed=self._config_changed,
+                problems=self.telemetry.status.set_spec_problems,
+                supervisor=self.supervisor,
+                rng=rng,
+            )
+        return ConfigWatch(
+            self._options.config,
+            config=config,
+            servers=servers,
+            changed=self._config_changed,
+            problems=self.telemetry.status.set_spec_problems,
+        )
 
     def _fleet(self, config: Config) -> FleetSpec:
         budget = self._options.gpu_budget

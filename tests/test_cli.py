@@ -62,6 +62,12 @@ def test_it_has_help_and_a_version(capsys):
         pytest.param(["run"], id="no configuration"),
         pytest.param(["run", "--config", "x", "--tick-seconds", "0"], id="a tick of nothing"),
         pytest.param(["run", "--config", "x", "--log-format", "xml"], id="no such format"),
+        pytest.param(["run"], id="neither documents nor resources"),
+        pytest.param(["run", "--config", "x", "--watch-resources"], id="documents and resources"),
+        pytest.param(["run", "--config", "x", "--namespaces", "a"], id="namespaces of documents"),
+        pytest.param(
+            ["run", "--watch-resources", "--namespaces", "a,,b"], id="a namespace of nothing"
+        ),
         pytest.param(["simulate"], id="no trace"),
         pytest.param(["simulate", "x", "--scale", "0"], id="a scale of nothing"),
         pytest.param(["simulate", "x", "--seeds", "0"], id="no seeds"),

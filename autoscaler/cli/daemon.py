@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,27 @@ import click
 
 from autoscaler.cli.exits import FAILED, end_with
 
+_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+
 config_option = click.option(
     "--config",
     required=True,
     type=click.Path(path_type=Path),
     help="A file of InferenceAutoscaler documents, or a folder of such files.",
 )
+
+
+def _namespaces(
+    _context: click.Context, _option: click.Parameter, value: str | None
+) -> tuple[str, ...]:
+    """Read names that commas part, each once and in order."""
+    if value is None:
+        return ()
+    names = [name.strip() for name in value.split(",")]
+    for name in names:
+        if not _LABEL.fullmatch(name):
+            raise click.BadParameter(f"{name!r} is no namespace; write names that commas part")
+    return tuple(dict.fromkeys(names))
 
 
 def server_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -56,7 +72,22 @@ def cluster_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 @click.command()
-@config_option
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    help="A file of InferenceAutoscaler documents, or a folder of such files.",
+)
+@click.option(
+    "--watch-resources",
+    is_flag=True,
+    help="Instead of --config: the InferenceAutoscalers of the cluster (deploy/components/crd).",
+)
+@click.option(
+    "--namespaces",
+    callback=_namespaces,
+    metavar="NAME[,NAME]...",
+    help="Of the resources that are watched; all by default.",
+)
 @click.option("--dry-run", is_flag=True, help="Do everything but the writes.")
 @click.option(
     "--record",
@@ -151,6 +182,12 @@ def run(*, log_format: str, log_level: str, **options: Any) -> None:
     from autoscaler import app
     from autoscaler.daemon.telemetry import logs
 
+    if (options["config"] is None) != options["watch_resources"]:
+        raise click.UsageError(
+            "write either --config FILE, for documents in files, or --watch-resources, for those of the cluster"
+        )
+    if options["namespaces"] and not options["watch_resources"]:
+        raise click.UsageError("--namespaces is of --watch-resources: a document names its own")
     logs.configure(form=log_format, level=log_level)
     asyncio.run(app.run(app.DaemonOptions(**options)))
 

@@ -4,7 +4,13 @@ Everything is validated here, once, and every problem of every document is repor
 package values are trusted: `to_core` gives the core its frozen specification in its own units.
 """
 
-from autoscaler.settings.config import Config, SpecError, load_config, read_config
+from autoscaler.settings.config import (
+    Config,
+    SpecError,
+    load_config,
+    read_config,
+    read_resources,
+)
 from autoscaler.settings.convert import (
     MetricsSettings,
     TlsSettings,
@@ -28,6 +34,7 @@ __all__ = [
     "load_config",
     "metrics_settings",
     "read_config",
+    "read_resources",
     "read_servers",
     "to_core",
     "to_fleet",

@@ -1,4 +1,4 @@
-"""`--config`: a file or a folder of resources, each document read or refused by itself, with every problem.
+"""Documents of files, or of the API server: each read or refused by itself, with every problem.
 
 A document that is refused leaves the others as they are, and its model as it was: one tenant's slip must
 not freeze, or stop, the models of all.
@@ -35,10 +35,13 @@ class Config:
     """What is in use: what was read and is valid, and what was before where it is not."""
 
     path: Path
+    """Of the file or folder; for the API server's, what is watched there."""
     resources: tuple[InferenceAutoscaler, ...]
     """In order of key."""
     problems: tuple[SpecProblem, ...] = ()
     """Of the documents that are refused."""
+    refused: Mapping[str, tuple[SpecProblem, ...]] = field(default_factory=dict)
+    """By key, those of documents that say whose they are; of a key that two have, of both."""
     files: Mapping[str, Path] = field(default_factory=dict)
     """The file that each resource is from, by key."""
     complete: bool = True
@@ -72,60 +75,135 @@ def read_config(
     """
     problems: list[SpecProblem] = []
     documents, broken = _documents(path, problems)
-    before = {resource.key: resource for resource in last.resources} if last else {}
-    # What is in use comes first: of two documents that claim one target it is the new one that is refused.
-    documents.sort(key=lambda document: document.key not in before)
-    found: dict[str, Document] = {}
-    resources: dict[str, InferenceAutoscaler] = {}
-    refused: set[str] = set()
-    contested = list(problems_between([d for d in documents if _is_ours(d)]))
-    for document in documents:
-        own: list[SpecProblem] = []
-        resource = _resource(document, own)
-        if resource is not None and servers is not None:
-            own += problems_with_servers(document, resource, servers)
-        own += [each for each in contested if each.path.startswith(f"{document.place}: ")]
-        problems += own
-        if resource is not None and not own:
-            resources[resource.key], found[resource.key] = resource, document
-        elif document.key:
-            refused.add(document.key)
-        else:
-            broken.add(document.file)
-    files = {key: document.file for key, document in found.items()}
-    for key, resource in before.items():
-        home = last.files.get(key) if last else None
-        if key not in resources and (key in refused or not documents or home in broken):
-            _give_way(resource, resources, found, problems)
-            resources[key] = resource
-            files[key] = home or path
-    missing = bool(broken) or not refused <= resources.keys()
-    return Config(
-        path=path,
-        resources=tuple(resources[key] for key in sorted(resources)),
-        problems=tuple(problems),
-        files={key: files[key] for key in resources},
-        complete=not missing or (last is not None and last.complete),
-    )
+    reading = _Reading(path, last=last, servers=servers, problems=problems)
+    return reading.config(documents, broken=broken, lost=False, keeps_all=not documents)
 
 
-def _give_way(
-    kept: InferenceAutoscaler,
-    resources: dict[str, InferenceAutoscaler],
-    found: Mapping[str, Document],
-    problems: list[SpecProblem],
-) -> None:
-    """Refuse documents that claim a target of a model which stays in use."""
-    targets = _targets(kept)
-    for key in [each for each, resource in resources.items() if _targets(resource) & targets]:
-        del resources[key]
-        problems.append(
-            SpecProblem(
-                path=f"{found[key].place}: spec.pools",
+def read_resources(
+    documents: Iterable[Document],
+    *,
+    path: Path,
+    last: Config | None = None,
+    servers: Collection[str] | None = None,
+    unknown: Sequence[SpecProblem] = (),
+    all_listed: bool = True,
+) -> Config:
+    """Read what the API server has, by the same rules.
+
+    A document that is gone is gone, and with it its model. Of two new ones that claim one target the first is used.
+
+    Args:
+        documents: All there are, each with what it is called.
+        path: What is watched.
+        last: What is in use.
+        servers: Names of the Prometheus servers that documents may name; None: it is not known which.
+        unknown: A problem for each resource of which it is not known what it says.
+        all_listed: Whether there are no others.
+    """
+    reading = _Reading(path, last=last, servers=servers, problems=list(unknown))
+    lost = bool(unknown) or not all_listed
+    return reading.config(list(documents), broken=set(), lost=lost, keeps_all=False)
+
+
+class _Reading:
+    """One reading of all documents, and what was in use before it."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        last: Config | None,
+        servers: Collection[str] | None,
+        problems: list[SpecProblem],
+    ) -> None:
+        self._path = path
+        self._last = last
+        self._servers = servers
+        self._problems = problems
+        self._found: dict[str, Document] = {}
+        self._resources: dict[str, InferenceAutoscaler] = {}
+        self._refused: dict[str, list[SpecProblem]] = {}
+        self._given_way: dict[str, list[SpecProblem]] = {}
+
+    def config(
+        self,
+        documents: list[Document],
+        *,
+        broken: set[Path],
+        lost: bool,
+        keeps_all: bool,
+    ) -> Config:
+        """Say what is in use now.
+
+        Args:
+            documents: All that could be read.
+            broken: Files of which a part could not: models from them that are not found elsewhere stay.
+            lost: There may be models of which nothing is known.
+            keeps_all: Models of which there is no document stay all the same.
+        """
+        last = self._last
+        before = {resource.key: resource for resource in last.resources} if last else {}
+        self._read(documents, before=before, broken=broken)
+        files = {key: document.file for key, document in self._found.items()}
+        for key, resource in before.items():
+            home = last.files.get(key) if last else None
+            stays = key in self._refused or keeps_all or home in broken
+            if key not in self._resources and stays:
+                self._give_way(resource)
+                self._resources[key] = resource
+                files[key] = home or self._path
+        resources = self._resources
+        missing = lost or bool(broken) or not self._refused.keys() <= resources.keys()
+        return Config(
+            path=self._path,
+            resources=tuple(resources[key] for key in sorted(resources)),
+            problems=tuple(self._problems),
+            refused={
+                key: (*self._refused.get(key, ()), *self._given_way.get(key, ()))
+                for key in {**self._refused, **self._given_way}
+            },
+            files={key: files[key] for key in resources},
+            complete=not missing or (last is not None and last.complete),
+        )
+
+    def _read(
+        self,
+        documents: list[Document],
+        *,
+        before: Mapping[str, InferenceAutoscaler],
+        broken: set[Path],
+    ) -> None:
+        """Read or refuse each document."""
+        # What is in use comes first: of two documents that claim one target it is the new one that is refused.
+        documents.sort(key=lambda document: document.key not in before)
+        contested = list(problems_between([d for d in documents if _is_ours(d)]))
+        for document in documents:
+            own: list[SpecProblem] = []
+            resource = _resource(document, own)
+            if resource is not None and self._servers is not None:
+                own += problems_with_servers(document, resource, self._servers)
+            own += [each for each in contested if each.path.startswith(f"{document.place}: ")]
+            self._problems += own
+            if resource is not None and not own:
+                self._resources[resource.key], self._found[resource.key] = resource, document
+            elif document.key:
+                self._refused.setdefault(document.key, []).extend(own)
+            else:
+                broken.add(document.file)
+
+    def _give_way(self, kept: InferenceAutoscaler) -> None:
+        """Refuse documents that claim a target of a model which stays in use."""
+        targets = _targets(kept)
+        resources = self._resources
+        for key in [each for each, resource in resources.items() if _targets(resource) & targets]:
+            del resources[key]
+            problem = SpecProblem(
+                path=f"{self._found[key].place}: spec.pools",
                 found=f"a scale target of {kept.key}, whose own document is refused and which stays in use",
                 remedy="mend that document, or wait until it is",
             )
-        )
+            self._problems.append(problem)
+            self._given_way.setdefault(key, []).append(problem)
 
 
 def _targets(resource: InferenceAutoscaler) -> set[tuple[str, str, str]]:

@@ -12,12 +12,11 @@ from typing import Any
 import yaml
 
 from autoscaler.settings.cel_rules import CEL_RULES
-from autoscaler.settings.resource import API_VERSION, KIND, InferenceAutoscaler, Spec
+from autoscaler.settings.resource import API_VERSION, KIND, PLURAL, InferenceAutoscaler, Spec
 from autoscaler.settings.resource_status import ResourceStatus
 from autoscaler.settings.structural import Schema, structural_schema
 
 GROUP, _, VERSION = API_VERSION.partition("/")
-PLURAL = "inferenceautoscalers"
 CRD_FILE = "deploy/components/crd/inferenceautoscalers.yaml"
 _HEADER = f"""\
 # Made from autoscaler/settings: change it there, and then

@@ -48,6 +48,8 @@ class Document:
     ordinal: int
     """Counted from 1 within its file, empty documents left out."""
     content: Any
+    told_as: str = ""
+    """What it is called in messages; empty: by its file."""
 
     @property
     def key(self) -> str:
@@ -59,7 +61,9 @@ class Document:
 
     @property
     def place(self) -> str:
-        """`file: document 2 (llama-70b)`."""
+        """`file: document 2 (llama-70b)`, or what it is called."""
+        if self.told_as:
+            return self.told_as
         name = shown(_name_of(self.content), limit=80)
         return f"{_path_text(self.file)}: document {self.ordinal}{f' ({name})' if name else ''}"
 

@@ -21,6 +21,7 @@ from autoscaler.settings.quantities import Quantity
 
 API_VERSION = "inference-autoscaler.dev/v1alpha1"
 KIND = "InferenceAutoscaler"
+PLURAL = "inferenceautoscalers"
 
 _DNS_LABEL = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
 _DNS_SUBDOMAIN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"

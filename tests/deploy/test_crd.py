@@ -12,11 +12,13 @@ import yaml
 from click.testing import CliRunner
 
 from autoscaler.cli import cli
+from autoscaler.kube.api.permissions import RESOURCES
 from autoscaler.settings.cel_rules import CEL_RULES
 from autoscaler.settings.crd import CRD_FILE, custom_resource_definition, resource_schema
-from autoscaler.settings.resource import Spec
+from autoscaler.settings.resource import PLURAL, Spec
 from autoscaler.settings.structural import structural_schema
-from tests.deploy.manifests import DEPLOY, of_kind, render
+from tests.deploy.manifests import DEPLOY, container_of, of_kind, one, render
+from tests.deploy.test_base import rights
 from tests.require import ROOT
 
 
@@ -76,6 +78,32 @@ def test_the_component_installs_it(tmp_path: Path):
     assert definition["metadata"]["name"] == made["metadata"]["name"]
     assert definition["spec"] == made["spec"]
     assert not of_kind(render(DEPLOY / "overlays/site"), "CustomResourceDefinition")
+    granted = rights(one(manifests, "ClusterRole", "inference-autoscaler-resources"))
+    assert granted == {
+        (each.group, each.resource, verb) for each in RESOURCES for verb in each.verbs
+    }
+    bound = one(manifests, "ClusterRoleBinding", "inference-autoscaler-resources")
+    (account,) = of_kind(manifests, "ServiceAccount")
+    metadata = account["metadata"]
+    assert bound["roleRef"]["name"] == "inference-autoscaler-resources"
+    assert bound["subjects"] == [
+        {"kind": "ServiceAccount", "name": metadata["name"], "namespace": metadata["namespace"]}
+    ]
+    command, *arguments = container_of(one(manifests, "Deployment", "inference-autoscaler"))["args"]
+    given = cli.commands[command].make_context(command, list(arguments)).params
+    assert (given["config"], given["watch_resources"], given["namespaces"]) == (None, True, ())
+
+
+def test_who_may_edit_a_namespace_may_edit_its_resources_and_never_their_status():
+    roles = list(yaml.safe_load_all((DEPLOY / "components/crd/roles.yaml").read_text()))
+    by_label = {
+        label: rights(each)
+        for each in roles
+        for label in each["metadata"].get("labels", ())
+        if label.startswith("rbac.authorization.k8s.io/aggregate-to-")
+    }
+    assert {label.rsplit("-", 1)[-1] for label in by_label} == {"view", "edit"}
+    assert {resource for granted in by_label.values() for _, resource, _ in granted} == {PLURAL}
 
 
 @pytest.mark.parametrize(

@@ -242,6 +242,7 @@ class Held:
         "ReplicaSet": "/apis/apps/v1/namespaces/{}/replicasets",
         "Event": "/api/v1/namespaces/{}/events",
         "NodeClaim": "/apis/karpenter.sh/v1/nodeclaims",
+        "InferenceAutoscaler": "/apis/inference-autoscaler.dev/v1alpha1/namespaces/{}/inferenceautoscalers",
     }
 
     def __init__(self, server: ScriptedServer) -> None:

@@ -8,12 +8,12 @@ import contextlib
 import yaml
 
 from autoscaler.kube.api.client import ApiError, Client
-from autoscaler.kube.api.resources import ApiResource
-from autoscaler.settings.crd import CRD_FILE, GROUP, PLURAL, VERSION
+from autoscaler.kube.api.resources import INFERENCE_AUTOSCALERS, ApiResource
+from autoscaler.settings.crd import CRD_FILE, GROUP
+from autoscaler.settings.resource import PLURAL
 from tests.kube.control_plane import create
 from tests.require import ROOT
 
-RESOURCES = ApiResource(group=GROUP, version=VERSION, plural=PLURAL, namespaced=True)
 DEFINITIONS = ApiResource(
     group="apiextensions.k8s.io",
     version="v1",
@@ -29,7 +29,7 @@ async def install(admin: Client) -> None:
         while True:
             with contextlib.suppress(ApiError):
                 if (await conditions(admin)).get("Established") == "True":
-                    await admin.call("list", RESOURCES)
+                    await admin.call("list", INFERENCE_AUTOSCALERS)
                     return
             await asyncio.sleep(0.1)
 

@@ -7,10 +7,11 @@ import contextlib
 from pathlib import Path
 
 from autoscaler.kube.api.client import connect
-from autoscaler.kube.api.permissions import DELETION_COSTS, PERMISSIONS
+from autoscaler.kube.api.permissions import DELETION_COSTS, PERMISSIONS, RESOURCES
 from autoscaler.kube.api.resources import (
     DEPLOYMENTS,
     EVENTS,
+    INFERENCE_AUTOSCALERS,
     NODE_CLAIMS,
     NODES,
     PODS,
@@ -25,7 +26,7 @@ from tests.kube.watched import until_listed
 
 ALL = (*PERMISSIONS, *DELETION_COSTS)
 KINDS = (DEPLOYMENTS, EVENTS, NODES, NODE_CLAIMS, PODS, REPLICA_SETS)
-RESOURCES = {each.plural: each for each in KINDS}
+BY_PLURAL = {each.plural: each for each in (*KINDS, INFERENCE_AUTOSCALERS)}
 
 
 async def test_the_table_holds_each_call_and_nothing_more(tmp_path: Path):
@@ -59,8 +60,8 @@ def test_rows_name_their_groups_and_are_in_order():
     assert [(p.group, p.resource) for p in PERMISSIONS] == sorted(
         (p.group, p.resource) for p in PERMISSIONS
     )
-    for row in PERMISSIONS:
-        resource = RESOURCES[row.resource.split("/")[0]]
+    for row in (*PERMISSIONS, *DELETION_COSTS, *RESOURCES):
+        resource = BY_PLURAL[row.resource.split("/")[0]]
         assert (row.group, row.namespaced) == (resource.group, resource.namespaced)
         assert list(row.verbs) == sorted(set(row.verbs))
         assert row.why

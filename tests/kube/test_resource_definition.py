@@ -12,9 +12,10 @@ import yaml
 
 from autoscaler.core.contract.commands import PAUSED_ANNOTATION
 from autoscaler.kube.api.client import ApiError, Client
+from autoscaler.kube.api.resources import INFERENCE_AUTOSCALERS
 from autoscaler.settings import load_config, read_config, to_core
 from tests.kube.control_plane import NAMESPACE, ControlPlane
-from tests.kube.definition import RESOURCES, conditions, install
+from tests.kube.definition import conditions, install
 from tests.require import ROOT
 from tests.test_floor_settings import SCHEDULE_MISTAKES, schedule
 from tests.test_settings import MISTAKES, WHOLE, document, write
@@ -150,7 +151,9 @@ async def admin(control_plane: ControlPlane) -> AsyncIterator[Client]:
 async def refusal(admin: Client, body: dict[str, Any]) -> str:
     """What the server says of a resource that kubectl would send; empty: it takes it."""
     try:
-        await admin.call("create", RESOURCES, namespace=NAMESPACE, body=body, query=AS_KUBECTL)
+        await admin.call(
+            "create", INFERENCE_AUTOSCALERS, namespace=NAMESPACE, body=body, query=AS_KUBECTL
+        )
     except ApiError as error:
         return error.found
     return ""
@@ -176,7 +179,7 @@ async def test_an_example_is_taken_and_means_what_it_means_in_a_file(
         namespace = body["metadata"]["namespace"]
         body["metadata"]["namespace"] = NAMESPACE
         stored = await admin.call(
-            "create", RESOURCES, namespace=NAMESPACE, body=body, query=AS_KUBECTL
+            "create", INFERENCE_AUTOSCALERS, namespace=NAMESPACE, body=body, query=AS_KUBECTL
         )
         stored["metadata"]["namespace"] = namespace
         (read,) = load_config(write(tmp_path, stored, name="stored.yaml")).resources
@@ -221,6 +224,8 @@ async def test_who_sends_without_strict_validation_loses_what_is_misspelt(admin:
     """So says the README of deploy/: kubectl sends strictly by itself, other clients may not."""
     made = document(maxReplica=20)
     query = {"dryRun": "All"}
-    stored = await admin.call("create", RESOURCES, namespace=NAMESPACE, body=made, query=query)
+    stored = await admin.call(
+        "create", INFERENCE_AUTOSCALERS, namespace=NAMESPACE, body=made, query=query
+    )
     assert "maxReplica" not in stored["spec"]
     assert stored["spec"]["maxReplicas"] == 10

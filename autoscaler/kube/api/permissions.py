@@ -97,3 +97,14 @@ DELETION_COSTS: tuple[Permission, ...] = (
     ),
 )
 """Optional (`deploy/components/deletion-cost`): without them the ReplicaSet chooses."""
+
+RESOURCES: tuple[Permission, ...] = (
+    Permission(
+        group="inference-autoscaler.dev",
+        resource="inferenceautoscalers",
+        verbs=("list", "watch"),
+        namespaced=True,
+        why="what is asked for, where it is no file's",
+    ),
+)
+"""Optional (`deploy/components/crd`): for `--watch-resources`."""

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from urllib.parse import quote
 
+from autoscaler.settings.resource import API_VERSION, PLURAL
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiResource:
@@ -44,6 +46,13 @@ DISRUPTION_BUDGETS = ApiResource(
 EVENTS = ApiResource(group="", version="v1", plural="events", namespaced=True)
 NODE_CLAIMS = ApiResource(group="karpenter.sh", version="v1", plural="nodeclaims", namespaced=False)
 """Karpenter's; there only where it is installed."""
+INFERENCE_AUTOSCALERS = ApiResource(
+    group=API_VERSION.partition("/")[0],
+    version=API_VERSION.partition("/")[2],
+    plural=PLURAL,
+    namespaced=True,
+)
+"""Ours; there only where `deploy/components/crd` is applied."""
 
 SCALE_TARGETS = {("apps/v1", "Deployment"): DEPLOYMENTS}
 """By apiVersion and kind: what a `scaleTargetRef` may name."""

@@ -1,0 +1,162 @@
+"""The daemon on a real API server, with resources that kubectl writes, and the rights of the component alone."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from autoscaler.app import Daemon, DaemonOptions, first_config
+from autoscaler.core.contract.decision import Decision
+from autoscaler.kube.api import access
+from autoscaler.kube.api.client import Client
+from autoscaler.kube.api.permissions import PERMISSIONS, RESOURCES
+from autoscaler.kube.api.resources import DEPLOYMENTS, NODES
+from tests.kube.control_plane import (
+    ACCOUNTS,
+    BINDINGS,
+    NAMESPACE,
+    ROLES,
+    ControlPlane,
+    binaries,
+    binding,
+    create,
+    role,
+)
+from tests.kube.definition import install
+from tests.test_settings import document
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+ACCOUNT = "watcher"
+
+
+@pytest.fixture(scope="module")
+def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    made = ControlPlane(tmp_path_factory.mktemp("resources"))
+    asyncio.run(made.script("start"))
+
+    async def set_up() -> None:
+        async with await made.admin() as admin:
+            await made.set_up(admin)
+            await install(admin)
+            await create(admin, ACCOUNTS, {"metadata": {"name": ACCOUNT}}, namespace=NAMESPACE)
+            await create(admin, ROLES, role(ACCOUNT, [*PERMISSIONS, *RESOURCES]))
+            await create(admin, BINDINGS, binding(ACCOUNT, to=ACCOUNT))
+            await create(admin, NODES, {"metadata": {"name": "node-1"}})
+            await create(admin, DEPLOYMENTS, deployment("llama"), namespace=NAMESPACE)
+
+    try:
+        asyncio.run(set_up())
+        yield made
+    finally:
+        asyncio.run(made.script("stop"))
+
+
+def deployment(name: str) -> dict[str, Any]:
+    labels = {"app": name}
+    container = {"name": "vllm", "image": "vllm", "resources": {"limits": {"nvidia.com/gpu": "1"}}}
+    template = {"metadata": {"labels": labels}, "spec": {"containers": [container]}}
+    spec = {"replicas": 1, "selector": {"matchLabels": labels}, "template": template}
+    return {"metadata": {"name": name}, "spec": spec}
+
+
+class Kubectl:
+    """As a person uses it."""
+
+    def __init__(self, control_plane: ControlPlane) -> None:
+        self._command = [
+            str(binaries() / "kubectl"),
+            f"--kubeconfig={control_plane.folder / 'admin.kubeconfig'}",
+        ]
+
+    async def __call__(self, *arguments: str, stdin: str = "") -> str:
+        def run() -> str:
+            done = subprocess.run(
+                [*self._command, *arguments],
+                input=stdin,
+                capture_output=True,
+                text=True,
+                timeout=60,
+                check=False,
+            )
+            assert done.returncode == 0, done.stderr
+            return done.stdout
+
+        return await asyncio.to_thread(run)
+
+    async def apply(self, body: dict[str, Any]) -> None:
+        await self("apply", "-f", "-", stdin=yaml.safe_dump(body))
+
+
+@pytest.fixture
+def kubectl(control_plane: ControlPlane) -> Kubectl:
+    return Kubectl(control_plane)
+
+
+@pytest.fixture
+async def daemon(
+    control_plane: ControlPlane, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Daemon]:
+    """One that runs as a pod would, with the rights of the tables."""
+    from kubernetes_asyncio.client import ApiClient
+
+    async with await control_plane.admin() as admin:
+        environment = await control_plane.mount_account(admin, tmp_path, account=ACCOUNT)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    granted = await access.in_cluster(tmp_path)
+    options = DaemonOptions(watch_resources=True, tick_s=0.5, dcgm_selector="")
+    stop = asyncio.Event()
+    async with Client(ApiClient(granted.configuration), granted) as client:
+        made = Daemon(options, config=first_config(options), client=client)
+        running = asyncio.create_task(made.run(stop))
+        try:
+            yield made
+        finally:
+            stop.set()
+            await running
+
+
+async def until(holds: Callable[[], Any], *, timeout_s: float = 60.0) -> None:
+    async with asyncio.timeout(timeout_s):
+        while not holds():
+            await asyncio.sleep(0.05)
+
+
+async def test_resources_come_change_pause_and_go_without_a_restart(
+    daemon: Daemon, kubectl: Kubectl
+):
+    status = daemon.telemetry.status
+
+    def decision() -> Decision | None:
+        return status.decisions.get("serving/llama")
+
+    def most() -> int | None:
+        models = status.fleet.models if status.fleet else ()
+        return models[0].max_replicas if models else None
+
+    await until(lambda: daemon.config_watch._caches[0].synced)
+    assert "the configuration has no model" in " ".join(status.unready())
+    await kubectl.apply(document())
+    await until(decision)
+    assert most() == 10
+    await kubectl.apply(document(maxReplicas=3))
+    await until(lambda: most() == 3)
+    paused = ("annotate", "infas", "llama", "-n", "serving", "inference-autoscaler.dev/paused=true")
+    await kubectl(*paused)
+    await until(lambda: status.fleet is not None and status.fleet.models[0].pause.name == "ALL")
+    misspelt = (*paused[:-1], "inference-autoscaler.dev/paused=yes", "--overwrite")
+    await kubectl(*misspelt)
+    await until(lambda: status.spec_problems)
+    (line,) = status.spec_problems
+    assert "InferenceAutoscaler serving/llama: metadata.annotations" in line
+    assert status.fleet is not None
+    assert status.fleet.models[0].pause.name == "ALL", "as it was"
+    await kubectl("delete", "infas", "llama", "-n", "serving")
+    await until(lambda: most() is None and not decision() and not status.spec_problems)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -12,7 +13,15 @@ from autoscaler.errors import SourceError
 from autoscaler.sources.engines import SOURCES
 from autoscaler.sources.pages import exposition
 from autoscaler.sources.pages.exposition import read_page
-from autoscaler.sources.pages.signals import EngineSource
+from autoscaler.sources.pages.layout import KnownPage, _as_number, _telling_words
+from autoscaler.sources.pages.rows import PlacedRows, Rows
+from autoscaler.sources.pages.signals import (
+    EngineSource,
+    SignalPlaces,
+    mean_of_ratios,
+    sum_of_counts,
+    total_at,
+)
 from tests.extent import examples
 from tests.sources.bodies import ENGINE_PAGES, page, with_value
 
@@ -27,7 +36,19 @@ def said(source: EngineSource, body: bytes) -> object:
         name: [(dict(row.labels), repr(row.value), row.at) for row in found.rows(name)]
         for name in source.names
     }
-    return rows, {name: found.histograms(name) for name in source.histograms}
+    histograms = {name: found.histograms(name) for name in source.histograms}
+    return rows, histograms, [sampled(source, found, names) for names in MODEL_NAMES]
+
+
+MODEL_NAMES = (frozenset[str](), frozenset({"tiny-llama"}), frozenset({"other"}))
+
+
+def sampled(source: EngineSource, found: Rows, model_names: frozenset[str]) -> str:
+    """The sample, each number as it is and not only equal (-0.0), or how it is refused."""
+    try:
+        return repr(source.sample(found, model_names=model_names, at=100.0))
+    except SourceError as error:
+        return f"{error.outcome}: {error}"
 
 
 def parsed(source: EngineSource, body: bytes) -> object:
@@ -44,7 +65,7 @@ def learnt(source: EngineSource, body: bytes) -> None:
 
 
 def is_remembered(source: EngineSource, body: bytes) -> bool:
-    needed = exposition._needed(frozenset(source.names), frozenset(source.histograms))
+    needed = exposition._needed(source.names, source.histograms)
     return needed.layouts.read(body) is not None
 
 
@@ -116,12 +137,13 @@ def test_a_line_that_becomes_a_needed_one_is_seen():
     """Another line's name is changed to a needed one's: the number of lines is the same."""
     source, body = SOURCES["VLLM"], page("vllm-0.32.0-loaded")
     changes = (
-        # Within the first 32 bytes, beyond them, a comment's, and an empty one's.
+        # Within the first 32 bytes, beyond them, a comment's, and a line more.
         (b"vllm:prefix_cache_hits_total{", b'vllm:num_requests_running{a="b",'),
         (
             b"vllm:time_to_first_token_seconds_sum{",
             b'vllm:time_to_first_token_seconds_bucket{le="9",',
         ),
+        (b"# TYPE vllm:num_requests_running gauge\n", b'vllm:num_requests_running{a="b"} 5\n'),
         (b"# HELP vllm:num_requests_running", b'vllm:num_requests_waiting{a="b"} 5\n#'),
     )
     for before, after in changes:
@@ -134,24 +156,94 @@ def test_a_line_that_becomes_a_needed_one_is_seen():
         assert said(source, other) == parsed(source, other)
 
 
-EDITS = st.lists(
-    st.tuples(
-        st.integers(0, 600), st.sampled_from(["value", "drop", "twice", "cut", "name", "swap"])
-    ),
-    max_size=4,
+def test_names_and_labels_are_looked_at_once():
+    """Of a page that comes again it is known where each signal stands."""
+    source, body = SOURCES["VLLM"], page("vllm-0.32.0-loaded")
+    asked: list[frozenset[str]] = []
+    find = source.find
+    assert find is not None
+
+    def counting(places: PlacedRows, model_names: frozenset[str]) -> SignalPlaces:
+        asked.append(model_names)
+        return find(places, model_names)
+
+    counted = replace(source, find=counting)
+    learnt(counted, body)
+    for _ in range(3):
+        for names in MODEL_NAMES:
+            found = read_page(body, source.names, source.histograms)
+            assert isinstance(found, KnownPage)
+            assert sampled(counted, found, names) == sampled(source, found, names)
+    assert asked == list(MODEL_NAMES)
+
+
+def test_data_parallel_ranks_are_read_from_a_known_page_as_from_any():
+    source = SOURCES["VLLM"]
+    one = page("vllm-0.32.0-loaded")
+    second = re.sub(rb'engine="0"', b'engine="1"', b"".join(re.findall(rb"(?m)^vllm:.*\n", one)))
+    blocks = re.sub(rb'num_gpu_blocks="[0-9]+"', b'num_gpu_blocks="77"', second)
+    for both in (one + second, one + blocks):
+        truth = parsed(source, both)
+        learnt(source, both)
+        assert is_remembered(source, both)
+        assert said(source, both) == truth
+
+
+def test_rows_given_twice_and_an_engine_that_sleeps_are_refused_on_a_known_page_too():
+    source, body = SOURCES["VLLM"], page("vllm-0.32.0-loaded")
+    [row] = re.findall(rb"(?m)^vllm:num_requests_running.*\n", body)
+    asleep = with_value(body, "vllm:engine_sleep_state", "0.0")
+    for other in (body + row, asleep):
+        truth = parsed(source, other)
+        learnt(source, other)
+        assert is_remembered(source, other)
+        assert said(source, other) == truth
+        assert "Read" not in str(truth)
+
+
+@pytest.mark.parametrize("value", [0.0, -0.0, 3.5, -1.0, float("nan"), float("inf"), 1e9])
+def test_one_value_is_the_sum_of_one(value: float):
+    assert repr(total_at([7.0, value], (1,))) == repr(sum_of_counts([value]))
+    assert repr(mean_of_ratios([value], [1.0])) == repr(mean_of_ratios([value, value], [1.0, 1.0]))
+
+
+NAMES = st.text("ab_", min_size=1, max_size=12).map(str.encode)
+
+
+@given(
+    name=NAMES, end=st.sampled_from([b"{", b" "]), others=st.lists(NAMES, min_size=1, max_size=5)
 )
+def test_a_line_that_has_the_words_of_a_name_is_no_line_of_another(
+    name: bytes, end: bytes, others: list[bytes]
+):
+    others = [other for other in others if other != name]
+    words = _telling_words(name + end, map(_as_number, others))
+    for other in others:
+        for ending in (b"{", b" ", b"\t", b"\r", b"\n"):
+            line = (
+                other + ending + name + end + name + end
+            )  # what is behind it must not be taken for it
+            assert line[0] != name[0] or not all(line.startswith(text, at) for at, text in words)
+
+
+LINE_EDITS = ["value", "drop", "twice", "cut", "name", "swap", "label", "more", "letter", "blank"]
+EDITS = st.lists(st.tuples(st.integers(0, 700), st.sampled_from(LINE_EDITS)), max_size=4)
+NEEDED = tuple(name.encode() for name in SOURCES["VLLM"].names)
+VALUES = [b"7", b"1e3", b"NaN", b"1 5", b"x", b"", b"-0.0", b"-1", b"1e400", b"1e16", b"+Inf", b"0"]
 
 
 @pytest.mark.slow
 @settings(max_examples=examples(day=30, night=2_000), deadline=None)
-@given(edits=EDITS, values=st.sampled_from([b"7", b"1e3", b"NaN", b"1 5", b"x"]))
+@given(edits=EDITS, values=st.sampled_from(VALUES))
 def test_whatever_becomes_of_a_page_it_says_what_parsing_says(
     edits: list[tuple[int, str]], values: bytes
 ):
     source, body = SOURCES["VLLM"], page("vllm-0.32.0-loaded")
     lines = body.split(b"\n")
     for place, edit in edits:
-        at = place % (len(lines) - 1)
+        # Half of them hit lines that are needed.
+        needed = [i for i, line in enumerate(lines[:-1]) if line.startswith(NEEDED)]
+        at = needed[place % len(needed)] if place % 2 and needed else place % (len(lines) - 1)
         match edit:
             case "value":
                 lines[at] = lines[at].rpartition(b" ")[0] + b" " + values
@@ -163,6 +255,15 @@ def test_whatever_becomes_of_a_page_it_says_what_parsing_says(
                 lines[at] = lines[at][: len(lines[at]) // 2]
             case "name":
                 lines[at] = b"vllm:num_requests_running" + lines[at][25:]
+            case "label":
+                lines[at] = lines[at].replace(b"tiny-llama", b"other")
+            case "more":
+                lines[at] = lines[at].replace(b"{", b'{rank="1",', 1)
+            case "letter":  # another name of the same length
+                middle = len(lines[at].partition(b"{")[0]) // 2
+                lines[at] = lines[at][:middle] + b"z" + lines[at][middle + 1 :]
+            case "blank":
+                lines[at] = b" " + lines[at]
             case "swap":
                 lines[at - 1], lines[at] = lines[at], lines[at - 1]
     other = b"\n".join(lines)

@@ -23,24 +23,27 @@ Choices, with their reasons:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from autoscaler.errors import SourceError
 from autoscaler.foreign_text import shown
-from autoscaler.kube.samples import HistogramSample, PodSample
+from autoscaler.kube.samples import PodSample
 from autoscaler.sources.pages.history_series import HistorySeries, PastSeries
+from autoscaler.sources.pages.limits import COUNTER_MAX
 from autoscaler.sources.pages.outcome import ReadOutcome
-from autoscaler.sources.pages.rows import Rows, SeriesRow
+from autoscaler.sources.pages.rows import NumberedRows, PlacedRow, PlacedRows, PlacedValues, Rows
 from autoscaler.sources.pages.signals import (
     EngineSource,
-    count_since_start,
     expect_demand,
     first_of,
-    histogram,
-    mean_ratio,
+    histogram_at,
+    histogram_places,
+    mean_of_ratios,
     rows_of_models,
     spellings,
-    total,
+    total_at,
 )
 
 _SERIES = (
@@ -81,65 +84,161 @@ def histogram_names(prefix: str) -> tuple[str, ...]:
 
 def read(rows: Rows, model_names: frozenset[str]) -> PodSample:
     """Read one vLLM pod, of one or several engines, serving one or several names."""
-    sample = read_series(rows, model_names, prefix="vllm:")
-    found = first_of(
-        rows, *spellings("vllm:num_requests_running"), *spellings("vllm:num_requests_waiting")
+    numbered = NumberedRows(rows)
+    return find(numbered, model_names).read(numbered)
+
+
+def find(places: PlacedRows, model_names: frozenset[str]) -> VllmPlaces:
+    """Find the signals of one vLLM pod."""
+    return VllmPlaces(
+        series=find_series(places, model_names, prefix="vllm:"),
+        gauges=tuple(
+            first_of(
+                places,
+                *spellings("vllm:num_requests_running"),
+                *spellings("vllm:num_requests_waiting"),
+            )
+        ),
+        model_names=model_names,
     )
-    return expect_demand(sample, engine="vLLM", found=found, model_names=model_names)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VllmPlaces:
+    """Where the signals of one vLLM pod stand on its page."""
+
+    series: SeriesPlaces
+    gauges: tuple[PlacedRow, ...]
+    """Of all models, waiting or running."""
+    model_names: frozenset[str]
+
+    def read(self, values: PlacedValues, *, sampled_at: float = math.nan) -> PodSample:
+        """Read them from what stands there. Raises SourceError."""
+        sample = self.series.read(values, sampled_at=sampled_at)
+        return expect_demand(sample, engine="vLLM", found=self.gauges, model_names=self.model_names)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeriesPlaces:
+    """Where the series of vLLM stand, each field for the one of a sample that is read there."""
+
+    sleep_states: tuple[PlacedRow, ...]
+    waiting_requests: tuple[int, ...]
+    running_requests: tuple[int, ...]
+    kv_usage_ratio: tuple[int, ...]
+    kv_weights: tuple[float, ...]
+    """Of each engine in the usage of all."""
+    finished_requests_total: tuple[int, ...]
+    aborted_requests_total: tuple[int, ...]
+    prompt_tokens_total: tuple[int, ...]
+    generation_tokens_total: tuple[int, ...]
+    preemptions_total: tuple[int, ...]
+    queue_time_s_total: tuple[int, ...]
+    queued_requests_total: tuple[int, ...]
+    steps_total: tuple[int, ...]
+    step_tokens_total: tuple[int, ...]
+    ttft: tuple[int, ...]
+    tpot: tuple[int, ...]
+    token_gaps: tuple[int, ...]
+
+    def read(self, values: PlacedValues, *, sampled_at: float = math.nan) -> PodSample:
+        """Read a sample from what stands there; unknown where there is no place. Raises SourceError."""
+        numbers = values.numbers
+        _expect_awake(self.sleep_states, numbers)
+        usage = [numbers[place] for place in self.kv_usage_ratio]
+        return PodSample(
+            sampled_at=sampled_at,
+            waiting_requests=total_at(numbers, self.waiting_requests),
+            running_requests=total_at(numbers, self.running_requests),
+            kv_usage_ratio=mean_of_ratios(usage, self.kv_weights),
+            finished_requests_total=total_at(numbers, self.finished_requests_total, COUNTER_MAX),
+            aborted_requests_total=total_at(numbers, self.aborted_requests_total, COUNTER_MAX),
+            prompt_tokens_total=total_at(numbers, self.prompt_tokens_total, COUNTER_MAX),
+            generation_tokens_total=total_at(numbers, self.generation_tokens_total, COUNTER_MAX),
+            preemptions_total=total_at(numbers, self.preemptions_total, COUNTER_MAX),
+            queue_time_s_total=total_at(numbers, self.queue_time_s_total, COUNTER_MAX),
+            queued_requests_total=total_at(numbers, self.queued_requests_total, COUNTER_MAX),
+            steps_total=total_at(numbers, self.steps_total, COUNTER_MAX),
+            step_tokens_total=total_at(numbers, self.step_tokens_total, COUNTER_MAX),
+            ttft=histogram_at(values, self.ttft),
+            tpot=histogram_at(values, self.tpot),
+            token_gaps=histogram_at(values, self.token_gaps),
+        )
 
 
 def read_series(rows: Rows, model_names: frozenset[str], *, prefix: str) -> PodSample:
     """Read the series whose names begin with this prefix; unknown where they are absent."""
+    numbered = NumberedRows(rows)
+    return find_series(numbered, model_names, prefix=prefix).read(numbered)
 
-    def of(*series: str) -> list[SeriesRow]:
-        names = spellings(*(prefix + one for one in series))
-        return rows_of_models(first_of(rows, *names), model_names)
 
-    def buckets_of(series: Iterable[str]) -> HistogramSample | None:
-        names = spellings(*(prefix + one for one in series))
-        return histogram(rows, *names, model_names=model_names)
+def find_series(places: PlacedRows, model_names: frozenset[str], *, prefix: str) -> SeriesPlaces:
+    """Find the series whose names begin with this prefix."""
 
-    _expect_awake(of("engine_sleep_state"))
+    def names_of(series: Iterable[str]) -> tuple[str, ...]:
+        return spellings(*(prefix + one for one in series))
+
+    def of(*series: str) -> list[PlacedRow]:
+        return rows_of_models(first_of(places, *names_of(series)), model_names)
+
+    def at(*series: str) -> tuple[int, ...]:
+        return _places(of(*series))
+
+    def buckets_at(series: Iterable[str]) -> tuple[int, ...]:
+        return histogram_places(places, *names_of(series), model_names=model_names)
+
+    sleep_states = [row for row in of("engine_sleep_state") if _says_awake(row)]
     usage = of("kv_cache_usage_perc", "gpu_cache_usage_perc")
     weights = [1.0] * len(usage)
     if len(usage) > 1:
-        weights = _blocks(usage, first_of(rows, *spellings(f"{prefix}cache_config_info")))
+        weights = _blocks(usage, first_of(places, *names_of(["cache_config_info"])))
     finished = of("request_success_total")
-    paced = any(rows.histograms(name) for name in spellings(*(prefix + one for one in _TPOT)))
-    return PodSample(
-        waiting_requests=total(of("num_requests_waiting", "num_requests_waiting_by_reason")),
-        running_requests=total(of("num_requests_running")),
-        kv_usage_ratio=mean_ratio(usage, weights),
-        finished_requests_total=count_since_start(finished),
-        aborted_requests_total=count_since_start(_aborted(finished)),
-        prompt_tokens_total=count_since_start(of("prompt_tokens_total")),
-        generation_tokens_total=count_since_start(of("generation_tokens_total")),
-        preemptions_total=count_since_start(of("num_preemptions_total")),
-        queue_time_s_total=count_since_start(of("request_queue_time_seconds_sum")),
-        queued_requests_total=count_since_start(of("request_queue_time_seconds_count")),
-        steps_total=count_since_start(of("iteration_tokens_total_count")),
-        step_tokens_total=count_since_start(of("iteration_tokens_total_sum")),
-        ttft=buckets_of(_TTFT),
-        tpot=buckets_of(_TPOT),
-        token_gaps=None if paced else buckets_of(_TOKEN_GAPS),
+    paced = any(map(places.histograms, names_of(_TPOT)))
+    return SeriesPlaces(
+        sleep_states=tuple(sleep_states),
+        waiting_requests=at("num_requests_waiting", "num_requests_waiting_by_reason"),
+        running_requests=at("num_requests_running"),
+        kv_usage_ratio=_places(usage),
+        kv_weights=tuple(weights),
+        finished_requests_total=_places(finished),
+        aborted_requests_total=_places(_aborted(finished)),
+        prompt_tokens_total=at("prompt_tokens_total"),
+        generation_tokens_total=at("generation_tokens_total"),
+        preemptions_total=at("num_preemptions_total"),
+        queue_time_s_total=at("request_queue_time_seconds_sum"),
+        queued_requests_total=at("request_queue_time_seconds_count"),
+        steps_total=at("iteration_tokens_total_count"),
+        step_tokens_total=at("iteration_tokens_total_sum"),
+        ttft=buckets_at(_TTFT),
+        tpot=buckets_at(_TPOT),
+        token_gaps=() if paced else buckets_at(_TOKEN_GAPS),
     )
 
 
-def _expect_awake(states: Iterable[SeriesRow]) -> None:
+def _places(rows: Iterable[PlacedRow]) -> tuple[int, ...]:
+    return tuple(row.place for row in rows)
+
+
+def _says_awake(row: PlacedRow) -> bool:
+    """Tell whether a row says that an engine is awake, or is not; the others say how deep it sleeps."""
+    return row.labels.get("sleep_state") == "awake"
+
+
+def _expect_awake(states: Iterable[PlacedRow], numbers: Sequence[float]) -> None:
     """Refuse the gauges of an engine that sleeps; releases before 0.11.1 do not say, nor sleep."""
     for row in states:
-        if row.labels.get("sleep_state") == "awake" and row.value == 0:
+        if numbers[row.place] == 0:
             engine = row.labels.get("engine", "0")
             message = f"engine {shown(engine, limit=20)} sleeps; its gauges read 0 whatever waits in front of it"
             raise SourceError(message, outcome=ReadOutcome.NO_SIGNAL)
 
 
-def _aborted(finished: Sequence[SeriesRow]) -> list[SeriesRow]:
+def _aborted(finished: Sequence[PlacedRow]) -> list[PlacedRow]:
     """Pick the requests that were cut; vLLM writes a row for each reason from the start."""
     return [row for row in finished if row.labels.get("finished_reason") == "abort"]
 
 
-def _blocks(usage: Sequence[SeriesRow], configurations: Iterable[SeriesRow]) -> list[float]:
+def _blocks(usage: Sequence[PlacedRow], configurations: Iterable[PlacedRow]) -> list[float]:
     """Return each engine's KV blocks; equal weights where not all of them are known."""
     blocks: dict[str, float] = {}
     for row in configurations:
@@ -177,4 +276,5 @@ SOURCE = EngineSource(
     read=read,
     history=history_series("vllm:"),
     histograms=histogram_names("vllm:"),
+    find=find,
 )

@@ -97,18 +97,23 @@ class HistogramRows(NamedTuple):
     places: tuple[int, ...]
     """Of the rows, in order of their bounds, the infinite one last; empty: they are no histogram."""
 
-    def read(self, observed: Sequence[float]) -> LabelledHistogram:
-        """Read it from what the rows say."""
+    def read(self, observed: Sequence[float]) -> HistogramSample | None:
+        """Read it from what the rows say; None: it makes no sense."""
         if not self.places:
-            return LabelledHistogram(self.labels, None)
-        counts = operator.itemgetter(*self.places)(observed)
+            return None
+        counts = _picked(self.places)(observed)
         sound = (
             counts[0] >= 0.0
             and counts[-1] <= COUNTER_MAX
             and all(map(operator.le, counts, counts[1:]))
         )
-        sample = HistogramSample(bounds=self.bounds, counts=counts) if sound else None
-        return LabelledHistogram(self.labels, sample)
+        return HistogramSample(bounds=self.bounds, counts=counts) if sound else None
+
+
+@lru_cache(maxsize=_TEXTS)
+def _picked(places: tuple[int, ...]) -> operator.itemgetter[tuple[float, ...]]:
+    """Cached, as it takes longer to make than to use."""
+    return operator.itemgetter(*places)
 
 
 def histogram_rows(buckets: Iterable[Bucket]) -> list[HistogramRows]:
@@ -136,7 +141,7 @@ def _histogram(labels: frozenset[tuple[str, str]], rows: list[tuple[float, int]]
 def histograms_of(buckets: Sequence[Bucket]) -> list[LabelledHistogram]:
     """Read the histograms of one name."""
     observed = [bucket.observed for bucket in buckets]
-    return [rows.read(observed) for rows in histogram_rows(buckets)]
+    return [LabelledHistogram(rows.labels, rows.read(observed)) for rows in histogram_rows(buckets)]
 
 
 def sum_of_histograms(parts: Sequence[HistogramSample | None]) -> HistogramSample | None:

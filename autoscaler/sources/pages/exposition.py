@@ -20,7 +20,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from autoscaler.errors import SourceError
 from autoscaler.foreign_text import quoted
 from autoscaler.sources.pages.buckets import Bucket, bucket_of, histograms_of, read_bucket
-from autoscaler.sources.pages.layout import LayoutCache
+from autoscaler.sources.pages.layout import KnownPage, LayoutCache
 from autoscaler.sources.pages.limits import (
     BEGINNING_BYTES,
     BUCKETS_MAX,
@@ -31,7 +31,7 @@ from autoscaler.sources.pages.limits import (
     STEP_ROWS,
 )
 from autoscaler.sources.pages.outcome import ReadOutcome
-from autoscaler.sources.pages.rows import LabelledHistogram, SeriesRow
+from autoscaler.sources.pages.rows import LabelledHistogram, Rows, SeriesRow
 from autoscaler.sources.pages.sample_line import parse_line
 from autoscaler.sources.pages.turns import Steps, at_once
 
@@ -69,14 +69,14 @@ class ScrapedPage:
         return list(self._histograms.get(name, ()))
 
 
-def read_page(body: bytes, names: Collection[str], histograms: Collection[str] = ()) -> ScrapedPage:
+def read_page(body: bytes, names: Collection[str], histograms: Collection[str] = ()) -> Rows:
     """Read a page at once; see `page_steps`."""
     return at_once(page_steps(body, names, histograms))
 
 
 def page_steps(
     body: bytes, names: Collection[str], histograms: Collection[str] = ()
-) -> Steps[ScrapedPage]:
+) -> Steps[ScrapedPage | KnownPage]:
     """Read the named series of a page, step by step.
 
     Args:
@@ -91,10 +91,10 @@ def page_steps(
             parse; or there is more of it than such a page has.
     """
     body = body.removeprefix(codecs.BOM_UTF8)
-    needed = _needed(frozenset(names), frozenset(histograms))
+    needed = _needed(tuple(names), tuple(histograms))
     known = needed.layouts.read(body)
     if known is not None:
-        return ScrapedPage(known.rows, known.histograms)
+        return known
     _expect_lines(body)
     by_name: dict[str, list[SeriesRow]] = {}
     buckets: dict[str, list[Bucket]] = {}
@@ -158,7 +158,7 @@ class _Needed:
 
 
 @lru_cache(maxsize=64)
-def _needed(names: frozenset[str], histograms: frozenset[str]) -> _Needed:
+def _needed(names: tuple[str, ...], histograms: tuple[str, ...]) -> _Needed:
     """Cached, as all pages of an engine are searched for the same."""
     of_buckets = {f"{name}_bucket": name for name in histograms}
     found = {name.encode(): name for name in (*names, *of_buckets)}

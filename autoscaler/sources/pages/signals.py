@@ -11,13 +11,14 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from autoscaler.errors import SourceError
 from autoscaler.foreign_text import listed
 from autoscaler.kube.samples import HISTOGRAMS, HistogramSample, PodSample
 from autoscaler.sources.pages.buckets import sum_of_histograms
 from autoscaler.sources.pages.history_series import HistorySeries
+from autoscaler.sources.pages.layout import KnownPage
 from autoscaler.sources.pages.limits import (
     COUNTER_MAX,
     POD_PAGE_BYTES_MAX,
@@ -25,7 +26,17 @@ from autoscaler.sources.pages.limits import (
     SKEW_S_MAX,
 )
 from autoscaler.sources.pages.outcome import ReadOutcome
-from autoscaler.sources.pages.rows import LabelledHistogram, Rows, SeriesRow
+from autoscaler.sources.pages.rows import (
+    Labelled,
+    LabelledHistogram,
+    NumberedRows,
+    PlacedHistogram,
+    PlacedRow,
+    PlacedRows,
+    PlacedValues,
+    Rows,
+    SeriesRow,
+)
 
 _ADDED = (
     "waiting_requests",
@@ -42,9 +53,25 @@ _ADDED = (
 )
 """Fields of a sample that are counts, or sums of them."""
 
+L = TypeVar("L", bound=Labelled)
+R = TypeVar("R")
+
 Read = Callable[[Rows, frozenset[str]], PodSample]
 """Read one pod's rows, restricted to these model names (empty: all); the sample is not dated yet.
 Raises SourceError."""
+
+
+class SignalPlaces(Protocol):
+    """Where each signal of a pod stands on its page: this follows from names and labels alone."""
+
+    def read(self, values: PlacedValues, *, sampled_at: float) -> PodSample:
+        """Read them from what stands there. Raises SourceError."""
+        ...
+
+
+Find = Callable[[PlacedRows, frozenset[str]], SignalPlaces]
+"""Find the signals among these rows, restricted to these model names (empty: all). What is found is kept
+as long as rows have the same names and labels. Raises SourceError."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +92,8 @@ class EngineSource:
     """Every histogram whose buckets `read` may ask for, in every spelling, without `_bucket`. They are
     read from pages alone: through Prometheus they would be ten times what is asked for else."""
     page_bytes_max: int = POD_PAGE_BYTES_MAX
+    find: Find | None = None
+    """What `read` does first, where that can be told apart; pages that come again need it but once."""
 
     def sample(self, rows: Rows, *, model_names: frozenset[str], at: float) -> PodSample:
         """Read one pod.
@@ -78,10 +107,22 @@ class EngineSource:
         Raises:
             SourceError: Nothing there says how much is waiting or running; a count or a time cannot be.
         """
+        if self.find is not None and isinstance(rows, KnownPage):
+            # No row of such a page has a time of its own.
+            return self._places_on(rows, self.find, model_names).read(rows, sampled_at=at)
         remembered = _RememberedRows(rows)
         sample = self.read(remembered, model_names)
         _expect_past(remembered.times, at=at)
         return replace(sample, sampled_at=min([at, *remembered.times]))
+
+    def _places_on(self, page: KnownPage, find: Find, model_names: frozenset[str]) -> SignalPlaces:
+        """Find the signals, or remember where they were found; a page that refuses itself is asked anew."""
+        key = self.engine, model_names
+        found: SignalPlaces | None = page.kept(key)
+        if found is None:
+            found = find(_ApartRows(page.places), model_names)
+            page.keep(key, found)
+        return found
 
 
 class _RememberedRows:
@@ -93,16 +134,36 @@ class _RememberedRows:
 
     def rows(self, name: str) -> list[SeriesRow]:
         """Return the rows of `name`."""
-        found = self._rows.rows(name)
-        if len(found) > 1 and len({frozenset(row.labels.items()) for row in found}) < len(found):
-            message = f"a row of {name} is there twice, with the same labels"
-            raise SourceError(message, outcome=ReadOutcome.DUPLICATE)
+        found = _apart(name, self._rows.rows(name))
         self.times += [row.at for row in found if row.at is not None]
         return found
 
     def histograms(self, name: str) -> list[LabelledHistogram]:
         """Return the histograms of `name`."""
         return self._rows.histograms(name)
+
+
+class _ApartRows:
+    """PlacedRows of rows that differ in their labels."""
+
+    def __init__(self, places: PlacedRows) -> None:
+        self._places = places
+
+    def rows(self, name: str) -> list[PlacedRow]:
+        """Return the rows of `name`."""
+        return _apart(name, self._places.rows(name))
+
+    def histograms(self, name: str) -> list[PlacedHistogram]:
+        """Return the histograms of `name`."""
+        return self._places.histograms(name)
+
+
+def _apart(name: str, rows: list[L]) -> list[L]:
+    """Refuse rows of one name that are there twice."""
+    if len(rows) > 1 and len({frozenset(row.labels.items()) for row in rows}) < len(rows):
+        message = f"a row of {name} is there twice, with the same labels"
+        raise SourceError(message, outcome=ReadOutcome.DUPLICATE)
+    return rows
 
 
 def _expect_past(times: Iterable[float], *, at: float) -> None:
@@ -136,7 +197,15 @@ def spellings(*names: str) -> tuple[str, ...]:
     return tuple(found)
 
 
-def first_of(rows: Rows, *names: str) -> list[SeriesRow]:
+class _Named(Protocol[R]):
+    """Rows of any kind, by name."""
+
+    def rows(self, name: str) -> list[R]:
+        """Return the rows of exactly this name."""
+        ...
+
+
+def first_of(rows: _Named[R], *names: str) -> list[R]:
     """Return the rows of the first name that has any: a series that was renamed has several names."""
     for name in names:
         found = rows.rows(name)
@@ -145,22 +214,35 @@ def first_of(rows: Rows, *names: str) -> list[SeriesRow]:
     return []
 
 
-def rows_of_models(rows: Iterable[SeriesRow], model_names: frozenset[str]) -> list[SeriesRow]:
+def rows_of_models(rows: Iterable[L], model_names: frozenset[str]) -> list[L]:
     """Keep the rows of these models; an empty set keeps all."""
     return [row for row in rows if not model_names or row.labels.get("model_name") in model_names]
 
 
 def total(rows: Iterable[SeriesRow], *, at_most: float = REQUESTS_MAX) -> float | None:
+    """Add up the counts of rows; see `sum_of_counts`."""
+    return sum_of_counts([row.value for row in rows], at_most=at_most)
+
+
+def total_at(
+    numbers: Sequence[float], places: Sequence[int], at_most: float = REQUESTS_MAX
+) -> float | None:
+    """Add up the counts in these places; see `sum_of_counts`."""
+    if len(places) == 1 and 0.0 <= (value := numbers[places[0]]) <= at_most:
+        return value + 0.0  # nearly always; and -0.0 is 0.0, as in a sum
+    return sum_of_counts([numbers[place] for place in places], at_most=at_most)
+
+
+def sum_of_counts(values: Sequence[float], *, at_most: float = REQUESTS_MAX) -> float | None:
     """Add up counts; None where there are none or one of them is no count.
 
     Args:
-        rows: Of one quantity.
+        values: Of one quantity.
         at_most: What one of them can be: COUNTER_MAX for counters.
 
     Raises:
         SourceError: One is greater than that. Such a page is not believed in anything.
     """
-    values = [row.value for row in rows]
     if not values or not all(math.isfinite(value) and value >= 0 for value in values):
         return None
     if max(values) > at_most or (sum_ := math.fsum(values)) > at_most:
@@ -173,16 +255,26 @@ def histogram(
     rows: Rows, *names: str, model_names: frozenset[str] = frozenset()
 ) -> HistogramSample | None:
     """Return the first of these histograms that is there, over all its rows; None: unknown."""
-    for name in names:
-        found = rows.histograms(name)
-        if found:
-            break
-    else:
-        return None
+    numbered = NumberedRows(rows)
+    return histogram_at(numbered, histogram_places(numbered, *names, model_names=model_names))
+
+
+def histogram_places(
+    places: PlacedRows, *names: str, model_names: frozenset[str] = frozenset()
+) -> tuple[int, ...]:
+    """Return the places of the first of these histograms that is there; empty: none is."""
+    found = next(filter(None, map(places.histograms, names)), [])
     if model_names:
         named = {("model_name", name) for name in model_names}
         found = [each for each in found if not named.isdisjoint(each.labels)]
-    return sum_of_histograms([each.sample for each in found])
+    return tuple(each.place for each in found)
+
+
+def histogram_at(values: PlacedValues, places: Sequence[int]) -> HistogramSample | None:
+    """Add up the histograms in these places; None: unknown."""
+    if len(places) == 1:
+        return values.histogram(places[0])
+    return sum_of_histograms([values.histogram(place) for place in places])
 
 
 def count_since_start(rows: Iterable[SeriesRow]) -> float | None:
@@ -197,15 +289,22 @@ def sum_of_parts(*parts: float | None) -> float | None:
 
 
 def mean_ratio(rows: Sequence[SeriesRow], weights: Sequence[float]) -> float | None:
-    """Return the weighted mean of ratios; None where there are none or one is not from 0 to 1."""
-    if not rows or not all(0.0 <= row.value <= 1.0 for row in rows):
+    """Return the weighted mean of rows' ratios; see `mean_of_ratios`."""
+    return mean_of_ratios([row.value for row in rows], weights)
+
+
+def mean_of_ratios(ratios: Sequence[float], weights: Sequence[float]) -> float | None:
+    """Return their weighted mean; None where there are none or one is not from 0 to 1."""
+    if len(ratios) == 1 and 0.0 <= ratios[0] <= 1.0 and weights[0] == 1.0:
+        return ratios[0] + 0.0
+    if not ratios or not all(0.0 <= ratio <= 1.0 for ratio in ratios):
         return None
-    weighted = math.fsum(row.value * weight for row, weight in zip(rows, weights, strict=True))
+    weighted = math.fsum(ratio * weight for ratio, weight in zip(ratios, weights, strict=True))
     return min(1.0, weighted / math.fsum(weights))
 
 
 def expect_demand(
-    sample: PodSample, *, engine: str, found: Iterable[SeriesRow], model_names: frozenset[str]
+    sample: PodSample, *, engine: str, found: Iterable[Labelled], model_names: frozenset[str]
 ) -> PodSample:
     """Refuse a page that does not show how much is waiting or running, and say what would mend it."""
     if sample.waiting_requests is not None or sample.running_requests is not None:

@@ -193,5 +193,5 @@ async def test_a_running_daemon_is_told(tmp_path):
     assert explained.startswith("serving/llama stays at 2 replicas: ")
     assert " ago\n" in explained.split("\n\n")[0] + "\n"
     assert "8 run, KV caches are 10 % full" in explained
-    assert "spot (Spot, Deployment/serving/llama-spot): 1 wanted; 1 ready." in explained
+    assert "spot (Spot, Deployment/serving/llama-spot): 1 desired; 1 ready." in explained
     assert "serving/llama  Active    2/2" in table

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from autoscaler.errors import SettingsError
 
 if TYPE_CHECKING:
-    from autoscaler.cli.live_page import LivePage, Told
+    from autoscaler.cli.live_page import LiveModel, LivePage
     from autoscaler.explain import Explanation, StatusRow
 
 _WIDTH = 100
@@ -65,7 +66,7 @@ def status(
     """Say of every model: is it fine, what does it want, why.
 
     READY is ready of asked-for replicas, LOAD and EXPECTED are work in replicas, ATTAINED is of the last hour,
-    BUDGET is what is left of a day's error budget, and $/H the price of what is wanted.
+    BUDGET is what is left of a day's error budget, and $/H the price of what is desired.
     """
     if not watch:
         click.echo(_status(server, recording=recording, at_text=at_text, output=output))
@@ -77,12 +78,12 @@ def status(
     _watch(lambda: _status(server, recording=None, at_text=at_text, output=output))
 
 
-def _watch(tell: Any) -> None:
+def _watch(tell: Callable[[], str]) -> None:
     import time
 
     while True:
         text = tell()
-        click.echo(_CLEAR + text if click.get_text_stream("stdout").isatty() else text)
+        click.echo(f"{_CLEAR}{text}" if sys.stdout.isatty() else text)
         time.sleep(2.0)
 
 
@@ -124,7 +125,7 @@ def explain(
 
 def _page(server: str, *, recording: Path | None, at_text: str | None) -> LivePage:
     """Read the daemon, or what stands for it."""
-    from autoscaler.cli.live_page import LivePage, Told, read_live_page
+    from autoscaler.cli.live_page import LiveModel, LivePage, read_live_page
 
     if recording is None:
         if at_text is not None:
@@ -143,7 +144,8 @@ def _page(server: str, *, recording: Path | None, at_text: str | None) -> LivePa
         problems=(),
         spec_problems=(),
         models={
-            key: Told(each.decision, asked_of(each.spec)) for key, each in sorted(found.items())
+            key: LiveModel(each.decision, asked_of(each.spec))
+            for key, each in sorted(found.items())
         },
         recorded=True,
     )
@@ -160,7 +162,7 @@ def _seconds(text: str) -> float:
     return at
 
 
-def _chosen(page: LivePage, model: str | None) -> Told:
+def _chosen(page: LivePage, model: str | None) -> LiveModel:
     """Find the model that is meant."""
     known = sorted(page.models)
     if not known:
@@ -251,7 +253,7 @@ def _table(rows: Sequence[StatusRow], page: LivePage) -> Iterator[str]:
             yield from _why(page.models[rows[number - 1].model], rows[number - 1])
 
 
-def _why(told: Told, row: StatusRow) -> Iterator[str]:
+def _why(told: LiveModel, row: StatusRow) -> Iterator[str]:
     """Say why, and what somebody may have to see to."""
     from autoscaler.explain.explanation import headline
 

@@ -12,7 +12,7 @@ from autoscaler import __version__
 from autoscaler.core.contract.codec import Unreadable, from_builtins
 from autoscaler.core.contract.decision import Decision
 from autoscaler.errors import SettingsError
-from autoscaler.explain.asked import Asked, read_asked
+from autoscaler.explain.asked import AskedModel, read_asked
 from autoscaler.foreign_text import shown
 
 _ANSWER_S = 10.0
@@ -20,11 +20,11 @@ _ANSWER_BYTES_MAX = 256 * 2**20
 FORWARD = "kubectl -n inference-autoscaler port-forward deployment/inference-autoscaler 8081"
 
 
-class Told(NamedTuple):
+class LiveModel(NamedTuple):
     """One model's last decision, and what was asked."""
 
     decision: Decision
-    asked: Asked
+    asked: AskedModel
 
 
 class LivePage(NamedTuple):
@@ -36,7 +36,7 @@ class LivePage(NamedTuple):
     problems: tuple[str, ...]
     """Why its decisions are not to be counted on; empty: they are."""
     spec_problems: tuple[str, ...]
-    models: dict[str, Told]
+    models: dict[str, LiveModel]
     recorded: bool = False
     """It is no daemon's, but of a recording."""
 
@@ -73,12 +73,12 @@ def read_live_page(server: str) -> LivePage:
 
 def _live_page(page: dict[str, Any], url: str) -> LivePage:
     version = str(page["version"])
-    models: dict[str, Told] = {}
+    models: dict[str, LiveModel] = {}
     for each in page["models"]:
         asked = each.pop("spec")
         try:
             decision: Decision = from_builtins(each, Decision)
-            models[decision.model] = Told(decision, read_asked(asked))
+            models[decision.model] = LiveModel(decision, read_asked(asked))
         except Unreadable as error:
             raise SettingsError(
                 f"{url}: the daemon is of version {version} and this is {__version__}, which reads its decisions no more "

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from autoscaler.explain.asked import Asked, asked_of, read_asked
+from autoscaler.explain.asked import AskedModel, asked_of, read_asked
 from autoscaler.explain.explanation import Explanation, Section, explain
 from autoscaler.explain.status import StatusRow, status_row
 
 __all__ = [
-    "Asked",
+    "AskedModel",
     "Explanation",
     "Section",
     "StatusRow",

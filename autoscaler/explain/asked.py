@@ -47,7 +47,7 @@ class AskedObjective(NamedTuple):
     attainment_ratio: float
 
 
-class Asked(NamedTuple):
+class AskedModel(NamedTuple):
     """Of one model."""
 
     mode: Mode
@@ -61,10 +61,10 @@ class Asked(NamedTuple):
     pools: tuple[AskedPool, ...]
 
 
-def asked_of(spec: ModelSpec) -> Asked:
+def asked_of(spec: ModelSpec) -> AskedModel:
     """Return what a specification asks."""
     floor, objective = spec.warm_floor, spec.objective
-    return Asked(
+    return AskedModel(
         mode=spec.mode,
         pause=spec.pause,
         min_replicas=spec.min_replicas,
@@ -91,17 +91,17 @@ def asked_of(spec: ModelSpec) -> Asked:
     )
 
 
-def write_asked(asked: Asked) -> dict[str, Any]:
+def write_asked(asked: AskedModel) -> dict[str, Any]:
     """Write it as the daemon's page has it."""
-    written: dict[str, Any] = to_builtins(asked, Asked)
+    written: dict[str, Any] = to_builtins(asked, AskedModel)
     return written
 
 
-def read_asked(plain: object) -> Asked:
+def read_asked(plain: object) -> AskedModel:
     """Read it from the daemon's page.
 
     Raises:
         Unreadable: It is from another version.
     """
-    asked: Asked = from_builtins(plain, Asked)
+    asked: AskedModel = from_builtins(plain, AskedModel)
     return asked

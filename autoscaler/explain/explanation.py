@@ -10,7 +10,7 @@ from autoscaler.core.contract.hindsight import HindsightPolicy, WindowHindsight
 from autoscaler.core.contract.reasons import Reason
 from autoscaler.core.contract.scores import MissedRequests
 from autoscaler.core.contract.spec import Mode
-from autoscaler.explain.asked import Asked
+from autoscaler.explain.asked import AskedModel
 from autoscaler.explain.figures import (
     counted,
     listed_all,
@@ -33,6 +33,10 @@ _MISSED: dict[str, str] = {
 """Field of `MissedRequests`: how to say it."""
 
 
+_RULES = "candidates"
+"""The policy by which a played rule decides."""
+
+
 class Section(NamedTuple):
     """What a decision says of one thing."""
 
@@ -50,7 +54,7 @@ class Explanation(NamedTuple):
     sections: tuple[Section, ...]
 
 
-def explain(decision: Decision, asked: Asked) -> Explanation:
+def explain(decision: Decision, asked: AskedModel) -> Explanation:
     """Tell a decision.
 
     Args:
@@ -76,7 +80,7 @@ def explain(decision: Decision, asked: Asked) -> Explanation:
     )
 
 
-def headline(decision: Decision, asked: Asked | None = None) -> str:
+def headline(decision: Decision, asked: AskedModel | None = None) -> str:
     """Say what is decided, and why, in a sentence.
 
     Args:
@@ -136,7 +140,7 @@ def _expected(decision: Decision) -> Iterator[str]:
         yield f"Such forecasts held in {percent(measures.forecast_coverage_ratio)} of all times so far{error}."
 
 
-def _carried(decision: Decision, asked: Asked) -> Iterator[str]:
+def _carried(decision: Decision, asked: AskedModel) -> Iterator[str]:
     measures = decision.measures
     sure = (
         "nothing was seen yet that could refute it"
@@ -148,8 +152,13 @@ def _carried(decision: Decision, asked: Asked) -> Iterator[str]:
         f"{measures.carried_ratio:.2f} of the {number(asked.in_flight_requests)} that it is said to carry: {sure}."
     )
     if measures.rule_replicas is not None:
+        rule = (
+            "the rule that decides"
+            if decision.policy == _RULES
+            else "the best of the rules that are played"
+        )
         yield (
-            f"Over the last day the rule that decides would have had {number(measures.rule_replicas)} replicas on "
+            f"Over the last day {rule} would have had {number(measures.rule_replicas)} replicas on "
             f"average and attained {percent(measures.rule_attained_ratio)}; the next best "
             f"{number(measures.runner_up_replicas)} and {percent(measures.runner_up_attained_ratio)}."
         )
@@ -173,7 +182,7 @@ def _otherwise(decision: Decision) -> Iterator[str]:
         yield "Any other number, once its replicas can be read."
 
 
-def _places(decision: Decision, asked: Asked) -> Iterator[str]:
+def _places(decision: Decision, asked: AskedModel) -> Iterator[str]:
     by_name = {pool.pool: pool for pool in asked.pools}
     usd = 0.0
     priced = True
@@ -190,10 +199,10 @@ def _places(decision: Decision, asked: Asked) -> Iterator[str]:
             )
             if count
         ]
-        wanted = (
+        asked_for = (
             "its target cannot be read"
             if pool.desired_replicas is None
-            else f"{pool.desired_replicas} wanted"
+            else f"{pool.desired_replicas} desired"
         )
         price = known.price_usd_per_hour if known else None
         if price is None:
@@ -201,7 +210,7 @@ def _places(decision: Decision, asked: Asked) -> Iterator[str]:
         elif pool.desired_replicas is not None:
             usd += price * pool.desired_replicas
         kind = "" if known is None else f" ({known.capacity_type}, {known.target})"
-        yield f"{pool.pool}{kind}: {wanted}; {', '.join(parts)}."
+        yield f"{pool.pool}{kind}: {asked_for}; {', '.join(parts)}."
     floor = decision.measures.warm_floor_replicas
     if floor:
         costs = decision.measures.warm_floor_usd_per_hour
@@ -210,10 +219,10 @@ def _places(decision: Decision, asked: Asked) -> Iterator[str]:
             + (f", for {usd_per_hour(costs)}." if costs is not None else ".")
         )
     if priced and decision.pools:
-        yield f"What is wanted costs {usd_per_hour(usd)}."
+        yield f"What is desired costs {usd_per_hour(usd)}."
 
 
-def _attained(decision: Decision, asked: Asked) -> Iterator[str]:
+def _attained(decision: Decision, asked: AskedModel) -> Iterator[str]:
     objective = asked.objective
     promised = (
         f"{percent(objective.attainment_ratio)} of the requests with their first token within "

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from autoscaler.core.contract.decision import Decision
 from autoscaler.core.contract.spec import Mode, Pause
-from autoscaler.explain.asked import Asked
+from autoscaler.explain.asked import AskedModel
 from autoscaler.explain.explanation import wrong_conditions
 
 
@@ -30,7 +30,7 @@ class StatusRow(NamedTuple):
     budget_left_ratio: float | None
     """Over a day."""
     usd_per_hour: float | None
-    """Of what is wanted."""
+    """Of what is desired."""
     reason: str
     wrong: tuple[str, ...]
     """Conditions that somebody may have to see to, as `Type`."""
@@ -39,14 +39,14 @@ class StatusRow(NamedTuple):
 _BUDGET_S = 86_400
 
 
-def status_row(decision: Decision, asked: Asked) -> StatusRow:
+def status_row(decision: Decision, asked: AskedModel) -> StatusRow:
     """Sum a decision up."""
     measures, attained = decision.measures, decision.attainment
     budgets = () if attained is None else attained.budgets
     left = [each.left_ratio for each in budgets if each.span_s == _BUDGET_S]
     mode = str(asked.mode)
     if asked.pause is not Pause.NO and asked.mode is Mode.ACTIVE:
-        mode = "Paused" if asked.pause is Pause.ALL else "ScaleOutOnly"
+        mode = "Paused" if asked.pause is Pause.ALL else "ScaleUpOnly"
     return StatusRow(
         model=decision.model,
         mode=mode,
@@ -66,8 +66,8 @@ def status_row(decision: Decision, asked: Asked) -> StatusRow:
     )
 
 
-def _usd_per_hour(decision: Decision, asked: Asked) -> float | None:
-    """Price what is wanted; None: a pool has no price, or cannot be read."""
+def _usd_per_hour(decision: Decision, asked: AskedModel) -> float | None:
+    """Price what is desired; None: a pool has no price, or cannot be read."""
     prices = {pool.pool: pool.price_usd_per_hour for pool in asked.pools}
     total = 0.0
     for pool in decision.pools:

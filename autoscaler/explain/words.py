@@ -14,7 +14,7 @@ STEPS: Mapping[StepBy, str] = {
     StepBy.RATE: "the rate limit of `behavior`",
     StepBy.WARM_FLOOR: "the warm floor",
     StepBy.LOSS_BUDGET: "the loss budget of spot",
-    StepBy.BOUNDS: "minReplicas and maxReplicas",
+    StepBy.BOUNDS: "the bounds",
     StepBy.BUDGET: "the GPU budget",
     StepBy.PAUSE: "the pause",
     StepBy.INTERRUPTION: "the fallback for spot",

@@ -87,7 +87,7 @@ def test_what_would_have_made_it_another_is_the_undoing_of_each_step_that_change
     said = told(decision._replace(trail=trail, reason=Reason.GPU_BUDGET))
     assert said["What would have made it another"].splitlines() == [
         "It would be 8 with a larger --gpu-budget, or once another model gives GPUs back: the GPU budget made it 5.",
-        "It would be 9 with a larger `maxReplicas`: minReplicas and maxReplicas made it 8.",
+        "It would be 9 with a larger `maxReplicas`: the bounds made it 8.",
     ]
 
 
@@ -173,20 +173,20 @@ def test_the_row_of_a_model_says_what_its_decision_says(decision):
     assert row.desired_replicas == decision.desired_replicas
     assert row.budget_left_ratio == 0.3
     assert row.attained_ratio == 0.985
-    wanted = {pool.pool: pool.desired_replicas for pool in decision.pools}
-    assert row.usd_per_hour == 3.0 * wanted["on-demand"] + 1.0 * wanted["spot"]
+    desired = {pool.pool: pool.desired_replicas for pool in decision.pools}
+    assert row.usd_per_hour == 3.0 * desired["on-demand"] + 1.0 * desired["spot"]
 
 
 def test_a_pool_without_a_price_leaves_the_cost_unknown(decision):
     pools = tuple(pool._replace(price_usd_per_hour=None) for pool in ASKED.pools)
     asked = ASKED._replace(pools=pools)
     assert status_row(decision, asked).usd_per_hour is None
-    assert "What is wanted costs" not in told(decision, asked)["Where the replicas are"]
+    assert "What is desired costs" not in told(decision, asked)["Where the replicas are"]
 
 
 @pytest.mark.parametrize(
     ("pause", "shown"),
-    [(Pause.NO, "Active"), (Pause.ALL, "Paused"), (Pause.SCALE_DOWN, "ScaleOutOnly")],
+    [(Pause.NO, "Active"), (Pause.ALL, "Paused"), (Pause.SCALE_DOWN, "ScaleUpOnly")],
 )
 def test_a_pause_is_shown(decision, pause, shown):
     assert status_row(decision, ASKED._replace(pause=pause)).mode == shown

@@ -142,6 +142,7 @@ def _search(
         attainments = asked.beaten(search.envelope)
         if not attainments:
             break
+        search.play(search.static_between(attainments))
         search.refine(attainments, replays=ROUND)
     return search
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from simulations.bounds.envelope import Envelope, FoundPoint
 from simulations.replay.schedule import ReplicaSchedule
 from simulations.results.scorecard import Score
-from simulations.runs.found.oracles import Oracle, TraceView, coarse_oracles
+from simulations.runs.found.oracles import Oracle, StaticOracle, TraceView, coarse_oracles
 
 ROUND = 12
 """Schedules replayed before the hull is looked at again."""
@@ -82,6 +82,20 @@ class Search:
         for turn in TURNS:
             while replays > 0 and (new := self._neighbours(attainments, turn)):
                 replays -= max(1, self.play(new[: min(ROUND, replays)]))
+
+    def static_between(self, attainments: Sequence[float]) -> list[Oracle]:
+        """Fleets of one size that were left out between one that attains as much and one that does not."""
+        sizes = {
+            oracle.replicas: point.attainment
+            for oracle, point in self.points.items()
+            if isinstance(oracle, StaticOracle)
+        }
+        found: dict[Oracle, None] = {}
+        for attainment in attainments:
+            enough = min((n for n, each in sizes.items() if each >= attainment), default=0)
+            below = max((n for n in sizes if n < enough), default=enough)
+            found |= dict.fromkeys(StaticOracle(replicas=n) for n in range(below + 1, enough))
+        return list(found)
 
     def _neighbours(self, attainments: Sequence[float], turn: float) -> list[Oracle]:
         """Those not replayed yet, of the schedules that matter, one of each in turn."""

@@ -118,6 +118,20 @@ def test_a_row_that_misses_nothing_is_found_on_every_seed(monkeypatch):
     assert not [said for said in found.beaten if "no schedule that was found" in said]
 
 
+def test_the_sizes_that_were_left_out_are_tried_where_one_of_them_would_attain_as_much():
+    def point(attainment: float) -> FoundPoint:
+        return FoundPoint(attainment=attainment, cost_usd=1.0, setting="")
+
+    shares = {1: 0.2, 4: 0.9, 9: 0.99, 20: 1.0}
+    search = Search(view=None, replay=None)
+    search.points = {StaticOracle(replicas=n): point(share) for n, share in shares.items()}
+    found = search.static_between([0.95, 1.0])
+    assert [oracle.replicas for oracle in found] == [*range(5, 9), *range(10, 20)]
+    assert search.static_between([0.1]) == []
+    search.points.pop(StaticOracle(replicas=20))
+    assert search.static_between([1.0]) == []
+
+
 # A search that is wrong is noticed
 
 

@@ -12,6 +12,7 @@ import errno
 import os
 import random
 import signal
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -37,6 +38,7 @@ from autoscaler.daemon.observer import FleetObserver
 from autoscaler.daemon.recording.recorder import SEGMENT_BYTES, Recorder
 from autoscaler.daemon.recording.segments import make_folder
 from autoscaler.daemon.resource_watch import ResourceWatch, no_resources
+from autoscaler.daemon.status_writer import StatusWriter
 from autoscaler.daemon.telemetry.http import DebugServer, HttpServer, parse_listen
 from autoscaler.daemon.telemetry.telemetry import Telemetry
 from autoscaler.errors import AutoscalerError, SettingsError
@@ -242,6 +244,7 @@ class Daemon:
             days=options.history_days,
             session=session,
         )
+        status_writes: Counter[str] = Counter()
         self.recorder: Recorder | None = None
         if options.record is not None:
             total_bytes = options.record_limit_mib * 1024 * 1024
@@ -259,7 +262,15 @@ class Daemon:
             recorder=self.recorder,
             supervisor=self.supervisor,
             history_watch=self.history_watch,
+            status_writes=status_writes,
         )
+        self.config_watch = self._watch_config(config, servers=servers, rng=rng)
+        self.status_writer: StatusWriter | None = None
+        if isinstance(self.config_watch, ResourceWatch) and not options.dry_run:
+            self.status_writer = StatusWriter(
+                client, watch=self.config_watch, now=clock.now, outcomes=status_writes
+            )
+            listeners = (self.status_writer, *listeners)
         self.actuator = Actuator(
             perform=partial(perform, client, now=clock.now, uid_of=self.cluster.pod_uid, rng=rng),
             clock=clock,
@@ -275,7 +286,6 @@ class Daemon:
             recorder=self.recorder,
             listeners=(*self.telemetry.listeners, *listeners),
         )
-        self.config_watch = self._watch_config(config, servers=servers, rng=rng)
         self._put_fleet(config, fleet)
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -293,6 +303,7 @@ class Daemon:
                         ("config", self.config_watch.run),
                         ("history", self.history_watch.run),
                         ("outages", self._look_for_outages),
+                        *([("status", self.status_writer.run)] if self.status_writer else []),
                     )
                 ]
                 keep = self.supervisor.keep

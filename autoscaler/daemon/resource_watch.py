@@ -79,6 +79,8 @@ class ResourceWatch:
         """
         self.config = config
         """What is in use, and what is refused."""
+        self.generations: Mapping[str, int] = {}
+        """By key, which generation of each resource that is about."""
         self._servers = servers
         self._now = now
         self._changed = changed
@@ -147,6 +149,7 @@ class ResourceWatch:
                 all_listed=len(synced) == len(self._caches),
             )
             before, self.config = self.config, config
+            self.generations = {key: each.generation for key, each in resources.items()}
             if (config.resources, config.complete) != (before.resources, before.complete):
                 self._changed(config)
         self._tell()

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from pydantic.alias_generators import to_camel
 
 _CONDITIONS_MAX = 32
-_MESSAGE_CHARACTERS_MAX = 1024
+MESSAGE_CHARACTERS_MAX = 1024
 _REASON = r"^[A-Za-z]([A-Za-z0-9]{0,126}[A-Za-z0-9])?$"
 _BY_TYPE: dict[str, JsonValue] = {
     "x-kubernetes-list-type": "map",
@@ -41,7 +41,7 @@ class ConditionStatus(_StatusSection):
     status: Literal["True", "False", "Unknown"]
     reason: str = Field(max_length=128, pattern=_REASON)
     """One word of a closed set."""
-    message: str = Field(max_length=_MESSAGE_CHARACTERS_MAX)
+    message: str = Field(max_length=MESSAGE_CHARACTERS_MAX)
     """For people; never compared by programs."""
     last_transition_time: str = Field(json_schema_extra=_AS_TIME)
     """When the status became what it is."""
@@ -64,7 +64,7 @@ class ResourceStatus(_StatusSection):
     """As decided, over all pools; on-demand fallback included. Absent: unknown."""
     warm_floor_replicas: int | None = Field(default=None, ge=0)
     """Ready replicas that are kept without demand now."""
-    last_decision: str | None = Field(default=None, max_length=_MESSAGE_CHARACTERS_MAX)
+    last_decision: str | None = Field(default=None, max_length=MESSAGE_CHARACTERS_MAX)
     """What was decided, and why, as a sentence: the last one with another outcome than the one before."""
     conditions: Annotated[tuple[ConditionStatus, ...], Field(max_length=_CONDITIONS_MAX)] = Field(
         default=(), json_schema_extra=_BY_TYPE

@@ -15,6 +15,7 @@ import structlog
 
 from autoscaler.core.contract.commands import PAUSED_ANNOTATION
 from autoscaler.daemon.resource_watch import ResourceWatch, no_resources
+from autoscaler.kube.api.client import Client
 from autoscaler.kube.watch.slim_resources import slim_resource
 from autoscaler.settings import Config, to_core
 from autoscaler.supervision import Supervisor
@@ -41,7 +42,9 @@ def resource(
 class Watching:
     """A watch that runs, and what it told."""
 
-    def __init__(self, server: ScriptedServer) -> None:
+    def __init__(self, server: ScriptedServer, client: Client) -> None:
+        self.server = server
+        self.client = client
         self.held = Held(server)
         self.configs: list[Config] = []
         self.lines: tuple[str, ...] = ()
@@ -70,7 +73,7 @@ async def watching(
     folder: Path, *items: dict[str, Any], namespaces: tuple[str, ...] = ("serving",), **more: Any
 ) -> AsyncIterator[Watching]:
     async with ScriptedServer() as server, await server.client(folder) as client:
-        made = Watching(server)
+        made = Watching(server, client)
         for place, step in more.pop("refused", {}).items():
             made.held.refuse(place, step)
         made.held.put(*items)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import re
 import subprocess
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -13,10 +15,12 @@ import yaml
 
 from autoscaler.app import Daemon, DaemonOptions, first_config
 from autoscaler.core.contract.decision import Decision
+from autoscaler.core.contract.reasons import ConditionType
 from autoscaler.kube.api import access
 from autoscaler.kube.api.client import Client
 from autoscaler.kube.api.permissions import PERMISSIONS, RESOURCES
 from autoscaler.kube.api.resources import DEPLOYMENTS, NODES
+from tests.deploy.manifests import DEPLOY
 from tests.kube.control_plane import (
     ACCOUNTS,
     BINDINGS,
@@ -160,3 +164,107 @@ async def test_resources_come_change_pause_and_go_without_a_restart(
     assert status.fleet.models[0].pause.name == "ALL", "as it was"
     await kubectl("delete", "infas", "llama", "-n", "serving")
     await until(lambda: most() is None and not decision() and not status.spec_problems)
+
+
+README = (DEPLOY / "README.md").read_text()
+COLUMNS = ["NAME", "TARGET", "MODE", "DESIRED", "READY", "FLOOR", "OK", "REASON", "AGE"]
+
+
+async def line(kubectl: Kubectl, name: str = "llama") -> dict[str, str]:
+    """One line of `kubectl get infas`, by its columns."""
+    head, *rows = (await kubectl("get", "infas", "-n", "serving")).splitlines()
+    assert head.split() == COLUMNS
+    assert re.search(r"\s+".join(COLUMNS), README), "the page shows these"
+    begins = [head.index(column) for column in COLUMNS]
+    ends = [*begins[1:], None]
+    (row,) = (each for each in rows if each.startswith(f"{name} "))
+    return {
+        column: row[begin:end].strip()
+        for column, begin, end in zip(COLUMNS, begins, ends, strict=True)
+    }
+
+
+async def conditions(kubectl: Kubectl) -> dict[str, dict[str, Any]]:
+    """What the status says, by the type of condition."""
+    text = await kubectl("get", "infas", "llama", "-n", "serving", "-o", "json")
+    return {each["type"]: each for each in json.loads(text)["status"]["conditions"]}
+
+
+async def seen(kubectl: Kubectl, **cells: str) -> dict[str, str]:
+    """Wait until its line has these cells; returns it."""
+    async with asyncio.timeout(60):
+        while True:
+            found = await line(kubectl)
+            if cells.items() <= found.items():
+                return found
+            await asyncio.sleep(0.5)
+
+
+async def test_one_line_says_whether_it_is_fine_what_it_wants_and_why(
+    daemon: Daemon, kubectl: Kubectl
+):
+    await kubectl.apply(document(warmFloor={"replicas": 2}))
+    found = await seen(kubectl, REASON="DemandUnknown")
+    assert {key: each for key, each in found.items() if key != "AGE"} == {
+        "NAME": "llama",
+        "TARGET": "llama",
+        "MODE": "Active",
+        "DESIRED": "2",
+        "READY": "0",
+        "FLOOR": "2",
+        "OK": "True",
+        "REASON": "DemandUnknown",
+    }
+    wide = await kubectl("get", "infas", "llama", "-n", "serving", "-o", "wide")
+    assert "holds 2 replicas: demand is unknown: no replica serves yet" in wide
+    told = await conditions(kubectl)
+    assert list(told) == [*ConditionType, "Paused"]
+    assert (told["WarmPoolSatisfied"]["status"], told["WarmPoolSatisfied"]["reason"]) == (
+        "False",
+        "FloorNotReady",
+    )
+    began = {kind: each["lastTransitionTime"] for kind, each in told.items()}
+
+    # Refused: the model goes on as it was, and the resource says which generation that is.
+    await kubectl.apply(
+        document(
+            warmFloor={
+                "replicas": 2,
+                "schedules": [
+                    {"from": "08:00", "to": "20:00", "replicas": 3, "timeZone": "Europe/Berln"}
+                ],
+            }
+        )
+    )
+    assert (await seen(kubectl, REASON="Refused"))["OK"] == "False"
+    told = await conditions(kubectl)
+    assert told["Ready"]["message"].startswith(
+        "not used, generation 1 stays in use: spec.warmFloor"
+    )
+    assert "write Europe/Berlin" in told["Ready"]["message"]
+    assert (told["Ready"]["observedGeneration"], told["AbleToScale"]["observedGeneration"]) == (
+        2,
+        1,
+    )
+    same = [kind for kind, each in told.items() if each["lastTransitionTime"] == began[kind]]
+    assert "AbleToScale" in same
+    assert "WarmPoolSatisfied" in same
+
+    # Mended, and only watched: `observedGeneration` follows, and nothing acts.
+    await kubectl.apply(document(mode="Observe", maxReplicas=3))
+    assert (await seen(kubectl, OK="True", FLOOR="0"))["MODE"] == "Observe"
+    told = await conditions(kubectl)
+    assert {each["observedGeneration"] for each in told.values()} == {3}
+    assert (told["ScalingActive"]["status"], told["ScalingActive"]["reason"]) == (
+        "False",
+        "Observing",
+    )
+    outcomes = daemon.telemetry.status.status_writes
+    assert outcomes.keys() == {"Written"}
+
+    # Another one of that name is another resource: its status begins anew.
+    await kubectl("delete", "infas", "llama", "-n", "serving")
+    await kubectl.apply(document())
+    await seen(kubectl, OK="True", FLOOR="0", MODE="Active")
+    assert {each["observedGeneration"] for each in (await conditions(kubectl)).values()} == {1}
+    await kubectl("delete", "infas", "llama", "-n", "serving")

@@ -1,7 +1,7 @@
 """Conditions: what is said of a model on every tick, in the form that Kubernetes gives a status.
 
-They are shown on `/debug/models` and logged as they change; they are not written to a resource's status,
-for there is no custom resource yet. Observations, not a state machine; the names are HPA's where people
+They are shown on `/debug/models`, logged as they change, and written to the status of a resource where resources are
+watched. Observations, not a state machine; the names are HPA's where people
 know them. A condition is set on every tick, `Unknown` if need be.
 """
 

@@ -25,6 +25,8 @@ EVENTS: dict[str, str] = {
     "spec.rejected": "documents that are not used, a line a problem; their models stay as they were",
     "resources.unread": "the InferenceAutoscalers of the cluster cannot be read; what was read before stays in use",
     "resources.read": "they can be read again",
+    "status.failed": "the status of a resource cannot be written; it is tried again",
+    "status.written": "it was written again",
     "clock.jumped": "the wall clock went ahead, and the daemon's with it",
     "cluster.synced": "everything was listed once",
     "cluster.lost": "the API server is not in step with us any more, or not yet",

@@ -38,6 +38,7 @@ class Status(Listener):
         observer: FleetObserver,
         supervisor: Supervisor | None = None,
         history_watch: HistoryWatch | None = None,
+        status_writes: Mapping[str, int] | None = None,
     ) -> None:
         self.fleet: FleetSpec | None = None
         """None: none was given yet."""
@@ -56,6 +57,8 @@ class Status(Listener):
             servers={}, put=lambda _model, _history: None, now=clock.now
         )
         """How the reading of histories fared."""
+        self.status_writes: Mapping[str, int] = {} if status_writes is None else status_writes
+        """How writes of the status of resources ended."""
         self.histories: dict[str, HistoryTaken] = {}
         """By model, what of its history was taken in last."""
         self._decided_at: float | None = None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from prometheus_client import CollectorRegistry
 
 from autoscaler.daemon.clock import Clock
@@ -34,6 +36,7 @@ class Telemetry:
         recorder: Recorder | None,
         supervisor: Supervisor | None = None,
         history_watch: HistoryWatch | None = None,
+        status_writes: Mapping[str, int] | None = None,
     ) -> None:
         self.status = Status(
             clock=clock,
@@ -41,6 +44,7 @@ class Telemetry:
             observer=observer,
             supervisor=supervisor,
             history_watch=history_watch,
+            status_writes=status_writes,
         )
         self.outages = OutageLog(observer)
         metrics = Metrics(

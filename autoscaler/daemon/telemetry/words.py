@@ -11,7 +11,17 @@ from autoscaler.core.contract.scores import IdleGpuSeconds, MissedRequests
 from autoscaler.core.contract.state import NODE_STATUS
 from autoscaler.notices.interruptions import DRAIN
 
-TASKS = ("cluster", "watch", "collector", "config", "history", "outages", "actuator", "loop")
+TASKS = (
+    "cluster",
+    "watch",
+    "collector",
+    "config",
+    "history",
+    "outages",
+    "status",
+    "actuator",
+    "loop",
+)
 """Long-lived tasks that are begun anew when they break: `kind` of `Supervisor.keep`."""
 
 COMMAND_KINDS = tuple(kind.__name__ for kind in get_args(Command))

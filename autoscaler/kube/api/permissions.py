@@ -106,5 +106,12 @@ RESOURCES: tuple[Permission, ...] = (
         namespaced=True,
         why="what is asked for, where it is no file's",
     ),
+    Permission(
+        group="inference-autoscaler.dev",
+        resource="inferenceautoscalers/status",
+        verbs=("patch",),
+        namespaced=True,
+        why="conditions, numbers and the last decision",
+    ),
 )
 """Optional (`deploy/components/crd`): for `--watch-resources`."""

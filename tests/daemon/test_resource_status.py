@@ -1,0 +1,229 @@
+"""What a resource's status says of a decision: each condition in every state, its time, its generation."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from autoscaler.core.contract.decision import Condition, Decision
+from autoscaler.core.contract.reasons import (
+    ConditionReason,
+    ConditionType,
+    FindingReason,
+    Reason,
+)
+from autoscaler.core.contract.spec import Pause
+from autoscaler.core.tick.conditions import describe_hold
+from autoscaler.daemon.resource_status import (
+    PAUSED,
+    ResourceNow,
+    StatusReason,
+    Transition,
+    calm_marks,
+    decision_text,
+    describe_resource,
+    transitions,
+    urgent_marks,
+)
+from autoscaler.daemon.telemetry.words import COMMAND_REASONS
+from autoscaler.errors import SpecProblem
+from autoscaler.kube.api.timestamps import rfc3339
+from autoscaler.settings.crd import resource_schema
+from autoscaler.settings.resource_status import ConditionStatus, ResourceStatus
+from tests.builders import group, model
+from tests.expect import Scenario
+
+AT = 1_790_000_000.0
+NOW = rfc3339(AT)
+PROBLEM = SpecProblem(
+    path="InferenceAutoscaler serving/llama: spec.warmFloor.schedules[0].timeZone",
+    found='"Europe/Berln"',
+    remedy="write Europe/Berlin",
+)
+
+
+@pytest.fixture
+def decision() -> Decision:
+    """A real one: four ready replicas, six asked for by the policy."""
+    story = Scenario(model())
+    return story.look(1000, group(ready=4), wants=6)
+
+
+def described(told: ResourceNow, *, before: dict[str, Transition] | None = None) -> ResourceStatus:
+    return describe_resource(told, before=before or {}, at=AT)
+
+
+def said(status: ResourceStatus, kind: str) -> ConditionStatus:
+    (found,) = (each for each in status.conditions if each.type == kind)
+    return found
+
+
+def with_condition(decision: Decision, changed: Condition) -> Decision:
+    kept = [changed if each.type == changed.type else each for each in decision.conditions]
+    return decision._replace(conditions=tuple(kept))
+
+
+def used(decision: Decision, *, generation: int = 3, pause: Pause = Pause.NO) -> ResourceNow:
+    return ResourceNow(
+        generation=generation, decision=decision, decided_generation=generation, pause=pause
+    )
+
+
+# -- conditions
+
+
+def test_every_condition_is_there_in_order_and_nothing_else(decision):
+    status = described(used(decision))
+    assert [each.type for each in status.conditions] == [*ConditionType, PAUSED]
+
+
+@pytest.mark.parametrize("state", ["True", "False", "Unknown"])
+@pytest.mark.parametrize("kind", ConditionType)
+def test_a_condition_of_the_decision_is_that_of_the_status(decision, kind, state):
+    made = Condition(type=kind, status=state, reason="Observing", message="4 of 5")
+    found = said(described(used(with_condition(decision, made))), kind)
+    assert (found.status, found.reason, found.message) == (state, "Observing", "4 of 5")
+    assert (found.observed_generation, found.last_transition_time) == (3, NOW)
+
+
+@pytest.mark.parametrize(
+    ("pause", "state", "reason", "words"),
+    [
+        (Pause.NO, "False", "NotPaused", "it is not paused"),
+        (Pause.ALL, "True", "Paused", "the scale is held"),
+        (Pause.SCALE_DOWN, "True", "ScaleDownPaused", "no scale-down"),
+    ],
+)
+def test_whether_it_is_paused_is_a_condition_of_its_own(decision, pause, state, reason, words):
+    found = said(described(used(decision, pause=pause)), PAUSED)
+    assert (found.status, found.reason) == (state, reason)
+    assert words in found.message
+
+
+def test_of_what_nothing_was_decided_yet_everything_is_unknown():
+    status = described(ResourceNow(generation=1))
+    assert {(each.status, each.reason) for each in status.conditions} == {("Unknown", "NotDecided")}
+    assert (status.observed_generation, status.reason) == (1, "NotDecided")
+    assert (status.desired_replicas, status.last_decision) == (None, None)
+
+
+def test_one_that_is_refused_is_not_ready_and_the_rest_is_of_what_stays_in_use(decision):
+    told = used(decision)._replace(generation=4, problems=(PROBLEM,))
+    status = described(told)
+    assert (status.observed_generation, status.reason) == (4, "Refused")
+    ready, able = said(status, "Ready"), said(status, "AbleToScale")
+    assert (ready.status, ready.reason, ready.observed_generation) == ("False", "Refused", 4)
+    assert ready.message == (
+        "not used, generation 3 stays in use: spec.warmFloor.schedules[0].timeZone: "
+        'found "Europe/Berln", write Europe/Berlin'
+    )
+    assert (able.status, able.observed_generation) == ("True", 3)
+    assert status.desired_replicas == 6
+
+
+def test_one_that_was_refused_from_the_first_has_nothing_in_use():
+    status = described(ResourceNow(generation=1, problems=(PROBLEM,)))
+    assert said(status, "Ready").message.startswith("not used, its model is not touched: spec.")
+    assert (said(status, "Ready").status, said(status, "AbleToScale").status) == (
+        "False",
+        "Unknown",
+    )
+    assert said(status, "AbleToScale").reason == "Refused"
+
+
+def test_a_model_about_which_nothing_can_be_said_is_not_ready(decision):
+    held = describe_hold(Reason.UNOBSERVED, "the namespace refuses")
+    status = described(used(decision._replace(conditions=held, reason=Reason.UNOBSERVED)))
+    assert (said(status, "Ready").status, said(status, "Ready").reason) == ("False", "Unobserved")
+    assert status.reason == "Unobserved"
+    assert (status.current_replicas, status.ready_replicas) == (None, None), "unknown, not zero"
+
+
+# -- times
+
+
+def test_the_time_of_a_condition_changes_with_its_status_alone(decision):
+    first = described(used(decision))
+    long_ago = {
+        each.type: Transition(each.status, "2026-01-01T00:00:00Z") for each in first.conditions
+    }
+    other = Condition(
+        type=ConditionType.METRICS_AVAILABLE, status="True", reason="ReplicasMute", message="other"
+    )
+    same = described(used(with_condition(decision, other)), before=long_ago)
+    assert {each.last_transition_time for each in same.conditions} == {"2026-01-01T00:00:00Z"}
+    assert said(same, "MetricsAvailable").message == "other"
+    turned = described(
+        used(with_condition(decision, other._replace(status="False"))), before=long_ago
+    )
+    changed = [each.type for each in turned.conditions if each.last_transition_time == NOW]
+    assert changed == ["MetricsAvailable"]
+
+
+def test_what_was_written_before_is_read_as_far_as_it_is_ours(decision):
+    status = described(used(decision)).model_dump(mode="json", by_alias=True)
+    found = transitions(status)
+    assert found["Ready"] == Transition("True", NOW)
+    assert len(found) == len(ConditionType) + 1
+    for junk in ({}, {"conditions": None}, {"conditions": [3, {}, {"type": 1}]}):
+        assert transitions(junk) == {}
+
+
+# -- numbers and words
+
+
+def test_numbers_are_those_of_the_decision_over_all_pools(decision):
+    status = described(used(decision))
+    assert (status.current_replicas, status.ready_replicas, status.desired_replicas) == (4, 4, 6)
+    assert status.warm_floor_replicas == decision.measures.warm_floor_replicas
+    assert status.reason == decision.reason
+
+
+def test_the_decision_is_a_sentence_of_its_trail(decision):
+    assert decision_text(decision) == f"4 to 6 replicas: {decision.trail[-1].message}"
+    story = Scenario(model())
+    held = story.look(1000, group(ready=4), wants=4)
+    assert decision_text(held) == f"holds 4 replicas: {held.trail[-1].message}"
+    unknown = held._replace(current_replicas=None, desired_replicas=None, trail=())
+    assert decision_text(unknown) == f"holds: {held.reason}"
+
+
+def test_a_long_message_is_cut(decision):
+    long = decision.trail[-1]._replace(message="x" * 5000)
+    status = described(used(decision._replace(trail=(long,))))
+    assert status.last_decision is not None
+    assert len(status.last_decision) == 1024
+
+
+def test_every_reason_is_one_word_that_the_schema_takes():
+    conditions = resource_schema()["properties"]["status"]["properties"]["conditions"]
+    pattern = conditions["items"]["properties"]["reason"]["pattern"]
+    sets = (Reason, ConditionReason, FindingReason, StatusReason, COMMAND_REASONS)
+    for reason in [str(each) for words in sets for each in words]:
+        assert re.fullmatch(pattern, reason)
+        assert " " not in reason
+
+
+# -- what is written when
+
+
+def test_numbers_statuses_and_generations_are_urgent_and_reasons_are_not(decision):
+    told = used(decision)
+    assert urgent_marks(told) == urgent_marks(used(decision._replace(at=2000.0)))
+    turned = Condition(ConditionType.METRICS_AVAILABLE, "False", "MetricsStale", "")
+    for other in (
+        told._replace(generation=4),
+        told._replace(problems=(PROBLEM,)),
+        told._replace(pause=Pause.ALL),
+        used(decision._replace(desired_replicas=7)),
+        used(with_condition(decision, turned)),
+        ResourceNow(generation=3),
+    ):
+        assert urgent_marks(other) != urgent_marks(told)
+    why = used(decision._replace(reason=Reason.WARM_FLOOR))
+    assert urgent_marks(why) == urgent_marks(told)
+    assert calm_marks(why) != calm_marks(told)
+    step = decision.trail[-1]._replace(message="forecast 1.71")
+    moved = used(decision._replace(trail=(*decision.trail[:-1], step)))
+    assert (urgent_marks(moved), calm_marks(moved)) == (urgent_marks(told), calm_marks(told))

@@ -8,6 +8,7 @@ import threading
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import aiohttp
 import pytest
 from click.testing import CliRunner
 
@@ -78,6 +79,26 @@ def test_what_was_decided_is_what_an_engine_decides(tmp_path):
             assert found._replace(hindsight=None) == outcome.decisions[0]._replace(hindsight=None)
             compared += 1
     assert compared == 20
+
+
+def test_a_recording_is_written_as_a_page(recording):
+    page = run("explain", "--recording", str(recording), "-o", "html")
+    assert '<section id="serving/llama">' in page
+    assert page.count("<time>") > 3
+    assert "refresh" not in page
+    earlier = run(
+        "explain",
+        "llama",
+        "--recording",
+        str(recording),
+        "-o",
+        "html",
+        "--at",
+        "2027-01-15T08:01:41Z",
+    )
+    assert "08:01:40 UTC" in earlier
+    said = run("explain", "-o", "html", fails=SettingsError)
+    assert "the daemon has its page at /" in said
 
 
 @pytest.mark.parametrize(
@@ -188,6 +209,11 @@ async def test_a_running_daemon_is_told(tmp_path):
         try:
             explained = await asyncio.to_thread(run, "explain", "llama", "--server", address)
             table = await asyncio.to_thread(run, "status", "--server", address)
+            async with aiohttp.ClientSession() as session:
+                async with session.get(f"{address}/?model=serving/llama") as answer:
+                    page, headers = await answer.text(), answer.headers
+                async with session.get(address, headers={"Host": "evil.example"}) as answer:
+                    assert answer.status == 421
         finally:
             await server.close()
     assert explained.startswith("serving/llama stays at 2 replicas: ")
@@ -195,3 +221,7 @@ async def test_a_running_daemon_is_told(tmp_path):
     assert "8 run, KV caches are 10 % full" in explained
     assert "spot (Spot, Deployment/serving/llama-spot): 1 desired; 1 ready." in explained
     assert "serving/llama  Active    2/2" in table
+    assert '<section id="serving/llama">' in page
+    assert "stays at 2 replicas" in page
+    assert headers["Content-Type"] == "text/html; charset=utf-8"
+    assert headers["Content-Security-Policy"].startswith("default-src 'none'")

@@ -51,7 +51,13 @@ at_option = click.option(
     metavar="TIME",
     help="Of a recording: the moment, as 2026-11-30T16:02:05Z; its end by default.",
 )
-output_option = click.option("-o", "output", type=click.Choice(["text", "json"]), default="text")
+output_option = click.option(
+    "-o",
+    "output",
+    type=click.Choice(["text", "json", "html"]),
+    default="text",
+    help="html: of a recording, the page that the daemon has at /.",
+)
 
 
 @click.command()
@@ -103,6 +109,9 @@ def explain(
     """
     from autoscaler.explain import explain as tell
 
+    if output == "html":
+        click.echo(_html(model, recording=recording, at_text=at_text))
+        return
     page = _page(server, recording=recording, at_text=at_text)
     told = _chosen(page, model)
     explanation = tell(told.decision, told.asked)
@@ -149,6 +158,32 @@ def _page(server: str, *, recording: Path | None, at_text: str | None) -> LivePa
         },
         recorded=True,
     )
+
+
+def _html(model: str | None, *, recording: Path | None, at_text: str | None) -> str:
+    """Write the page of a recording."""
+    from autoscaler import __version__
+    from autoscaler.daemon.recording.decisions import courses_at
+    from autoscaler.explain.page import PageState, page_in_steps
+
+    if recording is None:
+        raise SettingsError(
+            "-o html: the daemon has its page at / of its --debug-listen; open that, or give --recording"
+        )
+    models = courses_at(recording, at=None if at_text is None else _seconds(at_text))
+    if model is not None:
+        models = {
+            key: each for key, each in models.items() if model in (key, key.partition("/")[2])
+        }
+        if not models:
+            raise SettingsError(f"MODEL: found {model}, and no such model is in the recording")
+    at = max(each.decision.at for each in models.values())
+    steps = page_in_steps(models, PageState(at, __version__, (), live=False))
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return str(end.value)
 
 
 def _seconds(text: str) -> float:

@@ -267,8 +267,11 @@ def _causes(missed: MissedRequests) -> Iterator[str]:
 
 
 def _hindsight(decision: Decision) -> Iterator[str]:
+    told_s = 0.0
     for window in decision.hindsight or ():
-        if window.covered_s > 0.0 and window.requests > 0.0:
+        # Of a daemon that began lately all windows speak of the same time.
+        if window.covered_s > told_s and window.requests > 0.0:
+            told_s = window.covered_s
             yield _window(window)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +20,9 @@ from autoscaler.daemon.recording.segments import (
     read_lines,
 )
 from autoscaler.errors import RecordingError
+from autoscaler.explain.asked import asked_of
+from autoscaler.explain.course import Course
+from autoscaler.explain.page import PageModel
 
 _TOLD_S = 150.0
 """What was told in hindsight, which is once a minute, is looked for so far back."""
@@ -63,6 +67,38 @@ def decisions_at(path: Path, *, at: float | None = None) -> dict[str, RecordedDe
     )
 
 
+def courses_at(path: Path, *, at: float | None = None) -> dict[str, PageModel]:
+    """Return, by model, the decisions that were in force at a moment, and how they went up to it.
+
+    Args:
+        path: A segment, or the folder of all.
+        at: Seconds since the epoch; None: at its end.
+
+    Raises:
+        RecordingError: It cannot be read, or has no decision up to that moment.
+    """
+    found = decisions_at(path, at=at)
+    courses: dict[str, Course] = {key: Course() for key in found}
+    asked = {key: asked_of(each.spec) for key, each in found.items()}
+    for file in recordings_of(path):
+        for event, outcome in _events_of(file, at=at):
+            if event.kind == "Observed":
+                for decision in from_builtins(msgspec.json.decode(outcome), Outcome).decisions:
+                    if decision.model in courses:
+                        courses[decision.model].add(decision, asked[decision.model])
+    return {key: PageModel(each.decision, asked[key], courses[key]) for key, each in found.items()}
+
+
+def _events_of(file: Path, *, at: float | None) -> Iterator[tuple[_Moment, msgspec.Raw]]:
+    """Read the events of a segment up to a moment, each with its outcome."""
+    for line in read_lines(file):
+        if isinstance(line, EventLine):
+            event = _moment.decode(line.event)
+            if at is not None and event.at > at:
+                return
+            yield event, line.outcome
+
+
 def _decisions_of(file: Path, *, at: float | None) -> dict[str, RecordedDecision]:
     lines = read_lines(file)
     header, checkpoint = next(lines, None), next(lines, None)
@@ -72,16 +108,11 @@ def _decisions_of(file: Path, *, at: float | None) -> dict[str, RecordedDecision
         return {}  # a daemon that was killed as it began one
     fleet: Any = checkpoint.memory.get("fleet")
     recent: deque[tuple[float, msgspec.Raw]] = deque()
-    for line in lines:
-        if not isinstance(line, EventLine):
-            break
-        event = _moment.decode(line.event)
-        if at is not None and event.at > at:
-            break
+    for event, outcome in _events_of(file, at=at):
         if event.kind == "SpecChanged":
             fleet = msgspec.json.decode(event.fleet)
         if event.kind == "Observed":
-            recent.append((event.at, line.outcome))
+            recent.append((event.at, outcome))
             while recent[0][0] < event.at - _TOLD_S:
                 recent.popleft()
     try:

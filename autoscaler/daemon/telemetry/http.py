@@ -22,6 +22,12 @@ from autoscaler.errors import SettingsError
 from autoscaler.foreign_text import shown
 
 _ACCEPT_CHARACTERS_MAX = 1000
+_PAGE_HEADERS = {
+    # It has no script and asks nobody for anything, and shall not, whatever a name on it says.
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+}
 
 
 def parse_listen(listen: str, option: str = "--listen") -> tuple[str, int]:
@@ -85,7 +91,7 @@ class HttpServer(Door):
 
 
 class DebugServer(Door):
-    """/debug/models: the last decisions."""
+    """/debug/models: the last decisions; and / tells them to people."""
 
     def __init__(self, status: Status, *, host: str, port: int) -> None:
         """Prepare; port 0 takes any that is free."""
@@ -94,12 +100,24 @@ class DebugServer(Door):
         self._for_this_machine = is_loopback(host)
         application = web.Application()
         application.router.add_get("/debug/models", self._models)
+        application.router.add_get("/", self._people)
         super().__init__(application, host=host, port=port, option="--debug-listen")
 
-    async def _models(self, request: web.Request) -> web.Response:
+    def _refused(self, request: web.Request) -> web.Response | None:
         refused = refusal(request.headers.getall("Host", [])) if self._for_this_machine else ""
-        if refused:
-            return web.Response(status=HTTPStatus.MISDIRECTED_REQUEST, text=f"{refused}\n")
+        if not refused:
+            return None
+        return web.Response(status=HTTPStatus.MISDIRECTED_REQUEST, text=f"{refused}\n")
+
+    async def _people(self, request: web.Request) -> web.Response:
+        if (refused := self._refused(request)) is not None:
+            return refused
+        text = await in_slices(self._status.people_page_in_steps(request.query.get("model", "")))
+        return web.Response(text=text, content_type="text/html", headers=_PAGE_HEADERS)
+
+    async def _models(self, request: web.Request) -> web.Response:
+        if (refused := self._refused(request)) is not None:
+            return refused
         page = await in_slices(self._status.page_in_steps())
         body = msgspec.json.format(msgspec.json.encode(page), indent=2)
         return web.Response(body=body, content_type="application/json")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -19,7 +19,10 @@ from autoscaler.daemon.clock import Clock
 from autoscaler.daemon.history_watch import HistoryWatch
 from autoscaler.daemon.loop import Handled, Listener
 from autoscaler.daemon.observer import FleetObserver
-from autoscaler.explain.asked import asked_of, write_asked
+from autoscaler.explain.asked import AskedModel, asked_of, write_asked
+from autoscaler.explain.course import Course
+from autoscaler.explain.page import PageModel, PageState
+from autoscaler.explain.page import page_in_steps as people_page
 from autoscaler.supervision import Supervisor
 
 _STALLED_TICKS = 3
@@ -46,6 +49,8 @@ class Status(Listener):
         """The last one of each model of the fleet that has any, by its key."""
         self.hindsights: dict[str, tuple[WindowHindsight, ...]] = {}
         """By model, what was last told in hindsight: not every decision has it."""
+        self.courses: dict[str, Course] = {}
+        """By model, how its decisions went."""
         self.spec_problems: tuple[str, ...] = ()
         """Of the configuration on disk, a line each; empty: it is in use."""
         self._clock = clock
@@ -61,6 +66,8 @@ class Status(Listener):
         """How writes of the status of resources ended."""
         self.histories: dict[str, HistoryTaken] = {}
         """By model, what of its history was taken in last."""
+        self._asked: dict[str, AskedModel] = {}
+        """By model of the fleet."""
         self._decided_at: float | None = None
         self._alive_at = clock.now()
 
@@ -80,14 +87,38 @@ class Status(Listener):
             self.hindsights |= {
                 key: each.hindsight for key, each in decided.items() if each.hindsight
             }
+            self._remember(decisions)
         elif isinstance(event, SpecChanged):
             self.fleet = event.fleet
             keys = {model.key for model in event.fleet.models}
             self.decisions = {key: each for key, each in self.decisions.items() if key in keys}
             self.hindsights = {key: each for key, each in self.hindsights.items() if key in keys}
             self.histories = {key: each for key, each in self.histories.items() if key in keys}
+            self.courses = {key: each for key, each in self.courses.items() if key in keys}
+            self._asked = {model.key: asked_of(model) for model in event.fleet.models}
         elif handled.outcome.history is not None:
             self.histories[handled.outcome.history.model] = handled.outcome.history
+
+    def _remember(self, decisions: Iterable[Decision]) -> None:
+        for decision in decisions:
+            asked = self._asked.get(decision.model)
+            if asked is not None:
+                self.courses.setdefault(decision.model, Course()).add(decision, asked)
+
+    def people_page_in_steps(self, chosen: str = "") -> Generator[None, None, str]:
+        """The page for people: each model, or the one that is chosen; yields between them."""
+        models = {
+            key: PageModel(
+                decision._replace(hindsight=self.hindsights.get(key)),
+                self._asked[key],
+                self.courses[key],
+            )
+            for key, decision in self.decisions.items()
+            if key in self.courses and key in self._asked
+        }
+        problems = tuple(dict.fromkeys((*self.unready(), *self.spec_problems)))
+        state = PageState(self._clock.now(), __version__, problems, live=True)
+        return (yield from people_page(models, state, chosen=chosen))
 
     def set_spec_problems(self, lines: tuple[str, ...]) -> None:
         """Replace the problems of the configuration on disk."""
@@ -140,7 +171,7 @@ class Status(Listener):
             if model.key in decisions:
                 decision = decisions[model.key]._replace(hindsight=hindsights.get(model.key))
                 plain = to_builtins(decision, Decision)
-                models.append(_json({**plain, "spec": write_asked(asked_of(model))}))
+                models.append(_json({**plain, "spec": write_asked(self._asked[model.key])}))
                 yield
         for report in self._observer.collector.reports():
             sources.append(_json(msgspec.to_builtins(report)))

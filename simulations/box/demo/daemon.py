@@ -38,6 +38,12 @@ class DemoDaemon:
     """For /readyz."""
     debug: str
     """URL of /debug/models, which is at an address of its own."""
+
+    @property
+    def people_page(self) -> str:
+        """Its page for a browser, at the same address."""
+        return self.debug.removesuffix("debug/models")
+
     log: Path
 
     async def ready(self, *, timeout_s: float) -> None:

@@ -170,6 +170,7 @@ class Demo:
         """Show what there is, until cancelled; raises `DaemonFailed`."""
         loop = asyncio.get_running_loop()
         began_at = loop.time()
+        self._print(f"the daemon's own page, as long as this runs: {daemon.people_page}")
         while True:
             page = await daemon.page()
             picture.at_s = loop.time() - began_at

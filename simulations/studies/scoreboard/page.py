@@ -37,6 +37,8 @@ INFORMED = ("static-peak", "static-mean")
 FOUND = "found_ratio"
 MARKS = ("<!-- scoreboard -->", "<!-- /scoreboard -->")
 """Of the part of a README that is made."""
+ERRORS_SHOWN = 3
+"""Of one entry, on the page."""
 WIDTH = 125
 
 
@@ -269,14 +271,20 @@ def _entries_text(count: int) -> str:
 
 
 def _errors(played: Sequence[PlayedEntry]) -> str:
-    found = board_errors(played)
-    if not found:
+    if not board_errors(played):
         return ""
-    lines = "\n".join(f"- {text}" for text in found)
+    lines = "\n".join(f"- {text}" for one in played for text in _first_of(one))
     return (
         "## What is wrong with this board\n\nSo long as a line stands here, figures of those peers and entries are not "
         f"to be relied on.\n\n{lines}"
     )
+
+
+def _first_of(one: PlayedEntry) -> list[str]:
+    """Say the first few errors of an entry, and how many more there are: the command prints all."""
+    found = [*one.rows.edges, *one.rows.unsound]
+    more = len(found) - ERRORS_SHOWN
+    return found if more <= 1 else [*found[:ERRORS_SHOWN], f"{one.name}: {more} more like these"]
 
 
 def _freshness(board: Board, played: Sequence[PlayedEntry]) -> str:

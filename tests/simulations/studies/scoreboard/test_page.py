@@ -146,6 +146,16 @@ def test_what_is_wrong_with_the_board_stands_on_it(tmp_path: Path):
     assert "What is wrong" not in page(tmp_path, made(tmp_path))
 
 
+@pytest.mark.parametrize(("count", "lines"), [(1, 1), (4, 4), (5, 4), (80, 4)])
+def test_of_many_errors_of_one_entry_the_first_are_shown_and_the_rest_are_counted(
+    tmp_path, count, lines
+):
+    wrong = made(tmp_path, unsound=[f"waves, hpa, seed {n}: beaten" for n in range(count)])
+    found = section(page(tmp_path, wrong), "What is wrong with this board")
+    assert found.count("\n- ") == lines
+    assert (f"waves: {count - 3} more like these" in found) is (count > 4)
+
+
 def test_rows_of_another_revision_or_another_entry_are_named(tmp_path: Path):
     text = ENTRY + ENTRY.partition("\n\n")[2].replace('"waves"', '"again"')
     rows = made(tmp_path)

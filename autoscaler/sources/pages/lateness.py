@@ -7,8 +7,7 @@ would else fire in the same pass of the event loop in which its answer is taken 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator
+from types import TracebackType
 
 BEAT_S = 0.1
 """Between two looks at how late it is."""
@@ -51,36 +50,52 @@ class Lateness:
         overdue_s = 0.0 if self._due_at is None else max(0.0, at - self._due_at)
         return self.sum_s + overdue_s
 
-    @contextlib.asynccontextmanager
-    async def deadline(self, seconds: float) -> AsyncIterator[None]:
+    def deadline(self, seconds: float) -> Deadline:
         """As `asyncio.timeout`, without the time in which the event loop was late.
 
-        Raises:
-            TimeoutError: What is inside took longer than so many seconds.
+        It raises TimeoutError: what is inside took longer than so many seconds.
         """
-        loop = asyncio.get_running_loop()
-        begun_at = loop.time()
-        late_before_s = self.total_s(begun_at)
-        timer: asyncio.TimerHandle
-
-        def look() -> None:
-            nonlocal timer
-            at = loop.time()
-            spent_s = at - begun_at - (self.total_s(at) - late_before_s)
-            if spent_s >= seconds * _COUNTED_ENOUGH:
-                timeout.reschedule(at)
-            else:
-                timer = loop.call_later(seconds - spent_s, look)
-
-        timer = loop.call_at(begun_at + seconds, look)
-        try:
-            async with asyncio.timeout(None) as timeout:
-                yield
-        finally:
-            timer.cancel()
+        return Deadline(self, seconds)
 
     def _note(self, late_s: float) -> None:
         self.sum_s += late_s
         self.longest_s = max(self.longest_s, late_s)
         bucket = next((i for i, bound in enumerate(BOUNDS) if late_s <= bound), len(BOUNDS))
         self.counts[bucket] += 1
+
+
+class Deadline:
+    """Around what must end in time; see `Lateness.deadline`. A class, as each read has one: it costs half."""
+
+    def __init__(self, lateness: Lateness, seconds: float) -> None:
+        self._lateness = lateness
+        self._seconds = seconds
+        self._timeout = asyncio.timeout(None)
+
+    async def __aenter__(self) -> None:
+        """Begin to count."""
+        self._loop = asyncio.get_running_loop()
+        self._begun_at = self._loop.time()
+        self._late_before_s = self._lateness.total_s(self._begun_at)
+        self._timer = self._loop.call_at(self._begun_at + self._seconds, self._look)
+        await self._timeout.__aenter__()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Count no more. Raises TimeoutError."""
+        self._timer.cancel()
+        await self._timeout.__aexit__(kind, error, trace)
+
+    def _look(self) -> None:
+        """End what is inside, or look again when what we were late is over."""
+        at = self._loop.time()
+        late_s = self._lateness.total_s(at) - self._late_before_s
+        spent_s = at - self._begun_at - late_s
+        if spent_s >= self._seconds * _COUNTED_ENOUGH:
+            self._timeout.reschedule(at)
+        else:
+            self._timer = self._loop.call_later(self._seconds - spent_s, self._look)

@@ -268,7 +268,11 @@ class Daemon:
         self.status_writer: StatusWriter | None = None
         if isinstance(self.config_watch, ResourceWatch) and not options.dry_run:
             self.status_writer = StatusWriter(
-                client, watch=self.config_watch, now=clock.now, outcomes=status_writes
+                client,
+                watch=self.config_watch,
+                now=clock.now,
+                outcomes=status_writes,
+                missing=self.cluster.missing_targets,
             )
             listeners = (self.status_writer, *listeners)
         self.actuator = Actuator(

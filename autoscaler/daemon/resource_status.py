@@ -11,10 +11,12 @@ from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from autoscaler.core.contract.decision import Decision, Direction
-from autoscaler.core.contract.reasons import ConditionType, Reason
-from autoscaler.core.contract.spec import Pause
+from autoscaler.core.contract.decision import Decision
+from autoscaler.core.contract.reasons import ConditionType, FindingReason, Reason
+from autoscaler.core.contract.spec import ModelSpec, Pause
 from autoscaler.errors import SpecProblem
+from autoscaler.explain.asked import asked_of
+from autoscaler.explain.explanation import headline
 from autoscaler.foreign_text import shown
 from autoscaler.kube.api.timestamps import rfc3339
 from autoscaler.settings.resource_status import (
@@ -46,10 +48,12 @@ class ResourceNow(NamedTuple):
     """Why it is refused; none: it is used."""
     decision: Decision | None = None
     """The last one on its model."""
+    specification: ModelSpec | None = None
+    """That this decision is by; None: there is none."""
     decided_generation: int = 0
-    """Of the specification that this decision is by; 0: there is none."""
-    pause: Pause = Pause.NO
     """Of that specification."""
+    missing: str = ""
+    """Which of its scale targets do not exist, and what there is in their place; empty: all do, or it is unknown."""
 
 
 class Transition(NamedTuple):
@@ -70,42 +74,43 @@ class _Said(NamedTuple):
     generation: int
 
 
-def urgent_marks(told: ResourceNow) -> tuple[object, ...]:
+def urgent_marks(now: ResourceNow) -> tuple[object, ...]:
     """Return what a reader must learn of soon: two that are equal differ in reasons and messages at most."""
-    decision = told.decision
+    decision = now.decision
     if decision is None:
-        return (told.generation, tuple(told.problems))
+        return (now.generation, tuple(now.problems))
     return (
-        told.generation,
-        told.decided_generation,
-        tuple(told.problems),
-        told.pause,
+        now.generation,
+        now.decided_generation,
+        tuple(now.problems),
+        _pause(now),
+        now.missing,
         _numbers(decision),
         tuple([(each.type, each.status) for each in decision.conditions]),
     )
 
 
-def calm_marks(told: ResourceNow) -> tuple[object, ...]:
+def calm_marks(now: ResourceNow) -> tuple[object, ...]:
     """Return what may wait: the words that tell why. Messages are left out, for they have numbers that move."""
-    decision = told.decision
+    decision = now.decision
     if decision is None:
         return ()
     return (decision.reason, tuple([each.reason for each in decision.conditions]))
 
 
 def describe_resource(
-    told: ResourceNow, *, before: Mapping[str, Transition], at: float
+    now: ResourceNow, *, before: Mapping[str, Transition], at: float
 ) -> ResourceStatus:
     """Describe one resource.
 
     Args:
-        told: What is known of it.
+        now: What is known of it.
         before: By the type of a condition, what its status was and since when.
         at: Now, in seconds.
     """
-    decision = told.decision
+    decision = now.decision
     conditions = []
-    for said in _conditions(told):
+    for said in _conditions(now):
         last = before.get(said.type)
         stays = last is not None and last.status == said.status
         conditions.append(
@@ -120,27 +125,15 @@ def describe_resource(
         )
     current, ready, desired, floor = _numbers(decision) if decision else (None, None, None, None)
     return ResourceStatus(
-        observed_generation=told.generation,
-        reason=_reason(told),
+        observed_generation=now.generation,
+        reason=_reason(now),
         current_replicas=current,
         ready_replicas=ready,
         desired_replicas=desired,
         warm_floor_replicas=floor,
-        last_decision=decision_text(decision) if decision else None,
+        last_decision=_sentence(now),
         conditions=tuple(conditions),
     )
-
-
-def decision_text(decision: Decision) -> str:
-    """Say what was decided and why, in one sentence: `4 to 6 replicas: promised for spot-1: 2 on on-demand`."""
-    current, desired = decision.current_replicas, decision.desired_replicas
-    if decision.direction is Direction.HOLD or current is None or desired is None:
-        known = current if desired is None else desired
-        numbers = "holds" if known is None else f"holds {known} replicas"
-    else:
-        numbers = f"{current} to {desired} replicas"
-    why = decision.trail[-1].message if decision.trail else decision.reason
-    return shown(f"{numbers}: {why}", limit=MESSAGE_CHARACTERS_MAX)
 
 
 def transitions(status: Mapping[str, Any]) -> dict[str, Transition]:
@@ -156,10 +149,24 @@ def transitions(status: Mapping[str, Any]) -> dict[str, Transition]:
     return found
 
 
-def _reason(told: ResourceNow) -> str:
-    if told.problems:
+def _reason(now: ResourceNow) -> str:
+    if now.problems:
         return StatusReason.REFUSED
-    return told.decision.reason if told.decision else StatusReason.NOT_DECIDED
+    return now.decision.reason if now.decision else StatusReason.NOT_DECIDED
+
+
+def _sentence(now: ResourceNow) -> str | None:
+    """Say what was decided and why, with the last step's own figures; None: nothing was."""
+    if now.decision is None:
+        return None
+    asked = None if now.specification is None else asked_of(now.specification)
+    trail = now.decision.trail
+    figures = f" ({trail[-1].message})" if trail else ""
+    return shown(f"{headline(now.decision, asked)}{figures}", limit=MESSAGE_CHARACTERS_MAX)
+
+
+def _pause(now: ResourceNow) -> Pause:
+    return Pause.NO if now.specification is None else now.specification.pause
 
 
 def _numbers(decision: Decision) -> tuple[int | None, int | None, int | None, int | None]:
@@ -171,31 +178,42 @@ def _numbers(decision: Decision) -> tuple[int | None, int | None, int | None, in
     return decision.current_replicas, ready, decision.desired_replicas, floor
 
 
-def _conditions(told: ResourceNow) -> list[_Said]:
+def _conditions(now: ResourceNow) -> list[_Said]:
     """Every condition, in the order of decisions; `Paused` is the last."""
-    decision, generation = told.decision, told.decided_generation
+    decision, generation = now.decision, now.decided_generation
     if decision is None:
         reason, message = StatusReason.NOT_DECIDED, "nothing was decided on it yet"
-        if told.problems:
+        if now.problems:
             reason, message = StatusReason.REFUSED, "it was never used"
         types = [*ConditionType, PAUSED]
-        found = [_Said(each, "Unknown", reason, message, told.generation) for each in types]
+        found = [_Said(each, "Unknown", reason, message, now.generation) for each in types]
     else:
         found = [
             _Said(each.type, each.status, each.reason, each.message, generation)
             for each in decision.conditions
         ]
-        found.append(_paused(told.pause, generation))
-    if told.problems:
+        found.append(_paused(_pause(now), generation))
+        if now.missing:
+            found = [_with_missing(each, now.missing) for each in found]
+    if now.problems:
         refused = _Said(
             ConditionType.READY,
             "False",
             StatusReason.REFUSED,
-            _refusal_text(told),
-            told.generation,
+            _refusal_text(now),
+            now.generation,
         )
         found = [refused if each.type == ConditionType.READY else each for each in found]
     return found
+
+
+def _with_missing(said: _Said, missing: str) -> _Said:
+    """Name what is there in place of a scale target that is not: whoever misspelt it reads it here."""
+    if said.type == ConditionType.ABLE_TO_SCALE:
+        return said._replace(status="False", reason=FindingReason.TARGET_MISSING, message=missing)
+    if said.reason == Reason.TARGET_UNREADABLE:
+        return said._replace(message=missing)
+    return said
 
 
 def _paused(pause: Pause, generation: int) -> _Said:
@@ -206,15 +224,15 @@ def _paused(pause: Pause, generation: int) -> _Said:
     return _Said(PAUSED, "True", reason, f"paused by annotation: {held}", generation)
 
 
-def _refusal_text(told: ResourceNow) -> str:
+def _refusal_text(now: ResourceNow) -> str:
     """Every problem; and which generation is in use all the same."""
     kept = (
-        f"generation {told.decided_generation} stays in use"
-        if told.decision
+        f"generation {now.decided_generation} stays in use"
+        if now.decision
         else "its model is not touched"
     )
     lines = "; ".join(
-        f"{_within(each.path)}: found {each.found}, {each.remedy}" for each in told.problems
+        f"{_within(each.path)}: found {each.found}, {each.remedy}" for each in now.problems
     )
     return f"not used, {kept}: {lines}"
 

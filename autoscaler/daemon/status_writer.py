@@ -18,7 +18,7 @@ import structlog
 
 from autoscaler.core.contract.decision import Decision
 from autoscaler.core.contract.events import SpecChanged
-from autoscaler.core.contract.spec import ModelSpec, Pause
+from autoscaler.core.contract.spec import ModelSpec
 from autoscaler.daemon.loop import Handled, Listener
 from autoscaler.daemon.resource_status import (
     ResourceNow,
@@ -61,8 +61,8 @@ class _Decided:
     """The last decision on a model, and by what specification."""
 
     decision: Decision
+    specification: ModelSpec
     generation: int
-    pause: Pause
 
 
 @dataclass(slots=True)
@@ -89,6 +89,7 @@ class StatusWriter(Listener):
         watch: ResourceWatch,
         now: Callable[[], float],
         outcomes: Counter[str],
+        missing: Callable[[], Mapping[str, str]] = dict,
         look_s: float = LOOK_S,
     ) -> None:
         """Prepare; `run` writes.
@@ -98,12 +99,14 @@ class StatusWriter(Listener):
             watch: Knows which resources there are, what is in use of them and what is refused.
             now: Seconds since the epoch, never decreasing.
             outcomes: Counts how writes ended.
+            missing: By model, which scale targets do not exist.
             look_s: Between two looks.
         """
         self._client = client
         self._watch = watch
         self._now = now
         self._outcomes = outcomes
+        self._missing = missing
         self._look_s = look_s
         self._specifications: dict[str, tuple[ModelSpec, int]] = {}
         """By model what the engine goes by, and of which generation that is."""
@@ -133,7 +136,7 @@ class StatusWriter(Listener):
         if known is not None:
             model, generation = known
             self._decided[decision.model] = _Decided(
-                decision=decision, generation=generation, pause=model.pause
+                decision=decision, specification=model, generation=generation
             )
 
     async def run(self) -> None:
@@ -144,7 +147,7 @@ class StatusWriter(Listener):
 
     async def look(self) -> None:
         """Write each status that has changed and may be written now."""
-        resources = self._watch.resources
+        resources, missing = self._watch.resources, self._missing()
         self._written = {key: each for key, each in self._written.items() if key in resources}
         for key, resource in resources.items():
             await asyncio.sleep(0)
@@ -153,11 +156,11 @@ class StatusWriter(Listener):
                 last = self._written[key] = _Written(
                     uid=resource.uid, before=transitions(resource.status)
                 )
-            told = self._told(key, resource)
+            told = self._told(key, resource, missing=missing.get(key, ""))
             if told is not None and self._is_due(told, last):
                 await self._write(resource, told, last)
 
-    def _told(self, key: str, resource: SlimResource) -> ResourceNow | None:
+    def _told(self, key: str, resource: SlimResource, *, missing: str) -> ResourceNow | None:
         """What is known of a resource now; None: nothing, or nothing yet, that its status does not say."""
         generation = self._watch.generations.get(key)
         if generation is None:
@@ -171,8 +174,9 @@ class StatusWriter(Listener):
             generation if problems else decided.generation,
             problems,
             decided.decision,
+            decided.specification,
             decided.generation,
-            decided.pause,
+            missing,
         )
 
     def _is_due(self, told: ResourceNow, last: _Written) -> bool:
@@ -185,7 +189,13 @@ class StatusWriter(Listener):
 
     async def _write(self, resource: SlimResource, told: ResourceNow, last: _Written) -> None:
         at = self._now()
-        status = describe_resource(told, before=last.before, at=at)
+        try:
+            status = describe_resource(told, before=last.before, at=at)
+        except Exception:  # noqa: BLE001  a bug of ours in one: logged, and the others are written
+            self._outcomes[StatusOutcome.FAILED] += 1
+            last.next_at = at + FAILED_GAP_S
+            _log.exception("status.broke", model=f"{resource.namespace}/{resource.name}")
+            return
         try:
             await self._client.call(
                 "patch",

@@ -184,6 +184,10 @@ class Cluster:
             + self._scale_targets.problems(self._fleet)
         )
 
+    def missing_targets(self) -> dict[str, str]:
+        """By model, which of its scale targets do not exist, and what there is in their place, for people."""
+        return self._scale_targets.missing(self._fleet)
+
     def unreadable(self) -> tuple[str, ...]:
         """Objects that are there and cannot be read, a line for each cache, for people; empty: none."""
         lines = (cache.unreadable_text() for cache in self._caches.all())

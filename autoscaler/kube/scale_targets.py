@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 
 from autoscaler.core.contract.commands import FALLBACK_ANNOTATION
 from autoscaler.core.contract.reasons import FindingReason
 from autoscaler.core.contract.spec import FleetSpec, ModelSpec, PoolSpec, ScaleTarget
 from autoscaler.core.contract.state import PoolObservation
+from autoscaler.foreign_text import listed
 from autoscaler.kube.ownership import deployment_of
 from autoscaler.kube.soundness.lint import unsound
 from autoscaler.kube.soundness.starts import start_s_max
@@ -18,6 +20,9 @@ from autoscaler.kube.watch.slim import SlimDeployment
 PROMISES_HELD_S = 600.0
 """So long a pool is held whose promises cannot be read. Whoever wrote it has had time to mend it; what was
 promised, if it was ours, is older than any notice, and nothing is promised from then on."""
+
+_NAMES_COMPARED_MAX = 500
+"""Of a namespace: to compare more of them with one that is missing would hold up the loop."""
 
 
 class ScaleTargets:
@@ -73,6 +78,23 @@ class ScaleTargets:
             start_s_max=start_s_max(deployment.template),
         )
 
+    def missing(self, fleet: FleetSpec) -> dict[str, str]:
+        """Say, by model, which of its scale targets do not exist, and what there is in their place.
+
+        Of a namespace that was never listed, or cannot be read now, nothing is missing: it is unknown.
+        """
+        found: dict[str, list[str]] = {}
+        for model in fleet.models:
+            for pool in model.pools:
+                caches = self._namespaces.get(pool.target.namespace)
+                if caches is None or not caches.deployments.synced or caches.deployments.forbidden:
+                    continue
+                unread = (pool.target.namespace, pool.target.name) in caches.deployments.unreadable
+                if deployment_of(pool, self._namespaces) is None and not unread:
+                    names = [name for _, name in caches.deployments.objects]
+                    found.setdefault(model.key, []).append(_missing_text(pool.target, names))
+        return {key: "; ".join(texts) for key, texts in found.items()}
+
     def problems(self, fleet: FleetSpec) -> tuple[str, ...]:
         """What is wrong with those of a fleet now, for people; empty: nothing."""
         junk = tuple(
@@ -106,3 +128,12 @@ class ScaleTargets:
         found = unsound(deployment.template, terms_of(model, pool))
         self._unsound[pool.target] = deployment, model, found
         return found
+
+
+def _missing_text(target: ScaleTarget, names: list[str]) -> str:
+    """Say that it is not there, with the names that are most like its own first."""
+    if not names:
+        return f"{target} does not exist: there is no Deployment in {target.namespace}"
+    close = difflib.get_close_matches(target.name, names[:_NAMES_COMPARED_MAX], n=3, cutoff=0.4)
+    others = sorted(set(names) - set(close))
+    return f"{target} does not exist; in {target.namespace} there are: {listed([*close, *others])}"

@@ -23,12 +23,16 @@ class FakeCluster:
         self.refused: dict[str, str] = {}
         self.readable: dict[str, Readability] = {}
         self.nodes: list[SlimNode] = []
+        self.missing: dict[str, str] = {}
 
     def refusals(self) -> dict[str, str]:
         return self.refused
 
     def problems(self) -> tuple[str, ...]:
         return self.troubles
+
+    def missing_targets(self) -> dict[str, str]:
+        return self.missing
 
     def unreadable(self) -> tuple[str, ...]:
         return ()
@@ -165,6 +169,20 @@ def test_a_namespace_that_refuses_is_said_once_and_so_is_its_return():
     assert stage.observer.outage() == "", "the others are decided as ever"
     stage.cluster.refused = {}
     assert events(stage) == ["namespace.readable"]
+    assert events(stage) == []
+
+
+def test_a_target_that_does_not_exist_is_said_once_and_so_is_that_it_does():
+    stage = Stage()
+    stage.cluster.cluster_at = stage.at
+    assert events(stage) == []
+    stage.cluster.missing = {"a/llama": "Deployment/a/lama does not exist"}
+    assert events(stage) == ["target.missing"]
+    # Deployments come and go, and with them the names beside it: it is missing all the same.
+    stage.cluster.missing = {"a/llama": "Deployment/a/lama does not exist; there are: x"}
+    assert events(stage) == []
+    stage.cluster.missing = {}
+    assert events(stage) == ["target.found"]
     assert events(stage) == []
 
 

@@ -13,7 +13,7 @@ from autoscaler.core.contract.reasons import (
     FindingReason,
     Reason,
 )
-from autoscaler.core.contract.spec import Pause
+from autoscaler.core.contract.spec import Mode, Pause
 from autoscaler.core.tick.conditions import describe_hold
 from autoscaler.daemon.resource_status import (
     PAUSED,
@@ -21,13 +21,13 @@ from autoscaler.daemon.resource_status import (
     StatusReason,
     Transition,
     calm_marks,
-    decision_text,
     describe_resource,
     transitions,
     urgent_marks,
 )
 from autoscaler.daemon.telemetry.words import COMMAND_REASONS
 from autoscaler.errors import SpecProblem
+from autoscaler.explain.explanation import headline
 from autoscaler.kube.api.timestamps import rfc3339
 from autoscaler.settings.crd import resource_schema
 from autoscaler.settings.resource_status import ConditionStatus, ResourceStatus
@@ -47,7 +47,8 @@ PROBLEM = SpecProblem(
 def decision() -> Decision:
     """A real one: four ready replicas, six asked for by the policy."""
     story = Scenario(model())
-    return story.look(1000, group(ready=4), wants=6)
+    # Scenarios tell the policy what to say; its reason is a word of none.
+    return story.look(1000, group(ready=4), wants=6)._replace(reason=Reason.WORTH_ITS_COST)
 
 
 def described(told: ResourceNow, *, before: dict[str, Transition] | None = None) -> ResourceStatus:
@@ -64,9 +65,14 @@ def with_condition(decision: Decision, changed: Condition) -> Decision:
     return decision._replace(conditions=tuple(kept))
 
 
-def used(decision: Decision, *, generation: int = 3, pause: Pause = Pause.NO) -> ResourceNow:
+def used(
+    decision: Decision, *, generation: int = 3, pause: Pause = Pause.NO, mode: Mode = Mode.ACTIVE
+) -> ResourceNow:
     return ResourceNow(
-        generation=generation, decision=decision, decided_generation=generation, pause=pause
+        generation=generation,
+        decision=decision,
+        specification=model(pause=pause, mode=mode),
+        decided_generation=generation,
     )
 
 
@@ -132,6 +138,19 @@ def test_one_that_was_refused_from_the_first_has_nothing_in_use():
     assert said(status, "AbleToScale").reason == "Refused"
 
 
+def test_a_target_that_does_not_exist_is_told_with_what_there_is(decision):
+    text = "Deployment/serving/lama does not exist; in serving there are: llama"
+    status = described(used(decision)._replace(missing=text))
+    able = said(status, "AbleToScale")
+    assert (able.status, able.reason, able.message) == ("False", "TargetMissing", text)
+    assert said(status, "Ready").status == "True", "its other pools are scaled"
+    held = describe_hold(Reason.TARGET_UNREADABLE, "cannot be read")
+    alone = used(decision._replace(conditions=held, reason=Reason.TARGET_UNREADABLE))
+    ready = said(described(alone._replace(missing=text)), "Ready")
+    assert (ready.status, ready.reason, ready.message) == ("False", "TargetUnreadable", text)
+    assert urgent_marks(alone._replace(missing=text)) != urgent_marks(alone)
+
+
 def test_a_model_about_which_nothing_can_be_said_is_not_ready(decision):
     held = describe_hold(Reason.UNOBSERVED, "the namespace refuses")
     status = described(used(decision._replace(conditions=held, reason=Reason.UNOBSERVED)))
@@ -180,13 +199,20 @@ def test_numbers_are_those_of_the_decision_over_all_pools(decision):
     assert status.reason == decision.reason
 
 
-def test_the_decision_is_a_sentence_of_its_trail(decision):
-    assert decision_text(decision) == f"4 to 6 replicas: {decision.trail[-1].message}"
-    story = Scenario(model())
-    held = story.look(1000, group(ready=4), wants=4)
-    assert decision_text(held) == f"holds 4 replicas: {held.trail[-1].message}"
+def test_the_decision_is_a_sentence_with_the_figures_of_its_last_step(decision):
+    figures = f"({decision.trail[-1].message})"
+    raised = described(used(decision)).last_decision or ""
+    assert raised.startswith(f"{headline(decision)} (")
+    assert raised.startswith("scales up from 4 to 6 replicas: ")
+    assert raised.endswith(figures)
+    watched = described(used(decision, mode=Mode.OBSERVE)).last_decision or ""
+    assert watched.startswith("would scale up from 4 to 6 replicas: ")
+    assert watched.endswith(f"(mode Observe: nothing is written) {figures}")
+    held = Scenario(model()).look(1000, group(ready=4), wants=4)
+    held = held._replace(reason=Reason.WORTH_ITS_COST)
+    assert (described(used(held)).last_decision or "").startswith("stays at 4 replicas: ")
     unknown = held._replace(current_replicas=None, desired_replicas=None, trail=())
-    assert decision_text(unknown) == f"holds: {held.reason}"
+    assert described(used(unknown)).last_decision == headline(unknown)
 
 
 def test_a_long_message_is_cut(decision):
@@ -215,7 +241,7 @@ def test_numbers_statuses_and_generations_are_urgent_and_reasons_are_not(decisio
     for other in (
         told._replace(generation=4),
         told._replace(problems=(PROBLEM,)),
-        told._replace(pause=Pause.ALL),
+        used(decision, pause=Pause.ALL),
         used(decision._replace(desired_replicas=7)),
         used(with_condition(decision, turned)),
         ResourceNow(generation=3),

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 import yaml
 
 from autoscaler.app import Daemon, DaemonOptions, first_config
@@ -216,7 +217,8 @@ async def test_one_line_says_whether_it_is_fine_what_it_wants_and_why(
         "REASON": "DemandUnknown",
     }
     wide = await kubectl("get", "infas", "llama", "-n", "serving", "-o", "wide")
-    assert "holds 2 replicas: demand is unknown: no replica serves yet" in wide
+    assert "stays at 2 replicas: what is asked of it is unknown" in wide
+    assert "(demand is unknown: no replica serves yet)" in wide
     told = await conditions(kubectl)
     assert list(told) == [*ConditionType, "Paused"]
     assert (told["WarmPoolSatisfied"]["status"], told["WarmPoolSatisfied"]["reason"]) == (
@@ -267,4 +269,26 @@ async def test_one_line_says_whether_it_is_fine_what_it_wants_and_why(
     await kubectl.apply(document())
     await seen(kubectl, OK="True", FLOOR="0", MODE="Active")
     assert {each["observedGeneration"] for each in (await conditions(kubectl)).values()} == {1}
+    await kubectl("delete", "infas", "llama", "-n", "serving")
+
+
+@pytest.mark.usefixtures("daemon")
+async def test_a_target_that_does_not_exist_is_a_warning_that_names_what_there_is(
+    kubectl: Kubectl,
+):
+    pools = [{"name": "main", "scaleTargetRef": {"name": "lama"}}]
+    with structlog.testing.capture_logs() as logs:
+        await kubectl.apply(document(pools=pools))
+        assert (await seen(kubectl, OK="False"))["REASON"] == "TargetUnreadable"
+        told = await conditions(kubectl)
+        text = "Deployment/serving/lama does not exist; in serving there are: llama"
+        assert told["AbleToScale"]["reason"] == "TargetMissing"
+        assert {told["AbleToScale"]["message"], told["Ready"]["message"]} == {text}
+        await until(lambda: [each for each in logs if each["event"] == "target.missing"])
+        await kubectl.apply(document())
+        await seen(kubectl, OK="True")
+        await until(lambda: [each for each in logs if each["event"] == "target.found"])
+    (warned,) = [each for each in logs if each["event"] == "target.missing"]
+    assert (warned["log_level"], warned["model"]) == ("warning", "serving/llama")
+    assert warned["message"] == text
     await kubectl("delete", "infas", "llama", "-n", "serving")

@@ -38,8 +38,11 @@ class Writing:
         self.at = 1_790_000_000.0
         self.outcomes: Counter[str] = Counter()
         self.writer = self.begin()
-        (self.resource,) = seen.configs[-1].resources
-        self.decision = Scenario(to_core(self.resource)).look(1000, group("main", ready=4), wants=6)
+        self.resource = seen.configs[-1].resources[0]
+        story = Scenario(to_core(self.resource))
+        decision = story.look(1000, group("main", ready=4), wants=6)
+        # Scenarios tell the policy what to say; its reason is a word of none.
+        self.decision = decision._replace(reason=Reason.WORTH_ITS_COST)
         seen.server.always["call"] = answer({"metadata": {"resourceVersion": "7"}})
 
     def begin(self) -> StatusWriter:
@@ -49,7 +52,7 @@ class Writing:
 
     def specify(self) -> None:
         """The engine takes in what was read last."""
-        (resource,) = self.seen.configs[-1].resources
+        resource = self.seen.configs[-1].resources[0]
         fleet = FleetSpec(models=(to_core(resource),), gpu_budget=None)
         self._tell(SpecChanged(id=1, at=self.at, fleet=fleet))
 
@@ -220,6 +223,18 @@ async def test_a_write_that_fails_is_counted_told_once_and_tried_again_later(tmp
         assert (failed["event"], failed["model"]) == ("status.failed", "serving/llama")
         assert "lacks the verb `patch` on `inferenceautoscalers/status`" in failed["error"]
         assert written["event"] == "status.written"
+
+
+async def test_a_bug_in_describing_one_takes_nothing_from_the_others(tmp_path):
+    async with writing(tmp_path, resource(), resource("qwen")) as told:
+        told.specify()
+        told.decide(reason="NoWordOfOurs")
+        with structlog.testing.capture_logs() as logs:
+            await told.after(1)
+            await told.after(1)
+        assert [each["event"] for each in logs] == ["status.broke"], "not on every look"
+        assert [each.path.split("/")[-2] for each in told.writes] == ["qwen"]
+        assert told.outcomes == {"Failed": 1, "Written": 1}
 
 
 async def test_one_that_is_gone_meanwhile_is_no_failure_to_tell(tmp_path):

@@ -27,12 +27,15 @@ class OutageLog:
         self._gaps: frozenset[str] = frozenset()
         self._unreadable: tuple[str, ...] = ()
         self._doubts: dict[str, str] = {}
+        self._missing: frozenset[str] = frozenset()
+        """Models of which a scale target does not exist."""
 
     def look(self) -> None:
         """Look once, and log what changed. To be called every few seconds."""
         self._look_at_namespaces()
         self._look_at_notices()
         self._look_at_objects()
+        self._look_at_targets()
         outage = self._observer.outage()
         # Before the first lists are in, silence is no outage: only what was answered wrongly is.
         certain = self._observer.listed or self._observer.problems()
@@ -57,6 +60,15 @@ class OutageLog:
                 _log.warning("model.doubted", model=model, message=message)
         for model in held.keys() - self._doubts.keys():
             _log.info("model.believed", model=model)
+
+    def _look_at_targets(self) -> None:
+        missing = self._observer.cluster.missing_targets()
+        before, self._missing = self._missing, frozenset(missing)
+        for model, message in missing.items():
+            if model not in before:
+                _log.warning("target.missing", model=model, message=message)
+        for model in before - missing.keys():
+            _log.info("target.found", model=model)
 
     def _look_at_namespaces(self) -> None:
         before, self._refusals = self._refusals, self._observer.cluster.refusals()

@@ -166,6 +166,7 @@ class Status(Listener):
         problems = self.unready()
         at, decided_at = self._clock.now(), self._decided_at
         fleet, decisions, hindsights = self.fleet, self.decisions, dict(self.hindsights)
+        missing = self._observer.cluster.missing_targets()
         models, sources = [], []
         for model in fleet.models if fleet else ():
             if model.key in decisions:
@@ -191,7 +192,10 @@ class Status(Listener):
                 },
                 "gaps": list(self._observer.notice_gaps() or ()),
             },
-            "cluster_problems": list(self._observer.problems()),
+            "cluster_problems": [
+                *self._observer.problems(),
+                *(f"{model}: {text}" for model, text in missing.items()),
+            ],
             "doubts": {doubt.model: doubt.message for doubt in self._observer.cluster.doubts},
             "models": models,
             "histories": self._histories(),

@@ -79,6 +79,7 @@ class FakeCluster:
         self.refused: dict[str, str] = {}
 
         self.readable: dict[str, Readability] = {}
+        self.missing: dict[str, str] = {}
 
     def refusals(self) -> dict[str, str]:
         return self.refused
@@ -88,6 +89,9 @@ class FakeCluster:
 
     def optional_problems(self) -> dict[str, str]:
         return {}
+
+    def missing_targets(self) -> dict[str, str]:
+        return self.missing
 
     def unreadable(self) -> tuple[str, ...]:
         return ("pods serving: …",) if self.unreadable_objects else ()
@@ -537,6 +541,22 @@ def test_an_engine_that_decides_nothing_is_not_ready_for_long(stage):
     event = observed(seen(SPEC, *READY), at=stage.at)
     stage.hear(event, Outcome())
     assert stage.status.unready() == ("the last decision was made 31 s ago",)
+
+
+def test_a_target_that_does_not_exist_is_on_the_page(stage):
+    assert stage.status.page()["cluster_problems"] == []
+    stage.observer.cluster.missing = {"serving/llama": "Deployment/serving/lama does not exist"}
+    assert stage.status.page()["cluster_problems"] == [
+        "serving/llama: Deployment/serving/lama does not exist"
+    ]
+
+
+def test_how_writes_of_statuses_ended_is_counted(stage):
+    stage.status.status_writes = {"Written": 3, "Failed": 1}
+    samples = stage.samples()
+    assert samples["status_writes_total", "Written"] == 3
+    assert samples["status_writes_total", "Failed"] == 1
+    assert samples["status_writes_total", "Gone"] == 0
 
 
 def test_what_cannot_be_read_and_what_contradicts_itself_is_counted_and_said_once(stage):

@@ -218,7 +218,7 @@ def test_decisions_are_shown_inside_the_pod_alone(daemon: Manifest):
     assert port not in {each["containerPort"] for each in container_of(daemon)["ports"]}
     server = DebugServer(NoPages(), host="127.0.0.1", port=0)
     pages = {resource.canonical for resource in server._runner.app.router.resources()}
-    assert pages == {"/debug/models"}
+    assert pages == {"/", "/debug/models"}
 
 
 def test_the_network_policy_lets_through_what_the_daemon_asks_and_nothing_else(tmp_path: Path):

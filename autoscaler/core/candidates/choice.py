@@ -79,14 +79,14 @@ class ChoiceMemory:
         calm, queued = capacity.factors(budget_ratio)
         missed = np.minimum(
             fleets.by_chance[row] * calm + fleets.late[row] * queued, arrivals
-        ).ravel()
-        missed -= missed.min()
+        ).reshape(-1)
+        missed -= np.minimum.reduce(missed)
         aim = TUNING.budget_aim_ratio / self._overspent(budget_ratio)
         excess = np.maximum(0.0, missed - aim * budget_ratio * arrivals)
-        replica_s = fleets.replica_s[row].ravel()
-        score = replica_s + TUNING.start_price_s * fleets.starts[row].ravel()
+        replica_s = fleets.replica_s[row].reshape(-1)
+        score = replica_s + TUNING.start_price_s * fleets.starts[row].reshape(-1)
         score += TUNING.miss_price / budget_ratio * request_s * excess
-        best, chosen = int(np.argmin(score)), self.chosen
+        best, chosen = int(score.argmin()), self.chosen
         # Until enough was played, only to one that asks for more.
         known = played_s >= TUNING.played_s_min or replica_s[best] > replica_s[chosen]
         if known and score[best] < score[chosen] * (1.0 - TUNING.choice_stick_ratio):
@@ -102,7 +102,9 @@ class ChoiceMemory:
         """Write down how the chosen one stands, and the next best that asks for another number."""
         chosen = self.chosen
         other = np.abs(replicas - replicas[chosen]) > 1e-6
-        runner_up = int(np.argmin(np.where(other, score, np.inf))) if other.any() else None
+        runner_up = None
+        if np.count_nonzero(other):
+            runner_up = int(np.where(other, score, np.inf).argmin())
         self.standing = Standing(float(replicas[chosen]), float(attained[chosen]))
         self.runner_up = runner_up
         self.runner_up_standing = (

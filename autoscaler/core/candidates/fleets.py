@@ -36,6 +36,12 @@ class Missed(NamedTuple):
 
     late_ratio: FloatArray
     chance_ratio: FloatArray
+    """Of those that are not late."""
+
+    def of(self, place: tuple[int, int, int]) -> tuple[float, float]:
+        """Return the shares of all arrivals that one of the fleets missed: late, and by chance."""
+        late, chance = float(self.late_ratio[place]), float(self.chance_ratio[place])
+        return late, chance * (1.0 - late)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -109,11 +115,9 @@ class FleetsMemory:
         ratios = RATIOS[self.first : self.first + HYPOTHESES, None, None]
         carries = ratios * SHARE
         least, most = max(1, replicas_min), max(1, replicas_max)
-        asked = replicas_for(peaks.asked[:, None] / carries)
-        before = replicas_for(peaks.asked_before[:, None] / carries)
-        ready = replicas_for(peaks.ready(cold_start_s)[:, None] / carries)
         asked, before, ready = (
-            np.minimum(np.maximum(each, least), most) for each in (asked, before, ready)
+            replicas_for(loads[:, None] / carries, least=least, most=most)
+            for loads in (peaks.asked, peaks.asked_before, peaks.ready(cold_start_s))
         )
         self.in_flight, late = serve(
             self.in_flight,
@@ -127,15 +131,18 @@ class FleetsMemory:
         chance = chance_ratio(
             peaks.now, ready=ready, carried_ratio=ratios, budget_ratio=budget_ratio
         )
+        by_chance = fleet.arrivals * chance
+        by_chance *= 1.0 - late
+        started = np.subtract(asked, before, out=before)
         left = math.pow(0.5, fleet.step_s / TUNING.played_half_life_s)
         for sums, came in (
             (self.replica_s, asked * fleet.step_s),
-            (self.starts, np.maximum(asked - before, 0.0)),
-            (self.by_chance, fleet.arrivals * chance * (1.0 - late)),
+            (self.starts, np.maximum(started, 0.0, out=started)),
+            (self.by_chance, by_chance),
             (self.late, fleet.arrivals * late),
             (self.arrivals, fleet.arrivals),
             (self.played_s, fleet.step_s),
         ):
             np.multiply(sums, left, out=sums)
             np.add(sums, came, out=sums)
-        return Missed(late_ratio=late, chance_ratio=chance * (1.0 - late))
+        return Missed(late_ratio=late, chance_ratio=chance)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 
 from autoscaler.core.candidates.rules import MEANS_S, PEAKS, window_steps
-from autoscaler.core.contract.state import FloatArray
+from autoscaler.core.contract.state import BoolArray, FloatArray, IntArray
 from autoscaler.core.tuning import TUNING
 
 FINE = 160
@@ -45,19 +46,17 @@ class PeakMemory:
         fine[:, 1:] = fine[:, :-1]
         for row, steps in enumerate(_MEAN_STEPS):
             known = min(steps, self.steps)
-            fine[row, 0] = loads[:known].sum() / known
+            fine[row, 0] = np.add.reduce(loads[:known]) / known
         if self.steps % BLOCK == 1:
             coarse[:, 1:] = coarse[:, :-1]
             coarse[:, 0] = 0.0
         np.maximum(coarse[:, 0], fine[:, 0], out=coarse[:, 0])
-        spans = window_steps(cold_start_s)
-        in_steps = np.minimum(spans, FINE) - 1
-        in_blocks = np.minimum((spans + BLOCK - 1) // BLOCK, BLOCKS) - 1
+        is_fine, in_steps, in_blocks = _windows(cold_start_s)
         self.peaks[:, 1:] = self.peaks[:, :-1]
         self.peaks[:, 0] = np.where(
-            spans <= FINE,
-            np.maximum.accumulate(fine, axis=1)[:, in_steps],
-            np.maximum.accumulate(coarse, axis=1)[:, in_blocks],
+            is_fine,
+            np.maximum.accumulate(fine, axis=1).take(in_steps, axis=1),
+            np.maximum.accumulate(coarse, axis=1).take(in_blocks, axis=1),
         ).reshape(PEAKS)
 
     @property
@@ -82,5 +81,17 @@ class PeakMemory:
         given up is what was asked for last. So it is the lowest that the peak was since then.
         """
         span = min(START_STEPS_MAX, self.steps, max(1, round(cold_start_s / TUNING.play_s)))
-        lowest: FloatArray = self.peaks[:, :span].min(axis=1)
+        lowest: FloatArray = np.minimum.reduce(self.peaks[:, :span], axis=1)
         return lowest
+
+
+@lru_cache(maxsize=256)
+def _windows(cold_start_s: float) -> tuple[BoolArray, IntArray, IntArray]:
+    """Return of each window whether steps tell it, and the last step and the last block that lie in it.
+
+    Kept: cold starts are learnt slowly. It changes no result.
+    """
+    spans = window_steps(cold_start_s)
+    in_steps = np.minimum(spans, FINE) - 1
+    in_blocks = np.minimum((spans + BLOCK - 1) // BLOCK, BLOCKS) - 1
+    return spans <= FINE, in_steps, in_blocks

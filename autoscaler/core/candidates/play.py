@@ -6,11 +6,9 @@ import math
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-import numpy as np
-
 from autoscaler.core.candidates.capacity import CapacityMemory, Fleet
 from autoscaler.core.candidates.choice import ChoiceMemory, Standing
-from autoscaler.core.candidates.fleet_model import most_load, replicas_for
+from autoscaler.core.candidates.fleet_model import most_load, replicas_for_one
 from autoscaler.core.candidates.fleets import FleetsMemory
 from autoscaler.core.candidates.peaks import PeakMemory
 from autoscaler.core.candidates.rules import RULES, SHARES, Rule
@@ -183,11 +181,11 @@ def _play_step(
     if memory.played_s >= TUNING.played_s_min:
         place = (capacity.believed - fleets.first, *divmod(memory.choice.chosen, len(SHARES)))
         calm, queued = capacity.factors(budget)
-        own = played.late_ratio[place] * queued + played.chance_ratio[place] * calm
+        late, by_chance = played.of(place)
         memory.choice.remember(
             missed=max(0.0, step.missed - capacity.base_ratio * step.judged),
             judged=step.judged,
-            foreseen=min(1.0, float(own)) * step.arrivals,
+            foreseen=min(1.0, late * queued + by_chance * calm) * step.arrivals,
             passed_s=step_s,
         )
     memory.settled = memory.settled or (
@@ -206,10 +204,10 @@ def _play_step(
 
 def _played(memory: CandidatesMemory, limits: Limits) -> Played:
     choice, capacity = memory.choice, memory.capacity
-    rule = RULES[choice.chosen]
+    rule, ratio = RULES[choice.chosen], capacity.ratio
     peak = float(memory.peaks.asked[choice.chosen // len(SHARES)])
-    each = capacity.ratio * rule.share
-    replicas = int(replicas_for(np.array(peak / each)))
+    each = ratio * rule.share
+    replicas = replicas_for_one(peak / each)
     replicas = min(max(replicas, limits.replicas_min), limits.replicas_max)
     return Played(
         rule=rule,
@@ -217,7 +215,7 @@ def _played(memory: CandidatesMemory, limits: Limits) -> Played:
         load=peak,
         load_from=each * most_load(replicas - 1) if replicas > limits.replicas_min else 0.0,
         load_to=each * most_load(replicas) if replicas < limits.replicas_max else math.inf,
-        carried_ratio=capacity.ratio,
+        carried_ratio=ratio,
         sureness_ratio=capacity.sureness_ratio,
         since=choice.since,
         standing=choice.standing,

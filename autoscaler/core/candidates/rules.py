@@ -8,6 +8,7 @@ static fleet does. Between them lie the best settings of most autoscalers that o
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -44,6 +45,7 @@ class Rule(NamedTuple):
             return max(WINDOW_S_MIN, COLD_STARTS[self.window] * cold_start_s)
         return WINDOWS_S[self.window - len(COLD_STARTS)]
 
+    @lru_cache(maxsize=256)  # noqa: B019  a rule is a value; the same two are said on every tick
     def said(self, cold_start_s: float) -> str:
         """Say it in words.
 

@@ -13,6 +13,7 @@ from autoscaler.core.candidates.fleet_model import (
     chance_ratio,
     most_load,
     replicas_for,
+    replicas_for_one,
     serve,
 )
 
@@ -82,6 +83,19 @@ def test_the_greatest_load_of_so_many_replicas_is_where_one_more_begins(count):
     load = most_load(count)
     assert replicas_for(np.array([load - 1e-9]))[0] == count
     assert replicas_for(np.array([load + 1e-9]))[0] == count + 1
+
+
+@pytest.mark.parametrize(
+    ("least", "most"), [(0, REPLICAS_MAX), (1, 1), (3, 7), (9, 2), (2, REPLICAS_MAX + 5)]
+)
+def test_bounds_are_kept_and_one_load_asks_for_what_it_does_among_many(least, most):
+    """Where both cannot be kept, the most is."""
+    loads = [0.0, 0.01, 0.5, carried_by(1), carried_by(3), 3.3, 6.99, 250.0, 1e9]
+    ones = [replicas_for_one(load) for load in loads]
+    assert ones[-1] == REPLICAS_MAX
+    assert replicas_for(np.array(loads), least=least, most=most).tolist() == [
+        min(max(one, least), most) for one in ones
+    ]
 
 
 def test_chance_is_the_budget_at_the_load_that_is_carried_and_rises_with_it():

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from autoscaler.core.candidates.fleet_model import carried_by, chance_ratio, serve
+from autoscaler.core.candidates.fleet_model import carried_by, chance_ratio_of_one, serve
 from autoscaler.core.contract.state import FloatArray
 from autoscaler.core.tuning import TUNING
 
@@ -132,18 +132,17 @@ class CapacityMemory:
             slack_s: an arrival that waits longer misses.
             budget_ratio: share that may miss.
         """
-        ready = np.full(len(_SEATS), fleet.ready)
         self.in_flight, late = serve(
             self.in_flight,
             arrivals=fleet.arrivals,
-            ready=ready,
+            ready=fleet.ready,
             seats=target * _SEATS,
             service_s=fleet.service_s,
             step_s=fleet.step_s,
             slack_s=slack_s,
         )
-        chance = chance_ratio(
-            fleet.load, ready=ready, carried_ratio=_CARRIES, budget_ratio=budget_ratio
+        chance = chance_ratio_of_one(
+            fleet.load, ready=fleet.ready, carried_ratio=_CARRIES, budget_ratio=budget_ratio
         )
         self.foreseen.append(
             Foreseen(
@@ -238,6 +237,6 @@ _PRIOR: FloatArray = np.array(
 
 def _sureness(likely: FloatArray, believed: int) -> float:
     """Return the probability of one of RATIOS, of logarithms by hypothesis."""
-    weights = [math.exp(each) for each in (likely - np.maximum.reduce(likely)).tolist()]
+    weights = [*map(math.exp, (likely - np.maximum.reduce(likely)).tolist())]
     first = believed * len(SEATS_RATIOS)
     return math.fsum(weights[first : first + len(SEATS_RATIOS)]) / math.fsum(weights)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from autoscaler.core.contract.state import FloatArray
+from autoscaler.core.contract.state import FloatArray, IntArray
 from autoscaler.core.tuning import TUNING
 
 REPLICAS_MAX = 4096
@@ -64,12 +64,12 @@ def carried_by(replicas: float) -> float:
     return low + (replicas - whole) * (_CARRIED_BY[whole + 1] - low)
 
 
-def replicas_for(load: FloatArray, *, least: int = 0, most: int = REPLICAS_MAX) -> FloatArray:
+def replicas_for(load: FloatArray, *, least: int = 0, most: int = REPLICAS_MAX) -> IntArray:
     """Return the fewest replicas that carry a load, within bounds; at most REPLICAS_MAX.
 
     A table that ends at the most is searched in fewer steps, and what would be above it is the most.
     """
-    found = _CARRIED[:most].searchsorted(load - _HEADROOM).astype(np.float64)
+    found = _CARRIED[:most].searchsorted(load - _HEADROOM)
     return np.maximum(found, min(least, most), out=found)
 
 
@@ -96,7 +96,7 @@ def serve(
     in_flight: FloatArray,
     *,
     arrivals: float,
-    ready: FloatArray,
+    ready: FloatArray | float,
     seats: FloatArray | float,
     service_s: float,
     step_s: float,
@@ -115,7 +115,7 @@ def serve(
     """
     # As it is written in the comments, with half of the arrays: of a thousand fleets the memory that is
     # asked for costs as much as the arithmetic.
-    room = ready * seats
+    room = np.asarray(ready * seats)
     held = in_flight + arrivals
     if service_s < step_s:  # held - min(held, room * (step_s / service_s))
         left = room * (step_s / service_s)
@@ -152,10 +152,34 @@ def chance_ratio(
         budget_ratio: share that may miss: at the load that a fleet carries so many do.
     """
     rows = np.minimum(ready, REPLICAS_MAX - 1).astype(np.int64)
-    full = load / np.maximum(_CARRIED.take(rows) * carried_ratio, 1e-9)
+    return _chance(
+        load,
+        carried=_CARRIED.take(rows) * carried_ratio,
+        row=np.minimum(rows, _EVEN - 1) * _PLACES,
+        budget_ratio=budget_ratio,
+    )
+
+
+def chance_ratio_of_one(
+    load: float, *, ready: float, carried_ratio: FloatArray, budget_ratio: float
+) -> FloatArray:
+    """Return the same of one fleet, by hypothesis of what a replica of it carries."""
+    row = min(int(ready), REPLICAS_MAX - 1)
+    return _chance(
+        load,
+        carried=_CARRIED_BY[row] * carried_ratio,
+        row=min(row, _EVEN - 1) * _PLACES,
+        budget_ratio=budget_ratio,
+    )
+
+
+def _chance(
+    load: float, *, carried: FloatArray, row: IntArray | int, budget_ratio: float
+) -> FloatArray:
+    full = load / np.maximum(carried, 1e-9)
     places = np.minimum(full, TUNING.chance_load_max) * _GRID
     below = places.astype(np.int64)
     places -= below
-    found = np.minimum(rows, _EVEN - 1) * _PLACES + below
-    ratio: FloatArray = _CHANCES.take(found) + places * _RISES.take(found)
+    below += row
+    ratio: FloatArray = _CHANCES.take(below) + places * _RISES.take(below)
     return np.minimum(budget_ratio * ratio, 1.0)

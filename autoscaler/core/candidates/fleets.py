@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +17,7 @@ from autoscaler.core.candidates.capacity import RATIOS, TOLD, Fleet
 from autoscaler.core.candidates.fleet_model import chance_ratio, replicas_for, serve
 from autoscaler.core.candidates.peaks import PeakMemory
 from autoscaler.core.candidates.rules import PEAKS, SHARE, SHARES
-from autoscaler.core.contract.state import FloatArray
+from autoscaler.core.contract.state import FloatArray, IntArray
 from autoscaler.core.tuning import TUNING
 
 HYPOTHESES = 7
@@ -29,6 +30,33 @@ def _fleets() -> FloatArray:
 
 def _hypotheses() -> FloatArray:
     return np.zeros(HYPOTHESES)
+
+
+class _Asked(NamedTuple):
+    """On what it depends how many replicas the fleets asked for."""
+
+    step: int
+    """Of the peaks."""
+    first: int
+    """Hypothesis."""
+    least: int
+    most: int
+
+
+@lru_cache(maxsize=len(RATIOS))
+def _fillings(first: int) -> tuple[FloatArray, IntArray]:
+    """Return what a replica is filled to, of the hypotheses from this one on, each number once.
+
+    Ratios and shares are steps of one another, so that of their products less than half are different.
+
+    Returns:
+        Each of them, and where each fleet finds what it asks for among the answers, which are [peak, filling].
+    """
+    carries, places = np.unique(
+        RATIOS[first : first + HYPOTHESES, None] * SHARE, return_inverse=True
+    )
+    rows = np.arange(PEAKS)[:, None] * len(carries)
+    return carries, rows + places.reshape(HYPOTHESES, 1, len(SHARES))
 
 
 class Missed(NamedTuple):
@@ -64,6 +92,9 @@ class FleetsMemory:
     """[hypothesis]: requests."""
     played_s: FloatArray = field(default_factory=_hypotheses)
     """[hypothesis]: seconds."""
+    asked: tuple[_Asked, FloatArray] | None = field(default=None, init=False)
+    """What the fleets asked for at the last step, which the next one begins with; no part of a checkpoint, for it
+    is worked out anew where it is not known."""
 
     def play_around(self, believed: int) -> None:
         """Play the hypotheses around this one: those that come anew begin with nothing."""
@@ -113,12 +144,14 @@ class FleetsMemory:
             replicas_max: likewise.
         """
         ratios = RATIOS[self.first : self.first + HYPOTHESES, None, None]
-        carries = ratios * SHARE
-        least, most = max(1, replicas_min), max(1, replicas_max)
-        asked, before, ready = (
-            replicas_for(loads[:, None] / carries, least=least, most=most)
-            for loads in (peaks.asked, peaks.asked_before, peaks.ready(cold_start_s))
-        )
+        about = _Asked(peaks.steps, self.first, max(1, replicas_min), max(1, replicas_max))
+        asked = self._replicas_for(peaks.asked, about).astype(np.float64)
+        if self.asked is not None and self.asked[0] == about._replace(step=peaks.steps - 1):
+            before = self.asked[1]
+        else:
+            before = self._replicas_for(peaks.asked_before, about).astype(np.float64)
+        self.asked = about, asked
+        ready = self._replicas_for(peaks.ready(cold_start_s), about).astype(np.float64)
         self.in_flight, late = serve(
             self.in_flight,
             arrivals=fleet.arrivals,
@@ -133,7 +166,7 @@ class FleetsMemory:
         )
         by_chance = fleet.arrivals * chance
         by_chance *= 1.0 - late
-        started = np.subtract(asked, before, out=before)
+        started = asked - before
         left = math.pow(0.5, fleet.step_s / TUNING.played_half_life_s)
         for sums, came in (
             (self.replica_s, asked * fleet.step_s),
@@ -146,3 +179,9 @@ class FleetsMemory:
             np.multiply(sums, left, out=sums)
             np.add(sums, came, out=sums)
         return Missed(late_ratio=late, chance_ratio=chance)
+
+    def _replicas_for(self, loads: FloatArray, about: _Asked) -> IntArray:
+        """Return what the fleets ask for, of loads by peak."""
+        carries, places = _fillings(self.first)
+        found = replicas_for(loads[:, None] / carries, least=about.least, most=about.most)
+        return found.take(places)

@@ -33,6 +33,12 @@ class BatchLine:
     replica_s: float = 0.0
     sums: tuple[float, float, float, float, float, float, float] = (0.0,) * 7
     """Minutes; weights; and weighted: batches, times, batches squared, products of the two, times squared."""
+    slope_s: float = field(init=False)
+    """Seconds by which each request that runs beside it lengthens a token; 0 where that is not sure. It follows from the
+    sums, which are other ones once a minute; it is asked for on every tick."""
+
+    def __post_init__(self) -> None:
+        self.slope_s = self._slope_s()
 
     def add(
         self, at: float, *, busy_s: float, tokens: float, completed: float, replica_s: float
@@ -57,6 +63,7 @@ class BatchLine:
             for place, value in enumerate(point, start=1):
                 sums[place] += told * value
         self.sums = (sums[0], sums[1], sums[2], sums[3], sums[4], sums[5], sums[6])
+        self.slope_s = self._slope_s()
         self.since, self.busy_s, self.tokens, self.completed, self.replica_s = (
             at,
             0.0,
@@ -65,9 +72,7 @@ class BatchLine:
             0.0,
         )
 
-    @property
-    def slope_s(self) -> float:
-        """Seconds by which each request that runs beside it lengthens a token; 0 where that is not sure."""
+    def _slope_s(self) -> float:
         minutes, weight = self.sums[:2]
         if minutes < TUNING.batch_line_minutes or weight <= 0.0:
             return 0.0

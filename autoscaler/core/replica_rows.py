@@ -31,17 +31,10 @@ class RowsBefore(NamedTuple):
     begun: BoolArray
     """It was not, and cannot have served before: its counters began at zero."""
 
-    def carried(self, column: FloatArray, beginning: float | None) -> FloatArray:
-        """Bring a column (or rows of them) into this order.
-
-        Args:
-            column: as kept, its last axis the replicas.
-            beginning: of those that have begun; None: unknown, as of any other that was not there.
-        """
-        moved = np.full((*column.shape[:-1], len(self.rows)), np.nan)
-        moved[..., self.kept] = column[..., self.rows[self.kept]]
-        if beginning is not None:
-            moved[..., self.begun] = beginning
+    def carried(self, columns: FloatArray) -> FloatArray:
+        """Bring columns, [any, replica], into this order; of those that were not there all is unknown."""
+        moved = np.full((len(columns), len(self.rows)), np.nan)
+        moved[:, self.kept] = columns[:, self.rows[self.kept]]
         return moved
 
 

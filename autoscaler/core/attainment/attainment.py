@@ -12,8 +12,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-import numpy as np
-
 from autoscaler.core.attainment.minutes import MinuteMemory, misses, take
 from autoscaler.core.attainment.progress import SUMS, ProgressMemory, far_bounds, read_progress
 from autoscaler.core.attainment.windows import SPANS_S, WindowMemory, add
@@ -102,10 +100,12 @@ def measure_attainment(
     for when, came in take(memory.minute, at=at, sums=sums):
         add(memory.windows, at=when, sums=came)
         memory.missed_before += float(came[len(SUMS)])
-    now = misses(memory.minute)
-    memory.missed_requests = max(memory.missed_requests, memory.missed_before + now[0])
-    under_way = np.append(np.zeros(len(SUMS)), now)
-    totals = [_Sums(*total) for total in (memory.windows.totals + under_way).tolist()]
+    about, most = misses(memory.minute)
+    memory.missed_requests = max(memory.missed_requests, memory.missed_before + about)
+    totals = [
+        _Sums._make((*counted, missed + about, missed_most + most))
+        for *counted, missed, missed_most in memory.windows.totals.tolist()
+    ]
     hour, longest = totals[0], totals[-1]
     if not (longest.first_tokens or longest.paced or replicas.ttft or replicas.tpot):
         return None

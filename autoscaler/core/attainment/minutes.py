@@ -40,10 +40,13 @@ def take(memory: MinuteMemory, *, at: float, sums: FloatArray) -> list[tuple[flo
     The misses of a minute that is over now are of that minute, however long ago it was.
     """
     number = math.floor(at / _MINUTE_S)
-    adds = [(at, np.append(sums, (0.0, 0.0)))]
+    came = np.zeros(len(WINDOW_SUMS))
+    came[: len(SUMS)] = sums
+    adds = [(at, came)]
     if number > memory.number:
         if memory.number >= 0:
-            over = np.append(np.zeros(len(SUMS)), misses(memory))
+            over = np.zeros(len(WINDOW_SUMS))
+            over[len(SUMS) :] = misses(memory)
             adds.insert(0, (memory.number * _MINUTE_S, over))
         memory.number = number
         memory.sums = np.zeros(len(SUMS))

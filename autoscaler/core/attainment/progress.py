@@ -48,6 +48,8 @@ _BASIS = 5
 """First rows of a table: the bounds around both objectives, and whether the pace is that of gaps."""
 _TTFT, _TPOT = slice(0, 4), slice(4, 8)
 """Rows behind these, in the order of SUMS."""
+_NOTHING = np.zeros(())
+"""A number that need not be made an array on every use."""
 _NEAR = 0.1
 """A bound is near an objective that it differs from by no more than this share of it."""
 _GREATEST = math.nextafter(math.inf, 0.0)
@@ -130,13 +132,14 @@ def read_progress(
     before = memory.table
     found = find_rows(memory.names, memory.created_at, replicas=replicas, last_look=memory.at)
     if found is not None:
-        before = found.carried(before, 0.0)
-        before[:_BASIS, found.begun] = np.nan  # it began with whatever bounds it has
+        before = found.carried(before)
+        before[_BASIS:, found.begun] = 0.0  # with whatever bounds it has
     change = table - before
     counts, basis = change[_BASIS:], change[:_BASIS]
     fell = counts < _FELL
-    rebased = np.abs(basis) > 0.0  # NaN is not
-    if np.count_nonzero(rebased):
+    # On almost every tick all is known and nothing rests on other bounds.
+    rebased = np.abs(basis) > 0.0 if np.count_nonzero(basis) else None  # NaN is not
+    if rebased is not None and np.count_nonzero(rebased):
         ttft, tpot = rebased[0:2].any(axis=0), rebased[2:5].any(axis=0)
         # Of all observations there may be fewer, of those up to another bound that says nothing.
         fell[1:4, ttft] = fell[5:8, tpot] = fell[4, rebased[4]] = False
@@ -145,8 +148,9 @@ def read_progress(
         counts = np.where(fell.any(axis=0), table[_BASIS:], counts)
     if replicas.token_gaps:
         _count_requests(counts, gaps=table[4] == 1.0)
-    grown: FloatArray = np.where(counts > 0.0, counts, 0.0).sum(axis=1)
-    grown[8:] += lost
+    grown: FloatArray = np.add.reduce(np.fmax(counts, _NOTHING), axis=1)  # NaN is nothing
+    if lost:
+        grown[8:] += lost
     memory.at, memory.names, memory.created_at = at, replicas.name, replicas.created_at
     memory.table = np.where(np.isnan(table), before, table)
     return grown
@@ -154,7 +158,8 @@ def read_progress(
 
 def _table(replicas: ReplicaColumns, objective: Objective) -> FloatArray:
     """Read what the counters of each replica say now."""
-    table = np.full((_BASIS + len(SUMS), len(replicas)), np.nan)
+    table = np.empty((_BASIS + len(SUMS), len(replicas)))
+    table.fill(math.nan)
     counts = table[_BASIS:]
     _put(replicas.ttft, objective.ttft_s, basis=table[0:2], counts=counts[_TTFT])
     for gaps, histograms in enumerate((replicas.tpot, replicas.token_gaps)):
@@ -179,12 +184,16 @@ def _put(
         place = around(histogram.bounds, objective_s)
         below = given[place.below] if place.below >= 0 else np.zeros(len(rows))
         above = given[place.above]
-        whole = slice(None) if len(rows) == counts.shape[1] else rows
-        basis[0, whole], basis[1, whole] = place.low, place.high
-        counts[0, whole] = given[-1]
-        counts[1, whole] = below
-        counts[2, whole] = below + (above - below) * place.within
-        counts[3, whole] = above
+        within = above - below
+        within *= place.within
+        within += below
+        if len(rows) == counts.shape[1]:  # all of them: whole rows are written in half of the time
+            basis[0], basis[1] = place.low, place.high
+            counts[0], counts[1], counts[2], counts[3] = given[-1], below, within, above
+        else:
+            basis[0, rows], basis[1, rows] = place.low, place.high
+            counts[0, rows], counts[1, rows] = given[-1], below
+            counts[2, rows], counts[3, rows] = within, above
 
 
 def _count_requests(counts: FloatArray, *, gaps: FloatArray) -> None:

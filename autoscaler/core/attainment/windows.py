@@ -35,18 +35,19 @@ class WindowMemory:
 
 def add(memory: WindowMemory, *, at: float, sums: FloatArray) -> None:
     """Add to the slots of `at`, and let go of what is older than each span."""
+    numbers = memory.numbers
     for window, span_s in enumerate(SPANS_S):
         number = math.floor(at * _SLOTS / span_s)
-        passed = number - memory.numbers[window]
+        passed = number - numbers[window]
         if passed > 0:
             slots = memory.slots[window]
-            if memory.numbers[window] < 0 or passed > _SLOTS:
+            if numbers[window] < 0 or passed > _SLOTS:
                 slots[:] = 0.0
             else:
                 for gone in range(number - passed + 1, number + 1):
                     slots[gone % (_SLOTS + 1)] = 0.0
-            memory.numbers[window] = number
+            numbers[window] = number
             # Sum anew, so that rounding never accumulates.
             memory.totals[window] = slots.sum(axis=0)
-        memory.slots[window, memory.numbers[window] % (_SLOTS + 1)] += sums
+        memory.slots[window, numbers[window] % (_SLOTS + 1)] += sums
     memory.totals += sums

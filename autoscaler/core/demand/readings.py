@@ -202,7 +202,8 @@ def read_replicas(
         still=0 if still is None else int(np.count_nonzero(still)),
         mute=None if silent is NONE else _find_mute(last, silent=silent, at=at),
         queueing=_find_queueing(
-            serves & paired & (counted.waiting > ZERO),
+            counted.waiting > ZERO,
+            of=(serves, paired),
             waiting=waiting,
             completed=completed,
             elapsed=elapsed,
@@ -228,8 +229,17 @@ def read_replicas(
 
 
 def _find_queueing(
-    rows: BoolArray, *, waiting: FloatArray, completed: FloatArray, elapsed: FloatArray
+    rows: BoolArray,
+    *,
+    of: tuple[BoolArray, BoolArray],
+    waiting: FloatArray,
+    completed: FloatArray,
+    elapsed: FloatArray,
 ) -> Queueing | None:
+    """Sum up the rows that are also in both of the masks `of`."""
+    if not np.count_nonzero(rows):
+        return None  # almost every tick: nobody waits
+    rows = rows & of[0] & of[1]
     count = np.count_nonzero(rows)
     if not count:
         return None
@@ -261,7 +271,9 @@ def _watch_progress(
     sampled, usage = replicas.sampled_at, replicas.kv_usage_ratio
     tokens = replicas.prompt_tokens_total + replicas.generation_tokens_total
     untold = np.isnan(tokens)
-    progress = np.where(untold, replicas.finished_requests_total, tokens)
+    progress = tokens
+    if np.count_nonzero(untold):
+        progress = np.where(untold, replicas.finished_requests_total, tokens)
     same = progress == last.progress  # NaN is not: of what is not counted, nothing can be said
     if np.count_nonzero(same):
         same &= (last.in_flight > 0.0) | ((held == 0.0) & (usage > 0.0))
@@ -316,17 +328,23 @@ def _align(
     found = find_rows(last.names, last.created_at, replicas=replicas, last_look=last_look)
     if found is None:
         return last
-    carried = found.carried
+    # Together: each column alone takes as long as all of them.
+    carried = found.carried(np.array(last[2:]))
+    sampled_at, in_flight, running, finished, generated, *others = carried
+    if last_look is not None:
+        sampled_at[found.begun] = last_look
+        carried[1:5, found.begun] = 0.0
+    progress, moved_at, heard_at, arrivals_per_s = others
     return LastReadings(
         names=replicas.name,
         created_at=replicas.created_at,
-        sampled_at=carried(last.sampled_at, last_look),
-        in_flight=carried(last.in_flight, 0.0),
-        running=carried(last.running, 0.0),
-        finished=carried(last.finished, 0.0),
-        generated=carried(last.generated, 0.0),
-        progress=carried(last.progress, None),
-        moved_at=carried(last.moved_at, None),
-        heard_at=np.where(found.kept, carried(last.heard_at, None), at),
-        arrivals_per_s=carried(last.arrivals_per_s, None),
+        sampled_at=sampled_at,
+        in_flight=in_flight,
+        running=running,
+        finished=finished,
+        generated=generated,
+        progress=progress,
+        moved_at=moved_at,
+        heard_at=np.where(found.kept, heard_at, at),
+        arrivals_per_s=arrivals_per_s,
     )

@@ -56,8 +56,8 @@ class SeatsMemory:
         known = serving & (used >= _KV_LEAST) & (running >= 1.0)  # NaN is not
         if np.count_nonzero(known):
             self.by_kv = (
-                self.by_kv[0] * _KEPT + float(running[known].sum()),
-                self.by_kv[1] * _KEPT + float(used[known].sum()),
+                self.by_kv[0] * _KEPT + float(np.add.reduce(running[known])),
+                self.by_kv[1] * _KEPT + float(np.add.reduce(used[known])),
             )
         if waiting < _WAITING:
             return

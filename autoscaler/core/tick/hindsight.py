@@ -43,7 +43,10 @@ def _look(situation: Situation, decision: Decision, *, memory: ModelMemory) -> F
     if traffic is None or waiting is None or running is None or situation.blind is not None:
         return None
     paid, usd = _paid(situation)
-    prices = [pool.price_usd_per_hour or 0.0 for pool in situation.spec.pools]
+    if usd and paid:
+        one_usd = usd / paid
+    else:
+        one_usd = situation.spec.pools[situation.order.preferred].price_usd_per_hour or 0.0
     return FleetLook(
         arrivals_per_s=traffic.arrivals_per_s,
         load=traffic.load,
@@ -52,7 +55,7 @@ def _look(situation: Situation, decision: Decision, *, memory: ModelMemory) -> F
         ready=traffic.ready,
         paid=paid,
         usd_per_hour=usd,
-        one_usd_per_hour=usd / paid if usd and paid else prices[situation.order.preferred],
+        one_usd_per_hour=one_usd,
         in_flight=waiting + running,
         waiting=waiting,
         start_s=_start_s(situation, memory=memory),
@@ -67,13 +70,14 @@ def _paid(situation: Situation) -> tuple[int, float | None]:
     if len(pools) == 1:
         count, price = int(np.count_nonzero(placed)), pools[0].price_usd_per_hour
         return count, None if price is None else count * price
-    counts = np.bincount(replicas.pool[placed], minlength=len(pools)).tolist()
-    usd = [
-        None if pool.price_usd_per_hour is None else count * pool.price_usd_per_hour
-        for count, pool in zip(counts, pools, strict=True)
-    ]
-    known = [each for each in usd if each is not None]
-    return sum(counts), math.fsum(known) if len(known) == len(usd) else None
+    count = int(np.count_nonzero(placed))
+    on_nodes = replicas.pool if count == len(placed) else replicas.pool[placed]
+    usd = []
+    for each, pool in zip(np.bincount(on_nodes, minlength=len(pools)).tolist(), pools, strict=True):
+        if pool.price_usd_per_hour is None:
+            return count, None
+        usd.append(each * pool.price_usd_per_hour)
+    return count, math.fsum(usd)
 
 
 def _start_s(situation: Situation, *, memory: ModelMemory) -> float:
@@ -89,7 +93,8 @@ def _serving(
 ) -> Serving:
     replicas = situation.observation.replicas
     learnt = memory.hindsight.seats
-    learnt.learn(replicas, serving=replicas.ready & ~replicas.deleting, waiting=waiting)
+    serving = replicas.ready > replicas.deleting  # and not deleting
+    learnt.learn(replicas, serving=serving, waiting=waiting)
     seats = learnt.seats
     if seats is None:
         capacity = memory.candidates.capacity

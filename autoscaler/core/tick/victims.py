@@ -150,15 +150,16 @@ def _find_unsure(
         return []
     last = going[-1].merit
     everyone = [*going, *staying]
-    now = sorted(each.place(at=at) for each in everyone)
-    later = sorted(each.place(at=at + _MARGIN_S) for each in everyone)
+    # Each place is worked out once: they are compared many times over.
+    places = {each.name: each.place(at=at) for each in everyone}
+    late_places = {each.name: each.place(at=at + _MARGIN_S) for each in everyone}
+    now, later = sorted(places.values()), sorted(late_places.values())
 
     def surely_goes(each: _Replica) -> bool:
-        surely_after = len(now) - bisect_right(now, each.place(at=at + _MARGIN_S))
-        return len(now) - surely_after <= len(going)
+        return bisect_right(now, late_places[each.name]) <= len(going)
 
     def surely_stays(each: _Replica) -> bool:
-        return bisect_left(later, each.place(at=at)) >= len(going)
+        return bisect_left(later, places[each.name]) >= len(going)
 
     worse = [each for each in staying if each.merit > last]
     best = [each for each in going if each.merit < last]
@@ -166,15 +167,12 @@ def _find_unsure(
         return []
     equal = [each for each in going if each.merit == last]
     others = [each for each in everyone if each.merit >= last]
-    unsure = _not_surely_before(best, others, at=at)
-    return unsure + (_not_surely_before(equal, worse, at=at) if worse else [])
 
+    def not_surely_before(replicas: Sequence[_Replica], of: Sequence[_Replica]) -> list[_Replica]:
+        first = min([places[each.name] for each in of])
+        return [each for each in replicas if not late_places[each.name] < first]
 
-def _not_surely_before(
-    replicas: Sequence[_Replica], others: Sequence[_Replica], *, at: float
-) -> list[_Replica]:
-    first = min(each.place(at=at) for each in others)
-    return [each for each in replicas if not each.place(at=at + _MARGIN_S) < first]
+    return not_surely_before(best, others) + (not_surely_before(equal, worse) if worse else [])
 
 
 def tell_costs(

@@ -137,6 +137,19 @@ def test_status_is_a_table_of_at_most_a_hundred_columns(recording):
     assert [each["model"] for each in rows] == ["serving/llama"]
 
 
+def test_a_replay_tells_the_decisions_that_changed_something(recording):
+    lines = [
+        line
+        for line in run("replay", "--decisions", str(recording)).splitlines()
+        if "  serving/llama " in line
+    ]
+    told = json.loads(run("replay", "--decisions", "-o", "json", str(recording)))["decisions"]
+    assert [f"{each['at']}  {each['model']} {each['said']}" for each in told] == lines
+    assert 3 < len(told) < 60
+    assert any("spot nodes are being taken" in line for line in lines)
+    assert "decisions" not in json.loads(run("replay", "-o", "json", str(recording)))
+
+
 # -- a daemon
 
 

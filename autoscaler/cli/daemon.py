@@ -226,8 +226,14 @@ def rehearse(
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "--decisions",
+    "with_decisions",
+    is_flag=True,
+    help="Tell each decision that changed something, in a sentence.",
+)
 @click.option("-o", "output", type=click.Choice(["text", "json"]), default="text")
-def replay(file: Path, output: str) -> None:
+def replay(file: Path, *, with_decisions: bool, output: str) -> None:
     """Decide the events of a recording again: FILE is one segment, or the folder of all.
 
     Then says what an HPA, KEDA and a static fleet would have cost and attained on the same traffic.
@@ -248,9 +254,31 @@ def replay(file: Path, output: str) -> None:
         click.echo(as_text(report))
     if output == "text" and told:
         click.echo(hindsight_text(told))
+    decisions = _told_decisions(file) if with_decisions else []
     if output == "json":
         import json
 
-        click.echo(json.dumps({"schema": "autoscaler.replay/v1", "rows": rows}, indent=2))
+        shown = {"schema": "autoscaler.replay/v1", "rows": rows}
+        if with_decisions:
+            shown["decisions"] = decisions
+        click.echo(json.dumps(shown, indent=2))
+    else:
+        for each in decisions:
+            click.echo(f"{each['at']}  {each['model']} {each['said']}")
     if different:
         end_with(FAILED)
+
+
+def _told_decisions(file: Path) -> list[dict[str, str]]:
+    """List the decisions of a recording that changed something."""
+    from autoscaler.daemon.recording.decisions import courses_at
+    from autoscaler.explain.course import Turn
+    from autoscaler.kube.api.timestamps import rfc3339
+
+    found: list[dict[str, str]] = []
+
+    def turned(model: str, turn: Turn) -> None:
+        found.append({"at": rfc3339(turn.at), "model": model, "said": turn.said})
+
+    courses_at(file, turned=turned)
+    return found

@@ -42,8 +42,8 @@ class Course:
     )
     _before: tuple[int | None, str] = (None, "")
 
-    def add(self, decision: Decision, asked: AskedModel) -> None:
-        """Take in the next decision; of those of one slot the last one stays."""
+    def add(self, decision: Decision, asked: AskedModel) -> Turn | None:
+        """Take in the next decision; of those of one slot the last one stays. Returns what it changed, if it did."""
         measures = decision.measures
         point = (
             decision.at,
@@ -65,9 +65,12 @@ class Course:
         self._points[self.count] = [np.nan if each is None else each for each in point]
         self.count += 1
         now = (decision.desired_replicas, str(decision.reason))
-        if now != self._before:
-            self._before = now
-            self.turns.append(Turn(decision.at, headline(decision, asked)))
+        if now == self._before:
+            return None
+        self._before = now
+        turn = Turn(decision.at, headline(decision, asked))
+        self.turns.append(turn)
+        return turn
 
     def column(self, name: str) -> NDArray[np.float64]:
         """Return one of COLUMNS over time; NaN: unknown."""

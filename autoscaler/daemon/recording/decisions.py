@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +21,7 @@ from autoscaler.daemon.recording.segments import (
 )
 from autoscaler.errors import RecordingError
 from autoscaler.explain.asked import asked_of
-from autoscaler.explain.course import Course
+from autoscaler.explain.course import Course, Turn
 from autoscaler.explain.page import PageModel
 
 _TOLD_S = 150.0
@@ -67,12 +67,18 @@ def decisions_at(path: Path, *, at: float | None = None) -> dict[str, RecordedDe
     )
 
 
-def courses_at(path: Path, *, at: float | None = None) -> dict[str, PageModel]:
+def courses_at(
+    path: Path,
+    *,
+    at: float | None = None,
+    turned: Callable[[str, Turn], None] = lambda _model, _turn: None,
+) -> dict[str, PageModel]:
     """Return, by model, the decisions that were in force at a moment, and how they went up to it.
 
     Args:
         path: A segment, or the folder of all.
         at: Seconds since the epoch; None: at its end.
+        turned: Is told each decision that changed something, with its model.
 
     Raises:
         RecordingError: It cannot be read, or has no decision up to that moment.
@@ -84,8 +90,9 @@ def courses_at(path: Path, *, at: float | None = None) -> dict[str, PageModel]:
         for event, outcome in _events_of(file, at=at):
             if event.kind == "Observed":
                 for decision in from_builtins(msgspec.json.decode(outcome), Outcome).decisions:
-                    if decision.model in courses:
-                        courses[decision.model].add(decision, asked[decision.model])
+                    key = decision.model
+                    if key in courses and (turn := courses[key].add(decision, asked[key])):
+                        turned(key, turn)
     return {key: PageModel(each.decision, asked[key], courses[key]) for key, each in found.items()}
 
 

@@ -91,7 +91,8 @@ def test_check_says_what_was_understood(capsys, tmp_path):
     assert (code, err) == (0, "")
     assert out == (
         "serving/llama-70b: 1 to 10 replicas over spot (Spot), on-demand (OnDemand); "
-        "warm floor 1 (14.00 USD an hour); Active\n"
+        "warm floor 1 (14.00 USD an hour); "
+        "Active: it will scale Deployment/serving/llama-70b-spot, Deployment/serving/llama-70b, and drain doomed nodes\n"
     )
 
 

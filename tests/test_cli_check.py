@@ -78,7 +78,8 @@ def test_errors_are_one_and_each_says_what_to_do(capsys, config: Path, tmp_path:
     code, out, err = call(capsys, "check", "--config", config, "--targets", write(tmp_path, item))
     assert (code, err) == (1, "")
     assert out == (
-        "serving/llama: 1 to 10 replicas over main (OnDemand); warm floor 0; Active\n"
+        "serving/llama: 1 to 10 replicas over main (OnDemand); warm floor 0; Observe: writes nothing; "
+        "with `mode: Active` it would scale Deployment/serving/llama, and drain doomed nodes\n"
         "Deployment/serving/llama: pool main of serving/llama\n"
         "  error: GraceTooShort: spec.template.spec.terminationGracePeriodSeconds: found 60, not more "
         "than 60 (preStop) + 30 (--shutdown-timeout) + 10 (teardown): the hook is cut at 60 s; "

@@ -69,9 +69,10 @@ spec:
 
 
 def document(**spec: Any) -> dict[str, Any]:
-    """The least that is valid, with `spec` over it; a value of None takes a field away."""
+    """The least that acts, with `spec` over it; a value of None takes a field away."""
     whole = {
         "pools": [{"name": "main", "scaleTargetRef": {"name": "llama"}}],
+        "mode": "Active",
         **spec,
     }
     return {
@@ -80,6 +81,11 @@ def document(**spec: Any) -> dict[str, Any]:
         "metadata": {"name": "llama", "namespace": "serving"},
         "spec": {key: value for key, value in whole.items() if value is not None},
     }
+
+
+def test_who_says_nothing_of_its_mode_is_not_acted_on(tmp_path):
+    (resource,) = load_config(write(tmp_path, document(mode=None))).resources
+    assert to_core(resource).mode is Mode.OBSERVE
 
 
 def write(folder: Path, *documents: Any, name: str = "config.yaml") -> Path:
@@ -199,7 +205,7 @@ def test_quantities(tmp_path, written, value):
 
 def test_off_without_quotes_is_a_word(tmp_path):
     """YAML 1.1 reads it as false."""
-    text = yaml.safe_dump(document()) + "  forecast: {mode: Off}\n  mode: Observe\n"
+    text = yaml.safe_dump(document(mode=None)) + "  forecast: {mode: Off}\n  mode: Observe\n"
     (resource,) = load_config(write(tmp_path, text)).resources
     model = to_core(resource)
     assert model.forecast_mode is ForecastMode.OFF

@@ -89,7 +89,7 @@ def check(
         pools = ", ".join(f"{pool.name} ({pool.capacity_type})" for pool in model.pools)
         click.echo(
             f"{model.key}: {model.min_replicas} to {model.max_replicas} replicas over {pools}; "
-            f"warm floor {_floor_text(model)}; {model.mode}"
+            f"warm floor {_floor_text(model)}; {_mode_text(model)}"
         )
         server = metrics_settings(resource).server
         if server and not servers:
@@ -103,6 +103,18 @@ def check(
         _show(loaded, *asyncio.run(_ask_cluster(loaded, kubeconfig=kubeconfig, context=context)))
     elif targets is not None:
         _show(loaded, _read_manifests(targets), ())
+
+
+def _mode_text(model: ModelSpec) -> str:
+    """Say what is written, or would be."""
+    from autoscaler.core.contract.spec import Mode, Pause
+
+    writes = f"scale {', '.join(str(pool.target) for pool in model.pools)}, and drain doomed nodes"
+    if model.mode is Mode.OBSERVE:
+        return f"Observe: writes nothing; with `mode: Active` it would {writes}"
+    if model.pause is Pause.ALL:
+        return f"Active, but paused by annotation: without it, it would {writes}"
+    return f"Active: it will {writes}"
 
 
 def _floor_text(model: ModelSpec) -> str:

@@ -273,8 +273,8 @@ class Spec(_Section):
     )
     """As the pods report them. Not given: all that they report."""
     engine: EngineType = EngineType.VLLM
-    mode: Mode = Mode.ACTIVE
-    """Observe: decides and explains, never acts."""
+    mode: Mode = Mode.OBSERVE
+    """Observe: decides and explains, never acts. Active: scales its targets, and drains spot nodes that are taken away."""
     metrics: MetricsSection = Field(default_factory=MetricsSection)
     pools: Annotated[tuple[PoolSection, ...], Field(min_length=1, max_length=_POOLS_MAX)] = Field(
         json_schema_extra=_BY_NAME

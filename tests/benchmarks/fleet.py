@@ -23,6 +23,7 @@ def documents(models: int, *, pods: int, **spec: Any) -> list[dict[str, Any]]:
             "kind": "InferenceAutoscaler",
             "metadata": {"name": f"llama-{number}", "namespace": NAMESPACE},
             "spec": {
+                "mode": "Active",
                 "pools": [{"name": "main", "scaleTargetRef": {"name": f"llama-{number}"}}],
                 "maxReplicas": 2 * max(1, pods // models),
                 **spec,

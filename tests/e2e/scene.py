@@ -142,6 +142,7 @@ class Scene:
         types = {"spot": "Spot", "on-demand": "OnDemand"}
         prices = {"spot": "1.00", "on-demand": "3.00"}
         spec: dict[str, Any] = {
+            "mode": "Active",
             "pools": [
                 {
                     "name": pool,

@@ -38,7 +38,7 @@ class Model:
             "apiVersion": "inference-autoscaler.dev/v1alpha1",
             "kind": "InferenceAutoscaler",
             "metadata": {"name": self.name, "namespace": self.namespace, **annotations},
-            "spec": {**self.spec, **changes},
+            "spec": {"mode": "Active", **self.spec, **changes},
         }
 
     def deployments(self) -> list[Object]:

@@ -26,7 +26,7 @@ from typing import NamedTuple
 import numpy as np
 
 from autoscaler.core.contract.spec import Objective
-from autoscaler.core.contract.state import FloatArray, HistogramColumns, ReplicaColumns
+from autoscaler.core.contract.state import FloatArray, HistogramColumns, IntArray, ReplicaColumns
 from autoscaler.core.replica_rows import find_rows
 
 SUMS = (
@@ -165,7 +165,7 @@ def _table(replicas: ReplicaColumns, objective: Objective) -> FloatArray:
     for gaps, histograms in enumerate((replicas.tpot, replicas.token_gaps)):
         _put(histograms, objective.tpot_s, basis=table[2:4], counts=counts[_TPOT])
         for histogram in histograms:
-            table[4, histogram.rows] = gaps
+            table[4, _stretch(histogram.rows)] = gaps
     counts[8] = replicas.finished_requests_total
     counts[9] = replicas.aborted_requests_total
     return table
@@ -187,13 +187,18 @@ def _put(
         within = above - below
         within *= place.within
         within += below
-        if len(rows) == counts.shape[1]:  # all of them: whole rows are written in half of the time
-            basis[0], basis[1] = place.low, place.high
-            counts[0], counts[1], counts[2], counts[3] = given[-1], below, within, above
-        else:
-            basis[0, rows], basis[1, rows] = place.low, place.high
-            counts[0, rows], counts[1, rows] = given[-1], below
-            counts[2, rows], counts[3, rows] = within, above
+        # One after the other, as they mostly are, they are written in half of the time.
+        where = _stretch(rows)
+        basis[0, where], basis[1, where] = place.low, place.high
+        counts[0, where], counts[1, where] = given[-1], below
+        counts[2, where], counts[3, where] = within, above
+
+
+def _stretch(rows: IntArray) -> IntArray | slice:
+    """Return ascending rows as the stretch that they are; themselves, where others lie between them."""
+    count = len(rows)
+    first = int(rows[0]) if count else 0
+    return slice(first, first + count) if not count or rows[-1] - first == count - 1 else rows
 
 
 def _count_requests(counts: FloatArray, *, gaps: FloatArray) -> None:

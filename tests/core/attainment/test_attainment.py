@@ -179,6 +179,27 @@ def test_two_images_of_one_model_add_up():
     assert (requests(seen), shares(seen)[0]) == (20, 0.8)
 
 
+@pytest.mark.parametrize("new", ["a", "b", "c", "ab", "ac", "bc", "abc", ""])
+@pytest.mark.parametrize("silent", ["", "a", "b", "d"])
+def test_it_does_not_matter_which_replicas_are_of_which_image_nor_who_is_silent(new, silent):
+    """Rows of one image may be one stretch, or have others between them."""
+    watch = Watch()
+    bounds = {"ttft_bounds": (0.25, 1.0), "tpot_bounds": (0.1,)}
+
+    def look(times: int) -> Attainment | None:
+        told = {
+            name: Page(ttft=(0, 7 * times, 10 * times), tpot=(10 * times, 10 * times), **bounds)
+            if name in new
+            else page(7 * times, 3 * times)
+            for name in "abcd"
+        }
+        return watch.look(**(told | dict.fromkeys(silent, Page())))
+
+    look(1)
+    seen = look(2)
+    assert (requests(seen), shares(seen)[:2]) == (10 * (4 - len(silent)), (0.7, 1.0))
+
+
 def test_gaps_between_tokens_stand_for_the_pace_of_the_requests_that_ended():
     watch = Watch()
     ttft = {"ttft": (0, 0, 0, 0)}

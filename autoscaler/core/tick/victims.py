@@ -18,7 +18,7 @@ import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -58,8 +58,7 @@ class Victims:
     """Of those that go, how many do not say, or not recently, what they have in flight."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Replica:
+class _Replica(NamedTuple):
     """One that stays so far."""
 
     name: str

@@ -37,6 +37,7 @@ from autoscaler.daemon.loop import Listener, Loop
 from autoscaler.daemon.observer import FleetObserver
 from autoscaler.daemon.recording.recorder import SEGMENT_BYTES, Recorder
 from autoscaler.daemon.recording.segments import make_folder
+from autoscaler.daemon.resource_events import EventWriter
 from autoscaler.daemon.resource_watch import ResourceWatch, no_resources
 from autoscaler.daemon.status_writer import StatusWriter
 from autoscaler.daemon.telemetry.http import DebugServer, HttpServer, parse_listen
@@ -245,6 +246,7 @@ class Daemon:
             session=session,
         )
         status_writes: Counter[str] = Counter()
+        event_writes: Counter[str] = Counter()
         self.recorder: Recorder | None = None
         if options.record is not None:
             total_bytes = options.record_limit_mib * 1024 * 1024
@@ -263,6 +265,7 @@ class Daemon:
             supervisor=self.supervisor,
             history_watch=self.history_watch,
             status_writes=status_writes,
+            event_writes=event_writes,
         )
         self.config_watch = self._watch_config(config, servers=servers, rng=rng)
         self.status_writer: StatusWriter | None = None
@@ -273,6 +276,7 @@ class Daemon:
                 now=clock.now,
                 outcomes=status_writes,
                 missing=self.cluster.missing_targets,
+                events=EventWriter(client, now=clock.now, outcomes=event_writes),
             )
             listeners = (self.status_writer, *listeners)
         self.actuator = Actuator(

@@ -161,7 +161,7 @@ def _sentence(now: ResourceNow) -> str | None:
         return None
     asked = None if now.specification is None else asked_of(now.specification)
     trail = now.decision.trail
-    figures = f" ({trail[-1].message})" if trail else ""
+    figures = f"; {trail[-1].message}" if trail else ""
     return shown(f"{headline(now.decision, asked)}{figures}", limit=MESSAGE_CHARACTERS_MAX)
 
 

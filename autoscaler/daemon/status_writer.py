@@ -20,6 +20,7 @@ from autoscaler.core.contract.decision import Decision
 from autoscaler.core.contract.events import SpecChanged
 from autoscaler.core.contract.spec import ModelSpec
 from autoscaler.daemon.loop import Handled, Listener
+from autoscaler.daemon.resource_events import Before, EventWriter, occurrences
 from autoscaler.daemon.resource_status import (
     ResourceNow,
     Transition,
@@ -73,6 +74,7 @@ class _Written:
     urgent: tuple[object, ...] = ()
     calm: tuple[object, ...] = ()
     before: Mapping[str, Transition] = field(default_factory=dict)
+    current_replicas: int | None = None
     next_at: float = 0.0
     calm_at: float = 0.0
     failed: str = ""
@@ -90,6 +92,7 @@ class StatusWriter(Listener):
         now: Callable[[], float],
         outcomes: Counter[str],
         missing: Callable[[], Mapping[str, str]] = dict,
+        events: EventWriter | None = None,
         look_s: float = LOOK_S,
     ) -> None:
         """Prepare; `run` writes.
@@ -100,6 +103,7 @@ class StatusWriter(Listener):
             now: Seconds since the epoch, never decreasing.
             outcomes: Counts how writes ended.
             missing: By model, which scale targets do not exist.
+            events: Tells what a status says anew; None: nobody does.
             look_s: Between two looks.
         """
         self._client = client
@@ -107,6 +111,7 @@ class StatusWriter(Listener):
         self._now = now
         self._outcomes = outcomes
         self._missing = missing
+        self._events = events
         self._look_s = look_s
         self._specifications: dict[str, tuple[ModelSpec, int]] = {}
         """By model what the engine goes by, and of which generation that is."""
@@ -153,8 +158,11 @@ class StatusWriter(Listener):
             await asyncio.sleep(0)
             last = self._written.get(key)
             if last is None or last.uid != resource.uid:
+                current = resource.status.get("currentReplicas")
                 last = self._written[key] = _Written(
-                    uid=resource.uid, before=transitions(resource.status)
+                    uid=resource.uid,
+                    before=transitions(resource.status),
+                    current_replicas=current if isinstance(current, int) else None,
                 )
             told = self._told(key, resource, missing=missing.get(key, ""))
             if told is not None and self._is_due(told, last):
@@ -215,11 +223,17 @@ class StatusWriter(Listener):
             _log.info("status.written", model=f"{resource.namespace}/{resource.name}")
         last.failed = ""
         last.urgent, last.calm = urgent_marks(told), calm_marks(told)
+        statuses = {kind: each.status for kind, each in last.before.items()}
+        before = Before(statuses=statuses, current_replicas=last.current_replicas)
         last.before = {
             each.type: Transition(status=each.status, at=each.last_transition_time)
             for each in status.conditions
         }
+        last.current_replicas = status.current_replicas
         last.next_at, last.calm_at = at + URGENT_GAP_S, at + CALM_GAP_S
+        if self._events is not None:
+            for each in occurrences(before, status):
+                await self._events.tell(resource, each)
 
     def _note_failure(self, resource: SlimResource, error: ApiError, last: _Written) -> None:
         """Count it, log it once, and try again later."""

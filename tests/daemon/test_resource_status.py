@@ -200,14 +200,14 @@ def test_numbers_are_those_of_the_decision_over_all_pools(decision):
 
 
 def test_the_decision_is_a_sentence_with_the_figures_of_its_last_step(decision):
-    figures = f"({decision.trail[-1].message})"
+    figures = f"; {decision.trail[-1].message}"
     raised = described(used(decision)).last_decision or ""
-    assert raised.startswith(f"{headline(decision)} (")
+    assert raised.startswith(f"{headline(decision)}; ")
     assert raised.startswith("scales up from 4 to 6 replicas: ")
     assert raised.endswith(figures)
     watched = described(used(decision, mode=Mode.OBSERVE)).last_decision or ""
     assert watched.startswith("would scale up from 4 to 6 replicas: ")
-    assert watched.endswith(f"(mode Observe: nothing is written) {figures}")
+    assert watched.endswith(f"(mode Observe: nothing is written){figures}")
     held = Scenario(model()).look(1000, group(ready=4), wants=4)
     held = held._replace(reason=Reason.WORTH_ITS_COST)
     assert (described(used(held)).last_decision or "").startswith("stays at 4 replicas: ")

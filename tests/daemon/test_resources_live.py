@@ -218,7 +218,7 @@ async def test_one_line_says_whether_it_is_fine_what_it_wants_and_why(
     }
     wide = await kubectl("get", "infas", "llama", "-n", "serving", "-o", "wide")
     assert "stays at 2 replicas: what is asked of it is unknown" in wide
-    assert "(demand is unknown: no replica serves yet)" in wide
+    assert "; demand is unknown: no replica serves yet" in wide
     told = await conditions(kubectl)
     assert list(told) == [*ConditionType, "Paused"]
     assert (told["WarmPoolSatisfied"]["status"], told["WarmPoolSatisfied"]["reason"]) == (
@@ -272,9 +272,8 @@ async def test_one_line_says_whether_it_is_fine_what_it_wants_and_why(
     await kubectl("delete", "infas", "llama", "-n", "serving")
 
 
-@pytest.mark.usefixtures("daemon")
 async def test_a_target_that_does_not_exist_is_a_warning_that_names_what_there_is(
-    kubectl: Kubectl,
+    daemon: Daemon, kubectl: Kubectl
 ):
     pools = [{"name": "main", "scaleTargetRef": {"name": "lama"}}]
     with structlog.testing.capture_logs() as logs:
@@ -288,6 +287,11 @@ async def test_a_target_that_does_not_exist_is_a_warning_that_names_what_there_i
         await kubectl.apply(document())
         await seen(kubectl, OK="True")
         await until(lambda: [each for each in logs if each["event"] == "target.found"])
+        await until(lambda: daemon.telemetry.status.event_writes.get("Written", 0) >= 2)
+    described = await kubectl("describe", "infas", "llama", "-n", "serving")
+    events = [line.split() for line in described.partition("Events:")[2].splitlines()]
+    assert ["Warning", "TargetMissing"] in [line[:2] for line in events]
+    assert ["Normal", "ReadyForNewScale"] in [line[:2] for line in events]
     (warned,) = [each for each in logs if each["event"] == "target.missing"]
     assert (warned["log_level"], warned["model"]) == ("warning", "serving/llama")
     assert warned["message"] == text

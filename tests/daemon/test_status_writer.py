@@ -17,6 +17,7 @@ from autoscaler.core.contract.events import SpecChanged
 from autoscaler.core.contract.reasons import Reason
 from autoscaler.core.contract.spec import FleetSpec
 from autoscaler.daemon.loop import Handled
+from autoscaler.daemon.resource_events import EventWriter
 from autoscaler.daemon.status_writer import StatusWriter
 from autoscaler.kube.api.permissions import RESOURCES
 from autoscaler.settings import to_core
@@ -37,6 +38,7 @@ class Writing:
         self.seen = seen
         self.at = 1_790_000_000.0
         self.outcomes: Counter[str] = Counter()
+        self.event_outcomes: Counter[str] = Counter()
         self.writer = self.begin()
         self.resource = seen.configs[-1].resources[0]
         story = Scenario(to_core(self.resource))
@@ -47,7 +49,11 @@ class Writing:
 
     def begin(self) -> StatusWriter:
         return StatusWriter(
-            self.seen.client, watch=self.seen.watch, now=lambda: self.at, outcomes=self.outcomes
+            self.seen.client,
+            watch=self.seen.watch,
+            now=lambda: self.at,
+            outcomes=self.outcomes,
+            events=EventWriter(self.seen.client, now=lambda: self.at, outcomes=self.event_outcomes),
         )
 
     def specify(self) -> None:
@@ -73,7 +79,11 @@ class Writing:
 
     @property
     def writes(self) -> list[Request]:
-        return [each for each in self.seen.server.requests if each.kind == "call"]
+        return [each for each in self.seen.server.requests if each.path.endswith("/status")]
+
+    @property
+    def events(self) -> list[Request]:
+        return [each for each in self.seen.server.requests if "/events" in each.path]
 
     @property
     def status(self) -> dict[str, Any]:
@@ -278,15 +288,69 @@ async def test_a_model_that_is_gone_is_forgotten(tmp_path):
 
 async def test_the_rights_are_those_that_are_used(tmp_path):
     async with writing(tmp_path) as told:
+        told.specify()
+        told.decide()
         await told.after(0)
-        verbs = {"PATCH": "patch"}
-        used = {
-            ("inferenceautoscalers/status", verbs[each.method])
-            if each.kind == "call"
-            else ("inferenceautoscalers", each.kind)
-            for each in told.seen.server.requests
-        }
+        for current in (6, 4, 6):
+            told.decide(current_replicas=current)
+            await told.after(10)
+        verbs = {"PATCH": "patch", "POST": "create"}
+        used = set()
+        for each in told.seen.server.requests:
+            place = each.path.partition("/namespaces/serving/")[2].split("/")
+            resource = "/".join(part for part in (place[0], *place[2:]) if part)
+            used.add((resource, verbs[each.method] if each.kind == "call" else each.kind))
         assert used == {(each.resource, verb) for each in RESOURCES for verb in each.verbs}
+
+
+async def test_what_changes_from_one_status_to_the_next_is_an_event(tmp_path):
+    async with writing(tmp_path) as told:
+        told.specify()
+        told.decide()
+        await told.after(0)
+        assert told.events == [], "nothing bad is said for the first time"
+        told.decide(current_replicas=6)
+        await told.after(5)
+        (scaled,) = told.events
+        assert (scaled.method, scaled.path) == ("POST", "/api/v1/namespaces/serving/events")
+        assert (scaled.body["type"], scaled.body["reason"]) == ("Normal", "ScaledUp")
+        assert scaled.body["message"].startswith("4 to 6 replicas; ")
+        assert scaled.body["involvedObject"] == {
+            "apiVersion": "inference-autoscaler.dev/v1alpha1",
+            "kind": "InferenceAutoscaler",
+            "namespace": "serving",
+            "name": "llama",
+            "uid": "uid-llama",
+        }
+        told.writer = told.begin()
+        told.specify()
+        told.seen.held.put({**resource(), "status": told.status})
+        await told.seen.until(lambda: bool(told.seen.watch.resources["serving/llama"].status))
+        told.decide()
+        await told.after(5)
+        assert len(told.events) == 1, "a restart of ours is no news"
+        assert told.event_outcomes == {"Written": 1}
+
+
+async def test_an_event_that_cannot_be_written_keeps_no_status_from_being_written(tmp_path):
+    async with writing(tmp_path) as told:
+        told.specify()
+        told.decide()
+        await told.after(0)
+        usual = told.seen.server.always["call"]
+
+        async def no_events(request: Any) -> Any:
+            refused = refuse(403, "Forbidden", "no")
+            return await (refused if "/events" in request.path else usual)(request)
+
+        told.seen.server.always["call"] = no_events
+        with structlog.testing.capture_logs() as logs:
+            for current in (6, 4, 6):
+                told.decide(current_replicas=current)
+                await told.after(10)
+        assert [each["event"] for each in logs] == ["event.failed"]
+        assert told.outcomes == {"Written": 4}
+        assert told.event_outcomes == {"Failed": 2}
 
 
 async def test_a_generation_is_that_of_what_the_engine_goes_by(tmp_path):

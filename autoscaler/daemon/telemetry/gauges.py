@@ -13,6 +13,7 @@ from autoscaler.core.contract.scores import Scores
 from autoscaler.core.contract.spec import ModelSpec
 from autoscaler.daemon.observer import FleetObserver
 from autoscaler.daemon.recording.recorder import Recorder
+from autoscaler.daemon.resource_events import EventOutcome
 from autoscaler.daemon.status_writer import StatusOutcome
 from autoscaler.daemon.telemetry.metrics import (
     FRAMEBUFFER,
@@ -79,6 +80,8 @@ def current_values(
         yield Value("history_reads_total", (str(outcome),), status.history_watch.outcomes[outcome])
     for ending in StatusOutcome:
         yield Value("status_writes_total", (str(ending),), status.status_writes.get(ending, 0))
+    for told in EventOutcome:
+        yield Value("event_writes_total", (str(told),), status.event_writes.get(told, 0))
     for task in TASKS:
         yield Value("task_failures_total", (task,), status.supervisor.failures[task])
     yield Value("spec_problems", (), len(status.spec_problems))

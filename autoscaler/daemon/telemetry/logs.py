@@ -27,6 +27,7 @@ EVENTS: dict[str, str] = {
     "resources.read": "they can be read again",
     "status.failed": "the status of a resource cannot be written; it is tried again",
     "status.written": "it was written again",
+    "event.failed": "an Event about a resource cannot be written; what it tells is in the status",
     "status.broke": "a bug of ours in describing a resource: its status stays as it is; with its trace",
     "clock.jumped": "the wall clock went ahead, and the daemon's with it",
     "cluster.synced": "everything was listed once",

@@ -81,6 +81,7 @@ COUNTED_ELSEWHERE = frozenset(
         "source_errors_total",
         "history_reads_total",
         "status_writes_total",
+        "event_writes_total",
         "cluster_failures_total",
         "unreadable_objects_total",
         "task_failures_total",
@@ -192,6 +193,9 @@ TABLE: tuple[ExportedMetric, ...] = (
     _counter("history_reads_total", ("outcome",), "Readings of a model's past by how they ended."),
     _counter(
         "status_writes_total", ("outcome",), "Writes of a resource's status by how they ended."
+    ),
+    _counter(
+        "event_writes_total", ("outcome",), "Writes of Events about resources by how they ended."
     ),
     _gauge("cluster_age_seconds", (), "Since the cluster was last known to be in step."),
     _counter("cluster_failures_total", (), "Lists and watches that failed."),

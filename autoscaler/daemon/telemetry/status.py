@@ -42,6 +42,7 @@ class Status(Listener):
         supervisor: Supervisor | None = None,
         history_watch: HistoryWatch | None = None,
         status_writes: Mapping[str, int] | None = None,
+        event_writes: Mapping[str, int] | None = None,
     ) -> None:
         self.fleet: FleetSpec | None = None
         """None: none was given yet."""
@@ -64,6 +65,8 @@ class Status(Listener):
         """How the reading of histories fared."""
         self.status_writes: Mapping[str, int] = {} if status_writes is None else status_writes
         """How writes of the status of resources ended."""
+        self.event_writes: Mapping[str, int] = {} if event_writes is None else event_writes
+        """How writes of Events about them ended."""
         self.histories: dict[str, HistoryTaken] = {}
         """By model, what of its history was taken in last."""
         self._asked: dict[str, AskedModel] = {}

@@ -37,6 +37,7 @@ class Telemetry:
         supervisor: Supervisor | None = None,
         history_watch: HistoryWatch | None = None,
         status_writes: Mapping[str, int] | None = None,
+        event_writes: Mapping[str, int] | None = None,
     ) -> None:
         self.status = Status(
             clock=clock,
@@ -45,6 +46,7 @@ class Telemetry:
             supervisor=supervisor,
             history_watch=history_watch,
             status_writes=status_writes,
+            event_writes=event_writes,
         )
         self.outages = OutageLog(observer)
         metrics = Metrics(

@@ -100,6 +100,13 @@ DELETION_COSTS: tuple[Permission, ...] = (
 
 RESOURCES: tuple[Permission, ...] = (
     Permission(
+        group="",
+        resource="events",
+        verbs=("create", "patch"),
+        namespaced=True,
+        why="what happened to a resource; patch counts the same again",
+    ),
+    Permission(
         group="inference-autoscaler.dev",
         resource="inferenceautoscalers",
         verbs=("list", "watch"),

@@ -551,12 +551,15 @@ def test_a_target_that_does_not_exist_is_on_the_page(stage):
     ]
 
 
-def test_how_writes_of_statuses_ended_is_counted(stage):
+def test_how_writes_of_statuses_and_events_ended_is_counted(stage):
     stage.status.status_writes = {"Written": 3, "Failed": 1}
+    stage.status.event_writes = {"Written": 2}
     samples = stage.samples()
     assert samples["status_writes_total", "Written"] == 3
     assert samples["status_writes_total", "Failed"] == 1
     assert samples["status_writes_total", "Gone"] == 0
+    assert samples["event_writes_total", "Written"] == 2
+    assert samples["event_writes_total", "Failed"] == 0
 
 
 def test_what_cannot_be_read_and_what_contradicts_itself_is_counted_and_said_once(stage):

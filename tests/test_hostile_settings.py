@@ -199,6 +199,23 @@ def test_a_model_that_was_refused_from_the_start_is_missing_until_it_is_mended(
     assert read_config(path, last=config).complete, "what was never in use has nothing of ours"
 
 
+@pytest.mark.parametrize(("broken", "taker"), [("a", "b"), ("b", "a")])
+def test_who_claims_the_target_of_one_that_is_refused_stays_as_it_was(
+    tmp_path: Path, broken: str, taker: str
+):
+    """Both were in use: neither the slip of the one nor the claim of the other ends a model."""
+    path = tmp_path / "config.yaml"
+    path.write_text(text_of(named("a"), named("b")))
+    last = read_config(path)
+    claims = named(taker, maxReplicas=7)
+    claims["spec"]["pools"] = named(broken)["spec"]["pools"]
+    path.write_text(text_of(claims, named(broken, maxReplicas=0)))
+    config = read_config(path, last=last)
+    assert config.resources == last.resources
+    assert config.complete
+    assert set(config.refused) == {f"serving/{broken}", f"serving/{taker}"}
+
+
 # -- files
 
 

@@ -145,13 +145,18 @@ class _Reading:
         before = {resource.key: resource for resource in last.resources} if last else {}
         self._read(documents, before=before, broken=broken)
         files = {key: document.file for key, document in self._found.items()}
-        for key, resource in before.items():
-            home = last.files.get(key) if last else None
-            stays = key in self._refused or keeps_all or home in broken
-            if key not in self._resources and stays:
-                self._give_way(resource)
-                self._resources[key] = resource
-                files[key] = home or self._path
+        # Who is kept may take a target from one that was read, whose model is then kept as it was too.
+        staying = True
+        while staying:
+            staying = False
+            for key, resource in before.items():
+                home = last.files.get(key) if last else None
+                stays = key in self._refused or key in self._given_way or home in broken
+                if key not in self._resources and (stays or keeps_all):
+                    self._give_way(resource)
+                    self._resources[key] = resource
+                    files[key] = home or self._path
+                    staying = True
         resources = self._resources
         missing = lost or bool(broken) or not self._refused.keys() <= resources.keys()
         return Config(

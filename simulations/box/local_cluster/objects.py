@@ -28,6 +28,8 @@ class ApiKind:
     """What kubectl's users type."""
     namespaced: bool = True
     subresources: frozenset[str] = field(default=frozenset())
+    replaced: bool = False
+    """Whether a PUT of a whole object is taken, as nobody here sends one of the others."""
 
     @property
     def api_version(self) -> str:
@@ -47,6 +49,7 @@ RESOURCES: tuple[ApiKind, ...] = (
         group="apps", plural="deployments", kind="Deployment", short="deploy", subresources=_SCALE
     ),
     ApiKind(group="apps", plural="replicasets", kind="ReplicaSet", short="rs", subresources=_SCALE),
+    ApiKind(group="coordination.k8s.io", plural="leases", kind="Lease", replaced=True),
     ApiKind(group="karpenter.sh", plural="nodeclaims", kind="NodeClaim", namespaced=False),
     ApiKind(group="policy", plural="poddisruptionbudgets", kind="PodDisruptionBudget", short="pdb"),
 )

@@ -41,6 +41,8 @@ def _resource_list(api_version: str) -> Object:
             continue
         shared = {"singularName": r.kind.lower(), "namespaced": r.namespaced}
         verbs = ["create", "delete", "get", "list", "patch", "watch"]
+        if r.replaced:
+            verbs = sorted([*verbs, "update"])
         short_names = [r.short] if r.short else []
         rows.append(
             {"name": r.plural, "kind": r.kind, "verbs": verbs, "shortNames": short_names, **shared}

@@ -81,7 +81,12 @@ async def understand(request: web.BaseRequest) -> ApiRequest:
     if kind is None or (subresource and subresource not in kind.subresources):
         raise StatusError("NotFound", "the server could not find the requested resource")
     made = ApiRequest(
-        verb=_verb(request.method, named=bool(about["name"]), subresource=subresource),
+        verb=_verb(
+            request.method,
+            named=bool(about["name"]),
+            subresource=subresource,
+            replaced=kind.replaced,
+        ),
         kind=kind,
         namespace=about["namespace"],
         name=about["name"],
@@ -95,13 +100,15 @@ async def understand(request: web.BaseRequest) -> ApiRequest:
     return made
 
 
-def _verb(method: str, *, named: bool, subresource: str) -> str:
+def _verb(method: str, *, named: bool, subresource: str, replaced: bool) -> str:
     match method, named, subresource:
         case "GET" | "HEAD", _, _:
             return "get" if named else "list"
         case ("POST", False, "") | ("POST", True, "eviction"):
             return "create"
         case "PUT", True, "scale":
+            return "update"
+        case "PUT", True, "" if replaced:
             return "update"
         case "PATCH" | "DELETE", True, "" | "scale" | "status":
             return method.lower()

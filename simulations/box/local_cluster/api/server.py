@@ -115,7 +115,7 @@ class ApiServer:
             case "create":
                 return self._writes.create(request)
             case "update":
-                return self._writes.update_scale(request)
+                return self._writes.update(request)
             case "patch":
                 return self._writes.patch(request)
             case _:

@@ -18,6 +18,7 @@ from simulations.box.local_cluster.objects import (
     Object,
     StatusError,
     check_preconditions,
+    check_version,
     not_found,
     success,
 )
@@ -64,9 +65,24 @@ class ApiWrites:
                 raise not_found("namespaces", request.namespace)
         return self._store.create(request.plural, with_defaults(request.plural, body))
 
-    def update_scale(self, request: ApiRequest) -> Object:
-        """Replace a Scale."""
-        return self._write(request, lambda _before: request.object())
+    def update(self, request: ApiRequest) -> Object:
+        """Replace an object or its Scale; one of another uid, or of another name, is refused."""
+        body = request.object()
+        metadata = body.get("metadata") or {}
+        if metadata.get("name", request.name) != request.name:
+            raise StatusError("BadRequest", "the name of the object does not match the URL")
+        before = self._store.find(request.plural, request.namespace, request.name)
+        # A Lease that is gone is no 404: the API server would make one, if it had to be no certain one.
+        is_now = before["metadata"]["uid"] if before else "" if request.kind.replaced else None
+        if is_now is not None:
+            asked = metadata.get("uid")
+            check_version(request.plural, request.name, asked=asked, is_now=is_now)
+        if not request.subresource:
+            body = copy.deepcopy(body)
+            body["metadata"] = {"namespace": request.namespace, "name": request.name, **metadata}
+            if not request.kind.namespaced:
+                del body["metadata"]["namespace"]
+        return self._write(request, lambda _before: body)
 
     def patch(self, request: ApiRequest) -> Object:
         """Patch an object or its Scale."""

@@ -24,6 +24,7 @@ PODS = f"{NS}/pods"
 NODE = "/api/v1/nodes/n1"
 DEPLOYMENTS = "/apis/apps/v1/namespaces/serving/deployments"
 SCALE = f"{DEPLOYMENTS}/llama/scale"
+LEASES = "/apis/coordination.k8s.io/v1/namespaces/serving/leases"
 BUDGETS = "/apis/policy/v1/namespaces/serving/poddisruptionbudgets"
 MERGE, STRATEGIC = (f"application/{kind}-patch+json" for kind in ("merge", "strategic-merge"))
 CONTAINER = {"name": "vllm", "image": "vllm/vllm-openai"}
@@ -157,6 +158,39 @@ async def nodes(teller: Teller) -> None:
     await note("stale", "PATCH", NODE, stale, kind=MERGE)
 
 
+async def leases(teller: Teller) -> None:
+    note = teller.note
+    body = {
+        "apiVersion": "coordination.k8s.io/v1",
+        "kind": "Lease",
+        "metadata": {"name": "one", "namespace": "serving"},
+        "spec": {
+            "holderIdentity": "a",
+            "leaseDurationSeconds": 10,
+            "acquireTime": "2026-11-30T22:00:00.000000Z",
+            "renewTime": "2026-11-30T22:00:00.000001Z",
+            "leaseTransitions": 0,
+        },
+    }
+    made = await note("lease", "POST", LEASES, body, fields=("kind", "spec"))
+    await note("lease, again", "POST", LEASES, body)
+    uid = made["metadata"]["uid"]
+    made["spec"]["renewTime"] = "2026-11-30T22:00:02.000000Z"
+    await note("renewed", "PUT", f"{LEASES}/one", made, fields=("spec",))
+    await note("renewed, stale", "PUT", f"{LEASES}/one", made)
+    now = await note("read", "GET", f"{LEASES}/one", fields=("spec",))
+    teller.notes.append(("the same object", now["metadata"]["uid"] == uid))
+    other = {**now, "metadata": {**now["metadata"], "uid": "00000000-0000-4000-8000-000000000000"}}
+    await note("another's uid", "PUT", f"{LEASES}/one", other)
+    given = {**now, "spec": {**now["spec"], "holderIdentity": ""}}
+    given = await note("given back", "PUT", f"{LEASES}/one", given, fields=("spec",))
+    await teller.call("DELETE", f"{LEASES}/one")
+    await note("written when it is gone", "PUT", f"{LEASES}/one", given)
+    await note("it is gone", "GET", f"{LEASES}/one")
+    await teller.call("POST", LEASES, body)
+    await note("written when it is another", "PUT", f"{LEASES}/one", given)
+
+
 async def endings(teller: Teller) -> None:
     note, call = teller.note, teller.call
     grace = ("kind", "metadata.deletionGracePeriodSeconds")
@@ -271,7 +305,7 @@ async def watches(teller: Teller) -> None:
         teller.notes.append(("watch of all namespaces", stream.status))
 
 
-STORIES = (scales, nodes, endings, lists, watches)
+STORIES = (scales, nodes, leases, endings, lists, watches)
 
 
 @asynccontextmanager

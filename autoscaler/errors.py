@@ -35,6 +35,10 @@ class ActuationError(AutoscalerError):
         """Of the closed list in `core.events.CommandFinished.reason`: a metric label."""
 
 
+class LeadershipLost(AutoscalerError):  # noqa: N818  reads as the sentence it is
+    """A write was not sent: another daemon may act by now. Becomes `CommandFinished(accepted=False)`."""
+
+
 class RecordingError(AutoscalerError):
     """A recording that cannot be read or that does not reproduce."""
 

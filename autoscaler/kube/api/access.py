@@ -148,7 +148,7 @@ async def load_access(kubeconfig: str | None = None, *, context: str | None = No
     named = kubeconfig or os.environ.get("KUBECONFIG", "")
     if named:
         return await _from_kubeconfig(named, context=context)
-    if os.environ.get("KUBERNETES_SERVICE_HOST") and context is None:
+    if is_pod(kubeconfig, context=context):
         return await in_cluster()
     usual = Path.home() / ".kube" / "config"
     if usual.is_file():
@@ -157,6 +157,20 @@ async def load_access(kubeconfig: str | None = None, *, context: str | None = No
         "no cluster is configured: there is no --kubeconfig, no KUBECONFIG in the environment, no "
         f"service account (this is no pod) and no {usual}; name one"
     )
+
+
+def is_pod(kubeconfig: str | None = None, *, context: str | None = None) -> bool:
+    """Whether this process is a pod of the cluster that it works on: its service account is what it uses."""
+    named = kubeconfig or os.environ.get("KUBECONFIG", "")
+    return not named and context is None and bool(os.environ.get("KUBERNETES_SERVICE_HOST"))
+
+
+def pod_namespace(folder: Path = SERVICE_ACCOUNT) -> str:
+    """The namespace of this pod, as it is mounted beside its token; empty: it is not said."""
+    try:
+        return (folder / "namespace").read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
 
 
 async def in_cluster(folder: Path = SERVICE_ACCOUNT) -> Access:

@@ -44,6 +44,7 @@ DISRUPTION_BUDGETS = ApiResource(
 )
 """Read by `autoscaler check --targets CLUSTER` alone, with the rights of whoever calls it."""
 EVENTS = ApiResource(group="", version="v1", plural="events", namespaced=True)
+LEASES = ApiResource(group="coordination.k8s.io", version="v1", plural="leases", namespaced=True)
 NODE_CLAIMS = ApiResource(group="karpenter.sh", version="v1", plural="nodeclaims", namespaced=False)
 """Karpenter's; there only where it is installed."""
 INFERENCE_AUTOSCALERS = ApiResource(

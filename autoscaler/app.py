@@ -43,7 +43,11 @@ from autoscaler.daemon.status_writer import StatusWriter
 from autoscaler.daemon.telemetry.http import DebugServer, HttpServer, parse_listen
 from autoscaler.daemon.telemetry.telemetry import Telemetry
 from autoscaler.errors import AutoscalerError, SettingsError
+from autoscaler.kube.api.access import is_pod, pod_namespace
 from autoscaler.kube.api.client import Client, connect
+from autoscaler.kube.api.fence import FencedClient
+from autoscaler.kube.lease.contender import LeaseTimes
+from autoscaler.kube.lease.election import Election
 from autoscaler.kube.observe import Cluster
 from autoscaler.kube.perform.perform import perform
 from autoscaler.kube.watch.caches import PodSelector
@@ -56,6 +60,8 @@ from autoscaler.supervision import Supervisor
 
 _OUTAGE_LOOK_S = 5.0
 _SHUTDOWN_S = COMMAND_TIMEOUT_S + 5.0
+LEASE_NAME = "inference-autoscaler"
+"""Of the Lease, and of the namespace that it is in where none is known."""
 
 _log = structlog.get_logger(__name__)
 
@@ -75,6 +81,11 @@ class DaemonOptions:
     record_limit_mib: int = 512
     kubeconfig: str | None = None
     context: str | None = None
+    leader_elect: bool | None = None
+    """Whether one of several daemons acts, by a Lease; None: where this one is a pod, and no dry run."""
+    lease_namespace: str = ""
+    """Of the Lease; empty: this pod's, or `LEASE_NAME`."""
+    lease_name: str = LEASE_NAME
     listen: str = ":8080"
     """For the probes and /metrics: whoever reaches it may read it."""
     debug_listen: str = "127.0.0.1:8081"
@@ -95,6 +106,20 @@ class DaemonOptions:
     credentials: Path = CREDENTIALS
     """The folder below which their token files lie."""
 
+    def elects(self) -> bool:
+        """Whether this daemon takes part in an election.
+
+        Raises:
+            SettingsError: It was asked for with a dry run, which writes nothing: no lease either.
+        """
+        if self.dry_run and self.leader_elect:
+            raise SettingsError(
+                "--leader-elect and --dry-run: a dry run writes nothing, so it cannot take a lease; leave one out"
+            )
+        if self.leader_elect is None:
+            return not self.dry_run and is_pod(self.kubeconfig, context=self.context)
+        return self.leader_elect
+
     def servers(self) -> Servers:
         """Return the Prometheus servers that may be asked.
 
@@ -112,6 +137,7 @@ async def run(options: DaemonOptions) -> None:
         AutoscalerError: A bug ended it, which has been logged.
     """
     config = first_config(options)
+    options.elects()
     host, port = parse_listen(options.listen)
     debug = parse_listen(options.debug_listen, "--debug-listen") if options.debug_listen else None
     if options.record is not None:
@@ -187,6 +213,7 @@ class Daemon:
         rng: random.Random | None = None,
         listeners: Sequence[Listener] = (),
         parts: Parts | None = None,
+        lease_times: LeaseTimes | None = None,
     ) -> None:
         """Wire them; `run` runs them.
 
@@ -199,6 +226,7 @@ class Daemon:
             rng: For jitter; its own unless given.
             listeners: Told of what the loop does, after telemetry.
             parts: Of the engine; the production ones unless given.
+            lease_times: Of the election, if there is one; the usual ones unless given.
         """
         rng = rng or random.Random()  # noqa: S311  jitter
         self._options = options
@@ -257,6 +285,16 @@ class Daemon:
                 segment_bytes=min(SEGMENT_BYTES, total_bytes // 4),
                 total_bytes=total_bytes,
             )
+        self.election: Election | None = None
+        if options.elects():
+            self.election = Election(
+                client,
+                namespace=options.lease_namespace or pod_namespace() or LEASE_NAME,
+                name=options.lease_name,
+                rng=rng,
+                times=lease_times,
+                unfit=self._unfit,
+            )
         self.telemetry = Telemetry(
             clock=clock,
             tick_s=options.tick_s,
@@ -266,6 +304,8 @@ class Daemon:
             history_watch=self.history_watch,
             status_writes=status_writes,
             event_writes=event_writes,
+            election=self.election,
+            dry_run=options.dry_run,
         )
         self.config_watch = self._watch_config(config, servers=servers, rng=rng)
         self.status_writer: StatusWriter | None = None
@@ -277,13 +317,16 @@ class Daemon:
                 outcomes=status_writes,
                 missing=self.cluster.missing_targets,
                 events=EventWriter(client, now=clock.now, outcomes=event_writes),
+                acts=self._acts,
             )
             listeners = (self.status_writer, *listeners)
+        self._perform_by = partial(perform, now=clock.now, uid_of=self.cluster.pod_uid, rng=rng)
         self.actuator = Actuator(
-            perform=partial(perform, client, now=clock.now, uid_of=self.cluster.pod_uid, rng=rng),
+            perform=self._perform,
             clock=clock,
             finished=self._command_ended,
             withhold=options.dry_run,
+            term=None if self.election is None else self.election.term,
         )
         self.loop = Loop(
             engine=build_engine(settings, parts=parts),
@@ -315,6 +358,9 @@ class Daemon:
                     )
                 ]
                 keep = self.supervisor.keep
+                lease = None
+                if self.election is not None:
+                    lease = group.create_task(keep("lease", self.election.run), name="lease")
                 actuator = group.create_task(keep("actuator", self.actuator.run), name="actuator")
                 loop = group.create_task(keep("loop", self.loop.run), name="loop")
                 await stop.wait()
@@ -322,14 +368,35 @@ class Daemon:
                 self.supervisor.close()
                 await loop
                 self.actuator.close()
+                drained = False
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(_SHUTDOWN_S):
                         await actuator
+                        drained = True
+                if self.election is not None and lease is not None:
+                    lease.cancel()
+                    await asyncio.wait((lease,))
+                    await self.election.release(drained=drained)
                 for task in background:
                     task.cancel()
         finally:
             if self.recorder is not None:
                 await asyncio.to_thread(self.recorder.close)
+
+    async def _perform(self, command: Command) -> None:
+        """Do one write; where there is a lease, only while it is held in the term of this moment."""
+        client = self._client
+        if self.election is not None:
+            client = FencedClient(client, self.election.fence())
+        await self._perform_by(client, command)
+
+    def _acts(self) -> bool:
+        """Whether this process is the one that writes."""
+        return self.election is None or self.election.term() is not None
+
+    def _unfit(self) -> str:
+        """Why others should act: who decides nothing any more must not keep them from it until it is ended."""
+        return self.telemetry.status.unhealthy()
 
     async def _look_for_outages(self) -> None:
         while True:

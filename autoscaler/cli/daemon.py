@@ -105,6 +105,23 @@ def cluster_options(command: Callable[..., None]) -> Callable[..., None]:
 )
 @cluster_options
 @click.option(
+    "--leader-elect/--no-leader-elect",
+    default=None,
+    help="Of several daemons one acts, by a Lease; the others stand by. On where the daemon is a pod of its "
+    "cluster, off with a kubeconfig and with --dry-run.",
+)
+@click.option(
+    "--lease-namespace",
+    default="",
+    help="Where the Lease is; by default the pod's own namespace, or inference-autoscaler.",
+)
+@click.option(
+    "--lease-name",
+    default="inference-autoscaler",
+    show_default=True,
+    help="The same for daemons that may stand in for each other, another for those of other models.",
+)
+@click.option(
     "--listen",
     default=":8080",
     show_default=True,

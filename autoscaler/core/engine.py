@@ -32,7 +32,7 @@ from autoscaler.core.tick.writes import forget_expired
 
 __all__ = ["Engine", "EngineSettings", "build_engine"]
 
-NOT_REFUSED = frozenset({"Superseded", "Skipped", "Withheld", "Expired"})
+NOT_REFUSED = frozenset({"Superseded", "Skipped", "Standby", "Withheld", "Expired"})
 """Ends of a command that say nothing about whether its target takes writes."""
 
 

@@ -4,6 +4,8 @@ Within a target commands are performed in order, and a newer SetReplicas replace
 A command that follows another (`after`) waits for it, and is skipped when that was not accepted; a scale
 waits for the deletion costs before it (`once_ended`) however they end. A newer scale replaces one that
 waits for others, too.
+A command belongs to the term in which it was decided: it is begun only while this process still acts in that term
+(`kube.lease`), and what is sent for it passes the term's fence. What a standby decides ends at once as `Standby`.
 How each ends is put in the inbox; what it led to is read from the next observation. Nothing is tried
 again here: the engine decides anew on every tick, and that is the retry.
 """
@@ -20,16 +22,18 @@ import structlog
 
 from autoscaler.core.contract.commands import COMMAND_TIMEOUT_S, Command, SetReplicas
 from autoscaler.daemon.clock import Clock
-from autoscaler.errors import ActuationError
+from autoscaler.errors import ActuationError, LeadershipLost
 from autoscaler.foreign_text import shown
 
+ALONE = 0
+"""The term of a daemon that has no lease: it always acts."""
 _REMEMBERED_MAX = 4096
 """Ends of commands that are kept for those that follow them."""
 
 _log = structlog.get_logger(__name__)
 
 Perform = Callable[[Command], Awaitable[None]]
-"""Perform one command; raises ActuationError with its reason."""
+"""Perform one command; raises ActuationError with its reason, or LeadershipLost where nothing was sent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +52,11 @@ class CommandEnding:
         """Whether what comes after it is performed; in a dry run the chain is shown whole."""
         return self.accepted or self.reason == "Withheld"
 
+    @property
+    def stood_by(self) -> bool:
+        """Whether it was left to another daemon."""
+        return self.reason == "Standby"
+
 
 Finished = Callable[[Command, CommandEnding], None]
 """Told how each command ended, once; must not wait."""
@@ -63,6 +72,7 @@ class Actuator:
         clock: Clock,
         finished: Finished,
         withhold: bool = False,
+        term: Callable[[], int | None] | None = None,
     ) -> None:
         """Prepare.
 
@@ -71,11 +81,16 @@ class Actuator:
             clock: The clock that `expires_at` is on.
             finished: Told of each end.
             withhold: Do everything but the write (dry run).
+            term: Returns the number of the term in which this process acts now, None while it stands by; not
+                given: there is no lease, and it always acts.
         """
         self._perform = perform
         self._clock = clock
         self._finished = finished
         self._withhold = withhold
+        self.term: Callable[[], int | None] = term or _alone
+        self._terms: dict[str, int | None] = {}
+        """By command that has not ended: the term in which it was decided."""
         self._waiting: dict[str, deque[Command]] = {}
         """By target that has a worker."""
         self._ends: dict[str, asyncio.Future[CommandEnding]] = {}
@@ -96,10 +111,19 @@ class Actuator:
             while waiting:
                 self._end(waiting.popleft(), _SHUTTING_DOWN)
 
-    def submit(self, commands: Iterable[Command]) -> None:
-        """Enqueue; never waits."""
+    def submit(self, commands: Iterable[Command], *, term: int | None = ALONE) -> None:
+        """Enqueue; never waits.
+
+        Args:
+            commands: In order.
+            term: In which this process acted when what they were decided on was seen; None: it stood by.
+        """
         for command in commands:
             self._ends[command.id] = asyncio.get_running_loop().create_future()
+            self._terms[command.id] = term
+            if not self._acts_for(command):
+                self._end(command, _STANDBY)
+                continue
             if self._group is None or self._closing.is_set():
                 self._end(command, _SHUTTING_DOWN)
                 continue
@@ -158,7 +182,14 @@ class Actuator:
                     if own.done():
                         return
 
+    def _acts_for(self, command: Command) -> bool:
+        """Whether this process acts, in the very term in which a command was decided."""
+        term = self._terms[command.id]
+        return term is not None and term == self.term()
+
     async def _ending_of(self, command: Command) -> CommandEnding:
+        if not self._acts_for(command):
+            return _STANDBY
         if command.expires_at <= self._clock.now():
             return CommandEnding(
                 accepted=False, reason="Expired", message="its time was up before it was begun"
@@ -186,6 +217,8 @@ class Actuator:
         try:
             async with asyncio.timeout(COMMAND_TIMEOUT_S):
                 await self._perform(command)
+        except LeadershipLost as error:
+            return CommandEnding(accepted=False, reason="Standby", message=str(error))
         except ActuationError as error:
             reason, message = error.reason, str(error)
         except TimeoutError:
@@ -199,6 +232,7 @@ class Actuator:
         return CommandEnding(accepted=False, reason=reason, message=message, sent_s=sent_s)
 
     def _end(self, command: Command, ending: CommandEnding) -> None:
+        self._terms.pop(command.id, None)
         self._ends[command.id].set_result(ending)
         self._finished(command, ending)
 
@@ -211,8 +245,13 @@ class Actuator:
                 del self._ends[key]
 
 
+def _alone() -> int | None:
+    return ALONE
+
+
 def _skipped_ending(message: str) -> CommandEnding:
     return CommandEnding(accepted=False, reason="Skipped", message=message)
 
 
+_STANDBY = CommandEnding(accepted=False, reason="Standby", message="another daemon acts")
 _SHUTTING_DOWN = _skipped_ending("the daemon is shutting down")

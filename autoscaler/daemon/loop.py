@@ -47,6 +47,8 @@ class Handled:
     """How long the observation took to make; 0: the event is none."""
     decide_s: float
     """How long the engine took."""
+    acts: bool = True
+    """Whether what it led to is done; else another daemon acts, and this is only what it would have done."""
 
 
 class Listener:
@@ -122,13 +124,16 @@ class Loop:
         self._inbox.put_finished(
             command.id, accepted=ending.accepted, reason=ending.reason, message=ending.message
         )
-        if self._interruptions and not isinstance(command, SetReplicas):
+        drains = self._interruptions and not isinstance(command, SetReplicas)
+        if drains and not ending.stood_by:
             # The next step of a drain hangs on what this one has led to.
             self._schedule.hasten(at=self._clock.now() + NOTICE_GAP_S, gap_s=STEP_GAP_S)
         self._tell(lambda listener: listener.command_ended(command, ending))
 
     async def _step(self) -> None:
         self._tell(lambda listener: listener.alive())
+        # Before anything is looked at: what is decided is acted on only if all of it was seen while in charge.
+        term = self._actuator.term()
         event: Event | None = self._inbox.take()
         observe_s = 0.0
         if event is None:
@@ -147,7 +152,7 @@ class Loop:
             # Others have their turn between the steps: each takes its milliseconds for thousands of
             # replicas, and together they would be a stall.
             await asyncio.sleep(0)
-        await self._handle(event, observe_s=observe_s)
+        await self._handle(event, observe_s=observe_s, term=term)
         await asyncio.sleep(0)
         if isinstance(event, Observed):
             self._observer.refresh()
@@ -171,7 +176,7 @@ class Loop:
         self._schedule.note_observation(at=at, interruptions=event.interruptions)
         return event
 
-    async def _handle(self, event: Event, *, observe_s: float) -> None:
+    async def _handle(self, event: Event, *, observe_s: float, term: int | None) -> None:
         recorder = self._recorder
         if recorder is not None and recorder.wants_checkpoint():
             recorder.begin(self._engine.checkpoint(), at=event.at, first_event=event.id)
@@ -185,10 +190,16 @@ class Loop:
         decide_s = self._monotonic() - began
         if recorder is not None:
             recorder.append(event, outcome)
-        self._actuator.submit(outcome.commands)
+        self._actuator.submit(outcome.commands, term=term)
         if isinstance(event, NoticeReceived):
             self._schedule.hasten(at=event.at, gap_s=NOTICE_GAP_S)
-        handled = Handled(event=event, outcome=outcome, observe_s=observe_s, decide_s=decide_s)
+        handled = Handled(
+            event=event,
+            outcome=outcome,
+            observe_s=observe_s,
+            decide_s=decide_s,
+            acts=term is not None,
+        )
         for listener in self._listeners:
             await in_slices(tellings(listener, handled))
             await asyncio.sleep(0)

@@ -93,6 +93,7 @@ class StatusWriter(Listener):
         outcomes: Counter[str],
         missing: Callable[[], Mapping[str, str]] = dict,
         events: EventWriter | None = None,
+        acts: Callable[[], bool] = lambda: True,
         look_s: float = LOOK_S,
     ) -> None:
         """Prepare; `run` writes.
@@ -104,6 +105,7 @@ class StatusWriter(Listener):
             outcomes: Counts how writes ended.
             missing: By model, which scale targets do not exist.
             events: Tells what a status says anew; None: nobody does.
+            acts: Whether this daemon is the one that writes; of one that stands by nothing is.
             look_s: Between two looks.
         """
         self._client = client
@@ -112,6 +114,7 @@ class StatusWriter(Listener):
         self._outcomes = outcomes
         self._missing = missing
         self._events = events
+        self._acts = acts
         self._look_s = look_s
         self._specifications: dict[str, tuple[ModelSpec, int]] = {}
         """By model what the engine goes by, and of which generation that is."""
@@ -152,6 +155,9 @@ class StatusWriter(Listener):
 
     async def look(self) -> None:
         """Write each status that has changed and may be written now."""
+        if not self._acts():
+            self._written.clear()  # who acts writes meanwhile; what stands there then is read anew
+            return
         resources, missing = self._watch.resources, self._missing()
         self._written = {key: each for key, each in self._written.items() if key in resources}
         for key, resource in resources.items():

@@ -158,6 +158,7 @@ def test_a_newer_number_takes_the_place_of_one_on_its_way():
     [
         ("Conflict", "False/Conflict"),
         ("Forbidden", "False/Forbidden"),
+        ("Standby", "True/ReadyForNewScale"),
         ("Withheld", "True/ReadyForNewScale"),
         ("Superseded", "True/ReadyForNewScale"),
     ],

@@ -17,6 +17,7 @@ from aiohttp import web
 
 from autoscaler.app import Daemon, DaemonOptions, first_config
 from autoscaler.kube.api.client import connect
+from autoscaler.kube.lease.contender import LeaseTimes
 from simulations.box.local_cluster import LocalCluster
 from tests.test_settings import document
 
@@ -166,7 +167,9 @@ class Live:
     # -- daemons
 
     @contextlib.asynccontextmanager
-    async def daemon(self, **options: Any) -> AsyncIterator[Daemon]:
+    async def daemon(
+        self, *, lease_times: LeaseTimes | None = None, **options: Any
+    ) -> AsyncIterator[Daemon]:
         """A daemon that runs; shut down in order at the end."""
         given = DaemonOptions(
             config=self.config,
@@ -174,7 +177,9 @@ class Live:
         )
         stop = asyncio.Event()
         async with await connect(str(self.cluster.kubeconfig)) as client:
-            daemon = Daemon(given, config=first_config(given), client=client)
+            daemon = Daemon(
+                given, config=first_config(given), client=client, lease_times=lease_times
+            )
             running = asyncio.create_task(daemon.run(stop))
             try:
                 yield daemon

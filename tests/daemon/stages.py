@@ -70,6 +70,8 @@ class Remembering(Listener):
         self.rounds = 0
         self.broken = 0
         self.told: list[tuple[Event, Outcome]] = []
+        self.acts: list[bool] = []
+        """Of each observation."""
         self.ended: list[tuple[Command, CommandEnding]] = []
 
     def alive(self) -> None:
@@ -79,6 +81,8 @@ class Remembering(Listener):
         assert handled.observe_s >= 0
         assert handled.decide_s >= 0
         self.told.append((handled.event, handled.outcome))
+        if isinstance(handled.event, Observed):
+            self.acts.append(handled.acts)
 
     def command_ended(self, command: Command, ending: CommandEnding) -> None:
         self.ended.append((command, ending))
@@ -106,6 +110,7 @@ class Stage:
         recorder=None,
         write_s: float = 0.05,
         engine=None,
+        term: Callable[[], int | None] | None = None,
     ) -> None:
         loop = asyncio.get_running_loop()
         self.now = loop.time
@@ -116,7 +121,9 @@ class Stage:
         self.listener = Remembering()
         self.performed: list[Performed] = []
         self.write_s = write_s
-        self.actuator = Actuator(perform=self._perform, clock=clock, finished=self._finished)
+        self.actuator = Actuator(
+            perform=self._perform, clock=clock, finished=self._finished, term=term
+        )
         self.loop = Loop(
             engine=self.engine,
             inbox=self.inbox,

@@ -14,7 +14,7 @@ from autoscaler.core.contract.commands import (
 from autoscaler.core.contract.spec import ScaleTarget
 from autoscaler.daemon.actuator import Actuator, CommandEnding
 from autoscaler.daemon.clock import Clock
-from autoscaler.errors import ActuationError
+from autoscaler.errors import ActuationError, LeadershipLost
 from tests.daemon.virtual_time import run_virtual
 
 TARGET = ScaleTarget(namespace="serving", name="llama")
@@ -365,3 +365,78 @@ def test_workers_go_when_their_queue_is_empty_and_ends_are_forgotten():
         assert len(stage.actuator._ends) <= 4096
 
     play(script)
+
+
+# -- terms
+
+
+class Terms:
+    """The term in which this process acts, as the test says."""
+
+    def __init__(self, now: int | None = 1) -> None:
+        self.now = now
+
+    def __call__(self) -> int | None:
+        return self.now
+
+
+def test_what_a_standby_decides_ends_at_once_and_is_not_sent():
+    terms = Terms(None)
+
+    async def script(stage: Stage) -> None:
+        stage.actuator.submit([annotate("1.1"), scale("1.2", 3, after="1.1")], term=None)
+        assert stage.reasons == {"1.1": "Standby", "1.2": "Standby"}
+        terms.now = 1
+        await asyncio.sleep(20)
+
+    stage = play(script, term=terms)
+    assert stage.begun == []
+    assert all(ending.sent_s is None for ending in stage.endings.values())
+
+
+def test_what_was_seen_before_it_acted_is_not_done_when_it_acts():
+    terms = Terms(1)
+
+    async def script(stage: Stage) -> None:
+        stage.actuator.submit([scale("1.1", 3)], term=None)
+        stage.actuator.submit([scale("2.1", 4)], term=1)
+        await asyncio.sleep(20)
+
+    stage = play(script, term=terms)
+    assert stage.reasons == {"1.1": "Standby", "2.1": "Accepted"}
+
+
+def test_what_waits_when_the_lease_is_lost_is_not_sent_nor_in_the_next_term():
+    for then in (None, 2):
+        terms = Terms(1)
+
+        async def script(stage: Stage, terms: Terms = terms, then: int | None = then) -> None:
+            stage.seconds["1.1"] = 5.0
+            stage.actuator.submit(
+                [cordon("1.1"), annotate("1.2"), scale("1.3", 3, after="1.1")], term=1
+            )
+            stage.actuator.submit([cordon("1.4")], term=1)
+            await asyncio.sleep(2)
+            terms.now = then
+            await asyncio.sleep(20)
+
+        stage = play(script, term=terms)
+        assert stage.begun == [("1.1", 0.0), ("1.2", 0.0)]
+        assert stage.reasons == {
+            "1.1": "Accepted",
+            "1.2": "Accepted",
+            "1.3": "Standby",
+            "1.4": "Standby",
+        }
+
+
+def test_a_write_that_the_fence_held_back_was_left_to_another_and_what_follows_is_skipped():
+    async def script(stage: Stage) -> None:
+        stage.errors["1.1"] = LeadershipLost("not sent")
+        stage.actuator.submit([annotate("1.1"), scale("1.2", 3, after="1.1")])
+        await asyncio.sleep(20)
+
+    stage = play(script)
+    assert stage.reasons == {"1.1": "Standby", "1.2": "Skipped"}
+    assert stage.endings["1.1"].sent_s is None
+    assert stage.endings["1.1"].message == "not sent"

@@ -262,3 +262,43 @@ def test_a_checkpoint_is_taken_before_the_event_that_opens_a_segment():
         ]
 
     run_virtual(main())
+
+
+def test_what_was_seen_before_it_acted_is_left_and_the_next_tick_is_done():
+    terms: list[int | None] = [None]
+
+    def decide(event) -> Outcome:
+        if not isinstance(event, Observed):
+            return Outcome()
+        terms.append(1)  # the lease is gained in the middle of the first tick
+        return Outcome(commands=(scale(f"{event.id}.1"),))
+
+    async def main() -> None:
+        stage = Stage(decide, term=lambda: terms[-1])
+        await stage.run(7)
+        assert [each.at for each in stage.performed] == [5.0]
+        assert stage.listener.acts == [False, True]
+        ends = [
+            event.reason for event in stage.engine.handled if isinstance(event, CommandFinished)
+        ]
+        assert ends == ["Standby", "Accepted"]
+
+    run_virtual(main())
+
+
+def test_what_another_daemon_does_to_a_doomed_node_is_no_reason_to_look_at_once():
+    async def main() -> None:
+        stage = Stage(
+            lambda event: (
+                Outcome(commands=(evict(f"{event.id}.1"),))
+                if isinstance(event, Observed)
+                else Outcome()
+            ),
+            term=lambda: None,
+        )
+        stage.observer.interruptions = (doomed(),)
+        await stage.run(3.5)
+        assert stage.cuts == [0.0, 1.0, 2.0, 3.0]
+        assert stage.performed == []
+
+    run_virtual(main())

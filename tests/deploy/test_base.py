@@ -14,7 +14,7 @@ from autoscaler.app import DaemonOptions
 from autoscaler.core.contract.commands import COMMAND_TIMEOUT_S
 from autoscaler.core.contract.deletion_cost import COST_ANNOTATION, OWN_COST_ANNOTATION
 from autoscaler.daemon.telemetry.http import DebugServer, HttpServer, parse_listen
-from autoscaler.kube.api.permissions import DELETION_COSTS, PERMISSIONS
+from autoscaler.kube.api.permissions import DELETION_COSTS, OWN_NAMESPACE, PERMISSIONS
 from autoscaler.kube.capacity import capacity_type
 from autoscaler.settings import load_config
 from tests.deploy.manifests import (
@@ -55,7 +55,9 @@ def test_what_the_base_consists_of(base: tuple[Manifest, ...]):
         ("Deployment", NAME, NAME),
         ("Namespace", "", NAME),
         ("PriorityClass", "", NAME),
+        ("Role", NAME, f"{NAME}-lease"),
         ("RoleBinding", "default", f"{NAME}-events"),
+        ("RoleBinding", NAME, f"{NAME}-lease"),
         ("RoleBinding", "serving", NAME),
         ("Service", NAME, NAME),
         ("ServiceAccount", NAME, NAME),
@@ -66,9 +68,11 @@ def test_what_the_base_consists_of(base: tuple[Manifest, ...]):
 
 
 def rights(role: Manifest) -> set[tuple[str, str, str]]:
+    """Each with `=NAME` behind its resource where it is for that object alone."""
     return {
-        (group, resource, verb)
+        (group, f"{resource}{name}", verb)
         for rule in role["rules"]
+        for name in [f"={each}" for each in rule.get("resourceNames", ())] or [""]
         for group in rule["apiGroups"]
         for resource in rule["resources"]
         for verb in rule["verbs"]
@@ -76,19 +80,31 @@ def rights(role: Manifest) -> set[tuple[str, str, str]]:
 
 
 @pytest.mark.parametrize(
-    ("role", "where"), [("nodes", None), ("models", ""), ("events", "default")]
+    ("role", "where"),
+    [("nodes", None), ("models", ""), ("events", "default"), ("lease", OWN_NAMESPACE)],
 )
 def test_roles_grant_what_the_code_uses_and_nothing_more(
     base: tuple[Manifest, ...], role: str, where: str | None
 ):
-    granted = one(base, "ClusterRole", f"{NAME}-{role}")
+    kind = "Role" if role == "lease" else "ClusterRole"
+    granted = one(base, kind, f"{NAME}-{role}")
     assert rights(granted) == {
-        (permission.group, permission.resource, verb)
+        (permission.group, permission.resource + (permission.name and f"={permission.name}"), verb)
         for permission in PERMISSIONS
         if (permission.namespace if permission.namespaced else None) == where
         for verb in permission.verbs
     }
-    assert all(set(rule) == {"apiGroups", "resources", "verbs"} for rule in granted["rules"])
+    fields = {"apiGroups", "resources", "verbs"}
+    assert all(set(rule) - {"resourceNames"} == fields for rule in granted["rules"])
+
+
+def test_the_lease_is_the_one_that_the_daemon_takes(base: tuple[Manifest, ...], tmp_path: Path):
+    (named,) = (each for each in PERMISSIONS if each.name)
+    assert named.name == DaemonOptions(config=tmp_path).lease_name
+    assert (
+        named.namespace == one(base, "Deployment", NAME)["metadata"]["namespace"] == OWN_NAMESPACE
+    )
+    assert one(base, "Role", f"{NAME}-lease")["metadata"]["namespace"] == OWN_NAMESPACE
 
 
 def test_only_nodes_and_their_claims_are_granted_cluster_wide(base: tuple[Manifest, ...]):
@@ -96,7 +112,11 @@ def test_only_nodes_and_their_claims_are_granted_cluster_wide(base: tuple[Manife
     assert everywhere["roleRef"]["name"] == f"{NAME}-nodes"
     bindings = of_kind(base, "RoleBinding")
     granted = {each["metadata"]["namespace"]: each["roleRef"]["name"] for each in bindings}
-    assert granted == {"default": f"{NAME}-events", "serving": f"{NAME}-models"}
+    assert granted == {
+        "default": f"{NAME}-events",
+        NAME: f"{NAME}-lease",
+        "serving": f"{NAME}-models",
+    }
     for binding in (everywhere, *bindings):
         assert binding["subjects"] == [{"kind": "ServiceAccount", "name": NAME, "namespace": NAME}]
 
@@ -150,10 +170,19 @@ def test_the_pod_passes_the_restricted_profile(daemon: Manifest):
     assert all("hostPort" not in port for port in container["ports"])
 
 
-def test_there_is_never_a_second_daemon(daemon: Manifest):
-    # Until leaders are elected: a rolling update would run two at once.
+def test_a_rollout_has_the_next_daemon_ready_before_the_last_one_goes(daemon: Manifest):
     assert daemon["spec"]["replicas"] == 1
-    assert daemon["spec"]["strategy"] == {"type": "Recreate"}
+    assert daemon["spec"]["strategy"] == {
+        "type": "RollingUpdate",
+        "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0},
+    }
+    (term,) = pod_of(daemon)["affinity"]["podAntiAffinity"][
+        "preferredDuringSchedulingIgnoredDuringExecution"
+    ]
+    apart = term["podAffinityTerm"]
+    labels = daemon["spec"]["template"]["metadata"]["labels"]
+    assert apart["labelSelector"]["matchLabels"].items() <= labels.items()
+    assert apart["topologyKey"] == "kubernetes.io/hostname"
 
 
 def test_a_shutdown_has_time_to_finish_the_writes_under_way(daemon: Manifest):

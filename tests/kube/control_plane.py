@@ -107,7 +107,12 @@ class ControlPlane:
 def role(name: str, rights: Sequence[Permission]) -> dict[str, Any]:
     """A ClusterRole that grants these rights."""
     rules = [
-        {"apiGroups": [each.group], "resources": [each.resource], "verbs": list(each.verbs)}
+        {
+            "apiGroups": [each.group],
+            "resources": [each.resource],
+            "verbs": list(each.verbs),
+            **({"resourceNames": [each.name]} if each.name else {}),
+        }
         for each in rights
     ]
     return {"metadata": {"name": name}, "rules": rules}

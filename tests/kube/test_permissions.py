@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 from pathlib import Path
 
-from autoscaler.kube.api.client import connect
-from autoscaler.kube.api.permissions import DELETION_COSTS, PERMISSIONS, RESOURCES
+from autoscaler.kube.api.client import Client, connect
+from autoscaler.kube.api.permissions import (
+    DELETION_COSTS,
+    OWN_NAMESPACE,
+    PERMISSIONS,
+    RESOURCES,
+)
 from autoscaler.kube.api.resources import (
     DEPLOYMENTS,
     EVENTS,
     INFERENCE_AUTOSCALERS,
+    LEASES,
     NODE_CLAIMS,
     NODES,
     PODS,
     REPLICA_SETS,
 )
+from autoscaler.kube.lease.contender import LeaseTimes
+from autoscaler.kube.lease.election import Election
 from autoscaler.kube.observe import Cluster
 from autoscaler.kube.perform.perform import perform
 from simulations.box.local_cluster import LocalCluster
@@ -25,7 +34,7 @@ from tests.kube.test_perform import AT, COMMANDS
 from tests.kube.watched import until_listed
 
 ALL = (*PERMISSIONS, *DELETION_COSTS)
-KINDS = (DEPLOYMENTS, EVENTS, NODES, NODE_CLAIMS, PODS, REPLICA_SETS)
+KINDS = (DEPLOYMENTS, EVENTS, LEASES, NODES, NODE_CLAIMS, PODS, REPLICA_SETS)
 BY_PLURAL = {each.plural: each for each in (*KINDS, INFERENCE_AUTOSCALERS)}
 
 
@@ -36,6 +45,7 @@ async def test_the_table_holds_each_call_and_nothing_more(tmp_path: Path):
     ):
         cluster.apply(deployment("llama", replicas=2))
         cluster.apply(node("n"))
+        cluster.apply({"kind": "Namespace", "metadata": {"name": OWN_NAMESPACE}})
         spec = fleet("llama")
         watching = Cluster(
             client, spec, now=lambda: AT, age_s_max=30.0, wants_event=lambda _event: True
@@ -48,6 +58,7 @@ async def test_the_table_holds_each_call_and_nothing_more(tmp_path: Path):
                 await perform(client, command, now=lambda: AT)
             while len({r.resource for r in cluster.api.requests if r.verb == "watch"}) < 6:
                 await asyncio.sleep(0.001)
+            await hold_and_release(client)
         running.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await running
@@ -56,9 +67,23 @@ async def test_the_table_holds_each_call_and_nothing_more(tmp_path: Path):
     assert used == granted
 
 
+async def hold_and_release(client: Client) -> None:
+    (row,) = (each for each in PERMISSIONS if each.name)
+    short = LeaseTimes(lease_s=0.2, renew_s=0.12, retry_s=0.04)
+    election = Election(
+        client, namespace=row.namespace, name=row.name, rng=random.Random(1), times=short
+    )
+    running = asyncio.create_task(election.run())
+    while election.term() is None:
+        await asyncio.sleep(0.001)
+    running.cancel()
+    await asyncio.wait((running,))
+    await election.release(drained=True)
+
+
 def test_rows_name_their_groups_and_are_in_order():
-    assert [(p.group, p.resource) for p in PERMISSIONS] == sorted(
-        (p.group, p.resource) for p in PERMISSIONS
+    assert [(p.group, p.resource, p.name) for p in PERMISSIONS] == sorted(
+        (p.group, p.resource, p.name) for p in PERMISSIONS
     )
     for row in (*PERMISSIONS, *DELETION_COSTS, *RESOURCES):
         resource = BY_PLURAL[row.resource.split("/")[0]]

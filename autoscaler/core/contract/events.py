@@ -68,8 +68,8 @@ class CommandFinished(_Event):
     accepted: bool
     reason: str
     """`Accepted`, `Conflict`, `Forbidden`, `NotFound`, `DisruptionBudget`, `Expired`,
-    `Superseded` (replaced while queued), `Skipped` (what it was to follow failed), `Withheld`
-    (dry run), `Unavailable`, `Failed`."""
+    `Superseded` (replaced while queued), `Skipped` (what it was to follow failed), `Standby` (another
+    daemon acts), `Withheld` (dry run), `Unavailable`, `Failed`."""
     message: str = ""
 
 

@@ -23,7 +23,7 @@ from autoscaler.daemon.telemetry.metrics import (
     Value,
 )
 from autoscaler.daemon.telemetry.status import Status
-from autoscaler.daemon.telemetry.words import IDLE_REASONS, MISS_CAUSES, TASKS
+from autoscaler.daemon.telemetry.words import IDLE_REASONS, LEASE_OUTCOMES, MISS_CAUSES, TASKS
 from autoscaler.kube.observe import GPU_AGE_S_MAX
 from autoscaler.kube.samples import FramebufferSample, PodKey
 from autoscaler.kube.watch.optional import Readability
@@ -85,8 +85,18 @@ def current_values(
     for task in TASKS:
         yield Value("task_failures_total", (task,), status.supervisor.failures[task])
     yield Value("spec_problems", (), len(status.spec_problems))
-    yield Value("leader", (), 1)
+    yield from _lease_values(status)
     yield Value("build_info", (__version__, platform.python_version()), 1)
+
+
+def _lease_values(status: Status) -> Iterator[Value]:
+    """Whether this process acts, and how the lease fares."""
+    election = status.election
+    yield Value("leader", (), int(status.acts))
+    changes = (election.gained_total, election.lost_total) if election else (0, 0)
+    for outcome, times in zip(LEASE_OUTCOMES, changes, strict=True):
+        yield Value("leader_transitions_total", (outcome,), times)
+    yield Value("lease_failures_total", (), election.failures_total if election else 0)
 
 
 def _model_values(model: ModelSpec, decision: Decision) -> Iterator[Value]:

@@ -87,7 +87,7 @@ class HttpServer(Door):
         return _health_response(tuple(filter(None, [self._status.unhealthy()])))
 
     async def _readyz(self, _: web.Request) -> web.Response:
-        return _health_response(self._status.unready())
+        return _health_response(self._status.unready(), but=self._status.standing_by())
 
 
 class DebugServer(Door):
@@ -123,7 +123,8 @@ class DebugServer(Door):
         return web.Response(body=body, content_type="application/json")
 
 
-def _health_response(reasons: tuple[str, ...]) -> web.Response:
+def _health_response(reasons: tuple[str, ...], *, but: str = "") -> web.Response:
+    """Say `ok`, and what is as it should be and still to be known; or every reason why not."""
     if reasons:
         return web.Response(status=503, text="\n".join(reasons) + "\n")
-    return web.Response(text="ok\n")
+    return web.Response(text=f"ok: {but}\n" if but else "ok\n")

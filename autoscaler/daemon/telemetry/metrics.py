@@ -284,7 +284,9 @@ TABLE: tuple[ExportedMetric, ...] = (
     _counter("unreadable_objects_total", (), "Times that an object could not be read."),
     _counter("task_failures_total", ("task",), "Tasks of ours that broke and were begun anew."),
     _gauge("spec_problems", (), "Problems of the configuration on disk; 0: it is in use."),
-    _gauge("leader", (), "1: this process acts."),
+    _gauge("leader", (), "1: this process acts; 0: it stands by, or it is a dry run."),
+    _counter("leader_transitions_total", ("outcome",), "Times that it began to act, or ceased."),
+    _counter("lease_failures_total", (), "Reads and writes of the lease that failed."),
     _gauge("build_info", ("version", "python"), "1, labelled with what runs."),
 )
 """Every metric. The README's table and the names in `deploy/` are compared with it by a test."""

@@ -23,6 +23,8 @@ from autoscaler.explain.asked import AskedModel, asked_of, write_asked
 from autoscaler.explain.course import Course
 from autoscaler.explain.page import PageModel, PageState
 from autoscaler.explain.page import page_in_steps as people_page
+from autoscaler.foreign_text import shown
+from autoscaler.kube.lease.election import Election
 from autoscaler.supervision import Supervisor
 
 _STALLED_TICKS = 3
@@ -43,7 +45,12 @@ class Status(Listener):
         history_watch: HistoryWatch | None = None,
         status_writes: Mapping[str, int] | None = None,
         event_writes: Mapping[str, int] | None = None,
+        election: Election | None = None,
+        dry_run: bool = False,
     ) -> None:
+        self.election = election
+        """None: there is none, this process is alone."""
+        self._dry_run = dry_run
         self.fleet: FleetSpec | None = None
         """None: none was given yet."""
         self.decisions: Mapping[str, Decision] = {}
@@ -134,6 +141,21 @@ class Status(Listener):
             return f"the loop has not come round for {silent_s:.0f} s"
         return ""
 
+    @property
+    def acts(self) -> bool:
+        """Whether what is decided is done by this process."""
+        if self._dry_run:
+            return False
+        return self.election is None or self.election.term() is not None
+
+    def standing_by(self) -> str:
+        """Why this process does not act though it could, for people; empty: it acts, or it is a dry run."""
+        election = self.election
+        if election is None or self.acts:
+            return ""
+        holder = shown(election.holder) or "nobody, yet"
+        return f"stands by: the lease {election.lease} is held by {holder}"
+
     def unready(self) -> tuple[str, ...]:
         """Why its decisions are not to be counted on now; empty: they are."""
         reasons = []
@@ -148,6 +170,9 @@ class Status(Listener):
             silent_s = self._clock.now() - self._decided_at
             if silent_s > max(_STALLED_S_MIN, _STALLED_TICKS * self._tick_s):
                 reasons.append(f"the last decision was made {silent_s:.0f} s ago")
+        silence = self.election.silence() if self.election is not None else ""
+        if silence:
+            reasons.append(silence)
         return (*reasons, *self.supervisor.problems())
 
     def _no_models(self) -> str:
@@ -186,6 +211,7 @@ class Status(Listener):
             "version": __version__,
             "ready": not problems,
             "problems": list(problems),
+            "lease": self._lease(),
             "spec_problems": list(self.spec_problems),
             "refused_namespaces": self._observer.cluster.refusals(),
             "notices": {
@@ -205,6 +231,19 @@ class Status(Listener):
             "gpus": _gpus(self._observer),
             "framebuffers": _framebuffers(self._observer),
             "sources": sources,
+        }
+
+    def _lease(self) -> dict[str, Any] | None:
+        """Who acts; None: there is no lease."""
+        election = self.election
+        if election is None:
+            return None
+        return {
+            "lease": election.lease,
+            "identity": election.identity,
+            "holder": election.holder,
+            "acts": self.acts,
+            "problem": election.problem,
         }
 
     def _histories(self) -> list[dict[str, Any]]:

@@ -21,6 +21,7 @@ from autoscaler.daemon.telemetry.listeners.notices import NoticeListener
 from autoscaler.daemon.telemetry.metrics import Metrics
 from autoscaler.daemon.telemetry.outages import OutageLog
 from autoscaler.daemon.telemetry.status import Status
+from autoscaler.kube.lease.election import Election
 from autoscaler.supervision import Supervisor
 
 
@@ -38,6 +39,8 @@ class Telemetry:
         history_watch: HistoryWatch | None = None,
         status_writes: Mapping[str, int] | None = None,
         event_writes: Mapping[str, int] | None = None,
+        election: Election | None = None,
+        dry_run: bool = False,
     ) -> None:
         self.status = Status(
             clock=clock,
@@ -47,6 +50,8 @@ class Telemetry:
             history_watch=history_watch,
             status_writes=status_writes,
             event_writes=event_writes,
+            election=election,
+            dry_run=dry_run,
         )
         self.outages = OutageLog(observer)
         metrics = Metrics(

@@ -19,6 +19,7 @@ TASKS = (
     "history",
     "outages",
     "status",
+    "lease",
     "actuator",
     "loop",
 )
@@ -37,8 +38,11 @@ SENT_AND_REFUSED = (
 )
 """Ends of a command that was sent."""
 
-COMMAND_REASONS = ("Accepted", *SENT_AND_REFUSED, "Superseded", "Skipped", "Withheld")
+COMMAND_REASONS = ("Accepted", *SENT_AND_REFUSED, "Superseded", "Skipped", "Standby", "Withheld")
 """As `core.events.CommandFinished.reason` has them."""
+
+LEASE_OUTCOMES = ("Gained", "Lost")
+"""What became of the lease: this process acts from then on, or does so no more."""
 
 NOTICE_SOURCES = (
     *dict.fromkeys(label for source in notices.NOTICE_SOURCES.values() for label in source.labels),

@@ -10,6 +10,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+OWN_NAMESPACE = "inference-autoscaler"
+"""Where `deploy/` puts the daemon itself."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Permission:
@@ -25,6 +28,8 @@ class Permission:
     why: str
     namespace: str = ""
     """The only namespace in which it is needed; empty: those of the models."""
+    name: str = ""
+    """The only object that it is needed for; empty: any. RBAC cannot hold `create` to a name."""
 
 
 PERMISSIONS: tuple[Permission, ...] = (
@@ -77,6 +82,23 @@ PERMISSIONS: tuple[Permission, ...] = (
         verbs=("list", "watch"),
         namespaced=True,
         why="which Deployment a pod belongs to",
+    ),
+    Permission(
+        group="coordination.k8s.io",
+        resource="leases",
+        verbs=("create",),
+        namespaced=True,
+        why="the lease, where there is none yet",
+        namespace=OWN_NAMESPACE,
+    ),
+    Permission(
+        group="coordination.k8s.io",
+        resource="leases",
+        verbs=("get", "update"),
+        namespaced=True,
+        why="which of several daemons acts",
+        namespace=OWN_NAMESPACE,
+        name="inference-autoscaler",
     ),
     Permission(
         group="karpenter.sh",

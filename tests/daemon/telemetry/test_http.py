@@ -20,9 +20,13 @@ class FakeStatus:
     def __init__(self) -> None:
         self.sick = ""
         self.reasons: tuple[str, ...] = ()
+        self.standby = ""
 
     def unhealthy(self) -> str:
         return self.sick
+
+    def standing_by(self) -> str:
+        return self.standby
 
     def unready(self) -> tuple[str, ...]:
         return self.reasons
@@ -56,6 +60,10 @@ async def test_health_and_readiness_say_why(pages_at):
     status, session = pages_at
     assert await get(session, "/healthz") == (200, "ok\n")
     assert await get(session, "/readyz") == (200, "ok\n")
+    status.standby = "stands by: the lease a/b is held by c"
+    said = "ok: stands by: the lease a/b is held by c\n"
+    assert await get(session, "/readyz") == (200, said), "others may count on it"
+    assert await get(session, "/healthz") == (200, "ok\n")
     status.sick = "the loop has not come round for 40 s"
     status.reasons = ("no list yet", "no decision yet")
     assert await get(session, "/healthz") == (503, "the loop has not come round for 40 s\n")

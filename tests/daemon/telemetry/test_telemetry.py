@@ -136,8 +136,8 @@ class Stage:
         self.hear(event, outcome)
         return outcome
 
-    def hear(self, event, outcome: Outcome) -> None:
-        handled = Handled(event=event, outcome=outcome, observe_s=0.001, decide_s=0.002)
+    def hear(self, event, outcome: Outcome, *, acts: bool = True) -> None:
+        handled = Handled(event=event, outcome=outcome, observe_s=0.001, decide_s=0.002, acts=acts)
         for listener in self.telemetry.listeners:
             for _ in tellings(listener, handled):
                 pass
@@ -241,6 +241,8 @@ def test_pools_and_models_are_gauges(stage):
     assert found["cluster_age_seconds",] == 2.5
     assert found["cluster_failures_total",] == 3
     assert found["leader",] == 1
+    assert found["leader_transitions_total", "Gained"] == 0
+    assert found["lease_failures_total",] == 0
 
 
 def test_gpus_are_gauges_where_they_are_known(stage):
@@ -406,6 +408,7 @@ def scale(number: int, replicas: int) -> SetReplicas:
 
 REFUSED = CommandEnding(accepted=False, reason="Forbidden", message="no verb", sent_s=0.1)
 ACCEPTED = CommandEnding(accepted=True, reason="Accepted", sent_s=0.1)
+STANDBY = CommandEnding(accepted=False, reason="Standby", message="another daemon acts")
 WITHHELD = CommandEnding(accepted=False, reason="Withheld", message="dry run")
 
 
@@ -433,6 +436,26 @@ def test_what_is_withheld_is_no_error(stage):
     assert said(stage, scale(2, 3), WITHHELD) == ("scale.failed", "debug")
     assert stage.samples()["actuation_errors_total", "Failed"] == 0
     assert stage.samples()["commands_total", "SetReplicas", "Withheld"] == 2
+
+
+def test_what_another_daemon_does_is_neither_said_nor_an_error(stage):
+    assert said(stage, scale(1, 3), STANDBY) == ("scale.failed", "debug")
+    found = stage.samples()
+    assert found["commands_total", "SetReplicas", "Standby"] == 1
+    errors = {key: value for key, value in found.items() if key[0] == "actuation_errors_total"}
+    assert set(errors.values()) == {0}
+
+
+def test_a_standby_says_what_it_decides_and_not_that_it_is_done(stage):
+    stage.specify()
+    doing = Outcome(commands=(scale(1, 3),))
+    event = dataclasses.replace(observed(seen(SPEC, *READY), at=stage.at), id=9)
+    with structlog.testing.capture_logs() as logs:
+        stage.hear(event, doing, acts=False)
+    assert logs == []
+    with structlog.testing.capture_logs() as logs:
+        stage.hear(event, doing)
+    assert [line["event"] for line in logs] == ["scale.decided"]
 
 
 def test_other_writes_have_their_own_words(stage):

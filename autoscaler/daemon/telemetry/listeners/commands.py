@@ -36,8 +36,8 @@ class CommandListener(Listener):
             metrics.count("actuation_errors_total", reason, by=0)
 
     def handled(self, handled: Handled) -> None:
-        """Log the scales that are to be written."""
-        if isinstance(handled.event, Observed):
+        """Log the scales that are to be written; not those that another daemon writes."""
+        if isinstance(handled.event, Observed) and handled.acts:
             for command in handled.outcome.commands:
                 if isinstance(command, SetReplicas):
                     self._log_decided(command)
@@ -55,7 +55,7 @@ class CommandListener(Listener):
         if ending.accepted:
             log.info("scale.applied" if is_scale else "command.applied", kind=kind, value=value)
             return
-        quiet = repeated or ending.reason in ("Superseded", "Skipped")
+        quiet = repeated or ending.stood_by or ending.reason in ("Superseded", "Skipped")
         say = log.debug if quiet else log.info if ending.reason == "Withheld" else log.warning
         say(
             "scale.failed" if is_scale else "command.failed",

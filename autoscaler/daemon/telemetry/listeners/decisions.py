@@ -53,6 +53,8 @@ class DecisionListener(Listener):
             max(0.0, event.at - event.cluster_at) if isinstance(event, Observed) else 0.0
         )
         self._log_decision(decision, cluster_age_s=cluster_age_s, duration_s=handled.decide_s)
+        if handled.acts:
+            _log_fallback(decision)
         self._count(decision)
 
     def engine_broke(self) -> None:
@@ -80,7 +82,6 @@ class DecisionListener(Listener):
             decision.direction is not Direction.HOLD or self._reasons.get(decision.model) != now
         )
         self._reasons[decision.model] = now
-        _log_fallback(decision)
         if decision.scores is not None:
             for remark in decision.scores.remarks:
                 _log.info(

@@ -68,7 +68,8 @@ class DrainListener(Listener):
             if isinstance(command, EvictPod | DeletePod)
         }
         for node, pods in left.items():
-            if node in doomed and node not in self._open and evicted & pods:
+            begins = handled.acts and node in doomed and node not in self._open
+            if begins and evicted & pods:
                 self._open[node] = _OpenDrain(event.at, doomed[node], len(pods))
                 _log.info("drain.started", node=node)
         for node, drain in list(self._open.items()):

@@ -173,7 +173,13 @@ class Live:
         """A daemon that runs; shut down in order at the end."""
         given = DaemonOptions(
             config=self.config,
-            **{"tick_s": 0.2, "record": self.recording, "dcgm_selector": ""} | options,
+            **{
+                "tick_s": 0.2,
+                "record": self.recording,
+                "dcgm_selector": "",
+                "leader_elect": False,
+            }
+            | options,
         )
         stop = asyncio.Event()
         async with await connect(str(self.cluster.kubeconfig)) as client:

@@ -144,16 +144,17 @@ class Daemon:
             return f"unreachable: {type(error).__name__}: {error}"
 
     async def ready(self) -> bool:
-        """Whether it says that it is."""
+        """Whether it says that it is, and acts: a standby says `ok: stands by`."""
         pod = await self.pod()
         if pod is None or not pod["status"].get("podIP"):
             return False
-        return not (await self.get("/readyz")).startswith("unreachable")
+        return await self.get("/readyz") == "ok\n"
 
-    async def kill(self) -> None:
-        """As a machine dies: no grace, no shutdown."""
-        pod = await wait_until("the daemon runs", self.pod, timeout_s=30)
-        name = pod["metadata"]["name"]
+    async def kill(self, name: str = "") -> None:
+        """With no more grace than a kubelet always gives, a second or two; one of several by its pod's name."""
+        if not name:
+            pod = await wait_until("the daemon runs", self.pod, timeout_s=30)
+            name = pod["metadata"]["name"]
         await kubectl_async("delete", "pod", name, "-n", NAMESPACE, "--grace-period=0", "--force")
 
 

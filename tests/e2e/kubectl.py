@@ -25,6 +25,7 @@ _PATHS = {
     "daemonsets": "apis/apps/v1",
     "deployments": "apis/apps/v1",
     "endpointslices": "apis/discovery.k8s.io/v1",
+    "leases": "apis/coordination.k8s.io/v1",
     "nodes": "api/v1",
     "pods": "api/v1",
     "services": "api/v1",

@@ -87,7 +87,9 @@ class Process:
                 connector=self._connectors[1], cookie_jar=aiohttp.DummyCookieJar()
             ) as session,
         ):
-            options = DaemonOptions(config=self._config, gpu_budget=self._gpu_budget)
+            options = DaemonOptions(
+                config=self._config, gpu_budget=self._gpu_budget, leader_elect=False
+            )
             self.daemon = Daemon(
                 options,
                 config=first_config(options),

@@ -382,6 +382,8 @@ class World:
         self.rng = rng
         self.server = Server()
         self.network = Network(rng, loss, slow)
+        self.writes_until: dict[str, float] = {}
+        """By process: when the last write that it could begin has ended. One that gave the lease back has ended all."""
         self.processes = [self._process(number) for number in range(processes)]
         for each in self.processes:
             self.network.at(rng.uniform(0.0, 5.0), lambda each=each: self.turn(each))
@@ -470,9 +472,24 @@ class World:
             moment, _, act = heapq.heappop(network.agenda)
             network.now = moment
             act()
-            holders = self.holders()  # a hold begins with an event, and ends by itself
-            assert len(holders) <= 1, f"{holders} at {network.now:.3f}"
+            self._judge()
         network.now = until
+
+    def _judge(self) -> None:
+        """After each event, for a hold begins with one and ends by itself."""
+        now = self.network.now
+        holders = self.holders()
+        assert len(holders) <= 1, f"{holders} at {now:.3f}"
+        for process in self.processes:
+            if process.name in holders:
+                # As long as this a write that is begun now may take.
+                left_s = process.contender.left_s(process.clock(now))
+                self.writes_until[process.name] = now + left_s
+            elif holders:
+                until = self.writes_until.get(process.name, 0.0)
+                assert now >= until, (
+                    f"{holders} at {now:.3f}, {process.name} writes until {until:.3f}"
+                )
 
 
 TROUBLES = st.lists(
@@ -518,6 +535,7 @@ def trouble(world: World, kind: str, process: Process, how_s: float) -> None:
             if now >= process.stopped_until and not process.ended:
                 process.contender.retire(at=process.clock(now))
                 process.calls += 1  # `release` ends what `run` was doing
+                world.writes_until.pop(process.name, None)
                 world.turn(process)
         case "delete":
             world.server.delete()

@@ -186,7 +186,9 @@ def test_reads_are_spread_over_the_period_and_each_target_keeps_its_moment():
     run_virtual(story())
 
 
-@pytest.mark.parametrize(("number_of", "period_s"), [(100, 5.0), (500, 5.0), (600, 1.0), (100, 60.0)])
+@pytest.mark.parametrize(
+    ("number_of", "period_s"), [(100, 5.0), (500, 5.0), (600, 1.0), (100, 60.0)]
+)
 def test_reads_that_are_due_soon_are_begun_together_and_not_too_many(
     number_of: int, period_s: float
 ):

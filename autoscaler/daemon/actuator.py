@@ -253,5 +253,7 @@ def _skipped_ending(message: str) -> CommandEnding:
     return CommandEnding(accepted=False, reason="Skipped", message=message)
 
 
-_STANDBY = CommandEnding(accepted=False, reason="Standby", message="another daemon acts")
+_STANDBY = CommandEnding(
+    accepted=False, reason="Standby", message="another daemon acts, or all are stopped"
+)
 _SHUTTING_DOWN = _skipped_ending("the daemon is shutting down")

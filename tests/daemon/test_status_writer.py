@@ -37,6 +37,7 @@ class Writing:
     def __init__(self, seen: Watching) -> None:
         self.seen = seen
         self.at = 1_790_000_000.0
+        self.acts = True
         self.outcomes: Counter[str] = Counter()
         self.event_outcomes: Counter[str] = Counter()
         self.writer = self.begin()
@@ -54,6 +55,7 @@ class Writing:
             now=lambda: self.at,
             outcomes=self.outcomes,
             events=EventWriter(self.seen.client, now=lambda: self.at, outcomes=self.event_outcomes),
+            acts=lambda: self.acts,
         )
 
     def specify(self) -> None:
@@ -137,6 +139,19 @@ async def test_a_resource_is_written_once_in_five_seconds_and_its_reasons_once_a
         await told.after(30)
         assert told.status["reason"] == "WarmFloor"
         assert len(told.writes) == 3
+
+
+async def test_who_stands_by_writes_nothing_and_who_takes_over_writes_at_once(tmp_path):
+    async with writing(tmp_path) as told:
+        told.acts = False
+        told.specify()
+        told.decide()
+        await told.after(0)
+        await told.after(120)
+        assert (told.writes, told.events) == ([], [])
+        told.acts = True
+        await told.after(1)
+        assert len(told.writes) == 1
 
 
 async def test_of_a_new_one_it_is_said_that_nothing_was_decided_yet(tmp_path):

@@ -153,6 +153,8 @@ class Status(Listener):
         election = self.election
         if election is None or self.acts:
             return ""
+        if election.stopped:
+            return f"stands by: {election.stopped}"
         holder = shown(election.holder) or "nobody, yet"
         return f"stands by: the lease {election.lease} is held by {holder}"
 
@@ -243,6 +245,7 @@ class Status(Listener):
             "identity": election.identity,
             "holder": election.holder,
             "acts": self.acts,
+            "stopped": election.stopped,
             "problem": election.problem,
         }
 

@@ -28,12 +28,14 @@ from autoscaler.kube.lease.contender import (
     WriteEnd,
     WriteLease,
 )
-from autoscaler.kube.lease.record import LEASE_S_MAX, read_record, write_record
+from autoscaler.kube.lease.record import LEASE_S_MAX, annotation, read_record, write_record
 
 MARGIN_S = 0.5
 """Before another could take over a write has ended: for clocks that run apart, and for a refusal on its way."""
 RELEASE_S = 4.0
 """Of a shutdown, for giving the lease back."""
+STOP_ANNOTATION = "inference-autoscaler.dev/paused"
+"""Of the Lease: nobody writes as long as it is there. On a resource it pauses that one."""
 SILENT_S = 30.0
 """So long without an answer about the lease, nothing can be said about who acts."""
 
@@ -138,9 +140,21 @@ class Election:
         """Who had the lease when it was last seen; empty: nobody, or it was not seen."""
         return self._contender.holder
 
+    @property
+    def stopped(self) -> str:
+        """Why nobody writes, whoever holds the lease, for people; empty: its holder does.
+
+        It is an annotation of the Lease, as all read that every few seconds anyway. What is neither empty nor `false`
+        stops: who misspells it in a hurry means it.
+        """
+        value = annotation(self._found or {}, STOP_ANNOTATION)
+        if value in {"", "false"}:
+            return ""
+        return f"all writes are stopped by the annotation {STOP_ANNOTATION}: {shown(value, limit=40)} of the lease {self.lease}"
+
     def term(self) -> int | None:
         """The number of the term in which this process acts now; None: it stands by."""
-        return self._contender.term(self._clock())
+        return None if self.stopped else self._contender.term(self._clock())
 
     def left_s(self) -> float:
         """How long nobody else can have taken over, seconds."""
@@ -226,7 +240,7 @@ class Election:
         if term != self._told_term:
             if self._told_term is not None:
                 self.lost_total += 1
-                why = self._lost_why or self.problem or self._taken_text()
+                why = self._lost_why or self.stopped or self.problem or self._taken_text()
                 _log.warning("lease.lost", lease=self.lease, message=why)
             if term is not None:
                 self.gained_total += 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from autoscaler.kube.api.fields import Json, mapping, text, whole
+from autoscaler.kube.api.fields import Json, UnreadableError, mapping, text, whole
 
 LEASE_S_MAX = 60
 """What is believed of another's `leaseDurationSeconds`, seconds: a slip of the pen there must not keep everybody
@@ -42,6 +42,15 @@ def read_record(lease: Json) -> LeaseRecord:
         renewed=text(spec, "renewTime"),
         transitions=whole(spec, "leaseTransitions"),
     )
+
+
+def annotation(lease: Json, name: str) -> str:
+    """One of a Lease's annotations, as text; empty: it has none of that name."""
+    try:
+        found = mapping(mapping(lease, "metadata"), "annotations").get(name)
+    except UnreadableError:
+        return ""
+    return found if isinstance(found, str) else ""
 
 
 def write_record(record: LeaseRecord, *, over: Json | None, namespace: str, name: str) -> Json:

@@ -14,7 +14,7 @@ import structlog
 
 from autoscaler.kube.api.client import Client, connect
 from autoscaler.kube.lease.contender import LeaseTimes
-from autoscaler.kube.lease.election import MARGIN_S, Election
+from autoscaler.kube.lease.election import MARGIN_S, STOP_ANNOTATION, Election
 from simulations.box.local_cluster import LocalCluster
 from simulations.box.local_cluster.api.faults import ApiFault, ApiFaultKind
 from tests.kube.api_server import ScriptedServer, answer, page, refuse
@@ -58,6 +58,15 @@ class Room:
                 "spec": {"holderIdentity": "", "leaseTransitions": 7},
             }
         )
+
+    def annotate(self, **annotations: str | None) -> None:
+        """As `kubectl annotate` does."""
+
+        def change(lease: dict[str, Any]) -> None:
+            found = {**lease["metadata"].get("annotations", {}), **annotations}
+            lease["metadata"]["annotations"] = {k: v for k, v in found.items() if v is not None}
+
+        self.cluster.store.modify("leases", NAMESPACE, "one", change)
 
 
 @pytest.fixture
@@ -107,6 +116,36 @@ async def test_what_else_stands_in_the_lease_stays(room: Room):
     found = room.cluster.store.get("leases", NAMESPACE, "one")
     assert found["metadata"]["labels"] == {"by": "hand"}
     assert found["spec"]["leaseTransitions"] == 8
+
+
+@pytest.mark.parametrize(("value", "stops"), [("true", True), ("yes!", True), ("false", False)])
+async def test_an_annotation_of_the_lease_stops_all_writes_until_it_is_taken_away(
+    room: Room, value: str, *, stops: bool
+):
+    room.given_back()
+    async with taking_part(room.election("a")) as election:
+        await until(election.term)
+        fence = election.fence()
+        assert fence.write_s() > 0.0
+        room.annotate(**{STOP_ANNOTATION: value})
+        if not stops:
+            for _ in range(10):
+                await asyncio.sleep(0.1)
+                assert election.term() == 1
+            return
+        await until(lambda: election.term() is None)
+        assert fence.write_s() == 0.0
+        assert election.stopped.startswith("all writes are stopped by the annotation")
+        assert value in election.stopped
+        for _ in range(10):
+            await asyncio.sleep(0.1)
+            assert election.term() is None
+        assert room.record["holderIdentity"] == "a", (
+            "it holds the lease, so that nobody else begins"
+        )
+        room.annotate(**{STOP_ANNOTATION: None})
+        await until(election.term)
+        assert fence.write_s() > 0.0
 
 
 async def test_who_is_killed_is_followed_once_the_lease_has_run_out(room: Room):

@@ -116,7 +116,8 @@ async def daemon(
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     granted = await access.in_cluster(tmp_path)
-    options = DaemonOptions(watch_resources=True, tick_s=0.5, dcgm_selector="")
+    # Alone: who stands by writes no status.
+    options = DaemonOptions(watch_resources=True, tick_s=0.5, dcgm_selector="", leader_elect=False)
     stop = asyncio.Event()
     async with Client(ApiClient(granted.configuration), granted) as client:
         made = Daemon(options, config=first_config(options), client=client)
@@ -235,7 +236,7 @@ async def test_one_line_says_whether_it_is_fine_what_it_wants_and_why(
                 "schedules": [
                     {"from": "08:00", "to": "20:00", "replicas": 3, "timeZone": "Europe/Berln"}
                 ],
-            }
+            },
         )
     )
     assert (await seen(kubectl, REASON="Refused"))["OK"] == "False"

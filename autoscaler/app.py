@@ -47,7 +47,7 @@ from autoscaler.kube.api.access import is_pod, pod_namespace
 from autoscaler.kube.api.client import Client, connect
 from autoscaler.kube.api.fence import FencedClient
 from autoscaler.kube.lease.contender import LeaseTimes
-from autoscaler.kube.lease.election import Election
+from autoscaler.kube.lease.election import Election, PresentFence
 from autoscaler.kube.observe import Cluster
 from autoscaler.kube.perform.perform import perform
 from autoscaler.kube.watch.caches import PodSelector
@@ -310,13 +310,16 @@ class Daemon:
         self.config_watch = self._watch_config(config, servers=servers, rng=rng)
         self.status_writer: StatusWriter | None = None
         if isinstance(self.config_watch, ResourceWatch) and not options.dry_run:
+            telling = client
+            if self.election is not None:
+                telling = FencedClient(client, PresentFence(election=self.election))
             self.status_writer = StatusWriter(
-                client,
+                telling,
                 watch=self.config_watch,
                 now=clock.now,
                 outcomes=status_writes,
                 missing=self.cluster.missing_targets,
-                events=EventWriter(client, now=clock.now, outcomes=event_writes),
+                events=EventWriter(telling, now=clock.now, outcomes=event_writes),
                 acts=self._acts,
             )
             listeners = (self.status_writer, *listeners)

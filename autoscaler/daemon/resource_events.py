@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import structlog
 
 from autoscaler.core.contract.reasons import ConditionType
+from autoscaler.errors import LeadershipLost
 from autoscaler.explain.words import BAD_STATUS
 from autoscaler.foreign_text import shown
 from autoscaler.kube.api.client import MERGE_PATCH, ApiError, Client
@@ -117,7 +118,7 @@ class EventWriter:
         """Prepare.
 
         Args:
-            client: The shared client.
+            client: The shared client, or one whose writes pass a fence.
             now: Seconds since the epoch, never decreasing.
             outcomes: Counts how writes ended.
         """
@@ -154,6 +155,8 @@ class EventWriter:
                     },
                     content_type=MERGE_PATCH,
                 )
+        except LeadershipLost:
+            return  # whoever acts now has not seen what was before: nobody tells it
         except ApiError as error:
             self._counted.pop(key, None)
             self._outcomes[EventOutcome.FAILED] += 1

@@ -30,6 +30,7 @@ from autoscaler.daemon.resource_status import (
     urgent_marks,
 )
 from autoscaler.daemon.resource_watch import ResourceWatch
+from autoscaler.errors import LeadershipLost
 from autoscaler.foreign_text import shown
 from autoscaler.kube.api.client import MERGE_PATCH, ApiError, Client
 from autoscaler.kube.api.resources import INFERENCE_AUTOSCALERS
@@ -99,7 +100,7 @@ class StatusWriter(Listener):
         """Prepare; `run` writes.
 
         Args:
-            client: The shared client.
+            client: The shared client, or one whose writes pass a fence.
             watch: Knows which resources there are, what is in use of them and what is refused.
             now: Seconds since the epoch, never decreasing.
             outcomes: Counts how writes ended.
@@ -221,6 +222,8 @@ class StatusWriter(Listener):
                 body={"status": status.model_dump(mode="json", by_alias=True)},
                 content_type=MERGE_PATCH,
             )
+        except LeadershipLost:
+            return  # the next look sees it too
         except ApiError as error:
             self._note_failure(resource, error, last)
             return

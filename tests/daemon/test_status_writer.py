@@ -19,12 +19,15 @@ from autoscaler.core.contract.spec import FleetSpec
 from autoscaler.daemon.loop import Handled
 from autoscaler.daemon.resource_events import EventWriter
 from autoscaler.daemon.status_writer import StatusWriter
+from autoscaler.kube.api.client import Client
+from autoscaler.kube.api.fence import FencedClient
 from autoscaler.kube.api.permissions import RESOURCES
 from autoscaler.settings import to_core
 from tests.builders import group
 from tests.daemon.test_resource_watch import Watching, resource, watching
 from tests.expect import Scenario
 from tests.kube.api_server import Request, answer, hang, refuse
+from tests.kube.test_fence import FakeFence
 
 PATH = (
     "/apis/inference-autoscaler.dev/v1alpha1/namespaces/serving/inferenceautoscalers/llama/status"
@@ -48,13 +51,14 @@ class Writing:
         self.decision = decision._replace(reason=Reason.WORTH_ITS_COST)
         seen.server.always["call"] = answer({"metadata": {"resourceVersion": "7"}})
 
-    def begin(self) -> StatusWriter:
+    def begin(self, client: Client | None = None) -> StatusWriter:
+        client = client or self.seen.client
         return StatusWriter(
-            self.seen.client,
+            client,
             watch=self.seen.watch,
             now=lambda: self.at,
             outcomes=self.outcomes,
-            events=EventWriter(self.seen.client, now=lambda: self.at, outcomes=self.event_outcomes),
+            events=EventWriter(client, now=lambda: self.at, outcomes=self.event_outcomes),
             acts=lambda: self.acts,
         )
 
@@ -382,3 +386,24 @@ async def test_a_generation_is_that_of_what_the_engine_goes_by(tmp_path):
         told.decide()
         await told.after(0)
         assert told.status["reason"] == "NotDecided", "of neither it is known which one that is"
+
+
+async def test_a_lease_that_is_lost_in_the_middle_of_a_look_leaves_the_rest_to_who_acts_then(
+    tmp_path,
+):
+    async with writing(tmp_path) as told:
+        # One write is let through, the status; what it changes is no more told.
+        fence = FakeFence(5.0, 0.0)
+        told.writer = told.begin(FencedClient(told.seen.client, fence))
+        told.specify()
+        told.decide()
+        with structlog.testing.capture_logs() as logs:
+            await told.after(0)
+            told.decide(current_replicas=5, desired_replicas=5)
+            await told.after(10)
+            assert len(told.writes) == 1
+        assert [line["event"] for line in logs] == []
+        assert told.outcomes == {"Written": 1}, "left to another, it has not failed"
+        fence.answers = [5.0]
+        await told.after(1)
+        assert len(told.writes) == 2, "it acts again: nothing is held against the resource"

@@ -14,7 +14,8 @@ write was decided by a process that did hold the lease, and
   the object was written since;
 - an eviction and a deletion carry the pod's uid: they can end no other pod than the one that was meant, but that one
   later than it was decided;
-- an annotation of a scale target (a promise) is no more than what was true then; the next tick writes it anew.
+- an annotation of a scale target (a promise) is no more than what was true then; the next tick writes it anew. So
+  it is with the status of a resource, and with Events.
 
 If nobody has written the object meanwhile it goes through, once, and whoever acts now sees it on its next tick.
 """

@@ -64,14 +64,31 @@ class TermFence:
 
     def write_s(self) -> float:
         """As `Fence`."""
-        election = self.election
-        if self.term is None or election.term() != self.term:
+        if self.term is None or self.election.term() != self.term:
             return 0.0
-        return max(0.0, election.left_s() - MARGIN_S)
+        return self.election.write_s()
 
     def note_unanswered(self) -> None:
         """As `Fence`."""
         self.election.note_unanswered()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PresentFence:
+    """The fence of what says how things are: it lets through whatever is sent while the lease is held.
+
+    One that had no answer does not keep the lease from being given back: if it comes late, who acts then has said
+    how things are within seconds.
+    """
+
+    election: Election
+
+    def write_s(self) -> float:
+        """As `Fence`."""
+        return self.election.write_s()
+
+    def note_unanswered(self) -> None:
+        """As `Fence`."""
 
 
 class Election:
@@ -159,6 +176,10 @@ class Election:
     def left_s(self) -> float:
         """How long nobody else can have taken over, seconds."""
         return self._contender.left_s(self._clock())
+
+    def write_s(self) -> float:
+        """How long a write that is begun now may take, seconds; 0: none may be begun."""
+        return 0.0 if self.term() is None else max(0.0, self.left_s() - MARGIN_S)
 
     def fence(self) -> TermFence:
         """What writes of the present term have to pass."""

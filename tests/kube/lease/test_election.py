@@ -14,7 +14,12 @@ import structlog
 
 from autoscaler.kube.api.client import Client, connect
 from autoscaler.kube.lease.contender import LeaseTimes
-from autoscaler.kube.lease.election import MARGIN_S, STOP_ANNOTATION, Election
+from autoscaler.kube.lease.election import (
+    MARGIN_S,
+    STOP_ANNOTATION,
+    Election,
+    PresentFence,
+)
 from simulations.box.local_cluster import LocalCluster
 from simulations.box.local_cluster.api.faults import ApiFault, ApiFaultKind
 from tests.kube.api_server import ScriptedServer, answer, page, refuse
@@ -134,7 +139,7 @@ async def test_an_annotation_of_the_lease_stops_all_writes_until_it_is_taken_awa
                 assert election.term() == 1
             return
         await until(lambda: election.term() is None)
-        assert fence.write_s() == 0.0
+        assert fence.write_s() == PresentFence(election=election).write_s() == 0.0
         assert election.stopped.startswith("all writes are stopped by the annotation")
         assert value in election.stopped
         for _ in range(10):
@@ -190,6 +195,16 @@ async def test_with_a_write_on_its_way_it_is_left_to_run_out(room: Room):
         assert [line["event"] for line in logs] == ["lease.kept"]
         assert election.term() is None
         assert room.record["holderIdentity"] == election.identity
+
+
+async def test_a_status_on_its_way_does_not_keep_it_from_being_given_back(room: Room):
+    room.given_back()
+    election = room.election("a")
+    async with taking_part(election):
+        await until(election.term)
+        PresentFence(election=election).note_unanswered()
+    await election.release(drained=True)
+    assert room.record["holderIdentity"] == ""
 
 
 async def test_who_decides_nothing_any_more_lets_it_run_out(room: Room):
@@ -276,15 +291,16 @@ async def test_the_fence_is_of_its_term_and_closes_before_the_lease_runs_out(roo
     assert election.fence().write_s() == 0.0
     async with taking_part(election):
         await until(election.term)
-        fence = election.fence()
+        fence, present = election.fence(), PresentFence(election=election)
         assert 3.0 - 0.6 - MARGIN_S < fence.write_s() <= 3.0 - MARGIN_S
         room.unfit = "x"
         await until(lambda: election.term() is None)
-        assert fence.write_s() == 0.0
+        assert fence.write_s() == present.write_s() == 0.0
         room.unfit = ""
         await until(election.term)
         assert fence.write_s() == 0.0, "what was decided then is not done now"
         assert election.fence().write_s() > 0.0
+        assert present.write_s() > 0.0, "how things are may be said in any term"
 
 
 LEASE = {

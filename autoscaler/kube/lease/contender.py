@@ -130,6 +130,11 @@ class Contender:
         return self._held_until
 
     @property
+    def record(self) -> LeaseRecord | None:
+        """As it was last seen; None: it was not there, or not read yet."""
+        return self._record
+
+    @property
     def holder(self) -> str:
         """Who holds it, as it was last seen; empty: nobody, or nothing was seen."""
         return self._record.holder if self._record is not None else ""

@@ -28,7 +28,13 @@ from autoscaler.kube.lease.contender import (
     WriteEnd,
     WriteLease,
 )
-from autoscaler.kube.lease.record import LEASE_S_MAX, annotation, read_record, write_record
+from autoscaler.kube.lease.record import (
+    LEASE_S_MAX,
+    LeaseRecord,
+    annotation,
+    read_record,
+    write_record,
+)
 
 MARGIN_S = 0.5
 """Before another could take over a write has ended: for clocks that run apart, and for a refusal on its way."""
@@ -136,8 +142,10 @@ class Election:
         self._lost_why = ""
         self._answered_at = clock()
         self._unanswered_at = float("-inf")
+        self._unwritten: tuple[LeaseRecord | None] | None = None
+        """The record over which the last write failed; None: it did not."""
         self.problem = ""
-        """Why the lease could not be read or written the last time; empty: it could."""
+        """Why the lease could not be read, or not be written, the last time; empty: it could."""
         self.gained_total = 0
         """Terms that began."""
         self.lost_total = 0
@@ -318,7 +326,9 @@ class Election:
             return
         else:
             self._found = found
-        self._succeed()
+        # Reading what could not be written, unchanged, mends nothing.
+        if self._unwritten != (record,):
+            self._succeed()
         self._contender.was_read(record, at=self._clock())
 
     async def _write(self, step: WriteLease) -> WriteEnd:
@@ -345,23 +355,32 @@ class Election:
             if error.status in others:
                 self._succeed()
                 return WriteEnd.REFUSED
-            self._fail(str(error))
+            self._fail_to_write(str(error))
             return WriteEnd.UNKNOWN
         except TimeoutError:
-            self._fail(f"write the lease {self.lease}: no answer within {step.timeout_s:.1f} s")
+            self._fail_to_write(
+                f"write the lease {self.lease}: no answer within {step.timeout_s:.1f} s"
+            )
             return WriteEnd.UNKNOWN
         if not _is_answer_to(step, written):
-            self._fail(f"write the lease {self.lease}: what was answered is not what was written")
+            self._fail_to_write(
+                f"write the lease {self.lease}: what was answered is not what was written"
+            )
             return WriteEnd.UNKNOWN
         self._found = written
         self._succeed()
         return WriteEnd.ACCEPTED
 
     def _succeed(self) -> None:
+        self._unwritten = None
         self._answered_at = self._clock()
         if self.problem:
             _log.info("lease.recovered", lease=self.lease)
         self.problem = ""
+
+    def _fail_to_write(self, problem: str) -> None:
+        self._unwritten = (self._contender.record,)
+        self._fail(problem)
 
     def _fail(self, problem: str) -> None:
         self.failures_total += 1

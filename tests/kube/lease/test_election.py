@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,16 @@ NAMESPACE = "inference-autoscaler"
 SHORT = LeaseTimes(lease_s=1.0, renew_s=0.6, retry_s=0.2, call_s=0.5)
 
 
+class Skipping:
+    """A monotonic clock that the test sends ahead."""
+
+    def __init__(self) -> None:
+        self.ahead_s = 0.0
+
+    def __call__(self) -> float:
+        return time.monotonic() + self.ahead_s
+
+
 class Room:
     """An API server, and processes that come and go."""
 
@@ -42,7 +53,13 @@ class Room:
         found = self.cluster.store.find("leases", NAMESPACE, "one")
         return found["spec"] if found else {}
 
-    def election(self, identity: str, *, times: LeaseTimes = SHORT) -> Election:
+    def election(
+        self,
+        identity: str,
+        *,
+        times: LeaseTimes = SHORT,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> Election:
         return Election(
             self.client,
             namespace=NAMESPACE,
@@ -50,6 +67,7 @@ class Room:
             rng=random.Random(identity),
             identity=identity,
             times=times,
+            clock=clock,
             unfit=lambda: self.unfit,
         )
 
@@ -283,6 +301,29 @@ async def test_a_trouble_is_said_once_and_once_that_it_is_over(room: Room):
     ]
     assert "grant it (see deploy/)" in logs[1]["message"]
     assert "grant it (see deploy/)" in logs[2]["message"], "why it was lost"
+
+
+@pytest.mark.parametrize("held", [False, True])
+async def test_one_that_can_be_read_and_not_written_is_said_once_and_is_no_daemon_to_count_on(
+    room: Room, held
+):
+    if held:  # by one that died
+        async with taking_part(room.election("a")) as first:
+            await until(first.term)
+    refused = ApiFault(
+        kind=ApiFaultKind.FORBIDDEN, resource="leases", verbs=frozenset({"create", "update"})
+    )
+    clock = Skipping()
+    with structlog.testing.capture_logs() as logs, room.cluster.faults.during(refused):
+        election = room.election("b", clock=clock)
+        async with taking_part(election):
+            await until(lambda: election.failures_total >= 3)
+            assert election.silence() == ""
+            clock.ahead_s += 31.0
+            await until(lambda: election.failures_total >= 5)
+            assert "lacks the verb" in election.silence()
+    assert [line["event"] for line in logs].count("lease.failed") == 1
+    assert "lease.recovered" not in [line["event"] for line in logs]
 
 
 async def test_the_fence_is_of_its_term_and_closes_before_the_lease_runs_out(room: Room):

@@ -57,7 +57,8 @@ class AibrixApa:
         recommended = self._recommendation(mean, now)
         self._recommended.add(view.at, recommended)
         if recommended < now:
-            recommended = round(min(self._recommended.values(view.at)))
+            # A window of no length holds nothing, not even what was recommended just now.
+            recommended = round(min([recommended, *self._recommended.values(view.at)]))
         elif recommended > now and self._guard and len(view.ready) < now:
             recommended = now
         return self._clipped(recommended)

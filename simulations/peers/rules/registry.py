@@ -158,7 +158,8 @@ BASELINES: Mapping[str, BaselineKind] = MappingProxyType(
             make=WvaV2,
             axes={
                 "up_share": Axis(
-                    ladder=(*_KV[:-2], 0.85, 1.0, 1.3, 2.0), coarse=(0.1, 0.3, 0.5, 0.85)
+                    ladder=(*_KV[:-2], 0.85, 1.0, 1.3, 2.0, 3.0, 5.0, 8.0),
+                    coarse=(0.1, 0.3, 0.5, 0.85),
                 ),
                 "down_share": Axis(ladder=(*_KV, 1.3, 2.0), coarse=(0.1, 0.3, 0.7)),
             },

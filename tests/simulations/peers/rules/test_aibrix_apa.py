@@ -40,3 +40,11 @@ def test_the_way_down_goes_to_the_lowest_recommendation_of_five_minutes():
     assert apa.sync(view(*[pod(quiet)] * 8, at=0.0)) == 4
     # the mean of 180 s is 0.26 now, which asks for 5 of 8; the 4 of ten seconds ago is taken
     assert apa.sync(view(*[pod(busy)] * 8, at=10.0)) == 4
+
+
+def test_without_a_cooldown_the_recommendation_of_now_is_taken():
+    """A sweep goes down to none: nothing that was recommended before counts, and nothing breaks."""
+    apa = AibrixApa(setting(), down_cooldown_s=0.0)
+    assert apa.sync(view(*[pod(page(kv=0.1))] * 8, at=0.0)) == 4
+    # the mean of 180 s is 0.26 by now
+    assert apa.sync(view(*[pod(page(kv=0.42))] * 8, at=10.0)) == 5

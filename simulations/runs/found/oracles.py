@@ -215,6 +215,22 @@ def static_oracles(replicas_max: int) -> list[StaticOracle]:
     return [StaticOracle(replicas=size) for size in sizes]
 
 
+def generous_oracles(replicas_max: int) -> list[Oracle]:
+    """What misses next to nothing: static fleets, and fleets that follow the load from far ahead and let go late."""
+    return [
+        *static_oracles(replicas_max),
+        *(
+            AheadOracle(share=share, mean_s=30.0, lead_s=lead_s, back_s=back_s)
+            for share, lead_s, back_s in (
+                (1.3, 120.0, 600.0),
+                (1.8, 120.0, 600.0),
+                (1.8, 300.0, 3600.0),
+                (2.6, 300.0, 3600.0),
+            )
+        ),
+    ]
+
+
 def coarse_oracles(replicas_max: int) -> list[Oracle]:
     """Where a search begins: static fleets, and a wide grid."""
     return [

@@ -16,7 +16,7 @@ from simulations.replay.conditions import Conditions
 from simulations.replay.schedule import ReplicaSchedule
 from simulations.results.scorecard import Score
 from simulations.results.text import percent_text, usd_text
-from simulations.runs.found.oracles import Oracle, TraceView, static_oracles
+from simulations.runs.found.oracles import Oracle, TraceView, generous_oracles
 from simulations.runs.found.search import ROUND, Search, replays_for, searched
 from simulations.runs.runs import Plan, cached_trace
 from simulations.traces.overlay import scaled_requests
@@ -135,9 +135,10 @@ def _search(
     else:
         search = Search(view=view, replay=replay)
         search.play(begun)
-    if asked.above(search.envelope):
-        # what another seed's hull ends with misses a request of this one's: only larger fleets can miss none
-        search.play(static_oracles(conditions.replicas_max))
+    if asked.beaten(search.envelope):
+        # Where nothing is missed, the hull of another seed's may miss a request of this one's; and a fleet of one size
+        # is a dear way to miss none.
+        search.play(generous_oracles(conditions.replicas_max))
     for _ in range(BEATEN_ROUNDS):
         attainments = asked.beaten(search.envelope)
         if not attainments:
@@ -168,10 +169,6 @@ class _Asked:
             for row in self.rows
             if (cost := envelope.cost_usd(row.attainment)) is None or row.cost_usd < NEAR * cost
         ]
-
-    def above(self, envelope: Envelope) -> bool:
-        """Tell whether a row attains more than all that was found."""
-        return any(envelope.cost_usd(row.attainment) is None for row in self.rows)
 
     def beaten(self, envelope: Envelope) -> list[float]:
         """Those of rows that cost less."""

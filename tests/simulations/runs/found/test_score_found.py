@@ -13,10 +13,10 @@ from simulations.replay.conditions import Conditions, with_told_target
 from simulations.replay.schedule import ReplicaSchedule
 from simulations.results.scorecard import Score
 from simulations.runs.found import score_found
-from simulations.runs.found.oracles import StaticOracle, TraceView
+from simulations.runs.found.oracles import AheadOracle, StaticOracle, TraceView
 from simulations.runs.found.score_found import beaten_sentences, found_figures, with_found
 from simulations.runs.found.search import REPLAYS_MAX, REPLAYS_MIN, Search, replays_for
-from simulations.runs.runs import Plan, play
+from simulations.runs.runs import Plan, cached_trace, play
 from simulations.world.cold_start import COLD_STARTS
 from tests.simulations.world.world_builder import PROFILE
 
@@ -118,6 +118,23 @@ def test_a_row_that_misses_nothing_is_found_on_every_seed(monkeypatch):
     assert not [said for said in found.beaten if "no schedule that was found" in said]
 
 
+@pytest.mark.slow
+def test_what_misses_nothing_and_follows_the_load_is_found_too(monkeypatch):
+    """Not by a fleet of one size alone, which costs more."""
+    made = plans("hpa", "found", seeds=2)
+    trace = cached_trace(TRACE)
+    view = TraceView(trace.requests, CONDITIONS)
+    follows = AheadOracle(share=1.8, mean_s=30.0, lead_s=120.0, back_s=600.0)
+    made[2:] = [replace(plan, schedule=follows.schedule(view)) for plan in made[2:]]
+    rows = [play(plan) for plan in made]
+    monkeypatch.setattr(score_found, "_hull_oracles", lambda _: [StaticOracle(replicas=2)])
+    monkeypatch.setattr(score_found, "BEATEN_ROUNDS", 0)
+    found = with_found(rows, made, play=Player())
+    cost_usd = found.curves[TRACE, 1].cost_usd(rows[3].attainment)
+    assert cost_usd is not None
+    assert cost_usd <= rows[3].cost_usd * (1 + 1e-6)
+
+
 def test_the_sizes_that_were_left_out_are_tried_where_one_of_them_would_attain_as_much():
     def point(attainment: float) -> FoundPoint:
         return FoundPoint(attainment=attainment, cost_usd=1.0, setting="")
@@ -168,6 +185,7 @@ def test_a_search_of_large_fleets_alone_is_noticed(monkeypatch):
         return search
 
     monkeypatch.setattr(score_found, "searched", lazy)
+    monkeypatch.setattr(score_found, "generous_oracles", lambda _: [])
     monkeypatch.setattr(Search, "refine", lambda *_, **__: None)
     found = with_found(rows, made, play=Player())
     (said,) = found.beaten

@@ -320,7 +320,7 @@ class Daemon:
                 outcomes=status_writes,
                 missing=self.cluster.missing_targets,
                 events=EventWriter(telling, now=clock.now, outcomes=event_writes),
-                acts=self._acts,
+                acts=lambda: self.telemetry.status.acts,
             )
             listeners = (self.status_writer, *listeners)
         self._perform_by = partial(perform, now=clock.now, uid_of=self.cluster.pod_uid, rng=rng)
@@ -392,10 +392,6 @@ class Daemon:
         if self.election is not None:
             client = FencedClient(client, self.election.fence())
         await self._perform_by(client, command)
-
-    def _acts(self) -> bool:
-        """Whether this process is the one that writes."""
-        return self.election is None or self.election.term() is not None
 
     def _unfit(self) -> str:
         """Why others should act: who decides nothing any more must not keep them from it until it is ended."""

@@ -165,6 +165,7 @@ def _html(model: str | None, *, recording: Path | None, at_text: str | None) -> 
     from autoscaler import __version__
     from autoscaler.daemon.recording.decisions import courses_at
     from autoscaler.explain.page import PageState, page_in_steps
+    from autoscaler.sources.pages.turns import at_once
 
     if recording is None:
         raise SettingsError(
@@ -178,12 +179,7 @@ def _html(model: str | None, *, recording: Path | None, at_text: str | None) -> 
         if not models:
             raise SettingsError(f"MODEL: found {model}, and no such model is in the recording")
     at = max(each.decision.at for each in models.values())
-    steps = page_in_steps(models, PageState(at, __version__, (), live=False))
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            return str(end.value)
+    return at_once(page_in_steps(models, PageState(at, __version__, (), live=False)))
 
 
 def _seconds(text: str) -> float:
@@ -271,21 +267,18 @@ def _status(server: str, *, recording: Path | None, at_text: str | None, output:
 
 
 def _table(rows: Sequence[StatusRow], page: LivePage) -> Iterator[str]:
+    from autoscaler.explain.figures import aligned
+
     for problem in (*page.problems, *page.spec_problems):
         yield from _wrapped(f"The daemon is not ready: {problem}", indent="", further="  ")
     if not rows:
         yield "No model is decided on yet."
         return
-    cells = [_HEAD, *(_cells(row) for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    for number, line in enumerate(cells):
-        aligned = "  ".join(
-            cell.ljust(width) if place in _TEXTS else cell.rjust(width)
-            for place, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        yield click.style(aligned, bold=True) if number == 0 else aligned
-        if number:
-            yield from _why(page.models[rows[number - 1].model], rows[number - 1])
+    head, *lines = aligned([_HEAD, *(_cells(row) for row in rows)], texts=_TEXTS)
+    yield click.style(head, bold=True)
+    for row, line in zip(rows, lines, strict=True):
+        yield line
+        yield from _why(page.models[row.model], row)
 
 
 def _why(told: LiveModel, row: StatusRow) -> Iterator[str]:
@@ -302,24 +295,17 @@ def _why(told: LiveModel, row: StatusRow) -> Iterator[str]:
 
 
 def _cells(row: StatusRow) -> tuple[str, ...]:
-    from autoscaler.explain.figures import UNKNOWN, number, percent
+    from autoscaler.explain.figures import number, percent
 
-    asked = UNKNOWN if row.current_replicas is None else str(row.current_replicas)
-    expected = (
-        UNKNOWN
-        if row.forecast_low_replicas is None
-        else f"{number(row.forecast_low_replicas)}..{number(row.forecast_high_replicas)}"
-    )
-    short = row.attained_ratio is not None and row.attained_ratio < row.attainment_ratio
     return (
         row.model,
         row.mode,
-        f"{row.ready_replicas}/{asked}",
-        UNKNOWN if row.desired_replicas is None else str(row.desired_replicas),
+        row.ready_text,
+        row.desired_text,
         str(row.warm_floor_replicas),
         number(row.demand_replicas),
-        expected,
-        percent(row.attained_ratio) + ("!" if short else ""),
-        "spent" if (row.budget_left_ratio or 0.0) < 0.0 else percent(row.budget_left_ratio),
-        UNKNOWN if row.usd_per_hour is None else f"{row.usd_per_hour:,.2f}",
+        row.expected_text(".."),
+        percent(row.attained_ratio) + "!" * row.misses,
+        row.budget_text,
+        row.usd_text,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection, Sequence
 
 UNKNOWN = "-"
 _MINUTE_S, _HOUR_S, _DAY_S = 60.0, 3_600.0, 86_400.0
@@ -78,6 +79,30 @@ def usd_per_hour(value: float | None) -> str:
     ('$1.86/h', '-')
     """
     return UNKNOWN if value is None else f"${value:,.2f}/h"
+
+
+def aligned(
+    lines: Sequence[Sequence[str]], *, texts: Collection[int], indent: str = ""
+) -> list[str]:
+    """Align a table's cells: texts to the left, figures to the right.
+
+    >>> aligned([("model", "h"), ("a", "12.5")], texts={0})
+    ['model     h', 'a      12.5']
+
+    Args:
+        lines: Of cells, as many in each.
+        texts: Numbers of the columns that are texts.
+        indent: Before each line.
+    """
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return [
+        indent
+        + "  ".join(
+            cell.ljust(width) if place in texts else cell.rjust(width)
+            for place, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    ]
 
 
 def listed_all(texts: list[str]) -> str:

@@ -18,7 +18,7 @@ from autoscaler.explain.asked import AskedModel
 from autoscaler.explain.chart import chart
 from autoscaler.explain.course import Course
 from autoscaler.explain.explanation import explain
-from autoscaler.explain.figures import UNKNOWN, number, percent, span
+from autoscaler.explain.figures import number, percent, span
 from autoscaler.explain.status import StatusRow, status_row
 
 WHOLE_MAX = 8
@@ -113,20 +113,18 @@ def _table(rows: list[StatusRow], *, links: bool) -> str:
 def _row(row: StatusRow, *, links: bool) -> str:
     key = escape(row.model)
     name = f'<a href="?model={key}">{key}</a>' if links else f'<a href="#{key}">{key}</a>'
-    current = UNKNOWN if row.current_replicas is None else str(row.current_replicas)
-    short = row.attained_ratio is not None and row.attained_ratio < row.attainment_ratio
     figures = (
-        f"{row.ready_replicas}/{current}",
-        UNKNOWN if row.desired_replicas is None else str(row.desired_replicas),
+        row.ready_text,
+        row.desired_text,
         str(row.warm_floor_replicas),
         number(row.demand_replicas),
     )
     return (
         f"<tr><td>{name}</td><td>{escape(row.mode)}</td>"
         + "".join(f"<td>{each}</td>" for each in figures)
-        + f"<td{_bad(short)}>{percent(row.attained_ratio)}</td>"
-        + f"<td{_bad((row.budget_left_ratio or 0.0) < 0.0)}>{_budget(row)}</td>"
-        + f"<td>{_usd(row)}</td>"
+        + f"<td{_bad(row.misses)}>{percent(row.attained_ratio)}</td>"
+        + f"<td{_bad(row.spent)}>{row.budget_text}</td>"
+        + f"<td>{row.usd_text}</td>"
         + f"<td{_bad(bool(row.wrong))}>{escape(', '.join((row.reason, *row.wrong)))}</td></tr>"
     )
 
@@ -135,34 +133,17 @@ def _bad(is_bad: bool) -> str:  # noqa: FBT001  it says what it is
     return ' class="bad"' if is_bad else ""
 
 
-def _budget(row: StatusRow) -> str:
-    if row.budget_left_ratio is not None and row.budget_left_ratio < 0.0:
-        return "spent"
-    return percent(row.budget_left_ratio)
-
-
-def _usd(row: StatusRow) -> str:
-    return UNKNOWN if row.usd_per_hour is None else f"{row.usd_per_hour:,.2f}"
-
-
 def _section(model: PageModel, *, alone: bool) -> str:
     explanation, row = explain(model.decision, model.asked), status_row(model.decision, model.asked)
-    current = UNKNOWN if row.current_replicas is None else str(row.current_replicas)
-    expected = (
-        UNKNOWN
-        if row.forecast_low_replicas is None
-        else f"{number(row.forecast_low_replicas)} to {number(row.forecast_high_replicas)}"
-    )
-    short = row.attained_ratio is not None and row.attained_ratio < row.attainment_ratio
     tiles = (
-        ("ready of asked for", f"{row.ready_replicas}/{current}", False),
-        ("decided", UNKNOWN if row.desired_replicas is None else str(row.desired_replicas), False),
+        ("ready of asked for", row.ready_text, False),
+        ("decided", row.desired_text, False),
         ("warm floor", str(row.warm_floor_replicas), False),
         ("load, in replicas", number(row.demand_replicas), False),
-        ("expected", expected, False),
-        ("attained, last hour", percent(row.attained_ratio), short),
-        ("a day's budget left", _budget(row), (row.budget_left_ratio or 0.0) < 0.0),
-        ("$ an hour", _usd(row), False),
+        ("expected", row.expected_text(" to "), False),
+        ("attained, last hour", percent(row.attained_ratio), row.misses),
+        ("a day's budget left", row.budget_text, row.spent),
+        ("$ an hour", row.usd_text, False),
     )
     shown = "".join(
         f"<div{_bad(is_bad)}><b>{escape(value)}</b><span>{escape(name)}</span></div>"

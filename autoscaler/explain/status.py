@@ -8,6 +8,7 @@ from autoscaler.core.contract.decision import Decision
 from autoscaler.core.contract.spec import Mode, Pause
 from autoscaler.explain.asked import AskedModel
 from autoscaler.explain.explanation import wrong_conditions
+from autoscaler.explain.figures import UNKNOWN, number, percent
 
 
 class StatusRow(NamedTuple):
@@ -35,8 +36,48 @@ class StatusRow(NamedTuple):
     wrong: tuple[str, ...]
     """Conditions that somebody may have to see to, as `Type`."""
 
+    @property
+    def ready_text(self) -> str:
+        """Ready of those that are asked for."""
+        return f"{self.ready_replicas}/{_whole(self.current_replicas)}"
+
+    @property
+    def desired_text(self) -> str:
+        """As decided."""
+        return _whole(self.desired_replicas)
+
+    def expected_text(self, between: str) -> str:
+        """From where to where the forecast goes."""
+        if self.forecast_low_replicas is None:
+            return UNKNOWN
+        return f"{number(self.forecast_low_replicas)}{between}{number(self.forecast_high_replicas)}"
+
+    @property
+    def misses(self) -> bool:
+        """Whether less was attained than is promised."""
+        return self.attained_ratio is not None and self.attained_ratio < self.attainment_ratio
+
+    @property
+    def spent(self) -> bool:
+        """Whether nothing is left of a day's error budget."""
+        return self.budget_left_ratio is not None and self.budget_left_ratio < 0.0
+
+    @property
+    def budget_text(self) -> str:
+        """What is left of it."""
+        return "spent" if self.spent else percent(self.budget_left_ratio)
+
+    @property
+    def usd_text(self) -> str:
+        """Dollars an hour."""
+        return UNKNOWN if self.usd_per_hour is None else f"{self.usd_per_hour:,.2f}"
+
 
 _BUDGET_S = 86_400
+
+
+def _whole(count: int | None) -> str:
+    return UNKNOWN if count is None else str(count)
 
 
 def status_row(decision: Decision, asked: AskedModel) -> StatusRow:

@@ -15,6 +15,7 @@ from autoscaler.explain import asked_of
 from autoscaler.explain.chart import chart
 from autoscaler.explain.course import COLUMNS, POINTS, SLOT_S_MAX, TURNS, Course
 from autoscaler.explain.page import WHOLE_MAX, PageModel, PageState, page_in_steps
+from autoscaler.sources.pages.turns import at_once
 from tests.builders import group
 from tests.explain.test_explanation import ASKED, SPEC, decide
 from tests.require import require
@@ -39,12 +40,7 @@ def course(decision, *, count: int = 30, every_s: float = 5.0) -> Course:
 
 
 def page(models, state=STATE, *, chosen: str = "") -> str:
-    steps = page_in_steps(models, state, chosen=chosen)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            return end.value
+    return at_once(page_in_steps(models, state, chosen=chosen))
 
 
 def one(decision, **changes) -> dict[str, PageModel]:

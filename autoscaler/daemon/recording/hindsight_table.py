@@ -11,9 +11,10 @@ from autoscaler.core.contract.hindsight import (
     PolicyHindsight,
     WindowHindsight,
 )
+from autoscaler.explain.figures import UNKNOWN, aligned
 
 _HEAD = ("window", "known of", "policy", "replicas", "replica h", "cost $", "attained", "foretold")
-_UNKNOWN = "-"
+_TEXTS = frozenset({0, 1, 2})
 
 
 def hindsight_rows(
@@ -34,7 +35,8 @@ def hindsight_text(told: Mapping[str, Sequence[WindowHindsight]]) -> str:
         for window in windows:
             lines += [_line(window, each) for each in window.policies if window.covered_s > 0.0]
         if len(lines) > 1:
-            tables.append(f"hindsight of {model}, as of its last decisions\n{_aligned(lines)}")
+            table = "\n".join(aligned(lines, texts=_TEXTS, indent="  "))
+            tables.append(f"hindsight of {model}, as of its last decisions\n{table}")
     return "\n".join(tables)
 
 
@@ -46,7 +48,7 @@ def _line(window: WindowHindsight, each: PolicyHindsight) -> tuple[str, ...]:
         str(each.policy),
         f"{each.replica_s / window.covered_s:.2f}",
         f"{each.replica_s / 3600.0:.2f}",
-        _UNKNOWN if each.usd is None else f"{each.usd:.2f}",
+        UNKNOWN if each.usd is None else f"{each.usd:.2f}",
         _percent(each.attained_ratio),
         _percent(window.foretold_ratio) if own else "",
     )
@@ -64,17 +66,4 @@ def _span(seconds: float) -> str:
 
 
 def _percent(ratio: float | None) -> str:
-    return _UNKNOWN if ratio is None else f"{100.0 * ratio:.2f} %"
-
-
-def _aligned(lines: Sequence[tuple[str, ...]]) -> str:
-    widths = [max(len(cell) for cell in column) for column in zip(*lines, strict=True)]
-    texts = {0, 1, 2}
-    return "\n".join(
-        "  "
-        + "  ".join(
-            cell.ljust(width) if place in texts else cell.rjust(width)
-            for place, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in lines
-    )
+    return UNKNOWN if ratio is None else f"{100.0 * ratio:.2f} %"

@@ -25,6 +25,7 @@ from autoscaler.explain.page import PageModel, PageState
 from autoscaler.explain.page import page_in_steps as people_page
 from autoscaler.foreign_text import shown
 from autoscaler.kube.lease.election import Election
+from autoscaler.sources.pages.turns import at_once
 from autoscaler.supervision import Supervisor
 
 _STALLED_TICKS = 3
@@ -261,13 +262,10 @@ class Status(Listener):
 
     def page(self) -> dict[str, Any]:
         """The same at once, as plain builtins."""
-        steps = self.page_in_steps()
-        while True:
-            try:
-                next(steps)
-            except StopIteration as end:
-                page: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(end.value))
-                return page
+        page: dict[str, Any] = msgspec.json.decode(
+            msgspec.json.encode(at_once(self.page_in_steps()))
+        )
+        return page
 
 
 def _json(value: dict[str, Any]) -> msgspec.Raw:

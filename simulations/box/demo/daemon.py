@@ -38,13 +38,12 @@ class DemoDaemon:
     """For /readyz."""
     debug: str
     """URL of /debug/models, which is at an address of its own."""
+    log: Path
 
     @property
     def people_page(self) -> str:
-        """Its page for a browser, at the same address."""
+        """Its page for a browser, at the address of /debug/models."""
         return self.debug.removesuffix("debug/models")
-
-    log: Path
 
     async def ready(self, *, timeout_s: float) -> None:
         """Until /readyz says so; raises `DaemonFailed`."""

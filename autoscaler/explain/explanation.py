@@ -184,8 +184,6 @@ def _otherwise(decision: Decision) -> Iterator[str]:
 
 def _places(decision: Decision, asked: AskedModel) -> Iterator[str]:
     by_name = {pool.pool: pool for pool in asked.pools}
-    usd = 0.0
-    priced = True
     for pool in decision.pools:
         known = by_name.get(pool.pool)
         parts = [f"{pool.ready_replicas} ready"]
@@ -204,11 +202,6 @@ def _places(decision: Decision, asked: AskedModel) -> Iterator[str]:
             if pool.desired_replicas is None
             else f"{pool.desired_replicas} desired"
         )
-        price = known.price_usd_per_hour if known else None
-        if price is None:
-            priced = False
-        elif pool.desired_replicas is not None:
-            usd += price * pool.desired_replicas
         kind = "" if known is None else f" ({known.capacity_type}, {known.target})"
         yield f"{pool.pool}{kind}: {asked_for}; {', '.join(parts)}."
     floor = decision.measures.warm_floor_replicas
@@ -218,8 +211,21 @@ def _places(decision: Decision, asked: AskedModel) -> Iterator[str]:
             f"{counted(floor, 'replica')} {'is' if floor == 1 else 'are'} kept warm whatever is asked for"
             + (f", for {usd_per_hour(costs)}." if costs is not None else ".")
         )
-    if priced and decision.pools:
+    usd = desired_usd_per_hour(decision, asked)
+    if usd is not None and decision.pools:
         yield f"What is desired costs {usd_per_hour(usd)}."
+
+
+def desired_usd_per_hour(decision: Decision, asked: AskedModel) -> float | None:
+    """Price what is desired; None: a pool has no price, or cannot be read."""
+    prices = {pool.pool: pool.price_usd_per_hour for pool in asked.pools}
+    total = 0.0
+    for pool in decision.pools:
+        price = prices.get(pool.pool)
+        if price is None or pool.desired_replicas is None:
+            return None
+        total += price * pool.desired_replicas
+    return total
 
 
 def _attained(decision: Decision, asked: AskedModel) -> Iterator[str]:

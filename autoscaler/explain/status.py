@@ -7,7 +7,7 @@ from typing import NamedTuple
 from autoscaler.core.contract.decision import Decision
 from autoscaler.core.contract.spec import Mode, Pause
 from autoscaler.explain.asked import AskedModel
-from autoscaler.explain.explanation import wrong_conditions
+from autoscaler.explain.explanation import desired_usd_per_hour, wrong_conditions
 from autoscaler.explain.figures import UNKNOWN, number, percent
 
 
@@ -101,19 +101,7 @@ def status_row(decision: Decision, asked: AskedModel) -> StatusRow:
         attained_ratio=None if attained is None or attained.both is None else attained.both.ratio,
         attainment_ratio=asked.objective.attainment_ratio,
         budget_left_ratio=left[0] if left else None,
-        usd_per_hour=_usd_per_hour(decision, asked),
+        usd_per_hour=desired_usd_per_hour(decision, asked),
         reason=str(decision.reason),
         wrong=tuple(str(condition.type) for condition in wrong_conditions(decision)),
     )
-
-
-def _usd_per_hour(decision: Decision, asked: AskedModel) -> float | None:
-    """Price what is desired; None: a pool has no price, or cannot be read."""
-    prices = {pool.pool: pool.price_usd_per_hour for pool in asked.pools}
-    total = 0.0
-    for pool in decision.pools:
-        price = prices.get(pool.pool)
-        if price is None or pool.desired_replicas is None:
-            return None
-        total += price * pool.desired_replicas
-    return total

@@ -195,3 +195,11 @@ def test_a_pause_is_shown(decision, pause, shown):
 def test_what_is_asked_can_be_written_and_read():
     spec = replace(SPEC, mode=Mode.OBSERVE)
     assert read_asked(write_asked(asked_of(spec))) == asked_of(spec)
+
+
+def test_a_pool_that_cannot_be_read_leaves_the_cost_unknown(decision):
+    """What it has is not nothing: the sum of the others would be a figure of no fleet."""
+    first, *others = decision.pools
+    unread = decision._replace(pools=(first._replace(desired_replicas=None), *others))
+    assert status_row(unread, ASKED).usd_per_hour is None
+    assert "What is desired costs" not in told(unread)["Where the replicas are"]

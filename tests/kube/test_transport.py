@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import shutil
 import ssl
 import subprocess
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -38,6 +42,65 @@ def certificate(folder: Path, name: str) -> tuple[Path, Path]:
     return made, key
 
 
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    url: str
+    kubeconfig: Path
+
+
+@contextlib.asynccontextmanager
+async def serve(folder: Path, page: Handler, *, pair: tuple[Path, Path]) -> AsyncIterator[Served]:
+    """An API server behind TLS, which answers a list of nodes with `page`."""
+    application = web.Application()
+    application.router.add_get("/api/v1/nodes", page)
+    runner = web.AppRunner(application, access_log=None)
+    await runner.setup()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*pair)
+    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
+    url = f"https://127.0.0.1:{runner.addresses[0][1]}"
+    path = kubeconfig(folder / "kubeconfig", url)
+    trusted = folder / "ca.crt"
+    path.write_text(
+        path.read_text().replace("server:", f"certificate-authority: {trusted}\n    server:")
+    )
+    try:
+        yield Served(url=url, kubeconfig=path)
+    finally:
+        await runner.cleanup()
+
+
+@pytest.mark.slow
+async def test_sockets_that_a_cut_watch_left_in_their_farewell_are_closed_with_the_client(
+    tmp_path: Path,
+):
+    """A loop that ends with them open says so on stderr, in the words of an interpreter."""
+    made, key = certificate(tmp_path, "one")
+    shutil.copy(made, tmp_path / "ca.crt")
+    seen = asyncio.Event()
+
+    async def page(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(b"{")
+        await seen.wait()
+        return response
+
+    async with serve(tmp_path, page, pair=(made, key)) as served:
+        async with await connect(str(served.kubeconfig)) as client:
+            session = client._api.rest_client.pool_manager
+            response = await session.request(method="GET", url=f"{served.url}/api/v1/nodes")
+            assert await response.content.read(1) == b"{"
+            socket = response.connection.transport.get_extra_info("socket")
+            response.close()
+            assert socket.fileno() >= 0, "TLS says farewell first"
+        assert socket.fileno() == -1
+        seen.set()
+
+
 async def test_a_rotated_authority_is_read_again_when_a_certificate_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -50,19 +113,10 @@ async def test_a_rotated_authority_is_read_again_when_a_certificate_is_refused(
     async def page(_: web.Request) -> web.Response:
         return web.json_response(LIST)
 
-    application = web.Application()
-    application.router.add_get("/api/v1/nodes", page)
-    runner = web.AppRunner(application, access_log=None)
-    await runner.setup()
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(new, key)
-    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
-    url = f"https://127.0.0.1:{runner.addresses[0][1]}"
-    path = kubeconfig(tmp_path / "kubeconfig", url)
-    path.write_text(
-        path.read_text().replace("server:", f"certificate-authority: {trusted}\n    server:")
-    )
-    async with await connect(str(path)) as client:
+    async with (
+        serve(tmp_path, page, pair=(new, key)) as served,
+        await connect(str(served.kubeconfig)) as client,
+    ):
         with pytest.raises(ApiError, match="certificate"):
             await client.call("list", NODES)
         trusted.write_text("half a file")
@@ -73,7 +127,6 @@ async def test_a_rotated_authority_is_read_again_when_a_certificate_is_refused(
             await client.call("list", NODES)
         shutil.copy(new, trusted)
         assert await client.call("list", NODES) == LIST
-    await runner.cleanup()
 
 
 @pytest.mark.parametrize("text", ["a\nX-Evil: b", "a\r\nb", "t\u00f6ken", "a\x00b"])

@@ -20,16 +20,31 @@ class _Session:
 
     def __init__(self, session: aiohttp.ClientSession) -> None:
         self._session = session
+        self._transports: set[asyncio.Transport] = set()
 
     async def request(self, **arguments: Any) -> aiohttp.ClientResponse:
         """Send one request."""
-        return await self._session.request(**arguments, allow_redirects=False)
+        response = await self._session.request(**arguments, allow_redirects=False)
+        self._transports = {each for each in self._transports if _open(each)}
+        # Without a connection the answer was read whole, and the session has the connection back.
+        if response.connection is not None and response.connection.transport is not None:
+            self._transports.add(response.connection.transport)
+        return response
 
     async def close(self) -> None:
-        """Close the connections."""
+        """Close the connections; no socket of theirs is open after it."""
         await self._session.close()
-        # Sockets are closed in the loop's next turn; a loop that ends at once would leave them open.
-        await asyncio.sleep(0)
+        # Those of watches that were cut are the session's no longer: TLS says farewell on them, up to
+        # half a minute, and a loop that ends before leaves them open.
+        for transport in self._transports:
+            transport.abort()
+        self._transports.clear()
+        await asyncio.sleep(0)  # sockets are closed in the loop's next turn
+
+
+def _open(transport: asyncio.Transport) -> bool:
+    socket = transport.get_extra_info("socket")  # one of TLS forgets it when it is lost
+    return socket is not None and socket.fileno() >= 0
 
 
 def fit_transport(rest_client: Any, *, loopback: bool) -> None:

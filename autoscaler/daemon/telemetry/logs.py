@@ -112,18 +112,21 @@ def configure(*, form: str, level: str = "info", stream: TextIO | None = None) -
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
+        structlog.processors.format_exc_info,
+        _cut_trace,
     ]
-    rendering: list[Any] = (
-        [structlog.dev.ConsoleRenderer(colors=stream.isatty(), timestamp_key="time")]
+    rendering: Any = (
+        structlog.dev.ConsoleRenderer(
+            colors=stream.isatty(),
+            timestamp_key="time",
+            # Its own shows the variables of each frame where `rich` is installed: tokens among them.
+            exception_formatter=structlog.dev.plain_traceback,
+        )
         if pretty
-        else [
-            structlog.processors.format_exc_info,
-            _cut_trace,
-            structlog.processors.JSONRenderer(serializer=_json),
-        ]
+        else structlog.processors.JSONRenderer(serializer=_json)
     )
     structlog.configure(
-        processors=shared + rendering,
+        processors=[*shared, rendering],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
         logger_factory=structlog.WriteLoggerFactory(file=stream),
     )

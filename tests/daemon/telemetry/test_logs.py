@@ -62,6 +62,19 @@ class TestConfigured:
         (line,) = said(stream)
         assert "ZeroDivisionError: division by zero" in line["exception"]
 
+    @pytest.mark.parametrize("form", ["pretty", "json"])
+    def test_no_trace_shows_the_variables_of_a_frame(self, form: str):
+        """A request's header is one: the token that the API server takes."""
+        stream = Terminal()
+        logs.configure(form=form, stream=stream)
+        token = "Bearer of mine"
+        try:
+            _ = 1 / len(token[:0])
+        except ZeroDivisionError:
+            structlog.get_logger().exception("engine.broke")
+        assert "ZeroDivisionError: division by zero" in stream.getvalue()
+        assert "Bearer of mine" not in stream.getvalue()
+
     def test_what_libraries_say_is_an_event_of_ours(self):
         stream = io.StringIO()
         logs.configure(form="json", stream=stream)

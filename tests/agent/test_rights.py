@@ -34,6 +34,7 @@ from tests.kube.control_plane import (
     ROLES,
     ControlPlane,
     create,
+    running_control_plane,
 )
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -76,52 +77,46 @@ def manifests(folder: Path) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    made = ControlPlane(tmp_path_factory.mktemp("control-plane"))
     documents = manifests(tmp_path_factory.mktemp("component"))
-    asyncio.run(made.script("start"))
 
-    async def set_up() -> None:
-        async with await made.admin() as admin:
-            await create(admin, NAMESPACES, {"metadata": {"name": NAMESPACE}})
-            for each in documents:
-                if each["kind"] in CLUSTER_KINDS:
-                    await create(admin, CLUSTER_KINDS[each["kind"]], each)
-                else:
-                    resource = NAMESPACED_KINDS[each["kind"]]
-                    await create(admin, resource, each, namespace=NAMESPACE)
-            for name in (OWN, OTHER):
-                taint = {"key": "kept", "effect": "NoSchedule"}
-                await create(
-                    admin,
-                    NODES,
-                    {
-                        "metadata": {
-                            "name": name,
-                            "labels": {"kept": "yes"},
-                            "annotations": {"kept": "yes"},
-                        },
-                        "spec": {"taints": [taint], "providerID": f"aws:///zone/{name}"},
-                    },
-                )
+    async def set_up(_made: ControlPlane, admin: Client) -> None:
+        await create(admin, NAMESPACES, {"metadata": {"name": NAMESPACE}})
+        for each in documents:
+            if each["kind"] in CLUSTER_KINDS:
+                await create(admin, CLUSTER_KINDS[each["kind"]], each)
+            else:
+                resource = NAMESPACED_KINDS[each["kind"]]
+                await create(admin, resource, each, namespace=NAMESPACE)
+        for name in (OWN, OTHER):
+            taint = {"key": "kept", "effect": "NoSchedule"}
             await create(
                 admin,
-                PODS,
+                NODES,
                 {
-                    "metadata": {"name": "agent"},
-                    "spec": {
-                        "nodeName": OWN,
-                        "serviceAccountName": NAME,
-                        "containers": [{"name": "agent", "image": "agent"}],
+                    "metadata": {
+                        "name": name,
+                        "labels": {"kept": "yes"},
+                        "annotations": {"kept": "yes"},
                     },
+                    "spec": {"taints": [taint], "providerID": f"aws:///zone/{name}"},
                 },
-                namespace=NAMESPACE,
             )
+        await create(
+            admin,
+            PODS,
+            {
+                "metadata": {"name": "agent"},
+                "spec": {
+                    "nodeName": OWN,
+                    "serviceAccountName": NAME,
+                    "containers": [{"name": "agent", "image": "agent"}],
+                },
+            },
+            namespace=NAMESPACE,
+        )
 
-    try:
-        asyncio.run(set_up())
+    with running_control_plane(tmp_path_factory.mktemp("control-plane"), set_up) as made:
         yield made
-    finally:
-        asyncio.run(made.script("stop"))
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from autoscaler.app import Daemon, DaemonOptions, first_config
 from autoscaler.core.contract.decision import Decision
 from autoscaler.core.contract.reasons import ConditionType
 from autoscaler.kube.api import access
-from autoscaler.kube.api.client import Client
+from autoscaler.kube.api.client import Client, client_of
 from autoscaler.kube.api.permissions import PERMISSIONS, RESOURCES
 from autoscaler.kube.api.resources import DEPLOYMENTS, NODES
 from tests.deploy.manifests import DEPLOY
@@ -32,6 +32,7 @@ from tests.kube.control_plane import (
     binding,
     create,
     role,
+    running_control_plane,
 )
 from tests.kube.definition import install
 from tests.test_settings import document
@@ -43,24 +44,17 @@ ACCOUNT = "watcher"
 
 @pytest.fixture(scope="module")
 def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    made = ControlPlane(tmp_path_factory.mktemp("resources"))
-    asyncio.run(made.script("start"))
+    async def set_up(made: ControlPlane, admin: Client) -> None:
+        await made.set_up(admin)
+        await install(admin)
+        await create(admin, ACCOUNTS, {"metadata": {"name": ACCOUNT}}, namespace=NAMESPACE)
+        await create(admin, ROLES, role(ACCOUNT, [*PERMISSIONS, *RESOURCES]))
+        await create(admin, BINDINGS, binding(ACCOUNT, to=ACCOUNT))
+        await create(admin, NODES, {"metadata": {"name": "node-1"}})
+        await create(admin, DEPLOYMENTS, deployment("llama"), namespace=NAMESPACE)
 
-    async def set_up() -> None:
-        async with await made.admin() as admin:
-            await made.set_up(admin)
-            await install(admin)
-            await create(admin, ACCOUNTS, {"metadata": {"name": ACCOUNT}}, namespace=NAMESPACE)
-            await create(admin, ROLES, role(ACCOUNT, [*PERMISSIONS, *RESOURCES]))
-            await create(admin, BINDINGS, binding(ACCOUNT, to=ACCOUNT))
-            await create(admin, NODES, {"metadata": {"name": "node-1"}})
-            await create(admin, DEPLOYMENTS, deployment("llama"), namespace=NAMESPACE)
-
-    try:
-        asyncio.run(set_up())
+    with running_control_plane(tmp_path_factory.mktemp("resources"), set_up) as made:
         yield made
-    finally:
-        asyncio.run(made.script("stop"))
 
 
 def deployment(name: str) -> dict[str, Any]:
@@ -109,8 +103,6 @@ async def daemon(
     control_plane: ControlPlane, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Daemon]:
     """One that runs as a pod would, with the rights of the tables."""
-    from kubernetes_asyncio.client import ApiClient
-
     async with await control_plane.admin() as admin:
         environment = await control_plane.mount_account(admin, tmp_path, account=ACCOUNT)
     for name, value in environment.items():
@@ -119,7 +111,7 @@ async def daemon(
     # Alone: who stands by writes no status.
     options = DaemonOptions(watch_resources=True, tick_s=0.5, dcgm_selector="", leader_elect=False)
     stop = asyncio.Event()
-    async with Client(ApiClient(granted.configuration), granted) as client:
+    async with client_of(granted) as client:
         made = Daemon(options, config=first_config(options), client=client)
         running = asyncio.create_task(made.run(stop))
         try:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,25 @@ class ControlPlane:
         shutil.copy(self.folder / "pki" / "ca.crt", folder / "ca.crt")
         host, port = admin.server.removeprefix("https://").rsplit(":", 1)
         return {"KUBERNETES_SERVICE_HOST": host, "KUBERNETES_SERVICE_PORT": port}
+
+
+@contextlib.contextmanager
+def running_control_plane(
+    folder: Path, set_up: Callable[[ControlPlane, Client], Awaitable[None]]
+) -> Iterator[ControlPlane]:
+    """One for the tests of a module: started, set up by its administrator, and stopped whatever happens."""
+    made = ControlPlane(folder)
+    asyncio.run(made.script("start"))
+
+    async def as_admin() -> None:
+        async with await made.admin() as admin:
+            await set_up(made, admin)
+
+    try:
+        asyncio.run(as_admin())
+        yield made
+    finally:
+        asyncio.run(made.script("stop"))
 
 
 def role(name: str, rights: Sequence[Permission]) -> dict[str, Any]:

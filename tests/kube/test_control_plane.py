@@ -54,6 +54,7 @@ from tests.kube.control_plane import (
     binding,
     create,
     role,
+    running_control_plane,
     set_status,
 )
 from tests.kube.scene import fleet, model
@@ -74,18 +75,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def control_plane(folder: Path) -> Any:
-    made = ControlPlane(folder)
-    asyncio.run(made.script("start"))
-
-    async def set_up() -> None:
-        async with await made.admin() as admin:
-            await made.set_up(admin)
-
-    try:
-        asyncio.run(set_up())
+    with running_control_plane(folder, ControlPlane.set_up) as made:
         yield made
-    finally:
-        asyncio.run(made.script("stop"))
 
 
 @pytest.fixture
@@ -102,7 +93,6 @@ async def as_pod(
     control_plane: ControlPlane, admin: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[PodClient]:
     """Connects as a pod does: a service account, TLS, RBAC."""
-    from kubernetes_asyncio.client import ApiClient
 
     async with contextlib.AsyncExitStack() as stack:
 
@@ -111,8 +101,7 @@ async def as_pod(
             for name, value in environment.items():
                 monkeypatch.setenv(name, value)
             granted = await access.in_cluster(tmp_path)
-            made = client.Client(ApiClient(granted.configuration), granted)
-            return await stack.enter_async_context(made)
+            return await stack.enter_async_context(client.client_of(granted))
 
         yield connect
 
@@ -173,6 +162,7 @@ class Watching:
 @pytest.fixture
 async def watching(kube: Client) -> AsyncIterator[Watching]:
     async with Watching(kube).running() as made:
+        await until_listed(made.cluster)  # before, no model can be told
         yield made
 
 
@@ -248,7 +238,6 @@ def owned(owner: dict[str, Any]) -> dict[str, Any]:
 async def test_a_pod_with_the_rights_of_the_table_can_do_all_and_no_more(
     kube: Client, admin: Client, watching: Watching
 ):
-    await until_listed(watching.cluster)
     assert watching.cluster.problems() == ()
     seen = watching.observe()
     (model,) = seen.models

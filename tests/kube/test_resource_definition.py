@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from autoscaler.core.contract.commands import PAUSED_ANNOTATION
 from autoscaler.kube.api.client import ApiError, Client
 from autoscaler.kube.api.resources import INFERENCE_AUTOSCALERS
 from autoscaler.settings import load_config, read_config, to_core
-from tests.kube.control_plane import NAMESPACE, ControlPlane
+from tests.kube.control_plane import NAMESPACE, ControlPlane, running_control_plane
 from tests.kube.definition import conditions, install
 from tests.require import ROOT
 from tests.test_floor_settings import SCHEDULE_MISTAKES, schedule
@@ -127,19 +126,12 @@ annotations), a target of two models, and a Prometheus that it was not given."""
 
 @pytest.fixture(scope="module")
 def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    made = ControlPlane(tmp_path_factory.mktemp("definition"))
-    asyncio.run(made.script("start"))
+    async def set_up(made: ControlPlane, admin: Client) -> None:
+        await made.set_up(admin)
+        await install(admin)
 
-    async def set_up() -> None:
-        async with await made.admin() as admin:
-            await made.set_up(admin)
-            await install(admin)
-
-    try:
-        asyncio.run(set_up())
+    with running_control_plane(tmp_path_factory.mktemp("definition"), set_up) as made:
         yield made
-    finally:
-        asyncio.run(made.script("stop"))
 
 
 @pytest.fixture

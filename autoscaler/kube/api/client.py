@@ -308,9 +308,13 @@ async def connect(kubeconfig: str | None = None, *, context: str | None = None) 
     The first of: `kubeconfig`, the environment's KUBECONFIG, the pod's service account,
     ~/.kube/config. Nothing is sent yet; `Client.check` does that.
     """
+    return client_of(await load_access(kubeconfig, context=context))
+
+
+def client_of(access: Access) -> Client:
+    """Make a client of what an API server is reached by. To be called in an event loop; nothing is sent yet."""
     from kubernetes_asyncio.client import ApiClient  # noqa: PLC0415  2.6 s of CPU to import
 
-    access = await load_access(kubeconfig, context=context)
     api = ApiClient(access.configuration)
     api.user_agent = f"inference-autoscaler/{__version__}"
     fit_transport(api.rest_client, loopback=access.loopback)

@@ -44,6 +44,7 @@ class Mouthpiece:
 
     def __init__(self, production: Policy) -> None:
         self.wants: int | None = None
+        self.why = "Scripted"
         self.given: PolicyInput | None = None
         """What it was last given."""
         self._production = production
@@ -55,7 +56,7 @@ class Mouthpiece:
         return Proposal(
             replicas=None if self.wants == POLICY_UNKNOWN else self.wants,
             policy="scripted",
-            reason="Scripted",
+            reason=self.why,
             message=f"the script wants {self.wants}",
         )
 

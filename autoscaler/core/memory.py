@@ -16,7 +16,7 @@ from autoscaler.core.demand.demand import DemandMemory
 from autoscaler.core.forecast import ForecastMemory
 from autoscaler.core.forecast.ramp import RampMemory
 from autoscaler.core.hindsight import HindsightMemory
-from autoscaler.core.hpa import HpaMemory
+from autoscaler.core.hpa import HpaMemory, Slot
 from autoscaler.core.scores.memory import ScoreMemory
 from autoscaler.core.supply.cold_starts import ColdStartMemory
 from autoscaler.core.supply.cooldown import CooldownMemory
@@ -65,6 +65,8 @@ class ModelMemory:
     drains: DrainMemory = field(default_factory=DrainMemory)
     hpa: HpaMemory = field(default_factory=HpaMemory)
     """The stabilization window and the rate limits' events."""
+    spare: list[Slot] = field(default_factory=list)
+    """What the loss budget asked for lately; none where it asked for nothing within a window."""
     proposed: int | None = field(default=None, init=False)
     """The policy's last proposal, where the next search begins; no part of a checkpoint, for it changes
     no result."""

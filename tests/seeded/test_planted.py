@@ -53,7 +53,7 @@ def test_a_missing_maximum_is_caught():
 
 
 def test_a_missing_floor_is_caught():
-    guards = Guards(before_budget={}, after_budget=AFTER_BUDGET)
+    guards = Guards(floors={}, spare={}, before_budget={}, after_budget=AFTER_BUDGET)
     caught("bounds", range(6), parts=Parts(guards=guards), plan=())
 
 

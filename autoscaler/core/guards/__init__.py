@@ -34,12 +34,14 @@ REMEMBERING: Mapping[StepBy, RememberingGuard] = {
     StepBy.RATE: rate.adjust,
 }
 
+# What must be there, whatever is proposed.
+FLOORS: Mapping[StepBy, Guard] = {StepBy.WARM_FLOOR: warm_floor.adjust}
+
+# What must be left when some of it is lost, by what was asked for lately.
+SPARE: Mapping[StepBy, RememberingGuard] = {StepBy.LOSS_BUDGET: loss_budget.adjust}
+
 # What the user says of this model alone; then the GPU budget binds all models.
-BEFORE_BUDGET: Mapping[StepBy, Guard] = {
-    StepBy.WARM_FLOOR: warm_floor.adjust,
-    StepBy.LOSS_BUDGET: loss_budget.adjust,
-    StepBy.BOUNDS: bounds.adjust,
-}
+BEFORE_BUDGET: Mapping[StepBy, Guard] = {StepBy.BOUNDS: bounds.adjust}
 
 # What no budget may override: a pause, and the replacement of what is being taken away.
 AFTER_BUDGET: Mapping[StepBy, Guard] = {
@@ -54,5 +56,7 @@ class Guards:
 
     before_stand_ins: Mapping[StepBy, Guard] = field(default_factory=lambda: BEFORE_STAND_INS)
     remembering: Mapping[StepBy, RememberingGuard] = field(default_factory=lambda: REMEMBERING)
+    floors: Mapping[StepBy, Guard] = field(default_factory=lambda: FLOORS)
+    spare: Mapping[StepBy, RememberingGuard] = field(default_factory=lambda: SPARE)
     before_budget: Mapping[StepBy, Guard] = field(default_factory=lambda: BEFORE_BUDGET)
     after_budget: Mapping[StepBy, Guard] = field(default_factory=lambda: AFTER_BUDGET)

@@ -8,18 +8,19 @@ from __future__ import annotations
 
 from autoscaler.core.contract.reasons import Reason
 from autoscaler.core.guards.contract import Verdict
-from autoscaler.core.hpa import HpaMemory, limit_rate
+from autoscaler.core.hpa import limit_rate
+from autoscaler.core.memory import ModelMemory
 from autoscaler.core.pools.replica_count import ReplicaCount, with_stand_ins
 from autoscaler.core.pools.situation import Situation
 
 
-def adjust(situation: Situation, count: ReplicaCount, hpa: HpaMemory, /) -> Verdict | None:
+def adjust(situation: Situation, count: ReplicaCount, memory: ModelMemory, /) -> Verdict | None:
     """Bound a change by the policies of its direction."""
     behavior = situation.spec.behavior
     if behavior is None:
         return None
     limited = limit_rate(
-        hpa,
+        memory.hpa,
         at=situation.at,
         current=situation.serving_replicas,
         proposal=count.serving,

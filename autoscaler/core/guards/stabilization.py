@@ -56,8 +56,9 @@ def watch_window(
     return start_without or at - memory.first_at >= window_s
 
 
-def adjust(situation: Situation, count: ReplicaCount, hpa: HpaMemory, /) -> Verdict | None:
+def adjust(situation: Situation, count: ReplicaCount, memory: ModelMemory, /) -> Verdict | None:
     """Bound a change by the proposals of the windows, and remember this one."""
+    hpa = memory.hpa
     behavior, there = situation.spec.behavior, situation.serving_replicas
     proposal = situation.proposal
     if situation.blind is not None and proposal is not None and proposal < there:

@@ -81,8 +81,12 @@ class Situation(NamedTuple):
     """The proposal looks ahead; False: the forecast has no history yet."""
     needed: float | None
     """Replicas that the demand of this moment needs, what waits included; None: unknown."""
+    counts_losses: bool
+    """The proposal is of a rule that was chosen by what was really missed, while capacity was taken away too."""
     offered: float | None
     """Replicas' worth of the offered load; None: unknown."""
+    offered_lately: float | None
+    """Likewise on average of a cold start; None: unknown."""
     traffic: TickTraffic | None
     """What came since the last tick; None: unknown."""
     placements: dict[tuple[int, int], Placement]

@@ -186,7 +186,11 @@ def _propose(
         proposal=proposal.replicas,
         foresees=proposal.reason is not Reason.NO_HISTORY,
         needed=carried(learnt.demand.replicas, learnt.demand),
+        counts_losses=proposal.reason is Reason.CHEAPEST_RULE,
         offered=carried(learnt.demand.offered_replicas, learnt.demand),
+        offered_lately=carried(
+            _recently_offered(learnt.demand, memory=memory, thirds=3), learnt.demand
+        ),
         traffic=learnt.traffic,
         placements={},
     )
@@ -233,7 +237,7 @@ def _ask_policy(
             at=facts.at,
             demand=learnt.demand,
             forecast=learnt.forecast,
-            offered_replicas=_recently_offered(learnt.demand, memory=memory),
+            offered_replicas=_recently_offered(learnt.demand, memory=memory, thirds=1),
             supply=learnt.stock.supply.within(serving),
             cold_start_s=learnt.cold_start_s,
             floor=max(spec.min_replicas, spec.warm_floor.replicas),
@@ -249,9 +253,9 @@ def _ask_policy(
     return proposal
 
 
-def _recently_offered(demand: Demand, *, memory: ModelMemory) -> float | None:
-    """Return the mean offered demand of the last third of a cold start, where it is remembered."""
+def _recently_offered(demand: Demand, *, memory: ModelMemory, thirds: int) -> float | None:
+    """Return the mean offered demand of the last thirds of a cold start, where it is remembered."""
     history = memory.forecast.history
     if demand.offered_replicas is None or history.slot < 0:
         return None
-    return history.mean(memory.forecast.mean_slots)
+    return history.mean(thirds * memory.forecast.mean_slots)

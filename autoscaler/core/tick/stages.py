@@ -5,26 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from autoscaler.core.contract.reasons import Reason, StepBy
-from autoscaler.core.guards import Guard, Guards
-from autoscaler.core.hpa import HpaMemory
+from autoscaler.core.guards import Guard, Guards, RememberingGuard
+from autoscaler.core.memory import ModelMemory
 from autoscaler.core.pools.replica_count import with_stand_ins
 from autoscaler.core.tick.facts import Draft
 
 
-def adjust_before_budget(draft: Draft, guards: Guards, *, hpa: HpaMemory) -> None:
+def adjust_before_budget(draft: Draft, guards: Guards, *, memory: ModelMemory) -> None:
     """Adjust a number by what is known of its model alone. Changes the draft.
 
     Args:
         draft: with the policy's proposal.
         guards: of the engine.
-        hpa: proposals and rescales of the model; changed.
+        memory: of the model; what its guards remember is changed.
     """
     _ask(draft, guards.before_stand_ins)
     add_stand_ins(draft)
-    for by, guard in guards.remembering.items():
-        verdict = guard(draft.situation, draft.count, hpa)
-        if verdict is not None:
-            draft.change(verdict.after, by=by, reason=verdict.reason, message=verdict.message)
+    _ask_remembering(draft, guards.remembering, memory=memory)
+    _ask(draft, guards.floors)
+    _ask_remembering(draft, guards.spare, memory=memory)
     _ask(draft, guards.before_budget)
 
 
@@ -74,6 +73,15 @@ def keep_within_budget(draft: Draft, *, granted: int, unseen: tuple[str, ...]) -
 def adjust_after_budget(draft: Draft, guards: Guards) -> None:
     """Adjust a number by what no budget may override. Changes the draft."""
     _ask(draft, guards.after_budget)
+
+
+def _ask_remembering(
+    draft: Draft, guards: Mapping[StepBy, RememberingGuard], *, memory: ModelMemory
+) -> None:
+    for by, guard in guards.items():
+        verdict = guard(draft.situation, draft.count, memory)
+        if verdict is not None:
+            draft.change(verdict.after, by=by, reason=verdict.reason, message=verdict.message)
 
 
 def _ask(draft: Draft, guards: Mapping[StepBy, Guard]) -> None:

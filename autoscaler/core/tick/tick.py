@@ -151,7 +151,7 @@ def _draft(
             observation = with_own_promises(observation, spec, memory=memory)
             model_memory = memory.models[spec.key]
             draft = assess(facts, spec, observation, order=orders[spec.key], memory=model_memory)
-            adjust_before_budget(draft, facts.parts.guards, hpa=model_memory.hpa)
+            adjust_before_budget(draft, facts.parts.guards, memory=model_memory)
         except BUGS as bug:
             decisions[spec.key] = _hold_broken(facts, spec, observation, bug)
         else:

@@ -85,6 +85,8 @@ def test_every_guard_has_a_word_in_the_trail():
         *guards.before_stand_ins,
         StepBy.STARTING,
         *guards.remembering,
+        *guards.floors,
+        *guards.spare,
         *guards.before_budget,
         StepBy.BUDGET,
         *guards.after_budget,

@@ -43,6 +43,9 @@ from autoscaler.core.contract.state import (
     ModelObservation,
     PoolObservation,
     Promise,
+    ReplicasWriter,
+    Rival,
+    RivalKind,
 )
 from tests.rows import UNKNOWN, NodeRow, Row, columns, node_columns
 
@@ -292,6 +295,31 @@ class PoolNow:
     promises_readable: bool = True
     unsound: tuple[FindingReason, ...] = ()
     start_s_max: float | None = None
+    rivals: tuple[Rival, ...] | None = ()
+    writer: ReplicasWriter | None = None
+
+
+def hpa(name: str = "old", *, kind: RivalKind = RivalKind.HPA, since: float = 0.0) -> Rival:
+    return Rival(kind=kind, name=name, since=since)
+
+
+def written_by(
+    manager: str = "kubectl",
+    *,
+    at: float = UNKNOWN,
+    scaled: bool = True,
+    declares: bool = False,
+    generation: int = 1,
+) -> ReplicasWriter:
+    """Who set the replicas; `us` is this autoscaler."""
+    return ReplicasWriter(
+        manager="inference-autoscaler" if manager == "us" else manager,
+        ours=manager == "us",
+        at=at,
+        scaled=scaled,
+        declares=declares,
+        generation=generation,
+    )
 
 
 def promised(node: str, replicas: int, *, since: float = 0.0) -> Promise:
@@ -368,6 +396,8 @@ def _observation(part: Seen, *, at: float, nodes: Sequence[str]) -> ModelObserva
                 promises_readable=now.promises_readable,
                 unsound=now.unsound,
                 start_s_max=now.start_s_max,
+                rivals=now.rivals,
+                writer=now.writer,
             )
         )
     return ModelObservation(

@@ -138,12 +138,18 @@ class Engine:
 
     def _take_spec(self, event: SpecChanged) -> None:
         memory = self._memory
+        asked = {} if memory.fleet is None else {spec.key: spec for spec in memory.fleet.models}
         memory.fleet = event.fleet
         before = memory.models
         memory.models = {
             model.key: before.get(model.key) or ModelMemory() for model in event.fleet.models
         }
         for model in event.fleet.models:
+            last = asked.get(model.key, model)
+            if (last.mode, last.pause) != (model.mode, model.pause):
+                # Somebody said whether this one is to act: what others wrote before is settled by that.
+                for writer in memory.models[model.key].writers.values():
+                    writer.dismiss()
             pools = {pool.name for pool in model.pools}
             cold_starts = memory.models[model.key].cold_starts
             for pool in [name for name in cold_starts if name not in pools]:
@@ -172,6 +178,8 @@ class Engine:
             if model is not None and event.reason == "Forbidden":
                 model.victims.forbidden_at, model.victims.forbidden = at, event.message
             return
+        if model is not None and pending.target in model.writers:
+            model.writers[pending.target].sent = None
         if model is not None and event.reason not in NOT_REFUSED:
             model.refusals[pending.target] = (event.reason, event.message)
 
@@ -186,6 +194,9 @@ class Engine:
             model.victims.accepted, model.victims.forbidden_at = True, None
             return
         model.refusals.pop(pending.target, None)
+        if pending.target in model.writers and isinstance(pending.value, int):
+            # Also where the next look comes after it is forgotten here: what overwrites it undoes it.
+            model.writers[pending.target].sent = pending.value
         behavior = next(spec.behavior for spec in fleet.models if spec.key == pending.model)
         if behavior is not None and pending.serving_change:
             remember_rescale(

@@ -19,6 +19,7 @@ from autoscaler.core.hindsight import HindsightMemory
 from autoscaler.core.hpa import HpaMemory, Slot
 from autoscaler.core.scores.memory import ScoreMemory
 from autoscaler.core.supply.cold_starts import ColdStartMemory
+from autoscaler.core.supply.conflicts import WriterMemory
 from autoscaler.core.supply.cooldown import CooldownMemory
 from autoscaler.core.supply.departures import DepartureMemory
 from autoscaler.core.supply.drains import DrainMemory
@@ -87,6 +88,8 @@ class ModelMemory:
     """Of what was decided; nothing that decides reads it."""
     hindsight: HindsightMemory = field(default_factory=HindsightMemory)
     """Of what others would have asked for; likewise."""
+    writers: dict[str, WriterMemory] = field(default_factory=dict)
+    """By scale target: who else wrote its replicas."""
     refusals: dict[str, tuple[str, str]] = field(default_factory=dict)
     """By target of a command: reason and message of the last refusal, until one is accepted."""
 

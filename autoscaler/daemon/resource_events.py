@@ -38,6 +38,7 @@ EVENTFUL = frozenset(
         ConditionType.METRICS_AVAILABLE,
         ConditionType.CAPACITY_INTERRUPTED,
         ConditionType.FALLBACK_ACTIVE,
+        ConditionType.CONFLICTED,
     }
 )
 """Conditions whose change is told: somebody may have to do something, or to know when it was."""

@@ -136,12 +136,20 @@ class Cluster:
 
     def readable_notices(self) -> dict[str, Readability]:
         """Whether what notices are read from beside Nodes can be read, by the resource's plural."""
-        return self._caches.readable_optional()
+        return self._caches.readable_notices()
 
     def optional_problems(self) -> dict[str, str]:
         """What is wrong with those now, by the resource's plural, for people; nothing hangs on it."""
         return {
             each.resource.plural: each.problem for each in self._caches.optional() if each.problem
+        }
+
+    def unread_hpas(self) -> dict[str, str]:
+        """Namespaces in which HorizontalPodAutoscalers cannot be read, and why: one on a target would not be seen."""
+        return {
+            name: caches.hpas.problem or "they were not listed yet"
+            for name, caches in self._caches.namespaces.items()
+            if caches.hpas.readability in {Readability.FORBIDDEN, Readability.UNKNOWN}
         }
 
     def all_nodes(self) -> list[SlimNode]:

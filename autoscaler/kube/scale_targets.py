@@ -8,13 +8,14 @@ from collections.abc import Mapping
 from autoscaler.core.contract.commands import FALLBACK_ANNOTATION
 from autoscaler.core.contract.reasons import FindingReason
 from autoscaler.core.contract.spec import FleetSpec, ModelSpec, PoolSpec, ScaleTarget
-from autoscaler.core.contract.state import PoolObservation
+from autoscaler.core.contract.state import PoolObservation, Rival
 from autoscaler.foreign_text import listed
 from autoscaler.kube.ownership import deployment_of
 from autoscaler.kube.soundness.lint import unsound
 from autoscaler.kube.soundness.starts import start_s_max
 from autoscaler.kube.soundness.terms import terms_of
 from autoscaler.kube.watch.caches import NamespaceCaches
+from autoscaler.kube.watch.optional import Readability
 from autoscaler.kube.watch.slim import SlimDeployment
 
 PROMISES_HELD_S = 600.0
@@ -76,7 +77,23 @@ class ScaleTargets:
             promises_readable=deployment.promises is not None or self._given_up(pool, at=at),
             unsound=self._find_unsound(model, pool, deployment),
             start_s_max=start_s_max(deployment.template),
+            rivals=self._rivals(pool.target),
+            writer=deployment.writer,
         )
+
+    def _rivals(self, target: ScaleTarget) -> tuple[Rival, ...] | None:
+        """Find the HPAs on a target; None: they cannot be read."""
+        hpas = self._namespaces[target.namespace].hpas
+        if hpas.readability is Readability.ABSENT:
+            return ()
+        if hpas.readability is not Readability.READABLE and not hpas.synced:
+            return None
+        named = target.api_version.rpartition("/")[0], target.kind, target.name
+        found = [hpa.rival for hpa in hpas.objects.values() if hpa.target == named]
+        # Where the right was taken away, what was seen before may be gone; that there is one is as good as known.
+        if hpas.forbidden and not found:
+            return None
+        return tuple(sorted(found, key=lambda rival: (rival.kind, rival.name)))
 
     def missing(self, fleet: FleetSpec) -> dict[str, str]:
         """Say, by model, which of its scale targets do not exist, and what there is in their place.

@@ -112,6 +112,7 @@ def to_core(resource: InferenceAutoscaler) -> ModelSpec:
         ),
         priority=spec.priority,
         sample_age_s_max=_sample_age_s_max(resource),
+        manual_scale_hold_s=float(spec.manual_scale.hold_seconds),
     )
 
 

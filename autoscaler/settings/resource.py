@@ -265,6 +265,14 @@ class SpotSection(_Section):
     any cloud is 120 s: a longer margin would leave no time to drain in."""
 
 
+class ManualScaleSection(_Section):
+    """What becomes of a number of replicas that somebody else writes on a scale target."""
+
+    hold_seconds: int = Field(default=600, ge=0, le=_DAY_S)
+    """So long it is left as it is, within the bounds; what spot interruptions take is replaced all the same. 0: not at
+    all, but where a write of ours was undone."""
+
+
 class Spec(_Section):
     """What is asked for one model."""
 
@@ -291,6 +299,7 @@ class Spec(_Section):
     behavior: BehaviorSection = Field(default_factory=BehaviorSection)
     """Empty: no rate limit, and the scale-down window is the learnt cold start."""
     spot: SpotSection = Field(default_factory=SpotSection)
+    manual_scale: ManualScaleSection = Field(default_factory=ManualScaleSection)
     priority: int = Field(default=0, ge=-1_000_000, le=1_000_000)
     """Among models that share a GPU budget; the higher one is served first."""
 

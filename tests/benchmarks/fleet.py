@@ -115,5 +115,5 @@ def fill(cluster: Cluster, pods: int, *, models: int = 1, at: float) -> None:
         )
         for number in range(pods // PODS_PER_NODE + 1)
     }
-    for cache in cluster._caches.all():
+    for cache in [*cluster._caches.all(), *cluster._caches.optional()]:
         cache.synced, cache.confirmed_at, cache.version = True, at + 1e6, "9"

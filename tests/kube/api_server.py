@@ -240,6 +240,7 @@ class Held:
         "Pod": "/api/v1/namespaces/{}/pods",
         "Deployment": "/apis/apps/v1/namespaces/{}/deployments",
         "ReplicaSet": "/apis/apps/v1/namespaces/{}/replicasets",
+        "HorizontalPodAutoscaler": "/apis/autoscaling/v2/namespaces/{}/horizontalpodautoscalers",
         "Event": "/api/v1/namespaces/{}/events",
         "NodeClaim": "/apis/karpenter.sh/v1/nodeclaims",
         "InferenceAutoscaler": "/apis/inference-autoscaler.dev/v1alpha1/namespaces/{}/inferenceautoscalers",

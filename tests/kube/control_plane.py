@@ -44,12 +44,14 @@ def binaries() -> Path:
 class ControlPlane:
     """Started and stopped by the script of the end-to-end suite."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, **environment: str) -> None:
+        """`environment`: of the script; no controller and no scheduler runs unless it says otherwise."""
         self.folder = folder
         self._environment = {
             **os.environ,
             "KUBEBUILDER_ASSETS": str(binaries()),
             "WITHOUT": "kube-scheduler kube-controller-manager",
+            **environment,
         }
 
     async def script(self, *arguments: str) -> None:
@@ -107,10 +109,10 @@ class ControlPlane:
 
 @contextlib.contextmanager
 def running_control_plane(
-    folder: Path, set_up: Callable[[ControlPlane, Client], Awaitable[None]]
+    folder: Path, set_up: Callable[[ControlPlane, Client], Awaitable[None]], **environment: str
 ) -> Iterator[ControlPlane]:
     """One for the tests of a module: started, set up by its administrator, and stopped whatever happens."""
-    made = ControlPlane(folder)
+    made = ControlPlane(folder, **environment)
     asyncio.run(made.script("start"))
 
     async def as_admin() -> None:

@@ -340,9 +340,7 @@ async def test_two_models_in_two_namespaces_and_a_change_of_them(begin: Begin):
     assert [m.pools[0].current_replicas for m in scene.observe().models] == [2, 4]
     assert set(scene.cluster._caches.namespaces) == {"serving", "third"}
     watched = len(scene.cluster._caches._tasks)
-    assert watched == 10, (
-        "what all share: nodes, two of events, claims; and three of each namespace"
-    )
+    assert watched == 12, "what all share: nodes, two of events, claims; and four of each namespace"
 
 
 async def test_scrape_targets(begin: Begin):

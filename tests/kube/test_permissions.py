@@ -17,6 +17,7 @@ from autoscaler.kube.api.permissions import (
 from autoscaler.kube.api.resources import (
     DEPLOYMENTS,
     EVENTS,
+    HPAS,
     INFERENCE_AUTOSCALERS,
     LEASES,
     NODE_CLAIMS,
@@ -34,7 +35,7 @@ from tests.kube.test_perform import AT, COMMANDS
 from tests.kube.watched import until_listed
 
 ALL = (*PERMISSIONS, *DELETION_COSTS)
-KINDS = (DEPLOYMENTS, EVENTS, LEASES, NODES, NODE_CLAIMS, PODS, REPLICA_SETS)
+KINDS = (DEPLOYMENTS, EVENTS, HPAS, LEASES, NODES, NODE_CLAIMS, PODS, REPLICA_SETS)
 BY_PLURAL = {each.plural: each for each in (*KINDS, INFERENCE_AUTOSCALERS)}
 
 
@@ -56,7 +57,7 @@ async def test_the_table_holds_each_call_and_nothing_more(tmp_path: Path):
             for command in COMMANDS:
                 cluster.apply(pod("p", owner="rs", node="n"))  # evicted by one, deleted by the next
                 await perform(client, command, now=lambda: AT)
-            while len({r.resource for r in cluster.api.requests if r.verb == "watch"}) < 6:
+            while len({r.resource for r in cluster.api.requests if r.verb == "watch"}) < 7:
                 await asyncio.sleep(0.001)
             await hold_and_release(client)
         running.cancel()

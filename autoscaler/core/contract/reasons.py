@@ -21,6 +21,7 @@ class StepBy(StrEnum):
     LOSS_BUDGET = "loss_budget"
     BOUNDS = "bounds"
     BUDGET = "budget"
+    CONFLICT = "conflict"
     PAUSE = "pause"
     INTERRUPTION = "interruption"
     PLACEMENT = "placement"
@@ -52,6 +53,10 @@ class Reason(StrEnum):
     TOO_FEW_REPLICAS = "TooFewReplicas"
     TOO_MANY_REPLICAS = "TooManyReplicas"
     GPU_BUDGET = "GpuBudget"
+    HPA_ON_TARGET = "HorizontalPodAutoscaler"
+    SCALED_OBJECT_ON_TARGET = "ScaledObject"
+    OTHER_WRITER = "OtherWriter"
+    MANUAL_SCALE = "ManualScale"
     PAUSED = "Paused"
     SCALE_DOWN_PAUSED = "ScaleDownPaused"
     FALLBACK_ACTIVE = "FallbackActive"
@@ -121,6 +126,7 @@ class ConditionType(StrEnum):
     TARGETS_SOUND = "TargetsSound"
     GPUS_HEALTHY = "GpusHealthy"
     ATTAINMENT_KNOWN = "AttainmentKnown"
+    CONFLICTED = "Conflicted"
 
 
 class ConditionReason(StrEnum):
@@ -148,6 +154,8 @@ class ConditionReason(StrEnum):
     NO_ON_DEMAND_POOL = "NoOnDemandPool"
     PROMISES_UNREADABLE = "PromisesUnreadable"
     SPOT_INTERRUPTED = "SpotInterrupted"
+    NO_CONFLICT = "NoConflict"
+    RIVALS_UNREADABLE = "RivalsUnreadable"
     NO_SCALE_DOWN = "NoScaleDown"
     COSTS_ACCEPTED = "CostsAccepted"
     COSTS_FORBIDDEN = "CostsForbidden"

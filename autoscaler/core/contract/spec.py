@@ -181,6 +181,8 @@ class ModelSpec:
     priority: int = 0
     sample_age_s_max: float = 20.0
     """An engine sample older than this is stale: four scrape periods, not less than 15 s."""
+    manual_scale_hold_s: float = 600.0
+    """So long a number that somebody else wrote on a scale target is left as it is. Seconds, >= 0."""
     key: str = field(init=False, repr=False, compare=False)
     """`namespace/name`: what events, decisions and memory call this model."""
 

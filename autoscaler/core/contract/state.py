@@ -209,6 +209,44 @@ class Promise:
     """When it was promised, seconds."""
 
 
+class RivalKind(StrEnum):
+    """What else scales a target by itself, as long as it is there."""
+
+    HPA = "HorizontalPodAutoscaler"
+    SCALED_OBJECT = "ScaledObject"
+    """KEDA's: the HPA that it keeps on the target, or the object of which that HPA says it is."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rival:
+    """Another autoscaler on a scale target of ours: it writes again whatever we write."""
+
+    kind: RivalKind
+    name: str
+    """In the namespace of the target."""
+    since: FloatOrNaN
+    """When it was created, seconds; NaN: it does not say."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplicasWriter:
+    """Who last set `spec.replicas` of a scale target, as its managedFields have it."""
+
+    manager: str
+    """Field manager: `kubectl`, `argocd-controller`, ...; the first word of a client's name."""
+    ours: bool
+    at: FloatOrNaN
+    """At the latest, seconds. Of a write of the `scale` subresource the API server notes no time: then it is when
+    the target's status last followed its specification. NaN: not said."""
+    scaled: bool
+    """It set the replicas and not the pod template: by `scale`, or an edit of that one field. Whoever made the
+    object, or applies all of it, has both."""
+    declares: bool
+    """It applies what it has written down (server-side apply), and will again."""
+    generation: int
+    """Of the target's specification: one more with every change of it."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolObservation:
     """One scale target as the API server has it."""
@@ -230,6 +268,10 @@ class PoolObservation:
     """What in its pod template loses requests when replicas start or end; `autoscaler check` says where."""
     start_s_max: float | None = None
     """What its probes allow a start to take, from the container's start; None: any time."""
+    rivals: tuple[Rival, ...] | None = ()
+    """Other autoscalers on it, ordered by kind and name; None: it is unknown, for they cannot be read."""
+    writer: ReplicasWriter | None = None
+    """None: it is not said who set its replicas."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

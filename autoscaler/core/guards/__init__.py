@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from autoscaler.core.contract.reasons import StepBy
 from autoscaler.core.guards import (
     bounds,
+    conflict,
     fallback,
     freshness,
     loss_budget,
@@ -43,8 +44,9 @@ SPARE: Mapping[StepBy, RememberingGuard] = {StepBy.LOSS_BUDGET: loss_budget.adju
 # What the user says of this model alone; then the GPU budget binds all models.
 BEFORE_BUDGET: Mapping[StepBy, Guard] = {StepBy.BOUNDS: bounds.adjust}
 
-# What no budget may override: a pause, and the replacement of what is being taken away.
+# What no budget may override: somebody else who scales, a pause, and the replacement of what is being taken away.
 AFTER_BUDGET: Mapping[StepBy, Guard] = {
+    StepBy.CONFLICT: conflict.adjust,
     StepBy.PAUSE: pause.adjust,
     StepBy.INTERRUPTION: fallback.adjust,
 }

@@ -60,6 +60,20 @@ def hold_pools(situation: Situation) -> Placement:
     )
 
 
+def leave_alone(situation: Situation, count: ReplicaCount) -> Placement:
+    """Ask of every pool what it has, for somebody else scales it; but for the bounds, and the fallback on top."""
+    slots = [[HELD] * (pool.current - pool.fallback) for pool in situation.pools]
+    order = situation.order
+    more = count.asked - situation.asked_replicas
+    slots[order.preferred].extend([HELD] * max(0, more))
+    less = max(0, -more)
+    for index in reversed(order.preference):
+        less -= _cut(slots[index], less)
+    if order.fallback is not None:
+        slots[order.fallback][:0] = [FALLBACK] * count.fallback
+    return hold_pools(situation)._replace(slots=tuple([tuple(pool) for pool in slots]))
+
+
 def _floor_stand_ins(situation: Situation, slots: list[list[Slot]]) -> int:
     """Count those inside the preferred pool, or those shared: what is held of them stands in still."""
     inside = [slot for index in situation.shared for slot in slots[index]]

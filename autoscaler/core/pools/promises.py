@@ -62,7 +62,7 @@ def plan_promises(situation: Situation, *, serving: int) -> PromisePlan:
     if not observed.promises_readable:
         # Somebody broke the annotation. It is left alone, and so is the fallback that we know of.
         return PromisePlan(in_force=situation.pools[pool].fallback)
-    if situation.spec.pause is Pause.ALL:
+    if situation.spec.pause is Pause.ALL or (situation.left_alone and situation.locked(pool)):
         return PromisePlan(promises=observed.promises, in_force=situation.pools[pool].fallback)
     if situation.doom is None and not observed.promises:
         return PromisePlan()

@@ -15,13 +15,14 @@ import numpy as np
 
 from autoscaler.core.candidates import TickTraffic
 from autoscaler.core.contract.reasons import Reason
-from autoscaler.core.contract.spec import ModelSpec
+from autoscaler.core.contract.spec import Mode, ModelSpec, Pause
 from autoscaler.core.contract.state import ModelObservation
 from autoscaler.core.pools.floor import FloorNow
 from autoscaler.core.pools.order import PoolOrder
 from autoscaler.core.pools.pool_state import PoolState
 from autoscaler.core.pools.slots import Placement
 from autoscaler.core.pools.spread import Spread
+from autoscaler.core.supply.conflicts import Conflict
 from autoscaler.core.supply.doomed import Doom
 from autoscaler.core.supply.stock import Stock
 
@@ -62,7 +63,8 @@ class Situation(NamedTuple):
     mute: int
     """Ready replicas that have not answered for long, and are counted as full."""
     may_shrink: bool
-    """Replicas may be given up at all: we can see, a whole window has been watched, no pause."""
+    """Replicas may be given up at all: we can see, a whole window has been watched, no pause, and nobody else scales
+    it."""
     pinned: bool
     """Some pool is not to be cut."""
     overdue_rollouts: tuple[str, ...]
@@ -89,6 +91,8 @@ class Situation(NamedTuple):
     """Likewise on average of a cold start; None: unknown."""
     traffic: TickTraffic | None
     """What came since the last tick; None: unknown."""
+    conflict: Conflict | None
+    """Who else scales it; None: nobody."""
     placements: dict[tuple[int, int], Placement]
     """What `stand_ins.place_serving` has found so far, empty at first; it changes no result."""
 
@@ -98,9 +102,23 @@ class Situation(NamedTuple):
         return (self.order.preferred,) if self.spread is None else self.spread.indices
 
     @property
+    def left_alone(self) -> bool:
+        """Tell whether the number stays for somebody else's sake; what never acts is in nobody's way."""
+        return self.conflict is not None and acts(self.spec)
+
+    def locked(self, pool: int) -> bool:
+        """Tell whether nothing may be written to the target of a pool, by index."""
+        return self.conflict is not None and self.conflict.locked[pool]
+
+    @property
     def rolling_out(self) -> bool:
         """Tell whether a target is in the middle of a rollout."""
         return any(pool.rolling_out for pool in self.pools)
+
+
+def acts(spec: ModelSpec) -> bool:
+    """Tell whether what is decided of a model is written: it is not to be observed only, nor paused."""
+    return spec.mode is Mode.ACTIVE and spec.pause is not Pause.ALL
 
 
 def assess_pools(

@@ -23,9 +23,10 @@ from autoscaler.core.pools.floor import FloorNow, in_force
 from autoscaler.core.pools.order import PoolOrder
 from autoscaler.core.pools.pool_state import PoolState
 from autoscaler.core.pools.replica_count import ReplicaCount
-from autoscaler.core.pools.situation import Situation, assess_pools, is_quiet
+from autoscaler.core.pools.situation import Situation, acts, assess_pools, is_quiet
 from autoscaler.core.pools.spread import Spread, make_spread
 from autoscaler.core.pools.stand_ins import count_stand_ins
+from autoscaler.core.supply.conflicts import watch_writers
 from autoscaler.core.supply.cooldown import watch_places
 from autoscaler.core.supply.departures import watch_departures
 from autoscaler.core.supply.drains import learn_drains
@@ -156,6 +157,9 @@ def _propose(
         window_s=down_window_s(spec, cold_start_s=learnt.cold_start_s),
         start_without=facts.settings.start_without_windows,
     )
+    conflict = watch_writers(
+        memory.writers, at=facts.at, spec=spec, observation=observation, sent=facts.sent
+    )
     proposal = _ask_policy(facts, spec, learnt, memory=memory, serving=serving)
     situation = Situation(
         at=facts.at,
@@ -174,7 +178,10 @@ def _propose(
         blind=blind,
         still=learnt.demand.still,
         mute=learnt.mute,
-        may_shrink=settled and blind is None and spec.pause is Pause.NO,
+        may_shrink=settled
+        and blind is None
+        and spec.pause is Pause.NO
+        and not (conflict is not None and acts(spec)),
         pinned=any(pool.pinned for pool in pools),
         overdue_rollouts=rollouts.overdue,
         spread=spread,
@@ -192,6 +199,7 @@ def _propose(
             _recently_offered(learnt.demand, memory=memory, thirds=3), learnt.demand
         ),
         traffic=learnt.traffic,
+        conflict=conflict,
         placements={},
     )
     return situation, proposal

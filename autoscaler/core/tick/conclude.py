@@ -7,12 +7,12 @@ from functools import partial
 from autoscaler.core.contract.decision import Decision, Direction, Measures, PoolDecision, Step
 from autoscaler.core.contract.events import Observed
 from autoscaler.core.contract.reasons import Reason, StepBy
-from autoscaler.core.contract.spec import Mode, ModelSpec, Pause
+from autoscaler.core.contract.spec import ModelSpec, Pause
 from autoscaler.core.contract.state import ModelObservation
 from autoscaler.core.memory import ModelMemory
-from autoscaler.core.pools.placement import hold_pools, place
+from autoscaler.core.pools.placement import hold_pools, leave_alone, place
 from autoscaler.core.pools.replica_count import ReplicaCount
-from autoscaler.core.pools.situation import Situation
+from autoscaler.core.pools.situation import Situation, acts
 from autoscaler.core.pools.slots import Placement, explain_held
 from autoscaler.core.tick.conditions import describe, describe_hold
 from autoscaler.core.tick.facts import Draft
@@ -37,7 +37,9 @@ def conclude(
     spec = situation.spec
     readable = all(pool.current_replicas is not None for pool in situation.observation.pools)
     if readable and spec.pause is not Pause.ALL:
-        placement = place(situation, count)
+        placement = (
+            leave_alone(situation, count) if situation.left_alone else place(situation, count)
+        )
     else:
         placement = hold_pools(situation)
     memory.stand_ins = placement.stand_ins
@@ -50,7 +52,7 @@ def conclude(
     total = sum(desired)
     if total != count.total:
         trail.append(_placement_step(situation, count, placement, readable=readable))
-    if spec.mode is Mode.ACTIVE and spec.pause is not Pause.ALL:
+    if acts(spec):
         raised = None
         if readable:
             raised = _write(situation, event, count, desired, memory=memory, writes=writes)
@@ -212,7 +214,7 @@ def _write(
     raised: str | None = None
     annotated: str | None = None
     spec, fallback = situation.spec, situation.order.fallback
-    if fallback is not None and count.plan is not None:
+    if fallback is not None and count.plan is not None and not situation.locked(fallback):
         observed = situation.observation.pools[fallback]
         if observed.promises_readable:
             annotated = writes.annotate(
@@ -228,6 +230,8 @@ def _write(
         if index == fallback:
             placed -= count.fallback
             memory.placed[pool.name] = placed
+        if situation.left_alone and (situation.locked(index) or desired[index] == state.current):
+            continue
         sent = writes.set_replicas(
             model=spec.key,
             target=pool.target,

@@ -25,6 +25,7 @@ from autoscaler.core.pools.situation import Situation
 from autoscaler.core.pools.slots import Placement
 from autoscaler.core.tick.attainment_condition import describe_attainment
 from autoscaler.core.tick.condition import condition
+from autoscaler.core.tick.conflict_condition import describe_conflict, unable
 from autoscaler.core.tuning import TUNING
 
 _LIMITS = {
@@ -35,7 +36,6 @@ _LIMITS = {
     Reason.GPU_BUDGET,
 }
 _STABILIZED = {Reason.SCALE_UP_STABILIZED, Reason.SCALE_DOWN_STABILIZED}
-
 
 READY = condition(ConditionType.READY, True, ConditionReason.DECIDED, "decides on every tick")
 ABLE = condition(
@@ -138,7 +138,7 @@ def describe(
     """
     return (
         READY,
-        _able(situation, trail, memory.refusals),
+        unable(situation) or _able(situation, trail, memory.refusals),
         _active(situation),
         _limited(unplaced=placement.unplaced, trail=trail),
         _metrics(situation),
@@ -149,6 +149,7 @@ def describe(
         _targets(situation),
         _gpus(situation),
         describe_attainment(attainment, situation.spec.objective),
+        describe_conflict(situation),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -27,6 +28,8 @@ class TickFacts(NamedTuple):
     doom: Doom | None
     gpus: FreeGpus
     """Models draw from it in their order."""
+    sent: Mapping[str, int]
+    """By scale target, the replicas of a write of ours whose effect is not observed yet."""
 
 
 @dataclass(slots=True, kw_only=True)

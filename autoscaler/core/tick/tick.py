@@ -14,12 +14,12 @@ import numpy as np
 from autoscaler.core.contract.decision import Decision, Outcome
 from autoscaler.core.contract.events import Observed
 from autoscaler.core.contract.reasons import Reason
-from autoscaler.core.contract.spec import EngineSettings, FleetSpec, Mode, ModelSpec, Pause
+from autoscaler.core.contract.spec import EngineSettings, FleetSpec, ModelSpec
 from autoscaler.core.contract.state import ModelObservation
 from autoscaler.core.memory import Memory
 from autoscaler.core.pools.budget import allot
 from autoscaler.core.pools.order import PoolOrder
-from autoscaler.core.pools.situation import Situation
+from autoscaler.core.pools.situation import Situation, acts
 from autoscaler.core.supply.doomed import find_doomed
 from autoscaler.core.supply.free_gpus import FreeGpus
 from autoscaler.core.tick.assess import assess
@@ -84,6 +84,11 @@ def decide(
         parts=parts,
         doom=doom,
         gpus=FreeGpus(nodes=event.nodes, doom=doom),
+        sent={
+            pending.target: pending.value
+            for pending in memory.pending.values()
+            if pending.kind == "SetReplicas" and isinstance(pending.value, int)
+        },
     )
     writes = Writes(memory=memory, event=event.id, at=at)
     decisions: dict[str, Decision] = {}
@@ -213,11 +218,7 @@ def _settle_cordoned(facts: TickFacts, *, fleet: FleetSpec, writes: Writes) -> N
         return  # almost every tick
     if facts.at - facts.event.cluster_at > facts.settings.cluster_age_s_max:
         return
-    active = (
-        spec.key
-        for spec in fleet.models
-        if spec.mode is Mode.ACTIVE and spec.pause is not Pause.ALL
-    )
+    active = (spec.key for spec in fleet.models if acts(spec))
     model = next(active, None)
     uncordon_withdrawn(nodes, doom=facts.doom, model=model, writes=writes)
     observations = {each.model: each for each in facts.event.models}

@@ -24,7 +24,7 @@ from autoscaler import __version__
 from autoscaler.errors import RecordingError
 from autoscaler.foreign_text import shown
 
-FORMAT = 7
+FORMAT = 8
 """Goes up with whatever changes the written form of a record, the engine's memory among them."""
 _NAME = re.compile(r"\d{8}T\d{6}Z-\d{6}\.jsonl\.gz")
 _GZIP = 31

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from autoscaler import __version__
 from autoscaler.core.contract.decision import Attainment, Decision
 from autoscaler.core.contract.hindsight import WindowHindsight
+from autoscaler.core.contract.reasons import ConditionType
 from autoscaler.core.contract.scores import Scores
 from autoscaler.core.contract.spec import ModelSpec
 from autoscaler.daemon.observer import FleetObserver
@@ -23,7 +24,13 @@ from autoscaler.daemon.telemetry.metrics import (
     Value,
 )
 from autoscaler.daemon.telemetry.status import Status
-from autoscaler.daemon.telemetry.words import IDLE_REASONS, LEASE_OUTCOMES, MISS_CAUSES, TASKS
+from autoscaler.daemon.telemetry.words import (
+    CONFLICTS,
+    IDLE_REASONS,
+    LEASE_OUTCOMES,
+    MISS_CAUSES,
+    TASKS,
+)
 from autoscaler.kube.observe import GPU_AGE_S_MAX
 from autoscaler.kube.samples import FramebufferSample, PodKey
 from autoscaler.kube.watch.optional import Readability
@@ -107,6 +114,11 @@ def _model_values(model: ModelSpec, decision: Decision) -> Iterator[Value]:
         labels = (*names, pool.pool, types.get(pool.pool, ""))
         for name in POOL_GAUGES:
             yield Value(name, labels, getattr(pool, name))
+    for condition in decision.conditions:
+        if condition.type is ConditionType.CONFLICTED:
+            for kind in CONFLICTS:
+                held = condition.status == "True" and condition.reason == kind
+                yield Value("conflict", (*names, str(kind)), int(held))
     measures = decision.measures
     figures = {**measures._asdict(), "cold_start_seconds": measures.cold_start_s}
     for name in MODEL_GAUGES:

@@ -104,6 +104,7 @@ TABLE: tuple[ExportedMetric, ...] = (
     _gauge("doomed_replicas", _POOL, "Replicas on nodes that are being taken away."),
     _gauge("unhealthy_replicas", _POOL, "Replicas on GPUs that can carry none."),
     _gauge("fallback_replicas", _POOL, "Of the desired: on-demand fallback for spot."),
+    _gauge("conflict", (*_MODEL, "reason"), "1 where somebody else scales it, and it is held."),
     _gauge("requests_at_risk", _MODEL, "Requests that doomed nodes will cut."),
     _gauge("warm_floor_replicas", _MODEL, "Ready replicas kept even without demand."),
     _gauge("warm_floor_usd_per_hour", _MODEL, "What these cost, by the price of their pool."),

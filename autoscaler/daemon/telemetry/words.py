@@ -6,7 +6,7 @@ from typing import get_args
 
 from autoscaler import notices
 from autoscaler.core.contract.commands import Command
-from autoscaler.core.contract.reasons import StepBy
+from autoscaler.core.contract.reasons import Reason, StepBy
 from autoscaler.core.contract.scores import IdleGpuSeconds, MissedRequests
 from autoscaler.core.contract.state import NODE_STATUS
 from autoscaler.notices.interruptions import DRAIN
@@ -53,6 +53,15 @@ NOTICE_SOURCES = (
 
 ADJUSTMENTS = tuple(by for by in StepBy if by not in {StepBy.POLICY, StepBy.PLACEMENT})
 """The guards and stages between the proposal and its placement: `Step.by` of what adjusted it."""
+
+
+CONFLICTS = (
+    Reason.HPA_ON_TARGET,
+    Reason.SCALED_OBJECT_ON_TARGET,
+    Reason.OTHER_WRITER,
+    Reason.MANUAL_SCALE,
+)
+"""Who else scales a model: the reason of its condition `Conflicted`, where that is true."""
 
 
 def _camel(field: str) -> str:

@@ -84,6 +84,13 @@ PERMISSIONS: tuple[Permission, ...] = (
         why="which Deployment a pod belongs to",
     ),
     Permission(
+        group="autoscaling",
+        resource="horizontalpodautoscalers",
+        verbs=("list", "watch"),
+        namespaced=True,
+        why="whether an HPA, or KEDA's, scales one of our targets; optional",
+    ),
+    Permission(
         group="coordination.k8s.io",
         resource="leases",
         verbs=("create",),

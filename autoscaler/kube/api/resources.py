@@ -43,6 +43,9 @@ DISRUPTION_BUDGETS = ApiResource(
     group="policy", version="v1", plural="poddisruptionbudgets", namespaced=True
 )
 """Read by `autoscaler check --targets CLUSTER` alone, with the rights of whoever calls it."""
+HPAS = ApiResource(
+    group="autoscaling", version="v2", plural="horizontalpodautoscalers", namespaced=True
+)
 EVENTS = ApiResource(group="", version="v1", plural="events", namespaced=True)
 LEASES = ApiResource(group="coordination.k8s.io", version="v1", plural="leases", namespaced=True)
 NODE_CLAIMS = ApiResource(group="karpenter.sh", version="v1", plural="nodeclaims", namespaced=False)

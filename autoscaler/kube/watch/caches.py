@@ -18,6 +18,7 @@ from autoscaler.kube.api.fields import Json
 from autoscaler.kube.api.resources import (
     DEPLOYMENTS,
     EVENTS,
+    HPAS,
     NODE_CLAIMS,
     NODES,
     PODS,
@@ -25,6 +26,7 @@ from autoscaler.kube.api.resources import (
     ApiResource,
 )
 from autoscaler.kube.watch.optional import OptionalCache, Readability
+from autoscaler.kube.watch.rivals import SlimHpa, slim_hpa
 from autoscaler.kube.watch.slim import (
     SlimDeployment,
     SlimPod,
@@ -44,6 +46,8 @@ T = TypeVar("T")
 EVENTS_NAMESPACE = "default"
 """Where the API server has Events about objects that have no namespace: about Nodes and NodeClaims."""
 _EVENT_KINDS = ("Node", "NodeClaim")
+HPAS_S_MAX = 10.0
+"""So long a namespace is not known whose HPAs were not looked for: or we would write once against one of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,15 +67,24 @@ class NamespaceCaches:
     deployments: ResourceCache[SlimDeployment]
     replica_sets: ResourceCache[SlimReplicaSet]
     pods: ResourceCache[SlimPod]
+    hpas: OptionalCache[SlimHpa]
+    """Nothing hangs on it but who else scales a target."""
+    waits_until: float
+    """So long its first answer is waited for, in seconds."""
 
     @property
     def all(self) -> tuple[ResourceCache[Any], ...]:
-        """The three of them."""
+        """Those that decisions rest on."""
         return (self.deployments, self.replica_sets, self.pods)
 
-    @property
-    def confirmed_at(self) -> float:
-        """When all three were last known to be in step; 0: one was never listed."""
+    def confirmed_at(self, *, at: float) -> float:
+        """When those were last known to be in step; 0: one was never listed, or HPAs not looked for yet.
+
+        Args:
+            at: Now, in seconds.
+        """
+        if self.hpas.readability is Readability.UNKNOWN and at < self.waits_until:
+            return 0.0
         return min(cache.confirmed_at for cache in self.all)
 
     @property
@@ -130,7 +143,8 @@ class Caches:
         """Watch the namespaces of this fleet from now on, and no others."""
         followed = {pool.target.namespace for model in fleet.models for pool in model.pools}
         for name in self.namespaces.keys() - followed:
-            for cache in self.namespaces.pop(name).all:
+            gone = self.namespaces.pop(name)
+            for cache in (*gone.all, gone.hpas):
                 task = self._tasks.pop(cache, None)
                 if task is not None:
                     task.cancel()
@@ -139,8 +153,12 @@ class Caches:
                 deployments=self._cache(DEPLOYMENTS, slim_deployment, namespace=name),
                 replica_sets=self._cache(REPLICA_SETS, slim_replica_set, namespace=name),
                 pods=self._cache(PODS, slim_pod, namespace=name),
+                hpas=OptionalCache(
+                    self._client, HPAS, slim_hpa, namespace=name, **self._optional_ways
+                ),
+                waits_until=self._now() + HPAS_S_MAX,
             )
-            self._start(self.namespaces[name].all)
+            self._start([*self.namespaces[name].all, self.namespaces[name].hpas])
 
     def doubt(self, namespaces: Container[str]) -> None:
         """Take in in which namespaces what is held contradicts itself now."""
@@ -158,7 +176,7 @@ class Caches:
         found = {
             name: caches.refusal
             for name, caches in self.namespaces.items()
-            if caches.refusal and caches.confirmed_at < oldest_at
+            if caches.refusal and caches.confirmed_at(at=self._now()) < oldest_at
         }
         return found if len(found) < len(self.namespaces) else {}
 
@@ -171,16 +189,21 @@ class Caches:
         """
         refusals = self.refusals()
         readable = (each for name, each in self.namespaces.items() if name not in refusals)
-        return min([self.nodes.confirmed_at, *(each.confirmed_at for each in readable)])
+        now = self._now()
+        return min([self.nodes.confirmed_at, *(each.confirmed_at(at=now) for each in readable)])
 
-    def optional(self) -> list[OptionalCache[Any]]:
-        """The caches that nothing hangs on."""
+    def notices(self) -> list[OptionalCache[Any]]:
+        """Those of the optional caches that notices are read from."""
         return [*self.events, *([] if self.claims is None else [self.claims])]
 
-    def readable_optional(self) -> dict[str, Readability]:
-        """Whether they can be read, by the resource's plural; of two of one resource the one that fares worse."""
+    def optional(self) -> list[OptionalCache[Any]]:
+        """The caches that no decision waits for."""
+        return [*self.notices(), *(each.hpas for each in self.namespaces.values())]
+
+    def readable_notices(self) -> dict[str, Readability]:
+        """Whether notices can be read, by the resource's plural; of two of one resource the one that fares worse."""
         found: dict[str, Readability] = {}
-        for cache in self.optional():
+        for cache in self.notices():
             if found.get(cache.resource.plural, Readability.READABLE) is Readability.READABLE:
                 found[cache.resource.plural] = cache.readability
         return found
@@ -190,6 +213,15 @@ class Caches:
         namespaced = (cache for each in self.namespaces.values() for cache in each.all)
         return [self.nodes, *namespaced, *self.exporters]
 
+    @property
+    def _optional_ways(self) -> dict[str, Any]:
+        return {
+            "now": self._now,
+            "rng": self._rng,
+            "timing": self._timing,
+            "crowd": self._crowd,
+        }
+
     def _add_notices(self, wants_event: Callable[[Json], bool]) -> None:
         """Prepare the caches of what notices are read from beside Nodes."""
 
@@ -197,12 +229,7 @@ class Caches:
             kept = slim_event(item)
             return kept if wants_event(kept) else NOTHING
 
-        more: dict[str, Any] = {
-            "now": self._now,
-            "rng": self._rng,
-            "timing": self._timing,
-            "crowd": self._crowd,
-        }
+        more = self._optional_ways
         self.events = tuple(
             OptionalCache(
                 self._client,

@@ -19,7 +19,7 @@ from autoscaler.core.contract.commands import (
 )
 from autoscaler.core.contract.deletion_cost import deletion_cost, is_ours
 from autoscaler.core.contract.promise_text import from_text
-from autoscaler.core.contract.state import CapacityType, Promise
+from autoscaler.core.contract.state import CapacityType, Promise, ReplicasWriter
 from autoscaler.foreign_text import quoted, shown
 from autoscaler.kube.api.fields import (
     TEXT_CHARACTERS_MAX,
@@ -38,6 +38,7 @@ from autoscaler.kube.api.timestamps import seconds
 from autoscaler.kube.capacity import capacity_type
 from autoscaler.kube.soundness.template import TemplateFacts, template_facts
 from autoscaler.kube.watch.gpus import gpus_of
+from autoscaler.kube.watch.rivals import replicas_writer
 
 OUR_PREFIX = "inference-autoscaler.dev/"
 _GENERATION_MAX = 2**63 - 1
@@ -129,6 +130,8 @@ class SlimDeployment:
     """None: the annotation cannot be read."""
     template: TemplateFacts
     """What its soundness depends on."""
+    writer: ReplicasWriter | None
+    """Who last set its replicas; None: it does not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,6 +252,9 @@ def slim_deployment(item: Json) -> SlimDeployment:
         gpus=gpus_of(pod_spec),
         promises=from_text(texts(metadata, "annotations").get(FALLBACK_ANNOTATION)),
         template=template_facts(item),
+        writer=replicas_writer(
+            item, generation=whole(metadata, "generation", most=_GENERATION_MAX)
+        ),
     )
 
 

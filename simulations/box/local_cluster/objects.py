@@ -22,6 +22,7 @@ class ApiKind:
     """One kind that is served."""
 
     group: str = ""
+    version: str = "v1"
     plural: str
     kind: str
     short: str = ""
@@ -34,7 +35,7 @@ class ApiKind:
     @property
     def api_version(self) -> str:
         """As it stands in objects: `apps/v1`, or `v1` for the core group."""
-        return f"{self.group}/v1" if self.group else "v1"
+        return f"{self.group}/{self.version}" if self.group else self.version
 
 
 _SCALE = frozenset({"scale"})
@@ -49,11 +50,18 @@ RESOURCES: tuple[ApiKind, ...] = (
         group="apps", plural="deployments", kind="Deployment", short="deploy", subresources=_SCALE
     ),
     ApiKind(group="apps", plural="replicasets", kind="ReplicaSet", short="rs", subresources=_SCALE),
+    ApiKind(
+        group="autoscaling",
+        version="v2",
+        plural="horizontalpodautoscalers",
+        kind="HorizontalPodAutoscaler",
+        short="hpa",
+    ),
     ApiKind(group="coordination.k8s.io", plural="leases", kind="Lease", replaced=True),
     ApiKind(group="karpenter.sh", plural="nodeclaims", kind="NodeClaim", namespaced=False),
     ApiKind(group="policy", plural="poddisruptionbudgets", kind="PodDisruptionBudget", short="pdb"),
 )
-"""One row a kind. Nothing here writes events or NodeClaims; kubectl asks for events, the daemon for both."""
+"""One row a kind. Nothing here writes events, NodeClaims or HPAs, and no HPA scales; the daemon asks for them."""
 
 BY_PLURAL: Mapping[str, ApiKind] = {resource.plural: resource for resource in RESOURCES}
 BY_KIND: Mapping[str, ApiKind] = {resource.kind: resource for resource in RESOURCES}

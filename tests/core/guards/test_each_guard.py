@@ -14,7 +14,9 @@ from tests.builders import (
     ON_DEMAND,
     SPOT,
     UNKNOWN,
+    PoolNow,
     group,
+    hpa,
     model,
     node,
     notice,
@@ -78,6 +80,12 @@ def paused_downward(parts: Parts) -> Scenario:
     return story
 
 
+def an_hpa_on_its_target(parts: Parts) -> Scenario:
+    story = Scenario(model(), parts=parts)
+    story.look(0.0, group(ready=3), wants=5, pools={"on-demand": PoolNow(rivals=(hpa(),))})
+    return story
+
+
 def doomed_spot_node(parts: Parts) -> Scenario:
     spec = model(pools=[on_demand(), spot()], warm=1, warm_on=ON_DEMAND, cold_start_s=60.0)
     story = Scenario(spec, parts=parts)
@@ -95,6 +103,7 @@ SCENES = {
     StepBy.WARM_FLOOR: two_kept_warm,
     StepBy.LOSS_BUDGET: a_zone_that_is_lost_every_hour,
     StepBy.BOUNDS: at_most_six,
+    StepBy.CONFLICT: an_hpa_on_its_target,
     StepBy.PAUSE: paused_downward,
     StepBy.INTERRUPTION: doomed_spot_node,
 }

@@ -12,9 +12,9 @@ _SUBRESOURCE_KINDS = {
 
 
 def _answers() -> dict[str, Object]:
-    groups = []
-    for name in sorted({r.group for r in RESOURCES if r.group}):
-        version = {"groupVersion": f"{name}/v1", "version": "v1"}
+    groups: list[Object] = []
+    for name, served in sorted({(r.group, r.version) for r in RESOURCES if r.group}):
+        version = {"groupVersion": f"{name}/{served}", "version": served}
         groups.append({"name": name, "versions": [version], "preferredVersion": version})
     answers: dict[str, Object] = {
         "/version": {
@@ -30,7 +30,8 @@ def _answers() -> dict[str, Object]:
     for group in groups:
         path = f"/apis/{group['name']}"
         answers[path] = {"kind": "APIGroup", "apiVersion": "v1", **group}
-        answers[f"{path}/v1"] = _resource_list(f"{group['name']}/v1")
+        for each in group["versions"]:
+            answers[f"/apis/{each['groupVersion']}"] = _resource_list(each["groupVersion"])
     return answers
 
 

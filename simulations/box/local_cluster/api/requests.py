@@ -20,7 +20,7 @@ from simulations.box.local_cluster.objects import (
 )
 
 _PATH = re.compile(
-    r"/api(?:s/(?P<group>[^/]+))?/v1"
+    r"/api(?:s/(?P<group>[^/]+))?/(?P<version>v[12])"
     r"(?:/namespaces/(?P<namespace>[^/]+)(?=/[^/]))?"
     r"/(?P<plural>[^/]+)(?:/(?P<name>[^/]+))?(?:/(?P<subresource>[^/]+))?/?"
 )
@@ -74,7 +74,12 @@ async def understand(request: web.BaseRequest) -> ApiRequest:
     parts = _PATH.fullmatch(request.path)
     about = parts.groupdict(default="") if parts else {}
     kind = next(
-        (r for r in RESOURCES if (r.group, r.plural) == (about.get("group"), about.get("plural"))),
+        (
+            r
+            for r in RESOURCES
+            if (r.group, r.version, r.plural)
+            == (about.get("group"), about.get("version"), about.get("plural"))
+        ),
         None,
     )
     subresource = about.get("subresource", "")

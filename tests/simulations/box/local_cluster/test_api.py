@@ -104,7 +104,7 @@ async def test_what_clients_ask_first(http: aiohttp.ClientSession):
         status, answer = await call(http, "GET", path)
         assert (status, answer["kind"]) == (200, kind)
     assert (await call(http, "GET", "/version"))[1]["gitVersion"].startswith("v1.")
-    status, answer = await call(http, "GET", "/apis/autoscaling/v2/horizontalpodautoscalers")
+    status, answer = await call(http, "GET", "/apis/batch/v1/jobs")
     assert (status, answer["kind"], answer["reason"]) == (404, "Status", "NotFound")
 
 

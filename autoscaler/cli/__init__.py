@@ -24,6 +24,7 @@ from autoscaler.cli import (
     demo,
     exits,
     explain,
+    init,
     node_agent,
     simulate,
 )
@@ -38,6 +39,7 @@ def cli() -> None:
 
 for _command in (
     daemon.run,
+    init.init,
     check.check,
     crd.crd,
     daemon.rehearse,

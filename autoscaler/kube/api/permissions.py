@@ -2,8 +2,9 @@
 
 Tests compare it with the calls that the code makes, and with the role in `deploy/`. Where exporters are
 scraped, `pods` of their namespace are listed and watched too. `autoscaler rehearse` runs with the rights
-of whoever calls it (patch and list nodes), and so does `autoscaler check --targets CLUSTER` (get
-deployments, list pods and poddisruptionbudgets).
+of whoever calls it (patch and list nodes), and so do `autoscaler check --targets CLUSTER` (get
+deployments, list pods and poddisruptionbudgets) and `autoscaler init` (these, and list deployments, services, events
+and our resources).
 """
 
 from __future__ import annotations

@@ -46,6 +46,8 @@ DISRUPTION_BUDGETS = ApiResource(
 HPAS = ApiResource(
     group="autoscaling", version="v2", plural="horizontalpodautoscalers", namespaced=True
 )
+SERVICES = ApiResource(group="", version="v1", plural="services", namespaced=True)
+"""Read by `autoscaler init` alone, with the rights of whoever calls it."""
 EVENTS = ApiResource(group="", version="v1", plural="events", namespaced=True)
 LEASES = ApiResource(group="coordination.k8s.io", version="v1", plural="leases", namespaced=True)
 NODE_CLAIMS = ApiResource(group="karpenter.sh", version="v1", plural="nodeclaims", namespaced=False)

@@ -58,7 +58,7 @@ def landing_of(pod: Plain) -> Landing:
     ]
     spot = [node for node in spot_nodes if _lands(pod, node)]
     tolerations = parts(pod, "tolerations")
-    asked = set(_labels_asked(pod))
+    asked = set(labels_asked(pod))
     known = {label for label, _, _ in CAPACITY_LABELS}
     return Landing(
         spot=tuple(_name(node) for node in spot),
@@ -92,7 +92,8 @@ def _terms(pod: Plain) -> list[Plain] | None:
     return parts(required, "nodeSelectorTerms") if isinstance(required, dict) else None
 
 
-def _labels_asked(pod: Plain) -> Iterator[str]:
+def labels_asked(pod: Plain) -> Iterator[str]:
+    """Yield the labels of nodes that a pod template requires something of."""
     yield from (str(label) for label in part(pod, "nodeSelector"))
     for term in _terms(pod) or ():
         for expression in parts(term, "matchExpressions"):

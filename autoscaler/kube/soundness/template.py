@@ -13,7 +13,7 @@ from autoscaler.kube.soundness.landing import Landing, landing_of
 from autoscaler.kube.soundness.pre_stop import PreStop, pre_stop_of
 
 POD = "spec.template.spec"
-_ENGINES = (
+ENGINE_MARKS = (
     ("VLLM", ("vllm",)),
     ("SGLang", ("sglang",)),
     ("TGI", ("text-generation", "tgi")),
@@ -98,7 +98,7 @@ def template_facts(item: Plain, *, port: int | None = None) -> TemplateFacts:
     metadata, spec = part(item, "metadata"), part(item, "spec")
     template = part(spec, "template")
     pod = part(template, "spec")
-    index, container = _engine_container(pod, port)
+    index, container = engine_container(pod, port)
     line = command_line(container)
     grace = whole(pod, "terminationGracePeriodSeconds")
     annotations = part(template, "metadata", "annotations")
@@ -141,8 +141,8 @@ def _undisrupted_s(value: object) -> float:
     return told_s if math.isfinite(told_s) else 0.0
 
 
-def _engine_container(pod: Plain, port: int | None) -> tuple[int, Plain]:
-    """Tell the engine's container from sidecars: by the port of its page, by GPUs, else the first."""
+def engine_container(pod: Plain, port: int | None = None) -> tuple[int, Plain]:
+    """Tell the engine's container from sidecars: by the port of its page, by GPUs, by its words, else the first."""
     containers = parts(pod, "containers")
     for index, container in enumerate(containers):
         found = {whole(each, "containerPort") for each in parts(container, "ports")}
@@ -155,12 +155,15 @@ def _engine_container(pod: Plain, port: int | None) -> tuple[int, Plain]:
             "claims"
         ):
             return index, container
+    for index, container in enumerate(containers):
+        if _engine(text(container, "image"), command_line(container)):
+            return index, container
     return (0, containers[0]) if containers else (0, {})
 
 
 def _engine(image: str, line: CommandLine) -> str:
     for told in (image, " ".join(line.words)):
-        for engine, marks in _ENGINES:
+        for engine, marks in ENGINE_MARKS:
             if any(mark in told.lower() for mark in marks):
                 return engine
     return ""

@@ -182,7 +182,12 @@ def test_behavior_is_hpas_block(tmp_path):
 
 @pytest.mark.parametrize(
     ("annotation", "pause"),
-    [("true", Pause.ALL), ("scale-down", Pause.SCALE_DOWN), ("false", Pause.NO)],
+    [
+        ("true", Pause.ALL),
+        ("scale-down", Pause.SCALE_DOWN),
+        ("scale-up", Pause.SCALE_UP),
+        ("false", Pause.NO),
+    ],
 )
 def test_pausing_is_an_annotation(tmp_path, annotation, pause):
     made = document()
@@ -594,7 +599,37 @@ def test_a_pause_that_is_misspelt_is_refused(tmp_path):
     ((path, found, remedy),) = problems(tmp_path, made)
     assert path == "metadata.annotations[inference-autoscaler.dev/paused]"
     assert found == '"yes"'
-    assert remedy == 'write one of "true", "scale-down", "false"'
+    assert remedy == 'write one of "true", "scale-down", "scale-up", "false"'
+
+
+def paused_at(replicas: str, *, paused: str | None = "true") -> dict[str, object]:
+    made = document(maxReplicas=6)
+    annotations = {"inference-autoscaler.dev/paused-replicas": replicas}
+    annotations |= {} if paused is None else {"inference-autoscaler.dev/paused": paused}
+    made["metadata"]["annotations"] = annotations
+    return made
+
+
+def test_a_pause_may_say_at_how_many(tmp_path):
+    (resource,) = load_config(write(tmp_path, paused_at("4"))).resources
+    assert (to_core(resource).pause, to_core(resource).paused_replicas) == (Pause.ALL, 4)
+
+
+@pytest.mark.parametrize(
+    ("replicas", "paused", "found", "remedy"),
+    [
+        ("0", "true", '"0"', "write a whole number of at least 1 in quotes"),
+        ("three", "true", '"three"', "write a whole number of at least 1 in quotes"),
+        ("7", "true", '"7", above maxReplicas (6)', "write at most as many, or raise maxReplicas"),
+        ("3", None, "no pause that it could be the number of", 'paused: "true" beside it'),
+        ("3", "scale-up", "no pause that it could be the number of", 'paused: "true" beside it'),
+    ],
+)
+def test_replicas_that_nothing_is_held_at_are_refused(tmp_path, replicas, paused, found, remedy):
+    ((path, was_found, was_told),) = problems(tmp_path, paused_at(replicas, paused=paused))
+    assert path == "metadata.annotations[inference-autoscaler.dev/paused-replicas]"
+    assert found in was_found
+    assert remedy in was_told
 
 
 def test_rules_that_span_fields_are_told_with_the_others(tmp_path):

@@ -112,6 +112,10 @@ def _mode_text(model: ModelSpec) -> str:
     writes = f"scale {', '.join(str(pool.target) for pool in model.pools)}, and drain doomed nodes"
     if model.mode is Mode.OBSERVE:
         return f"Observe: writes nothing; with `mode: Active` it would {writes}"
+    if model.paused_replicas is not None:
+        return (
+            f"Active, but paused by annotation at {model.paused_replicas}: it will hold that many"
+        )
     if model.pause is Pause.ALL:
         return f"Active, but paused by annotation: without it, it would {writes}"
     return f"Active: it will {writes}"

@@ -165,8 +165,9 @@ def _sentence(now: ResourceNow) -> str | None:
     return shown(f"{headline(now.decision, asked)}{figures}", limit=MESSAGE_CHARACTERS_MAX)
 
 
-def _pause(now: ResourceNow) -> Pause:
-    return Pause.NO if now.specification is None else now.specification.pause
+def _pause(now: ResourceNow) -> tuple[Pause, int | None]:
+    spec = now.specification
+    return (Pause.NO, None) if spec is None else (spec.pause, spec.paused_replicas)
 
 
 def _numbers(decision: Decision) -> tuple[int | None, int | None, int | None, int | None]:
@@ -192,7 +193,7 @@ def _conditions(now: ResourceNow) -> list[_Said]:
             _Said(each.type, each.status, each.reason, each.message, generation)
             for each in decision.conditions
         ]
-        found.append(_paused(_pause(now), generation))
+        found.append(_paused(now.specification, generation))
         if now.missing:
             found = [_with_missing(each, now.missing) for each in found]
     if now.problems:
@@ -216,11 +217,19 @@ def _with_missing(said: _Said, missing: str) -> _Said:
     return said
 
 
-def _paused(pause: Pause, generation: int) -> _Said:
-    if pause is Pause.NO:
+_PAUSES = {
+    Pause.ALL: (Reason.PAUSED, "the scale is held"),
+    Pause.SCALE_DOWN: (Reason.SCALE_DOWN_PAUSED, "no scale-down"),
+    Pause.SCALE_UP: (Reason.SCALE_UP_PAUSED, "no scale-up, but for what replaces spot"),
+}
+
+
+def _paused(specification: ModelSpec | None, generation: int) -> _Said:
+    if specification is None or specification.pause is Pause.NO:
         return _Said(PAUSED, "False", StatusReason.NOT_PAUSED, "it is not paused", generation)
-    reason = Reason.PAUSED if pause is Pause.ALL else Reason.SCALE_DOWN_PAUSED
-    held = "the scale is held" if pause is Pause.ALL else "no scale-down"
+    reason, held = _PAUSES[specification.pause]
+    if specification.paused_replicas is not None:
+        held += f" at {specification.paused_replicas}"
     return _Said(PAUSED, "True", reason, f"paused by annotation: {held}", generation)
 
 

@@ -80,6 +80,13 @@ def _whole(count: int | None) -> str:
     return UNKNOWN if count is None else str(count)
 
 
+_PAUSED_MODES = {
+    Pause.ALL: "Paused",
+    Pause.SCALE_DOWN: "ScaleUpOnly",
+    Pause.SCALE_UP: "ScaleDownOnly",
+}
+
+
 def status_row(decision: Decision, asked: AskedModel) -> StatusRow:
     """Sum a decision up."""
     measures, attained = decision.measures, decision.attainment
@@ -87,7 +94,7 @@ def status_row(decision: Decision, asked: AskedModel) -> StatusRow:
     left = [each.left_ratio for each in budgets if each.span_s == _BUDGET_S]
     mode = str(asked.mode)
     if asked.pause is not Pause.NO and asked.mode is Mode.ACTIVE:
-        mode = "Paused" if asked.pause is Pause.ALL else "ScaleUpOnly"
+        mode = _PAUSED_MODES[asked.pause]
     return StatusRow(
         model=decision.model,
         mode=mode,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from autoscaler.core.contract.commands import PAUSED_ANNOTATION
+from autoscaler.core.contract.commands import PAUSED_ANNOTATION, PAUSED_REPLICAS_ANNOTATION
 from autoscaler.core.contract.schedules import DAY_S, FloorSchedule
 from autoscaler.core.contract.spec import (
     Behavior,
@@ -38,7 +38,12 @@ from autoscaler.settings.time_zones import read_time_zone
 _PERIOD_S = {MetricsSource.PODS: 5, MetricsSource.PROMETHEUS: 15}
 _SAMPLE_AGE_S_MIN = {MetricsSource.PODS: 15.0, MetricsSource.PROMETHEUS: 60.0}
 """Prometheus adds its own scrape interval, commonly 30 s, to the age of what it answers."""
-_PAUSE = {"true": Pause.ALL, "scale-down": Pause.SCALE_DOWN, "false": Pause.NO}
+_PAUSE = {
+    "true": Pause.ALL,
+    "scale-down": Pause.SCALE_DOWN,
+    "scale-up": Pause.SCALE_UP,
+    "false": Pause.NO,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,11 +88,14 @@ class MetricsSettings:
 def to_core(resource: InferenceAutoscaler) -> ModelSpec:
     """Convert a validated resource."""
     metadata, spec = resource.metadata, resource.spec
+    annotations = metadata.annotations or {}
+    paused_replicas = annotations.get(PAUSED_REPLICAS_ANNOTATION)
     return ModelSpec(
         namespace=metadata.namespace,
         name=metadata.name,
         mode=spec.mode,
-        pause=_PAUSE[(metadata.annotations or {}).get(PAUSED_ANNOTATION, "false")],
+        pause=_PAUSE[annotations.get(PAUSED_ANNOTATION, "false")],
+        paused_replicas=None if paused_replicas is None else int(paused_replicas),
         pools=tuple(_pool(pool, metadata.namespace) for pool in spec.pools),
         min_replicas=spec.min_replicas,
         max_replicas=spec.max_replicas,

@@ -312,7 +312,8 @@ class Metadata(_Section):
     generation: int = Field(default=1, ge=0)
     labels: dict[str, str] | None = None
     annotations: dict[str, str] | None = None
-    """`inference-autoscaler.dev/paused`: `"true"` or `"scale-down"`."""
+    """`inference-autoscaler.dev/paused`: `"true"`, `"scale-down"` or `"scale-up"`; and beside `"true"`, at how many replicas:
+    `inference-autoscaler.dev/paused-replicas`."""
     uid: Any = None
     resource_version: Any = None
     creation_timestamp: Any = None

@@ -6,17 +6,18 @@ problems of single fields, and not one round of editing later.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
-from autoscaler.core.contract.commands import PAUSED_ANNOTATION
+from autoscaler.core.contract.commands import PAUSED_ANNOTATION, PAUSED_REPLICAS_ANNOTATION
 from autoscaler.core.contract.state import CapacityType
 from autoscaler.errors import SpecProblem
 from autoscaler.settings.documents import Document
 from autoscaler.settings.metrics_rules import problems_of_metrics
 from autoscaler.settings.problems import value_text
 
-PAUSED_VALUES = ("true", "scale-down", "false")
+PAUSED_VALUES = ("true", "scale-down", "scale-up", "false")
 _MAX_REPLICAS = 10
 _CAPACITY_TYPES = tuple(map(str, CapacityType))
 
@@ -39,6 +40,7 @@ def problems_within(document: Document) -> Iterator[SpecProblem]:
     yield from _ramp_is_forecast(document, spec, floor)
     yield from _unique_pool_names(document, spec)
     yield from _pause_is_one(document)
+    yield from _paused_replicas_are_some(document, maximum=maximum)
     yield from problems_of_metrics(document, _mapping(spec, "metrics"))
 
 
@@ -138,6 +140,30 @@ def _pause_is_one(document: Document) -> Iterator[SpecProblem]:
             path=f"{document.place}: metadata.annotations[{PAUSED_ANNOTATION}]",
             found=value_text(paused),
             remedy=f"write one of {', '.join(value_text(value) for value in PAUSED_VALUES)}",
+        )
+
+
+def _paused_replicas_are_some(document: Document, *, maximum: int | None) -> Iterator[SpecProblem]:
+    """A number that nothing goes by, or that nobody can have meant, would be found out too late."""
+    annotations = _mapping(_mapping(document.content, "metadata"), "annotations")
+    found = annotations.get(PAUSED_REPLICAS_ANNOTATION)
+    if not isinstance(found, str):
+        return
+    path = f"{document.place}: metadata.annotations[{PAUSED_REPLICAS_ANNOTATION}]"
+    if not re.fullmatch(r"[1-9][0-9]{0,5}", found):
+        remedy = 'write a whole number of at least 1 in quotes, such as "3"'
+        yield SpecProblem(path=path, found=value_text(found), remedy=remedy)
+    elif annotations.get(PAUSED_ANNOTATION) != "true":
+        yield SpecProblem(
+            path=path,
+            found=f"{value_text(found)}, and no pause that it could be the number of",
+            remedy=f'write {PAUSED_ANNOTATION}: "true" beside it, or take it away',
+        )
+    elif maximum is not None and int(found) > maximum >= 1:
+        yield SpecProblem(
+            path=path,
+            found=f"{value_text(found)}, above maxReplicas ({maximum})",
+            remedy="write at most as many, or raise maxReplicas",
         )
 
 

@@ -79,6 +79,18 @@ def begun(spec: ModelSpec | None = None, *, replicas: int = 2) -> Target:
 
 
 @pytest.mark.parametrize("kind", RivalKind)
+def test_a_number_that_is_pinned_is_not_written_against_an_hpa(kind: RivalKind):
+    pinned = replace(model(), pause=Pause.ALL, paused_replicas=5)
+    target = begun(pinned)
+    for tick in range(20):
+        target.write(2 + tick % 3, "kube-controller-manager")
+        target.see(5.0 * tick, wants=6, rivals=(hpa("old", kind=kind),))
+    assert target.ours == 0
+    target.see(100.0, wants=6, rivals=())
+    assert (target.ours, target.replicas) == (1, 5), "it is gone, and its number is nobody's wish"
+
+
+@pytest.mark.parametrize("kind", RivalKind)
 def test_what_an_hpa_scales_is_never_written(kind: RivalKind):
     target = begun()
     for tick in range(20):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -99,12 +100,21 @@ def test_a_condition_of_the_decision_is_that_of_the_status(decision, kind, state
         (Pause.NO, "False", "NotPaused", "it is not paused"),
         (Pause.ALL, "True", "Paused", "the scale is held"),
         (Pause.SCALE_DOWN, "True", "ScaleDownPaused", "no scale-down"),
+        (Pause.SCALE_UP, "True", "ScaleUpPaused", "no scale-up, but for what replaces spot"),
     ],
 )
 def test_whether_it_is_paused_is_a_condition_of_its_own(decision, pause, state, reason, words):
     found = said(described(used(decision, pause=pause)), PAUSED)
     assert (found.status, found.reason) == (state, reason)
     assert words in found.message
+
+
+def test_a_pause_that_is_at_a_number_says_it_and_another_number_is_told_soon(decision):
+    spec = replace(model(pause=Pause.ALL), paused_replicas=4)
+    held = used(decision)._replace(specification=spec)
+    assert said(described(held), PAUSED).message == "paused by annotation: the scale is held at 4"
+    other = held._replace(specification=replace(spec, paused_replicas=5))
+    assert urgent_marks(held) != urgent_marks(other)
 
 
 def test_of_what_nothing_was_decided_yet_everything_is_unknown():

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import structlog
 
-from autoscaler.core.contract.commands import PAUSED_ANNOTATION
+from autoscaler.core.contract.commands import PAUSED_ANNOTATION, PAUSED_REPLICAS_ANNOTATION
 from autoscaler.daemon.resource_watch import ResourceWatch, no_resources
 from autoscaler.kube.api.client import Client
 from autoscaler.kube.watch.slim_resources import slim_resource
@@ -228,12 +228,13 @@ async def test_any_specification_is_a_problem_of_its_own(tmp_path, spec):
 def test_what_the_server_adds_is_left_out():
     made = resource()
     made["metadata"] |= {"annotations": {"kubectl": "…", PAUSED_ANNOTATION: "true"}, "labels": {}}
+    made["metadata"]["annotations"][PAUSED_REPLICAS_ANNOTATION] = "3"
     kept = slim_resource(made)
     assert kept.content["metadata"] == {
         "name": "llama",
         "namespace": "serving",
         "generation": 1,
-        "annotations": {PAUSED_ANNOTATION: "true"},
+        "annotations": {PAUSED_ANNOTATION: "true", PAUSED_REPLICAS_ANNOTATION: "3"},
     }
     assert kept.content["spec"] == made["spec"]
     assert kept == slim_resource({**made, "status": {"desiredReplicas": 1}})

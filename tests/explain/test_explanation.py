@@ -186,7 +186,12 @@ def test_a_pool_without_a_price_leaves_the_cost_unknown(decision):
 
 @pytest.mark.parametrize(
     ("pause", "shown"),
-    [(Pause.NO, "Active"), (Pause.ALL, "Paused"), (Pause.SCALE_DOWN, "ScaleUpOnly")],
+    [
+        (Pause.NO, "Active"),
+        (Pause.ALL, "Paused"),
+        (Pause.SCALE_DOWN, "ScaleUpOnly"),
+        (Pause.SCALE_UP, "ScaleDownOnly"),
+    ],
 )
 def test_a_pause_is_shown(decision, pause, shown):
     assert status_row(decision, ASKED._replace(pause=pause)).mode == shown

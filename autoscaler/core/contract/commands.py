@@ -22,7 +22,9 @@ DRAINED_ANNOTATION = "inference-autoscaler.dev/drained"
 INTERRUPTION_ANNOTATION = "inference-autoscaler.dev/interruption"
 """On a Node, set by `autoscaler rehearse`: the deadline, RFC 3339."""
 PAUSED_ANNOTATION = "inference-autoscaler.dev/paused"
-"""On the resource: `"true"` or `"scale-down"`."""
+"""On the resource: `"true"`, `"scale-down"` or `"scale-up"`."""
+PAUSED_REPLICAS_ANNOTATION = "inference-autoscaler.dev/paused-replicas"
+"""On the resource, beside a pause of both: the replicas that its model is held at."""
 COMMAND_TIMEOUT_S = 10.0
 
 

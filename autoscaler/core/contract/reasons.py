@@ -59,6 +59,7 @@ class Reason(StrEnum):
     MANUAL_SCALE = "ManualScale"
     PAUSED = "Paused"
     SCALE_DOWN_PAUSED = "ScaleDownPaused"
+    SCALE_UP_PAUSED = "ScaleUpPaused"
     FALLBACK_ACTIVE = "FallbackActive"
     FALLBACK_RAISED = "FallbackRaised"
     FALLBACK_RELEASED = "FallbackReleased"

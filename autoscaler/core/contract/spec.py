@@ -39,6 +39,7 @@ class Pause(StrEnum):
     NO = "No"
     ALL = "All"
     SCALE_DOWN = "ScaleDown"
+    SCALE_UP = "ScaleUp"
 
 
 class ForecastMode(StrEnum):
@@ -164,6 +165,8 @@ class ModelSpec:
     name: str
     mode: Mode = Mode.ACTIVE
     pause: Pause = Pause.NO
+    paused_replicas: int | None = None
+    """Of the model, over its pools, where all is paused: held at so many. None: at what there is."""
     pools: tuple[PoolSpec, ...]
     """At least one."""
     min_replicas: int = 1

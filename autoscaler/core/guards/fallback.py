@@ -15,6 +15,8 @@ from autoscaler.core.pools.situation import Situation
 
 def adjust(situation: Situation, count: ReplicaCount, /) -> Verdict | None:
     """Add the promised replicas that are in force."""
+    if situation.spec.paused_replicas is not None:
+        return None  # that many, whoever of them is taken away
     if situation.doom is None and situation.promised == 0 and not _has_fallback(situation):
         return None
     plan = plan_promises(situation, serving=count.serving)

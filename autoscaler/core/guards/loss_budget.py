@@ -48,18 +48,18 @@ def adjust(situation: Situation, count: ReplicaCount, memory: ModelMemory, /) ->
     asked = _ask(situation, count)
     if asked is None and not memory.spare:
         return None
-    wanted = count.serving if asked is None else asked.after.serving
+    enough = count.serving if asked is None else asked.after.serving
     kept = stabilize(
         memory.spare,
         at=situation.at,
         current=situation.serving_replicas,
-        proposal=wanted,
+        proposal=enough,
         down_window_s=situation.cold_start_s,
-        remember=0 if asked is None else wanted,
+        remember=0 if asked is None else enough,
     ).replicas
     if not any(replicas for _, replicas in memory.spare):
         memory.spare.clear()
-    if kept <= wanted:
+    if kept <= enough:
         return asked
     return Verdict(
         with_stand_ins(situation, kept),

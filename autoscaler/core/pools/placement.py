@@ -11,6 +11,7 @@ the fallback comes on top, and a pool that is not to be cut keeps what it has:
 
 from __future__ import annotations
 
+from autoscaler.core.contract.spec import Pause
 from autoscaler.core.pools.replica_count import ReplicaCount
 from autoscaler.core.pools.situation import Situation
 from autoscaler.core.pools.slots import FALLBACK, HELD, HELD_DOOMED, Placement, Slot, SlotReason
@@ -36,7 +37,12 @@ def place(situation: Situation, count: ReplicaCount) -> Placement:
     going = 0
     if situation.spread is not None:
         going = sum([pool.count(HELD_DOOMED) for pool in slots])
-    most = max(sum(planned), situation.spec.max_replicas + count.fallback) + going
+    bound = situation.spec.max_replicas
+    if situation.spec.pause is Pause.SCALE_UP:
+        bound = min(bound, situation.asked_replicas)
+    most = max(sum(planned), bound + count.fallback) + going
+    if situation.spec.pause is Pause.SCALE_DOWN:  # nothing goes, though somebody lowered the bound
+        most = max(most, sum([pool.current for pool in situation.pools]))
     surplus = sum([len(pool) for pool in slots]) - most
     if surplus > 0:
         _give_way(situation, slots, planned=planned, fallback=count.fallback, surplus=surplus)
@@ -72,6 +78,32 @@ def leave_alone(situation: Situation, count: ReplicaCount) -> Placement:
     if order.fallback is not None:
         slots[order.fallback][:0] = [FALLBACK] * count.fallback
     return hold_pools(situation)._replace(slots=tuple([tuple(pool) for pool in slots]))
+
+
+def hold_at(situation: Situation, replicas: int) -> Placement:
+    """Ask for so many in all, whatever the pools' state: more of the preferred one; fewer of the shared ones first.
+
+    Those keep their warm floor as long as others have more; the one that keeps the floor elsewhere gives way last.
+    """
+    order = situation.order
+    kept = [pool.current for pool in situation.pools]
+    kept[order.preferred] += max(0, replicas - sum(kept))
+    others = [index for index in reversed(order.preference) if index not in situation.shared]
+    others.sort(key=lambda index: index == order.floor)
+    for index, least in (
+        *((index, order.preferred_floor) for index in situation.shared),
+        *((index, 0) for index in others),
+        *((index, 0) for index in situation.shared),
+    ):
+        kept[index] -= min(max(0, kept[index] - least), max(0, sum(kept) - replicas))
+    elsewhere = sum(kept) - sum([kept[index] for index in situation.shared])
+    return Placement(
+        slots=tuple([(HELD,) * replicas for replicas in kept]),
+        stand_ins=min(situation.stand_ins, elsewhere),
+        floor_stand_ins=min(situation.floor_stand_ins, sum(kept) - elsewhere),
+        not_back=0,
+        unplaced=0,
+    )
 
 
 def _floor_stand_ins(situation: Situation, slots: list[list[Slot]]) -> int:

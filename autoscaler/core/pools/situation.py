@@ -104,7 +104,7 @@ class Situation(NamedTuple):
     @property
     def left_alone(self) -> bool:
         """Tell whether the number stays for somebody else's sake; what never acts is in nobody's way."""
-        return self.conflict is not None and acts(self.spec)
+        return self.conflict is not None and scales(self.spec)
 
     def locked(self, pool: int) -> bool:
         """Tell whether nothing may be written to the target of a pool, by index."""
@@ -119,6 +119,13 @@ class Situation(NamedTuple):
 def acts(spec: ModelSpec) -> bool:
     """Tell whether what is decided of a model is written: it is not to be observed only, nor paused."""
     return spec.mode is Mode.ACTIVE and spec.pause is not Pause.ALL
+
+
+def scales(spec: ModelSpec) -> bool:
+    """Tell whether a model's replicas are written: those of one that acts, or is paused at a number."""
+    return spec.mode is Mode.ACTIVE and (
+        spec.pause is not Pause.ALL or spec.paused_replicas is not None
+    )
 
 
 def assess_pools(

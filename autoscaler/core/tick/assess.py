@@ -23,7 +23,7 @@ from autoscaler.core.pools.floor import FloorNow, in_force
 from autoscaler.core.pools.order import PoolOrder
 from autoscaler.core.pools.pool_state import PoolState
 from autoscaler.core.pools.replica_count import ReplicaCount
-from autoscaler.core.pools.situation import Situation, acts, assess_pools, is_quiet
+from autoscaler.core.pools.situation import Situation, assess_pools, is_quiet, scales
 from autoscaler.core.pools.spread import Spread, make_spread
 from autoscaler.core.pools.stand_ins import count_stand_ins
 from autoscaler.core.supply.conflicts import watch_writers
@@ -180,8 +180,8 @@ def _propose(
         mute=learnt.mute,
         may_shrink=settled
         and blind is None
-        and spec.pause is Pause.NO
-        and not (conflict is not None and acts(spec)),
+        and spec.pause in {Pause.NO, Pause.SCALE_UP}
+        and not (conflict is not None and scales(spec)),
         pinned=any(pool.pinned for pool in pools),
         overdue_rollouts=rollouts.overdue,
         spread=spread,

@@ -10,9 +10,9 @@ from autoscaler.core.contract.reasons import Reason, StepBy
 from autoscaler.core.contract.spec import ModelSpec, Pause
 from autoscaler.core.contract.state import ModelObservation
 from autoscaler.core.memory import ModelMemory
-from autoscaler.core.pools.placement import hold_pools, leave_alone, place
+from autoscaler.core.pools.placement import hold_at, hold_pools, leave_alone, place
 from autoscaler.core.pools.replica_count import ReplicaCount
-from autoscaler.core.pools.situation import Situation, acts
+from autoscaler.core.pools.situation import Situation, scales
 from autoscaler.core.pools.slots import Placement, explain_held
 from autoscaler.core.tick.conditions import describe, describe_hold
 from autoscaler.core.tick.facts import Draft
@@ -36,10 +36,13 @@ def conclude(
     situation, count, trail = draft.situation, draft.count, draft.trail
     spec = situation.spec
     readable = all(pool.current_replicas is not None for pool in situation.observation.pools)
-    if readable and spec.pause is not Pause.ALL:
-        placement = (
-            leave_alone(situation, count) if situation.left_alone else place(situation, count)
-        )
+    acts = spec.pause is not Pause.ALL
+    if readable and situation.left_alone:
+        placement = leave_alone(situation, count)
+    elif readable and acts:
+        placement = place(situation, count)
+    elif readable and spec.paused_replicas is not None:
+        placement = hold_at(situation, spec.paused_replicas)
     else:
         placement = hold_pools(situation)
     memory.stand_ins = placement.stand_ins
@@ -52,12 +55,13 @@ def conclude(
     total = sum(desired)
     if total != count.total:
         trail.append(_placement_step(situation, count, placement, readable=readable))
-    if acts(spec):
+    if scales(spec):
         raised = None
         if readable:
             raised = _write(situation, event, count, desired, memory=memory, writes=writes)
             clear_costs(situation, desired, memory=memory, writes=writes)
-        drain(situation, memory=memory, writes=writes, raised=raised)
+        if acts:
+            drain(situation, memory=memory, writes=writes, raised=raised)
     if memory.refusals:
         # Of what is still desired a command is on its way again; older refusals say nothing more.
         due = {pending.target for pending in writes.memory.pending.values()}

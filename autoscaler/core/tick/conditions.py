@@ -19,6 +19,7 @@ from autoscaler.core.contract.reasons import (
 )
 from autoscaler.core.contract.spec import Mode, Pause
 from autoscaler.core.contract.state import CapacityType
+from autoscaler.core.guards.pause import paused_text
 from autoscaler.core.memory import ModelMemory, VictimMemory
 from autoscaler.core.pools.replica_count import ReplicaCount
 from autoscaler.core.pools.situation import Situation
@@ -191,9 +192,10 @@ def _able(
 
 
 def _active(situation: Situation) -> Condition:
-    if situation.spec.pause is Pause.ALL:
-        return condition(ConditionType.SCALING_ACTIVE, False, Reason.PAUSED, "paused by annotation")
-    if situation.spec.mode is Mode.OBSERVE:
+    spec = situation.spec
+    if spec.pause is Pause.ALL:
+        return condition(ConditionType.SCALING_ACTIVE, False, Reason.PAUSED, paused_text(spec))
+    if spec.mode is Mode.OBSERVE:
         return condition(
             ConditionType.SCALING_ACTIVE,
             False,

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from autoscaler.core.contract.commands import PAUSED_ANNOTATION
+from autoscaler.core.contract.commands import PAUSED_ANNOTATION, PAUSED_REPLICAS_ANNOTATION
 from autoscaler.kube.api.fields import Json, mapping, text, texts, whole
 from autoscaler.kube.api.timestamps import seconds
 from autoscaler.settings.resource import API_VERSION, KIND
 
 _GENERATION_MAX = 2**63 - 1
+_ANNOTATIONS = (PAUSED_ANNOTATION, PAUSED_REPLICAS_ANNOTATION)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +36,11 @@ def slim_resource(item: Json) -> SlimResource:
     metadata = mapping(item, "metadata")
     namespace, name = text(metadata, "namespace"), text(metadata, "name")
     generation = whole(metadata, "generation", default=1, most=_GENERATION_MAX)
-    paused = texts(metadata, "annotations").get(PAUSED_ANNOTATION)
+    told = texts(metadata, "annotations")
+    paused = {name: told[name] for name in _ANNOTATIONS if name in told}
     known = {"name": name, "namespace": namespace, "generation": generation}
-    if paused is not None:
-        known["annotations"] = {PAUSED_ANNOTATION: paused}
+    if paused:
+        known["annotations"] = paused
     content = {"apiVersion": API_VERSION, "kind": KIND, "metadata": known}
     if "spec" in item:
         content["spec"] = item["spec"]

@@ -266,6 +266,8 @@ def test_bounds_bind_also_when_blind():
         (Pause.ALL, 1, 3, "Paused"),
         (Pause.SCALE_DOWN, 5, 5, "Scripted"),
         (Pause.SCALE_DOWN, 1, 3, "ScaleDownPaused"),
+        (Pause.SCALE_UP, 5, 3, "ScaleUpPaused"),
+        (Pause.SCALE_UP, 1, 1, "Scripted"),
     ],
 )
 def test_pause(pause, wants, desired, reason):

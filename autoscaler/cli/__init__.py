@@ -27,6 +27,7 @@ from autoscaler.cli import (
     init,
     node_agent,
     simulate,
+    uninstall,
 )
 from autoscaler.errors import AutoscalerError
 
@@ -47,6 +48,7 @@ for _command in (
     explain.status,
     explain.explain,
     node_agent.node_agent,
+    uninstall.uninstall,
     simulate.simulate,
     capture.capture,
     advise.advise,

@@ -21,7 +21,7 @@ config_option = click.option(
 )
 
 
-def _namespaces(
+def namespaces_of(
     _context: click.Context, _option: click.Parameter, value: str | None
 ) -> tuple[str, ...]:
     """Read names that commas part, each once and in order."""
@@ -84,7 +84,7 @@ def cluster_options(command: Callable[..., None]) -> Callable[..., None]:
 )
 @click.option(
     "--namespaces",
-    callback=_namespaces,
+    callback=namespaces_of,
     metavar="NAME[,NAME]...",
     help="Of the resources that are watched; all by default.",
 )

@@ -4,7 +4,7 @@ Tests compare it with the calls that the code makes, and with the role in `deplo
 scraped, `pods` of their namespace are listed and watched too. `autoscaler rehearse` runs with the rights
 of whoever calls it (patch and list nodes), and so do `autoscaler check --targets CLUSTER` (get
 deployments, list pods and poddisruptionbudgets) and `autoscaler init` (these, and list deployments, services, events
-and our resources).
+and our resources). `autoscaler uninstall` lists and patches nodes, deployments and pods, and deletes the Lease.
 """
 
 from __future__ import annotations

@@ -61,6 +61,8 @@ class SpecProblem:
     """What is written there."""
     remedy: str
     """What to write instead."""
+    contested: bool = False
+    """What is written there is another document's already: a scale target."""
 
     def __str__(self) -> str:
         return f"{self.path}: found {self.found}; {self.remedy}"

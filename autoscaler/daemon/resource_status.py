@@ -37,6 +37,8 @@ class StatusReason(StrEnum):
     NOT_DECIDED = "NotDecided"
     """Nothing was decided on its model yet."""
     NOT_PAUSED = "NotPaused"
+    INFERENCE_AUTOSCALER = "InferenceAutoscaler"
+    """Of `Conflicted`: another resource has the target."""
 
 
 class ResourceNow(NamedTuple):
@@ -205,7 +207,23 @@ def _conditions(now: ResourceNow) -> list[_Said]:
             now.generation,
         )
         found = [refused if each.type == ConditionType.READY else each for each in found]
+        contested = [each for each in now.problems if each.contested]
+        if contested:
+            found = [_with_contested(each, now, contested) for each in found]
     return found
+
+
+def _with_contested(said: _Said, now: ResourceNow, contested: Sequence[SpecProblem]) -> _Said:
+    """Say of one whose target another resource has that the two are in conflict, and which that is."""
+    if said.type != ConditionType.CONFLICTED:
+        return said
+    return _Said(
+        ConditionType.CONFLICTED,
+        "True",
+        StatusReason.INFERENCE_AUTOSCALER,
+        f"not used: {_lines(contested)}",
+        now.generation,
+    )
 
 
 def _with_missing(said: _Said, missing: str) -> _Said:
@@ -240,10 +258,13 @@ def _refusal_text(now: ResourceNow) -> str:
         if now.decision
         else "its model is not touched"
     )
-    lines = "; ".join(
-        f"{_within(each.path)}: found {each.found}, {each.remedy}" for each in now.problems
+    return f"not used, {kept}: {_lines(now.problems)}"
+
+
+def _lines(problems: Sequence[SpecProblem]) -> str:
+    return "; ".join(
+        f"{_within(each.path)}: found {each.found}, {each.remedy}" for each in problems
     )
-    return f"not used, {kept}: {lines}"
 
 
 def _within(path: str) -> str:

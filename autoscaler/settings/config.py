@@ -206,6 +206,7 @@ class _Reading:
                 path=f"{self._found[key].place}: spec.pools",
                 found=f"a scale target of {kept.key}, whose own document is refused and which stays in use",
                 remedy="mend that document, or wait until it is",
+                contested=True,
             )
             self._problems.append(problem)
             self._given_way.setdefault(key, []).append(problem)

@@ -72,6 +72,7 @@ def problems_between(documents: list[Document]) -> Iterator[SpecProblem]:
                     path=f"{document.place}: {path}",
                     found=f"{full}, which {targets[full]} has already",
                     remedy="let each target be scaled by one pool of one model",
+                    contested=True,
                 )
             targets.setdefault(full, f"{document.place}: {path}")
 

@@ -24,6 +24,10 @@ class FakeCluster:
         self.readable: dict[str, Readability] = {}
         self.nodes: list[SlimNode] = []
         self.missing: dict[str, str] = {}
+        self.unseen: dict[str, str] = {}
+
+    def unread_hpas(self) -> dict[str, str]:
+        return self.unseen
 
     def refusals(self) -> dict[str, str]:
         return self.refused
@@ -169,6 +173,20 @@ def test_a_namespace_that_refuses_is_said_once_and_so_is_its_return():
     assert stage.observer.outage() == "", "the others are decided as ever"
     stage.cluster.refused = {}
     assert events(stage) == ["namespace.readable"]
+    assert events(stage) == []
+
+
+def test_hpas_that_cannot_be_read_are_said_once_and_so_is_that_they_can():
+    stage = Stage()
+    stage.cluster.unseen = {"b": "they were not listed yet"}
+    assert events(stage) == [], "nothing was listed yet"
+    stage.cluster.cluster_at = stage.at
+    assert not stage.observer.synced, "they are in now, and the sources are read"
+    stage.cluster.unseen = {"b": "list horizontalpodautoscalers b: 403; grant it"}
+    assert events(stage) == ["rivals.unseen"]
+    assert events(stage) == []
+    stage.cluster.unseen = {}
+    assert events(stage) == ["rivals.seen"]
     assert events(stage) == []
 
 

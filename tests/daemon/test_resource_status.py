@@ -138,6 +138,27 @@ def test_one_that_is_refused_is_not_ready_and_the_rest_is_of_what_stays_in_use(d
     assert status.desired_replicas == 6
 
 
+@pytest.mark.parametrize("used_before", [True, False])
+def test_one_whose_target_another_has_is_in_conflict_with_it(decision, used_before):
+    problem = SpecProblem(
+        path="InferenceAutoscaler serving/b: spec.pools[0].scaleTargetRef",
+        found="Deployment/serving/llama, which InferenceAutoscaler serving/a: spec.pools[0].scaleTargetRef has already",
+        remedy="let each target be scaled by one pool of one model",
+        contested=True,
+    )
+    told = used(decision) if used_before else ResourceNow(generation=1)
+    status = described(told._replace(problems=(PROBLEM, problem)))
+    conflicted = said(status, "Conflicted")
+    assert (conflicted.status, conflicted.reason) == ("True", "InferenceAutoscaler")
+    assert conflicted.message == (
+        "not used: spec.pools[0].scaleTargetRef: found Deployment/serving/llama, which InferenceAutoscaler serving/a: "
+        "spec.pools[0].scaleTargetRef has already, let each target be scaled by one pool of one model"
+    )
+    assert said(status, "Ready").reason == "Refused"
+    mended = described(told._replace(problems=(PROBLEM,)))
+    assert said(mended, "Conflicted").reason != "InferenceAutoscaler"
+
+
 def test_one_that_was_refused_from_the_first_has_nothing_in_use():
     status = described(ResourceNow(generation=1, problems=(PROBLEM,)))
     assert said(status, "Ready").message.startswith("not used, its model is not touched: spec.")

@@ -160,6 +160,7 @@ async def test_of_two_that_claim_one_target_the_older_is_used(tmp_path):
         (line,) = seen.lines
         assert line.startswith("InferenceAutoscaler serving/a: spec.pools[0].scaleTargetRef: ")
         assert "which InferenceAutoscaler serving/z: spec.pools[0].scaleTargetRef has" in line
+        assert [each.contested for each in seen.configs[-1].refused["serving/a"]] == [True]
         seen.held.drop(resource("z"))
         await seen.until(lambda: list(seen.maxima) == ["serving/a"] and seen.lines == ())
 

@@ -38,6 +38,8 @@ EVENTS: dict[str, str] = {
     "notices.watched": "Events or NodeClaims, which notices are read from, can be read, or the cluster has none",
     "notices.refused": "the right to read them is lacking; nothing else hangs on it",
     "notices.uncovered": "spot nodes of which nothing could ever give notice, or only late; what to do",
+    "rivals.unseen": "HPAs of a namespace cannot be read: one on a target is seen by what it writes alone",
+    "rivals.seen": "they can be read, or nothing is asked of them any more",
     "objects.unreadable": "objects are there and cannot be read: what they stand for is unknown",
     "objects.readable": "all can be read again",
     "object.broke": "a bug of ours in reading an object: it is unknown; with its trace",

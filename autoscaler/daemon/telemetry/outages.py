@@ -1,7 +1,7 @@
 """Logs that the API server, or a namespace, is lost, once, and once that it is back.
 
-So it does with what notices are read from beside Nodes, which nothing hangs on, and with spot nodes of which
-nobody could ever give notice.
+So it does with what nothing hangs on: HPAs of a namespace, and what notices are read from beside Nodes; and with spot
+nodes of which nobody could ever give notice.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ class OutageLog:
         self._doubts: dict[str, str] = {}
         self._missing: frozenset[str] = frozenset()
         """Models of which a scale target does not exist."""
+        self._unseen: frozenset[str] = frozenset()
+        """Namespaces whose HPAs cannot be read."""
 
     def look(self) -> None:
         """Look once, and log what changed. To be called every few seconds."""
@@ -36,6 +38,7 @@ class OutageLog:
         self._look_at_notices()
         self._look_at_objects()
         self._look_at_targets()
+        self._look_at_rivals()
         outage = self._observer.outage()
         # Before the first lists are in, silence is no outage: only what was answered wrongly is.
         certain = self._observer.listed or self._observer.problems()
@@ -69,6 +72,19 @@ class OutageLog:
                 _log.warning("target.missing", model=model, message=message)
         for model in before - missing.keys():
             _log.info("target.found", model=model)
+
+    def _look_at_rivals(self) -> None:
+        if not self._observer.listed:
+            return
+        before, self._unseen = (
+            self._unseen,
+            frozenset(found := self._observer.cluster.unread_hpas()),
+        )
+        for namespace, message in found.items():
+            if namespace not in before:
+                _log.warning("rivals.unseen", namespace=namespace, message=message)
+        for namespace in before - found.keys():
+            _log.info("rivals.seen", namespace=namespace)
 
     def _look_at_namespaces(self) -> None:
         before, self._refusals = self._refusals, self._observer.cluster.refusals()

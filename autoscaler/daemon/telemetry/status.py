@@ -217,6 +217,7 @@ class Status(Listener):
             "lease": self._lease(),
             "spec_problems": list(self.spec_problems),
             "refused_namespaces": self._observer.cluster.refusals(),
+            "unread_hpas": self._observer.cluster.unread_hpas(),
             "notices": {
                 "readable": {
                     resource: str(readability)

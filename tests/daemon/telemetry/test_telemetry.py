@@ -81,6 +81,9 @@ class FakeCluster:
         self.readable: dict[str, Readability] = {}
         self.missing: dict[str, str] = {}
 
+    def unread_hpas(self) -> dict[str, str]:
+        return {}
+
     def refusals(self) -> dict[str, str]:
         return self.refused
 

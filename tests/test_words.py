@@ -30,6 +30,8 @@ EXCEPTIONS = {
         "recommendation",
         "autoscaler/core/guards/stabilization.py",
     ): "HPA's memory, by its name there",
+    ("scale in", "autoscaler/migration/scaled_object.py"): "KEDA's name of a pause",
+    ("scale out", "autoscaler/migration/scaled_object.py"): "KEDA's name of a pause",
 }
 """(word, where): why it may stand there. What is not used any more fails."""
 PEERS = "simulations/peers/"

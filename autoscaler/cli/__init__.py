@@ -28,6 +28,7 @@ from autoscaler.cli import (
     migrate,
     node_agent,
     simulate,
+    takeover,
     uninstall,
 )
 from autoscaler.errors import AutoscalerError
@@ -49,6 +50,8 @@ for _command in (
     explain.status,
     explain.explain,
     migrate.import_,
+    takeover.takeover,
+    takeover.handback,
     node_agent.node_agent,
     uninstall.uninstall,
     simulate.simulate,

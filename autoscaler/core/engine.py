@@ -16,14 +16,18 @@ from autoscaler.core.contract.events import (
     CommandFinished,
     Event,
     HistoryRead,
+    KnowledgeRead,
     NoticeReceived,
     Observed,
     SpecChanged,
 )
 from autoscaler.core.contract.history import HistoryEnd
-from autoscaler.core.contract.spec import EngineSettings
+from autoscaler.core.contract.knowledge import KnowledgeEnd, KnowledgeTaken
+from autoscaler.core.contract.spec import EngineSettings, ModelSpec
 from autoscaler.core.history.take import nothing_taken, take_history
 from autoscaler.core.hpa import remember_rescale
+from autoscaler.core.knowledge.remember import remember
+from autoscaler.core.knowledge.take import no_knowledge, take_knowledge
 from autoscaler.core.memory import Memory, ModelMemory, Pending
 from autoscaler.core.pools.order import PoolOrder, order_pools
 from autoscaler.core.tick.parts import Parts
@@ -79,6 +83,8 @@ class Engine:
                 pass
             case HistoryRead():
                 return (yield from self._take_history(event, at=memory.at))
+            case KnowledgeRead():
+                return Outcome(knowledge=self._take_knowledge(event, at=memory.at))
             case _:
                 assert_never(event)
         return Outcome()
@@ -87,6 +93,13 @@ class Engine:
         """Write all that is remembered, as plain builtins."""
         written: dict[str, Plain] = to_builtins(self._memory, Memory)
         return written
+
+    def remember(self, model: str) -> str | None:
+        """Write what was learnt of one model, for a process after this one: at most 4 KiB; None: nothing yet."""
+        spec, at = self._spec(model), self._memory.at
+        if spec is None or at is None:
+            return None
+        return remember(self._memory.models[model], spec=spec, at=at)
 
     @classmethod
     def restore(
@@ -118,9 +131,7 @@ class Engine:
 
     def _take_history(self, event: HistoryRead, *, at: float) -> Generator[None, None, Outcome]:
         """Let a model learn what was before it was observed."""
-        fleet = self._memory.fleet
-        models = () if fleet is None else fleet.models
-        spec = next((model for model in models if model.key == event.model), None)
+        spec = self._spec(event.model)
         if spec is None:
             unknown = nothing_taken(
                 event.model, HistoryEnd.UNKNOWN_MODEL, left_out=len(event.history)
@@ -135,6 +146,27 @@ class Engine:
             memory=self._memory.models[spec.key],
         )
         return Outcome(history=taken)
+
+    def _take_knowledge(self, event: KnowledgeRead, *, at: float) -> KnowledgeTaken:
+        """Give a model back what an earlier process had learnt of it."""
+        spec = self._spec(event.model)
+        if spec is None:
+            return no_knowledge(
+                event.model, KnowledgeEnd.UNKNOWN_MODEL, message="the fleet has no such model"
+            )
+        return take_knowledge(
+            event,
+            at=at,
+            spec=spec,
+            order=self._orders[spec.key],
+            memory=self._memory.models[spec.key],
+        )
+
+    def _spec(self, model: str) -> ModelSpec | None:
+        """Return the specification of a model; None: the fleet has no such model."""
+        fleet = self._memory.fleet
+        models = () if fleet is None else fleet.models
+        return next((spec for spec in models if spec.key == model), None)
 
     def _take_spec(self, event: SpecChanged) -> None:
         memory = self._memory

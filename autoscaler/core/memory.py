@@ -73,6 +73,13 @@ class ModelMemory:
     no result."""
     first_at: float | None = None
     """The first observation; nothing scales down until a window has passed since."""
+    learnt_from: float | None = None
+    """Since when something is known of its traffic: observed here, by an earlier process, or read as a history. None: nothing
+    is."""
+    known_from: float | None = None
+    """Since when an earlier process had seen its traffic; None: what that knew of it was not taken in."""
+    known_until: float | None = None
+    """When the knowledge was written that was taken in; None: none was."""
     history_until: float | None = None
     """Until when a history of before was taken in; None: none was."""
     placed: dict[str, int] = field(default_factory=dict)

@@ -19,6 +19,7 @@ FILES = sorted((ROOT / "autoscaler" / "core").rglob("*.py"))
 
 PURE_MODULES = {
     "__future__",
+    "base64",
     "bisect",
     "collections",
     "collections.abc",
@@ -35,6 +36,7 @@ PURE_MODULES = {
     "operator",
     "types",
     "typing",
+    "zlib",
 }
 IMPURE_NAMES = {
     "open",

@@ -120,6 +120,33 @@ class CapacityMemory:
         queued = (self.queued[0] + doubt) / (self.queued[1] + doubt)
         return min(100.0, max(0.3, calm)), min(5.0, max(1.0, queued))
 
+    def put_before(
+        self,
+        *,
+        hypothesis: int,
+        likelihood: FloatArray,
+        calm: tuple[float, float],
+        queued: tuple[float, float],
+        judged: float,
+        calm_missed: FloatArray,
+        calm_judged: FloatArray,
+    ) -> None:
+        """Put what was seen of before beside what was seen since, faded to now; named as here.
+
+        What was believed then is believed on, until what is likely says something else as clearly as ever.
+        """
+        if self.judged <= judged and self.hypothesis != hypothesis:
+            self.hypothesis = hypothesis
+            self.calm = self.queued = (0.0, 0.0)
+        if self.hypothesis == hypothesis:
+            self.calm = (self.calm[0] + calm[0], self.calm[1] + calm[1])
+            self.queued = (self.queued[0] + queued[0], self.queued[1] + queued[1])
+        self.likelihood += likelihood
+        self.judged += judged
+        self.calm_missed += calm_missed
+        self.calm_judged += calm_judged
+        self.sureness_ratio = _sureness(self.likelihood + _PRIOR, self.believed)
+
     def foresee(
         self, fleet: Fleet, *, at: float, target: float, slack_s: float, budget_ratio: float
     ) -> None:

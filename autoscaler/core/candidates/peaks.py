@@ -51,13 +51,51 @@ class PeakMemory:
             coarse[:, 1:] = coarse[:, :-1]
             coarse[:, 0] = 0.0
         np.maximum(coarse[:, 0], fine[:, 0], out=coarse[:, 0])
-        is_fine, in_steps, in_blocks = _windows(cold_start_s)
         self.peaks[:, 1:] = self.peaks[:, :-1]
-        self.peaks[:, 0] = np.where(
+        self.peaks[:, 0] = self._highest(cold_start_s)
+
+    def put_before(
+        self,
+        *,
+        fine: FloatArray,
+        coarse: FloatArray,
+        steps: int,
+        passed_steps: int,
+        cold_start_s: float,
+    ) -> None:
+        """Put loads of before behind those that were taken in since.
+
+        Nobody knows what was between: for so long it is held to have stayed, so that no window forgets what it would not
+        have forgotten; where that is longer than steps are kept one by one, nothing is held of it.
+
+        Args:
+            fine: [mean, step]: newest first, as they were.
+            coarse: [mean, block]: likewise.
+            steps: that were taken in then.
+            passed_steps: since then, those that were taken in since among them.
+            cold_start_s: as of `add`.
+        """
+        own = min(self.steps, passed_steps, FINE)
+        behind = min(max(passed_steps, own), FINE)
+        stayed = fine[:, :1] if passed_steps < FINE else np.zeros((len(MEANS_S), 1))
+        between = np.repeat(stayed, behind - own, axis=1)
+        self.fine = np.concatenate([self.fine[:, :own], between, fine], axis=1)[:, :FINE].copy()
+        blocks = min(passed_steps // BLOCK, BLOCKS)
+        moved = np.concatenate([np.repeat(stayed, blocks, axis=1), coarse], axis=1)[:, :BLOCKS]
+        self.coarse = np.maximum(self.coarse, moved)
+        self.loads[self.steps :] = fine[0, 0]
+        self.steps += max(steps, *_MEAN_STEPS)
+        self.peaks[:] = self._highest(cold_start_s)[:, None]
+
+    def _highest(self, cold_start_s: float) -> FloatArray:
+        """Return [peak]: the highest load of each window."""
+        is_fine, in_steps, in_blocks = _windows(cold_start_s)
+        highest: FloatArray = np.where(
             is_fine,
-            np.maximum.accumulate(fine, axis=1).take(in_steps, axis=1),
-            np.maximum.accumulate(coarse, axis=1).take(in_blocks, axis=1),
+            np.maximum.accumulate(self.fine, axis=1).take(in_steps, axis=1),
+            np.maximum.accumulate(self.coarse, axis=1).take(in_blocks, axis=1),
         ).reshape(PEAKS)
+        return highest
 
     @property
     def now(self) -> float:

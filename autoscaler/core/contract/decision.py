@@ -15,6 +15,7 @@ from typing import NamedTuple
 from autoscaler.core.contract.commands import Command
 from autoscaler.core.contract.hindsight import WindowHindsight
 from autoscaler.core.contract.history import HistoryTaken
+from autoscaler.core.contract.knowledge import KnowledgeTaken
 from autoscaler.core.contract.reasons import ConditionType, Reason, StepBy
 from autoscaler.core.contract.scores import Scores
 
@@ -251,3 +252,5 @@ class Outcome(NamedTuple):
     """In the order in which they are to be enqueued."""
     history: HistoryTaken | None = None
     """What became of a `HistoryRead`; None for the other events."""
+    knowledge: KnowledgeTaken | None = None
+    """What became of a `KnowledgeRead`; likewise."""

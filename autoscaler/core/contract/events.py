@@ -1,8 +1,8 @@
-"""What enters: the five events.
+"""What enters: the six events.
 
 `at` is seconds since the epoch (wall clock at start plus the monotonic clock), never decreasing.
 `id` is a sequence number given at dequeue. At equal `at` the order is: CommandFinished,
-NoticeReceived, SpecChanged, HistoryRead, Observed.
+NoticeReceived, SpecChanged, KnowledgeRead, HistoryRead, Observed.
 """
 
 from __future__ import annotations
@@ -82,4 +82,16 @@ class HistoryRead(_Event):
     history: HistoryColumns
 
 
-Event: TypeAlias = SpecChanged | Observed | NoticeReceived | CommandFinished | HistoryRead
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnowledgeRead(_Event):
+    """What an earlier process had learnt of one model, as it wrote it. It decides nothing."""
+
+    model: str
+    """`namespace/name`; one that the fleet does not have (any more) changes nothing."""
+    text: str
+    """What `Engine.remember` wrote, or whatever stands in its place."""
+
+
+Event: TypeAlias = (
+    SpecChanged | Observed | NoticeReceived | CommandFinished | HistoryRead | KnowledgeRead
+)

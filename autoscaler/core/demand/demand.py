@@ -241,6 +241,10 @@ def _advance_offered(
     elif memory.offered_requests is None or rate is None:
         # The first tick with a service time, or counters that went away: begin with what is there.
         memory.offered_requests = sums.in_flight
+        measured_s = memory.service_time.measured_s
+        if not elapsed_s and measured_s:
+            # The first look of all, and how long requests take is known from before: they stay longer than they would alone.
+            memory.offered_requests *= min(1.0, service_s / measured_s)
     else:
         left = math.exp(-elapsed_s / service_s)
         memory.offered_requests = memory.offered_requests * left + rate * service_s * (1.0 - left)

@@ -99,8 +99,8 @@ class History:
         return max(total, 0.0) / slots
 
     def agrees_with(self, value: float) -> bool:
-        """Tell whether a value could be of the same series: not off by much from the last five minutes."""
-        known = [each for each in self.recent(_AGREEING_SLOTS) if not math.isnan(each)]
+        """Tell whether a value could be of the same series: not off by much from the last five minutes that are known."""
+        known = [each for each in self.recent(SLOTS) if not math.isnan(each)][-_AGREEING_SLOTS:]
         if not known:
             return False
         mean = math.fsum(known) / len(known)

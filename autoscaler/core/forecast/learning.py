@@ -183,8 +183,8 @@ def forecast(memory: ForecastMemory, *, at: float, cold_start_s: float) -> Forec
     than any before does not undo it: the nearest lead that has residuals stands for the new one.
     """
     lead = _learnt_lead(memory, cold_start_s=cold_start_s)
-    if lead is None:
-        return None
+    if lead is None or not memory.now:
+        return None  # what is known of before says nothing about the load of now
     slot = memory.history.slot
     row = slot % SLOTS
     state = memory.idle if memory.was_idle[row] else memory.busy

@@ -123,6 +123,19 @@ def _quantile(mass: list[float], quantile: float) -> float:
     return PLACES[-1]
 
 
+class SeenBefore(NamedTuple):
+    """What an earlier process had taken in, each worth what it was when it was written down."""
+
+    mass: FloatArray
+    """[lead, expert, atom]"""
+    total: FloatArray
+    """[lead], > 0"""
+    loss: FloatArray
+    """[lead, expert]"""
+    seen: FloatArray
+    """[lead]"""
+
+
 @dataclass(slots=True, kw_only=True)
 class Residuals:
     """Histograms and losses of the experts at all leads. Part of the engine's memory."""
@@ -182,6 +195,23 @@ class Residuals:
         self.loss += np.add.reduce(2.0 * np.abs(halves) * weight, axis=0)
         self.total += np.add.reduce(weight[:, :, 0], axis=0)
         self.seen += each * np.add.reduce(valid[:, :, 0], axis=0)
+        self.mixture = self._mix()
+
+    def add_seen_before(self, before: SeenBefore, *, weight: float, prior_weight: float) -> None:
+        """Let residuals that an earlier process took in stand in place of the prior.
+
+        Args:
+            before: what it had.
+            weight: in residuals of now, what one of then is worth.
+            prior_weight: with which this one began.
+        """
+        self.mass -= np.minimum(self.mass, prior_weight * PRIOR)
+        self.loss -= np.minimum(self.loss, TUNING.prior_weight * TUNING.prior_scale)
+        self.total -= np.minimum(self.total, prior_weight)
+        self.mass += weight * self.growth * before.mass
+        self.loss += weight * self.growth * before.loss
+        self.total += weight * self.growth * before.total
+        self.seen += before.seen
         self.mixture = self._mix()
 
     def age(self, elapsed_s: float) -> None:

@@ -51,6 +51,8 @@ def watch_window(
     """
     if memory.first_at is None:
         memory.first_at = at
+        if memory.learnt_from is None:
+            memory.learnt_from = at
         if not start_without:
             memory.hpa.recommendations.append((at, serving))
     return start_without or at - memory.first_at >= window_s

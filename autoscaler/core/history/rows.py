@@ -36,18 +36,27 @@ class SoundRows(NamedTuple):
     """Rows of which the load was known and which are not among them."""
 
 
-def sound_rows(given: HistoryColumns, *, after: float, until: float) -> SoundRows:
+def sound_rows(
+    given: HistoryColumns,
+    *,
+    after: float,
+    until: float,
+    seen: tuple[float, float] | None = None,
+) -> SoundRows:
     """Take the rows of a span of time.
 
     Args:
         given: as it came.
         after: rows that end there or before are left out, seconds.
         until: rows that end later are left out.
+        seen: from when until when the traffic was seen by us; rows that touch it are left out. None: of no time.
     """
     columns = {name: _no_nonsense(getattr(given, name)) for name in _MEANS}
     known = _is_known(columns)
     at = given.at
     use: BoolArray = np.isfinite(at) & (at > after) & (at <= until)
+    if seen is not None:
+        use &= (at <= seen[0]) | (at - given.span_s >= seen[1])
     rows = np.flatnonzero(use & known)
     if len(rows) == 0 or not given.span_s > 0.0:
         return SoundRows(_nothing(given), np.zeros(0, dtype=np.bool_), int(np.count_nonzero(known)))

@@ -48,10 +48,15 @@ def take_history(
     """
     after = -math.inf if memory.history_until is None else memory.history_until
     until = at if memory.first_at is None else min(at, memory.first_at)
-    sound = sound_rows(event.history, after=after, until=until)
+    seen = None
+    if memory.known_from is not None and memory.known_until is not None:
+        seen = memory.known_from, memory.known_until
+    sound = sound_rows(event.history, after=after, until=until, seen=seen)
     yield
     if len(sound.rows):
         memory.history_until = float(sound.rows.at[-1])
+        begun_at = float(sound.rows.at[0]) - sound.rows.span_s
+        memory.learnt_from = min(memory.learnt_from or begun_at, begun_at)
         yield from _learn(sound, at=at, settings=settings, spec=spec, order=order, memory=memory)
     return _taken(spec.key, sound)
 

@@ -47,6 +47,9 @@ class ColdStartMemory:
     """The last created-to-ready times, oldest first."""
     whole_s: list[float] = field(default_factory=list)
     """The same with the time in which no node had room for them: what who asks for one waits."""
+    known_until: float | None = None
+    """Starts that ended up to then are among the measured ones already: another process measured them. None: of none is
+    that known."""
     finished: tuple[float, float] | None = field(default=None, init=False)
     """(prior, quantile) of the finished starts, until another one is; no part of a checkpoint."""
 
@@ -92,7 +95,7 @@ def _watch(
             continue
         ready = bool(replicas.ready[row])
         watched = name in memory.starting or _is_new(
-            memory.at, replicas, row, created_at=created_at, ready=ready, at=at
+            memory, replicas, row, created_at=created_at, ready=ready, at=at
         )
         if watched and not ready and not replicas.deleting[row]:
             starting[name] = _age_s(replicas, row, at=at)
@@ -165,7 +168,7 @@ def _quantile(values: list[float], *, prior_s: float, prior_weight: float) -> fl
 
 
 def _is_new(
-    last_look: float | None,
+    memory: ColdStartMemory,
     replicas: ReplicaColumns,
     row: int,
     *,
@@ -176,7 +179,10 @@ def _is_new(
     """Tell whether a pod that was not seen at the last look is taken to be starting, or to have started."""
     if not ready:
         return at - created_at <= FIRST_SIGHT_AGE_S
+    last_look = memory.at
     if last_look is None:
+        if memory.known_until is not None and replicas.ready_at[row] <= memory.known_until:
+            return False
         # In no more than binding takes nothing loads: such times were not measured but made.
         return BINDING_S < _age_s(replicas, row, at=at) <= FIRST_SIGHT_AGE_S
     return created_at >= last_look - CREATION_RESOLUTION_S

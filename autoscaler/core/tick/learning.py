@@ -88,6 +88,9 @@ def learn_tick(
     if played is not None and played.settled:
         # what misses taught takes the place of what queues did
         demand = demand._replace(carried_ratio=played.carried_ratio)
+    elif played is None and memory.known_until is not None and memory.candidates.settled:
+        # An earlier process had learnt it; that the first look cannot tell what arrives refutes nothing.
+        demand = demand._replace(carried_ratio=memory.candidates.capacity.ratio)
     return Learnt(
         demand=demand,
         stock=stock,

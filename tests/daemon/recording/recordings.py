@@ -12,7 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from autoscaler.core.contract.events import CommandFinished, Event, HistoryRead, Observed
+from autoscaler.core.contract.events import (
+    CommandFinished,
+    Event,
+    HistoryRead,
+    KnowledgeRead,
+    Observed,
+)
 from autoscaler.core.contract.history import HistoryColumns
 from autoscaler.core.engine import EngineSettings, build_engine
 from autoscaler.daemon.recording.recorder import Recorder
@@ -55,13 +61,24 @@ def history(minutes: int = 600) -> HistoryColumns:
     )
 
 
+def knowledge() -> str:
+    """What another engine had learnt of the same model."""
+    engine = build_engine()
+    for event in story(300):
+        engine.handle(dataclasses.replace(event, at=event.at - 3_600.0))
+    text = engine.remember(SPEC.key)
+    assert text is not None
+    return text
+
+
 def story(ticks: int, *, past: bool = False) -> Iterator[Event]:
     """Load that comes and goes, a spot node that is taken back now and then."""
     yield dataclasses.replace(specified(SPEC, at=STARTED_AT), id=1)
     number, replicas = 1, 1
     if past:
-        number += 1
-        yield HistoryRead(id=number, at=STARTED_AT, model=SPEC.key, history=history())
+        yield KnowledgeRead(id=2, at=STARTED_AT, model=SPEC.key, text=knowledge())
+        yield HistoryRead(id=3, at=STARTED_AT, model=SPEC.key, history=history())
+        number = 3
     for tick in range(ticks):
         at = STARTED_AT + 5.0 * tick
         running = 20.0 + 18.0 * math.sin(tick / 9.0)

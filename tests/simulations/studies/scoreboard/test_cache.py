@@ -244,7 +244,7 @@ def test_a_change_of_our_own_rule_leaves_what_peers_did(tmp_path: Path):
 
 RECORDS = {
     f"autoscaler.core.contract.{name}"
-    for name in ("decision", "events", "hindsight", "history", "reasons", "schedules")
+    for name in ("decision", "events", "hindsight", "history", "knowledge", "reasons", "schedules")
 }
 """What our own rule says and is told: types that a run of a peer has no object of."""
 

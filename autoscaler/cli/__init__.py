@@ -69,13 +69,17 @@ def main() -> NoReturn:
 
 
 def _exit_code(arguments: list[str]) -> int:
-    """Run the command line; every error that is not a bug becomes a message and a code."""
+    if "_AUTOSCALER_COMPLETE" in os.environ:
+        cli.main(args=arguments, prog_name="autoscaler")
+    return run_command_line(cli, "autoscaler", arguments)
+
+
+def run_command_line(command: click.Group, name: str, arguments: list[str]) -> int:
+    """Run a command line; every error that is not a bug becomes a message and a code."""
     try:
-        if "_AUTOSCALER_COMPLETE" in os.environ:
-            cli.main(args=arguments, prog_name="autoscaler")
-        # Not `cli.main`: it turns a broken pipe into a 1, which here means a difference.
-        with cli.make_context("autoscaler", arguments) as context:
-            cli.invoke(context)
+        # Not `command.main`: it turns a broken pipe into a 1, which here means a difference.
+        with command.make_context(name, arguments) as context:
+            command.invoke(context)
         sys.stdout.flush()
         return exits.OK
     except click.exceptions.Exit as exit_:

@@ -87,17 +87,19 @@ _PAUSED_MODES = {
 }
 
 
+def mode_text(mode: Mode, pause: Pause) -> str:
+    """Say whether a model is acted on, and in which direction."""
+    return str(mode) if mode is Mode.OBSERVE or pause is Pause.NO else _PAUSED_MODES[pause]
+
+
 def status_row(decision: Decision, asked: AskedModel) -> StatusRow:
     """Sum a decision up."""
     measures, attained = decision.measures, decision.attainment
     budgets = () if attained is None else attained.budgets
     left = [each.left_ratio for each in budgets if each.span_s == _BUDGET_S]
-    mode = str(asked.mode)
-    if asked.pause is not Pause.NO and asked.mode is Mode.ACTIVE:
-        mode = _PAUSED_MODES[asked.pause]
     return StatusRow(
         model=decision.model,
-        mode=mode,
+        mode=mode_text(asked.mode, asked.pause),
         ready_replicas=sum(pool.ready_replicas for pool in decision.pools),
         current_replicas=decision.current_replicas,
         desired_replicas=decision.desired_replicas,

@@ -11,6 +11,11 @@ from autoscaler.cli.exits import FAILED, end_with
 @click.command()
 @click.option("--yes", is_flag=True, help="Take it away; without it, it is only told.")
 @click.option(
+    "--copies",
+    is_flag=True,
+    help="Also the copies of HPAs and ScaledObjects that a takeover saved.",
+)
+@click.option(
     "--namespaces",
     callback=namespaces_of,
     metavar="NAME[,NAME]...",
@@ -24,6 +29,7 @@ from autoscaler.cli.exits import FAILED, end_with
 def uninstall(
     *,
     yes: bool,
+    copies: bool,
     namespaces: tuple[str, ...],
     lease_namespace: str,
     lease_name: str,
@@ -40,6 +46,7 @@ def uninstall(
     failed = asyncio.run(
         _uninstall(
             yes=yes,
+            copies=copies,
             namespaces=namespaces,
             lease=(lease_namespace, lease_name),
             kubeconfig=kubeconfig,
@@ -52,6 +59,7 @@ def uninstall(
 async def _uninstall(
     *,
     yes: bool,
+    copies: bool,
     namespaces: tuple[str, ...],
     lease: tuple[str, str],
     kubeconfig: str | None,
@@ -62,7 +70,14 @@ async def _uninstall(
 
     from autoscaler.errors import ActuationError
     from autoscaler.kube.api.client import ApiError, connect
-    from autoscaler.kube.remains import acting_holder, find_remnants, remove
+    from autoscaler.kube.remains import (
+        acting_holder,
+        find_copies,
+        find_remnants,
+        remove,
+        taken_over,
+    )
+    from autoscaler.migration.saved_copy import CONFIG_MAPS, COPIES, PREDECESSOR_ANNOTATION
     from autoscaler.notices.node_agent import ALIVE_ANNOTATION, NOTICE_ANNOTATION
 
     unread: list[str] = []
@@ -77,6 +92,17 @@ async def _uninstall(
             if yes:
                 raise ActuationError(message)
             click.echo(f"autoscaler: {message}", err=True)
+        for key in await taken_over(
+            client, annotation=PREDECESSOR_ANNOTATION, namespaces=namespaces
+        ):
+            namespace, _, name = key.partition("/")
+            click.echo(
+                f"autoscaler: {key} was taken over, and is not given back: autoscaler handback {name} -n {namespace}",
+                err=True,
+            )
+        saved = await find_copies(
+            client, CONFIG_MAPS, selector=COPIES, namespaces=namespaces, unread=unread
+        )
         found = await find_remnants(
             client,
             of_agents=(NOTICE_ANNOTATION, ALIVE_ANNOTATION),
@@ -84,6 +110,8 @@ async def _uninstall(
             lease=lease,
             unread=unread,
         )
+        kept = [] if copies else saved
+        found += saved if copies else []
         for remnant in found:
             if yes:
                 try:
@@ -95,7 +123,11 @@ async def _uninstall(
             click.echo(f"{'removed' if yes else 'left'}: {remnant}")
     for words in unread:
         click.echo(f"autoscaler: not looked at: {words}", err=True)
-    if not found and not unread:
+    for remnant in kept:
+        click.echo(
+            f"kept: {remnant}: what scaled a target before a takeover; --copies takes it too"
+        )
+    if not found and not kept and not unread:
         click.echo("nothing is left")
     elif found and not yes:
         click.echo("autoscaler: --yes takes it away; nothing was changed", err=True)

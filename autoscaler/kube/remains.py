@@ -6,6 +6,7 @@ is touched; replicas stay as they are. Whoever runs this does so with rights of 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable
 from dataclasses import dataclass
@@ -22,7 +23,14 @@ from autoscaler.foreign_text import shown
 from autoscaler.kube.api.client import ApiError, Client
 from autoscaler.kube.api.fields import Json
 from autoscaler.kube.api.plain import Plain, part, parts, text
-from autoscaler.kube.api.resources import DEPLOYMENTS, LEASES, NODES, PODS, ApiResource
+from autoscaler.kube.api.resources import (
+    DEPLOYMENTS,
+    INFERENCE_AUTOSCALERS,
+    LEASES,
+    NODES,
+    PODS,
+    ApiResource,
+)
 from autoscaler.kube.perform.guarded import patch_as_read
 
 ON_NODES = (CORDON_ANNOTATION, DRAINED_ANNOTATION, INTERRUPTION_ANNOTATION)
@@ -97,6 +105,50 @@ async def find_remnants(
     return found
 
 
+async def find_copies(
+    client: Client,
+    resource: ApiResource,
+    *,
+    selector: str,
+    namespaces: Collection[str],
+    unread: list[str],
+) -> list[Remnant]:
+    """Look for the copies of what scaled a target before a takeover: objects of our own, and of worth to somebody.
+
+    Args:
+        client: With the right to list them.
+        resource: As which they are kept.
+        selector: Of labels, which they have.
+        namespaces: In which to look; empty: in all.
+        unread: Gets what could not be looked at, and why.
+    """
+    found = []
+    for namespace in namespaces or ("",):
+        try:
+            async for item in _each(client, resource, namespace, labelSelector=selector):
+                about = part(item, "metadata")
+                where = {"namespace": text(about, "namespace"), "name": text(about, "name")}
+                found.append(Remnant(resource=resource, annotations=(), **where))
+        except ApiError as failure:
+            unread.append(str(failure))
+    return found
+
+
+async def taken_over(client: Client, *, annotation: str, namespaces: Collection[str]) -> list[str]:
+    """Return the resources, as `namespace/name`, that say by this annotation what scaled their targets before.
+
+    None where they cannot be listed: without their definition there are none.
+    """
+    found = []
+    for namespace in namespaces or ("",):
+        with contextlib.suppress(ApiError):
+            async for item in _each(client, INFERENCE_AUTOSCALERS, namespace):
+                about = part(item, "metadata")
+                if annotation in part(about, "annotations"):
+                    found.append(f"{text(about, 'namespace')}/{text(about, 'name')}")
+    return found
+
+
 async def remove(client: Client, remnant: Remnant) -> None:
     """Take it away; what is gone meanwhile is gone. Raises ApiError where it cannot be."""
     namespace, name = remnant.namespace, remnant.name
@@ -145,10 +197,12 @@ async def _holder(client: Client, lease: tuple[str, str]) -> tuple[str, str] | N
     return shown(text(spec, "holderIdentity")), text(spec, "renewTime")
 
 
-async def _each(client: Client, resource: ApiResource, namespace: str) -> AsyncIterator[Plain]:
+async def _each(
+    client: Client, resource: ApiResource, namespace: str, **selection: str
+) -> AsyncIterator[Plain]:
     """Yield the metadata of all objects, page by page."""
     slim = dataclasses.replace(resource, metadata_only=True)
-    query = {"limit": _PAGE}
+    query = {"limit": _PAGE, **selection}
     for _ in range(_PAGES_MAX):
         page = await client.call("list", slim, namespace=namespace, query=query)
         for item in parts(page, "items"):
@@ -156,7 +210,7 @@ async def _each(client: Client, resource: ApiResource, namespace: str) -> AsyncI
         then = text(part(page, "metadata"), "continue")
         if not then:
             return
-        query = {"limit": _PAGE, "continue": then}
+        query |= {"continue": then}
 
 
 def _on(item: Plain, resource: ApiResource, names: Iterable[str]) -> list[Remnant]:

@@ -21,6 +21,8 @@ from autoscaler.settings.documents import MANIFESTS, read_documents
 PREDECESSOR_ANNOTATION = "inference-autoscaler.dev/predecessor"
 """On the resource, from a takeover until it is handed back: where the copy is."""
 CONFIG_MAPS = ApiResource(group="", version="v1", plural="configmaps", namespaced=True)
+COPIES = "app.kubernetes.io/managed-by=inference-autoscaler"
+"""The label of the ConfigMaps, as a selector."""
 _IN_CONFIG_MAP, _IN_FILE = "configmap/", "file/"
 _NAME_CHARACTERS_MAX = 253
 _SUFFIX = "-predecessor"
@@ -82,7 +84,7 @@ async def write_config_map(client: Client, resource: Plain, manifests: Sequence[
         "metadata": {
             "name": name,
             "namespace": namespace,
-            "labels": {"app.kubernetes.io/managed-by": "inference-autoscaler"},
+            "labels": dict([COPIES.split("=")]),
         },
         "data": data,
     }

@@ -16,16 +16,30 @@ from autoscaler.core.contract import commands
 from autoscaler.core.contract.deletion_cost import COST_ANNOTATION, OWN_COST_ANNOTATION
 from autoscaler.kube.api.client import MERGE_PATCH, ApiError, Client
 from autoscaler.kube.api.plain import part, parts
-from autoscaler.kube.api.resources import DEPLOYMENTS, LEASES, NODES, PODS, ApiResource
+from autoscaler.kube.api.resources import (
+    DEPLOYMENTS,
+    INFERENCE_AUTOSCALERS,
+    LEASES,
+    NODES,
+    PODS,
+    ApiResource,
+)
 from autoscaler.kube.remains import ON_NODES, Remnant, acting_holder, find_remnants, remove
+from autoscaler.migration.saved_copy import CONFIG_MAPS, PREDECESSOR_ANNOTATION, write_config_map
 from tests.kube.control_plane import NAMESPACE, ControlPlane, create, running_control_plane
+from tests.kube.definition import install
 from tests.kube.soundness.targets import sound
 from tests.require import ROOT
 from tests.test_cli import call
+from tests.test_settings import document
 
 LEASE = (NAMESPACE, "inference-autoscaler")
 OF_AGENTS = (notice.NOTICE_ANNOTATION, notice.ALIVE_ANNOTATION)
-OF_RESOURCES = {commands.PAUSED_ANNOTATION, commands.PAUSED_REPLICAS_ANNOTATION}
+OF_RESOURCES = {
+    commands.PAUSED_ANNOTATION,
+    commands.PAUSED_REPLICAS_ANNOTATION,
+    PREDECESSOR_ANNOTATION,
+}
 """They are on objects that are ours, and go with these."""
 FOREIGN = {"example.com/theirs": "x"}
 
@@ -42,7 +56,11 @@ def test_each_annotation_of_ours_is_known_here():
 
 @pytest.fixture(scope="module")
 def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    with running_control_plane(tmp_path_factory.mktemp("remains"), ControlPlane.set_up) as made:
+    async def set_up(made: ControlPlane, admin: Client) -> None:
+        await made.set_up(admin)
+        await install(admin)
+
+    with running_control_plane(tmp_path_factory.mktemp("remains"), set_up) as made:
         yield made
 
 
@@ -183,6 +201,36 @@ async def test_nothing_is_taken_away_under_a_daemon_that_acts(
     assert (code, out) == (1, "")
     assert "pod-1_ab acts: it renews the Lease serving/acting" in err
     assert await admin.call("get", LEASES, namespace=NAMESPACE, name=name)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+async def test_what_was_there_before_a_takeover_is_kept_until_it_is_asked_for(
+    admin: Client, control_plane: ControlPlane, capsys: pytest.CaptureFixture[str]
+):
+    body = document()
+    body["metadata"]["annotations"] = {PREDECESSOR_ANNOTATION: "configmap/llama-predecessor"}
+    made = await create(admin, INFERENCE_AUTOSCALERS, body, namespace=NAMESPACE)
+    hpa = {"kind": "HorizontalPodAutoscaler", "metadata": {"name": "llama"}, "spec": {"a": 1}}
+    place = await write_config_map(admin, made, [hpa])
+    assert place == "configmap/llama-predecessor"
+    other = {"metadata": {"name": "theirs"}, "data": {}}
+    await create(admin, CONFIG_MAPS, other, namespace=NAMESPACE)
+
+    here = ("--lease-namespace", NAMESPACE, "--lease-name", "none", "--namespaces", NAMESPACE)
+    where = ("--kubeconfig", control_plane.folder / "admin.kubeconfig")
+    code, out, err = await asyncio.to_thread(call, capsys, "uninstall", "--yes", *here, *where)
+    copy = "configmaps serving/llama-predecessor"
+    assert (code, out) == (
+        0,
+        f"kept: {copy}: what scaled a target before a takeover; --copies takes it too\n",
+    )
+    assert "serving/llama was taken over, and is not given back: autoscaler handback llama" in err
+    arguments = ("uninstall", "--yes", "--copies", *here, *where)
+    code, out, _ = await asyncio.to_thread(call, capsys, *arguments)
+    assert (code, out) == (0, f"removed: {copy}\n")
+    left = parts(await admin.call("list", CONFIG_MAPS, namespace=NAMESPACE), "items")
+    assert [part(each, "metadata")["name"] for each in left] == ["theirs"]
 
 
 class Renewed:

@@ -38,6 +38,17 @@ def test_two_of_one_file_are_two_documents_and_the_namespace_can_be_given(capsys
     ]
 
 
+def test_an_hpa_that_keda_made_is_its_scaled_objects(capsys, tmp_path):
+    """As `kubectl get hpa,scaledobject -o yaml` prints them."""
+    keda = (RECIPES / "keda-queue.yaml").read_text()
+    made = HPA.replace("namespace: inference", "labels: {scaledobject.keda.sh/name: vllm-scaler}")
+    file = tmp_path / "all.yaml"
+    file.write_text(f"{made}\n---\n{keda}")
+    code, out, err = call(capsys, "import", file)
+    assert (code, err.count("ScaledObject vllm-scaler:")) == (0, 1)
+    assert yaml.safe_load(out)["metadata"]["name"] == "llama-70b"
+
+
 def test_a_metric_of_ones_own_can_be_told(capsys, tmp_path):
     file = tmp_path / "own.yaml"
     file.write_text(

@@ -137,7 +137,6 @@ def _take_metric(
 
 
 def _take_resource(read: Predecessor, path: str, found: str, name: str) -> None:
-    load = QueryLoad(
-        weights={_RESOURCES.get(name, MetricSignal.OTHER): 1.0}, over=Over.MEAN, names=(name,)
-    )
+    other = MetricSignal.GPU if "gpu" in name else MetricSignal.OTHER
+    load = QueryLoad(weights={_RESOURCES.get(name, other): 1.0}, over=Over.MEAN, names=(name,))
     take_metric(read, MetricAsked(path, found, load, 1.0, TargetType.UTILIZATION))

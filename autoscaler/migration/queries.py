@@ -18,20 +18,27 @@ from autoscaler.migration.metric_names import MetricSignal, signal_of
 
 QUERY_CHARACTERS_MAX = 10_000
 _DEPTH_MAX = 40
+_SPACE = re.compile(r"(?:\s|#[^\n]*)*")
 _TOKEN = re.compile(
-    r"\s*(?:(?P<number>(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?(?![\w:]))"
+    r"(?:(?P<number>(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?(?![\w:]))"
     r"|(?P<name>[A-Za-z_:][\w:]*)"
     r"|(?P<labels>\{(?:[^{}\"']|\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*')*\})"
     r"|(?P<range>\[[^\]]*\])"
     r"|(?P<duration>[0-9][0-9a-z]*)"
+    r"|(?P<string>\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*')"
     r"|(?P<sign>>=|<=|==|!=|[-+*/()><,]))"
 )
 _NAMED_SERIES = re.compile(r"__name__\s*=~?\s*[\"']\^?([A-Za-z_:][\w:]*)\$?[\"']")
 _OVER_TIME = re.compile(r"(avg|max|min|sum|last|quantile)_over_time")
 _RATES = frozenset({"rate", "irate", "increase", "delta", "deriv"})
-_SHAPES = frozenset({"ceil", "floor", "round", "abs", "scalar", "sort", "clamp_min", "clamp_max"})
+_SHAPES = frozenset(
+    {"ceil", "floor", "round", "abs", "scalar", "sort", "clamp_min", "clamp_max", "label_replace"}
+)
 _GROUPING = frozenset({"by", "without"})
 _MATCHING = frozenset({"on", "ignoring", "group_left", "group_right"})
+_REPLICA_LABELS = frozenset(
+    {"pod", "pod_name", "kubernetes_pod_name", "exported_pod", "instance", "exported_instance"}
+)
 _COUNTS = re.compile(r"up|kube_.*(replicas|pod).*|.*replicas.*")
 """Series whose sum is a number of replicas."""
 
@@ -106,16 +113,20 @@ class _Token(NamedTuple):
 def _tokens(query: str) -> list[_Token]:
     if len(query) > QUERY_CHARACTERS_MAX:
         raise UnclearQueryError(f"a query of {len(query)} characters")
-    lines = [line.split("#")[0] if '"' not in line else line for line in query.splitlines()]
-    text = " ".join(lines).strip()
-    found, at = [], 0
-    while at < len(text):
-        match = _TOKEN.match(text, at)
+    found, at = [], _after_space(query, 0)
+    while at < len(query):
+        match = _TOKEN.match(query, at)
         if match is None:
-            raise UnclearQueryError(f"what begins at {quoted(text[at:], limit=30)}")
+            raise UnclearQueryError(f"what begins at {quoted(query[at : at + 200], limit=30)}")
         found.append(_Token(str(match.lastgroup), match[str(match.lastgroup)]))
-        at = match.end()
+        at = _after_space(query, match.end())
     return found
+
+
+def _after_space(query: str, at: int) -> int:
+    """Pass over white space and comments."""
+    match = _SPACE.match(query, at)
+    return at if match is None else match.end()
 
 
 class _Reader:
@@ -154,6 +165,8 @@ class _Reader:
         while self.token is not None and self.token.text in {">", ">=", "<", "<=", "==", "!="}:
             sign = self._next().text
             bound = self._sum(depth)
+            if load.over is Over.COUNT and bound.over is Over.NUMBER:
+                continue  # which of them count, as `up == 1`
             if bound.over is not Over.NUMBER or sign not in {">", ">="}:
                 raise UnclearQueryError(f"the comparison {sign}")
             load = _remarked(load, f"without the filter {sign} {bound.constant:g}")
@@ -188,6 +201,8 @@ class _Reader:
         token = self._next()
         if token.kind == "number":
             return QueryLoad(constant=float(token.text))
+        if token.kind == "string":
+            return QueryLoad()
         if token.text in {"+", "-"}:
             return _scaled(self._single(depth + 1), 1.0 if token.text == "+" else -1.0)
         if token.text == "(":
@@ -231,11 +246,12 @@ class _Reader:
         return _called(name, inputs, by=by)
 
     def _grouping(self) -> bool:
+        """Pass over `by (…)`; whether what is left is of each replica."""
         if self.token is None or self.token.text not in _GROUPING:
             return False
-        self._next()
-        self._skip_parentheses()
-        return True
+        apart = self._next().text == "without"
+        labels = self._skip_parentheses()
+        return apart or bool(labels & _REPLICA_LABELS)
 
     def _skip_matching(self) -> None:
         """Pass over `on (…) group_left (…)`: which series meet is no matter of ours."""
@@ -243,10 +259,13 @@ class _Reader:
             self._next()
             self._skip_parentheses()
 
-    def _skip_parentheses(self) -> None:
+    def _skip_parentheses(self) -> set[str]:
+        """Pass over a list of labels, and return them."""
+        labels: set[str] = set()
         if self._takes("sign", "("):
-            while self._next().text != ")":
-                pass
+            while (token := self._next()).text != ")":
+                labels.add(token.text)
+        return labels
 
     def _takes(self, kind: str, text: str) -> bool:
         if self.token is None or self.token != (kind, text):

@@ -21,7 +21,8 @@ from autoscaler.settings.documents import MANIFESTS, read_documents
 PREDECESSOR_ANNOTATION = "inference-autoscaler.dev/predecessor"
 """On the resource, from a takeover until it is handed back: where the copy is."""
 CONFIG_MAPS = ApiResource(group="", version="v1", plural="configmaps", namespaced=True)
-COPIES = "app.kubernetes.io/managed-by=inference-autoscaler"
+_KEEPER, _OURS = "app.kubernetes.io/managed-by", "inference-autoscaler"
+COPIES = f"{_KEEPER}={_OURS}"
 """The label of the ConfigMaps, as a selector."""
 _IN_CONFIG_MAP, _IN_FILE = "configmap/", "file/"
 _NAME_CHARACTERS_MAX = 253
@@ -69,7 +70,9 @@ def write_file(file: Path, manifests: Sequence[Plain]) -> str:
 async def write_config_map(client: Client, resource: Plain, manifests: Sequence[Plain]) -> str:
     """Write copies into the ConfigMap of a resource; returns the place for the annotation.
 
-    Raises ApiError.
+    Raises:
+        ApiError: It cannot be written.
+        SettingsError: There is another one of its name.
     """
     metadata = part(resource, "metadata")
     namespace = text(metadata, "namespace")
@@ -84,7 +87,7 @@ async def write_config_map(client: Client, resource: Plain, manifests: Sequence[
         "metadata": {
             "name": name,
             "namespace": namespace,
-            "labels": dict([COPIES.split("=")]),
+            "labels": {_KEEPER: _OURS},
         },
         "data": data,
     }
@@ -93,6 +96,11 @@ async def write_config_map(client: Client, resource: Plain, manifests: Sequence[
     except ApiError as error:
         if error.status != HTTPStatus.CONFLICT:
             raise
+        there = await client.call("get", CONFIG_MAPS, namespace=namespace, name=name)
+        if text(part(there, "metadata", "labels"), _KEEPER) != _OURS:
+            raise SettingsError(
+                f"there is a ConfigMap {namespace}/{name} that is not of a takeover; save the copy elsewhere: --save-to FILE"
+            ) from error
         # of a takeover before this one, which was handed back
         await client.call("update", CONFIG_MAPS, namespace=namespace, name=name, body=body)
     return f"{_IN_CONFIG_MAP}{name}"

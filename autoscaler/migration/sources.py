@@ -11,7 +11,7 @@ from autoscaler.errors import SpecProblem
 from autoscaler.foreign_text import listed, shown
 from autoscaler.kube.api.plain import Plain, part, text
 from autoscaler.migration.document import document_of
-from autoscaler.migration.hpa import read_hpa
+from autoscaler.migration.hpa import maker_of, read_hpa
 from autoscaler.migration.metric_names import MetricSignal
 from autoscaler.migration.predecessor import HPA_KIND, SCALED_OBJECT_KIND, Predecessor
 from autoscaler.migration.scaled_object import VERSION, read_scaled_object
@@ -44,9 +44,16 @@ def read_predecessors(
     """
     found, others = [], []
     before = len(problems)
-    for document in documents:
-        item = document.content if isinstance(document.content, dict) else {}
+    items = [each.content if isinstance(each.content, dict) else {} for each in documents]
+    scaled = {
+        text(part(item, "metadata"), "name")
+        for item in items
+        if text(item, "kind") == SCALED_OBJECT_KIND
+    }
+    for document, item in zip(documents, items, strict=True):
         kind = text(item, "kind")
+        if kind == HPA_KIND and maker_of(item) in scaled - {""}:
+            continue  # KEDA made it of one that is here as well
         reader = _READERS.get(kind)
         if reader is None or (kind == SCALED_OBJECT_KIND and text(item, "apiVersion") != VERSION):
             others.append(f"{text(item, 'apiVersion')} {kind}".strip() or "nothing of a kind")

@@ -50,6 +50,14 @@ _KEEPERS = (
     ("helm.toolkit.fluxcd.io/name", "Flux"),
 )
 """Annotations and labels of what would make an object anew, or write it back."""
+_KEEPING_WRITERS = {
+    "argocd-controller": "Argo CD",
+    "argocd-application-controller": "Argo CD",
+    "kustomize-controller": "Flux",
+    "helm-controller": "Flux",
+    "helm": "Helm",
+}
+"""The same by the names under which they write."""
 
 _TRIES = 5
 """To delete an HPA whose status is written every few seconds."""
@@ -77,7 +85,12 @@ class TakeoverPlan:
         for writer in self.writers:
             metadata = part(writer.item, "metadata")
             marks = {**part(metadata, "labels"), **part(metadata, "annotations")}
-            keepers = sorted({keeper for mark, keeper in _KEEPERS if mark in marks})
+            written_by = {text(each, "manager") for each in parts(metadata, "managedFields")}
+            found_keepers = {keeper for mark, keeper in _KEEPERS if mark in marks}
+            found_keepers |= {
+                _KEEPING_WRITERS[each] for each in written_by & _KEEPING_WRITERS.keys()
+            }
+            keepers = sorted(found_keepers)
             if keepers:
                 found.append(
                     f"{writer.kind} {writer.name} is kept by {' and '.join(keepers)}, which would write it back: take it "

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 import ssl
 import sys
@@ -36,6 +37,19 @@ API_SERVICES = ApiResource(
 )
 READY = {"type": "Ready", "status": "True", "lastTransitionTime": "2026-03-01T12:00:00Z"}
 CONTROLLERS = "*,-node-lifecycle-controller,-pod-garbage-collector-controller"
+AUDIT = """\
+apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules:
+- level: Metadata
+  verbs: [update, patch]
+  resources: [{group: apps, resources: [deployments/scale]}]
+- level: None
+"""
+HPA_CONTROLLER = "system:serviceaccount:kube-system:horizontal-pod-autoscaler"
+DAEMON = "admin"
+"""Who it is to the API server: nobody else of that name writes a scale."""
 SCALED_OBJECT_DEFINITION = {
     "metadata": {"name": "scaledobjects.keda.sh"},
     "spec": {
@@ -90,7 +104,9 @@ class HpaRoom:
         """Replicas asked for, each change of them."""
         self.debug_port = 0
         self._daemon: Any = None
+        self._ends = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
+        self._watching: asyncio.Task[None] | None = None
         self._runner = web.AppRunner(self._adapter(), access_log=None, shutdown_timeout=0.2)
 
     # -- what there is
@@ -116,7 +132,8 @@ class HpaRoom:
         spec = {"replicas": 2, "selector": {"matchLabels": labels}, "template": template}
         body = {"metadata": {"name": "llama"}, "spec": spec}
         await create(self.admin, DEPLOYMENTS, body, namespace=NAMESPACE)
-        self._tasks += [asyncio.create_task(each()) for each in (self._kubelet, self._note)]
+        self._tasks.append(asyncio.create_task(self._kubelet()))
+        self._watching = asyncio.create_task(self._note())
 
     def hpa(self, name: str = "llama", **metadata: Any) -> dict[str, Any]:
         """Five waiting a replica, and no window on the way down: it takes away what it can at once."""
@@ -207,7 +224,7 @@ class HpaRoom:
 
     async def _kubelet(self) -> None:
         """Bind what is pending and say that it is ready; what is deleted is gone."""
-        while True:
+        while not self._ends.is_set():
             with contextlib.suppress(ApiError):
                 page = await self.admin.call("list", PODS, namespace=NAMESPACE)
                 for pod in page["items"]:
@@ -251,7 +268,7 @@ class HpaRoom:
         """What KEDA's operator does to the HPA of a ScaledObject: none while it is paused, else one with its minimum."""
 
         async def operate() -> None:
-            while True:
+            while not self._ends.is_set():
                 with contextlib.suppress(ApiError):
                     await self._reconcile(name)
                 await asyncio.sleep(0.3)
@@ -310,6 +327,13 @@ class HpaRoom:
         assert process.returncode is not None
         return process.returncode, out.decode(), err.decode()
 
+    def scale_writers(self) -> list[str]:
+        """Who wrote the scale, in order, each as long as nobody else did; by the API server's own log."""
+        lines = (self.folder / "audit.log").read_text().splitlines(keepends=True)
+        told = [json.loads(line) for line in lines if line.endswith("\n")]
+        names = [each["user"]["username"] for each in told if each["responseStatus"]["code"] < 300]
+        return [name for name, _ in itertools.groupby(names)]
+
     async def replicas(self, count: int, *, within_s: float = 60) -> None:
         """Until so many are asked for, by whomever."""
         async with asyncio.timeout(within_s):
@@ -320,9 +344,11 @@ class HpaRoom:
         if self._daemon is not None and self._daemon.returncode is None:
             self._daemon.terminate()
             await self._daemon.wait()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._ends.set()  # calls that are cut off would leave their sockets open
+        await asyncio.gather(*self._tasks)
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.gather(self._watching, return_exceptions=True)
         await self._runner.cleanup()
         await self.pods.stop()
 
@@ -331,7 +357,11 @@ class HpaRoom:
 async def hpa_room(folder: Path) -> AsyncIterator[HpaRoom]:
     """One of a test's own."""
     made = ControlPlane(folder / "control-plane")
+    policy = folder / "audit.yaml"
+    policy.write_text(AUDIT)
     made._environment |= {
+        "APISERVER_ARGS": f"--audit-policy-file={policy} --audit-log-path={folder / 'audit.log'} "
+        "--audit-log-mode=blocking-strict",
         "WITHOUT": "kube-scheduler",
         "KCM_ARGS": f"--controllers={CONTROLLERS} --horizontal-pod-autoscaler-sync-period=1s",
     }

@@ -42,25 +42,36 @@ TIMES = HandoverTimes(gone_s=1.0, told_s=5.0, last_write_s=0.0, settle_s=0.0, lo
 TARGET = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "llama"}
 HPA_SPEC = {"scaleTargetRef": TARGET, "minReplicas": 2, "maxReplicas": 8}
 NUMBERS = itertools.count()
+NEVER = 10**6
 
 
 class CutClient(Client):
-    """Breaks off at one write: before it is sent, or when its answer is on its way."""
+    """Breaks off at one write: before it is sent, or when its answer is on its way. After each it looks at who writes."""
 
-    def __init__(self, of: Client, *, at: int, sent: bool) -> None:
+    def __init__(self, of: Client, namespace: str, *, at: int, sent: bool = False) -> None:
         super().__init__(of._api, of._access)
-        self.left, self._sent = at, sent
+        self.left, self._sent, self._namespace = at, sent, namespace
 
     async def call(self, verb: str, *arguments: Any, **named: Any) -> dict[str, Any]:
         if verb in ("get", "list"):
             return await super().call(verb, *arguments, **named)
         self.left -= 1
-        if self.left == -1:
-            if self._sent:
-                with contextlib.suppress(ApiError):
-                    await super().call(verb, *arguments, **named)
+        cut = self.left == -1
+        answer: dict[str, Any] = {}
+        if not cut or self._sent:
+            with contextlib.suppress(ApiError) if cut else contextlib.nullcontext():
+                answer = await super().call(verb, *arguments, **named)
+            await self._assert_one_writes()
+        if cut:
             raise ApiError("the connection is lost", unanswered=True)
-        return await super().call(verb, *arguments, **named)
+        return answer
+
+    async def _assert_one_writes(self) -> None:
+        where = {"namespace": self._namespace}
+        resource = await super().call("get", INFERENCE_AUTOSCALERS, **where, name="llama")
+        page = await super().call("list", HPAS, **where)
+        active = resource["spec"]["mode"] == "Active"
+        assert not (active and page["items"]), "an HPA, and the daemon"
 
 
 @pytest.fixture(scope="module")
@@ -79,8 +90,8 @@ class Place:
     def __init__(self, admin: Client, namespace: str) -> None:
         self.admin, self.namespace = admin, namespace
         self.model = model_named(admin, f"{namespace}/llama", "")
-        self.together = False
-        """Whether ever an HPA was there while the mode was Active."""
+        self.minima: set[int] = set()
+        """That HPAs had whenever their controller looked."""
 
     async def set_up(self, **spec: Any) -> None:
         await create(self.admin, NAMESPACES, {"metadata": {"name": self.namespace}})
@@ -110,6 +121,17 @@ class Place:
         body = {"apiVersion": "keda.sh/v1alpha1", "kind": "ScaledObject"}
         await self.create(SCALED_OBJECTS, {**body, "metadata": metadata, "spec": spec})
 
+    async def keda_hpa(self) -> None:
+        """The HPA that KEDA makes of the ScaledObject."""
+        uid = (await self.get(SCALED_OBJECTS))["metadata"]["uid"]
+        owner = {
+            "apiVersion": "keda.sh/v1alpha1",
+            "kind": "ScaledObject",
+            "name": "llama",
+            "uid": uid,
+        }
+        await self.hpa("keda-hpa-llama", ownerReferences=[owner])
+
     async def get(self, resource: Any, name: str = "llama") -> dict[str, Any]:
         return await self.admin.call("get", resource, namespace=self.namespace, name=name)
 
@@ -124,11 +146,12 @@ class Place:
     async def played(self) -> AsyncIterator[None]:
         """The daemon says what it reads; an HPA's controller says that it has looked."""
 
+        ends = asyncio.Event()
+
         async def play() -> None:
-            while True:
+            while not ends.is_set():  # a call that is cut off would leave its socket open
                 resource, there = await self.get(INFERENCE_AUTOSCALERS), await self.hpas()
                 active = resource["spec"]["mode"] == "Active"
-                self.together |= active and bool(there)
                 condition = {
                     "type": "ScalingActive",
                     "status": "True" if active else "False",
@@ -147,6 +170,7 @@ class Place:
                         self.admin, INFERENCE_AUTOSCALERS, "llama", told, namespace=self.namespace
                     )
                     for each in there:
+                        self.minima.add(each["spec"]["minReplicas"])
                         looked = {key: condition[key] for key in ("status", "lastTransitionTime")}
                         looked |= {
                             "type": "AbleToScale",
@@ -172,25 +196,25 @@ class Place:
             yield
             assert not task.done(), task.exception()
         finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            ends.set()
+            await task
 
     async def take_over(self, client: Client | None = None, **more: Any) -> list[str]:
         said: list[str] = []
-        model = ModelNamed(client or self.admin, self.namespace, "llama")
-        plan = await plan_takeover(client or self.admin, model)
+        client = client or CutClient(self.admin, self.namespace, at=NEVER)
+        model = ModelNamed(client, self.namespace, "llama")
+        plan = await plan_takeover(client, model)
         if not plan.done:
-            await take_over(client or self.admin, model, plan, say=said.append, times=TIMES, **more)
+            await take_over(client, model, plan, say=said.append, times=TIMES, **more)
         return said
 
     async def hand_back(self, client: Client | None = None, **more: Any) -> list[str]:
         said: list[str] = []
-        model = ModelNamed(client or self.admin, self.namespace, "llama")
-        copies = await plan_handback(client or self.admin, model, saved=None)
+        client = client or CutClient(self.admin, self.namespace, at=NEVER)
+        model = ModelNamed(client, self.namespace, "llama")
+        copies = await plan_handback(client, model, saved=None)
         if copies:
-            await hand_back(
-                client or self.admin, model, copies, say=said.append, times=TIMES, **more
-            )
+            await hand_back(client, model, copies, say=said.append, times=TIMES, **more)
         return said
 
 
@@ -213,18 +237,19 @@ async def test_after_each_write_it_goes_on_from_where_it_stopped(
             await place.hpa(labels={"team": "a"})
             before = (await place.get(HPAS))["spec"]
             async with place.played():
-                cut_taking = await _cut_once(place.take_over, admin, at=at, sent=sent)
+                cut_taking = await _cut_once(place, place.take_over, at=at, sent=sent)
                 await place.take_over()
                 assert (await place.hpas(), await place.mode()) == ([], "Active")
                 assert await place.take_over() == []
 
-                cut_giving = await _cut_once(place.hand_back, admin, at=at, sent=sent)
+                place.minima.clear()
+                cut_giving = await _cut_once(place, place.hand_back, at=at, sent=sent)
                 await place.hand_back()
                 assert await place.mode() == "Observe"
                 back = await place.get(HPAS)
                 assert (back["spec"], back["metadata"]["labels"]) == (before, {"team": "a"})
                 assert await place.hand_back() == []
-            assert not place.together
+                assert 4 in place.minima, "what is there, at the first look"
             assert (await place.get(DEPLOYMENTS))["spec"]["replicas"] == 4
             cuts += cut_taking + cut_giving
             if not cut_taking and not cut_giving:
@@ -232,8 +257,8 @@ async def test_after_each_write_it_goes_on_from_where_it_stopped(
     assert cuts >= 4 + 4, "copy, annotation, deletion, mode; mode, HPA, its minimum, annotation"
 
 
-async def _cut_once(act: Any, admin: Client, *, at: int, sent: bool) -> bool:
-    client, stopped = CutClient(admin, at=at, sent=sent), ""
+async def _cut_once(place: Place, act: Any, *, at: int, sent: bool) -> bool:
+    client, stopped = CutClient(place.admin, place.namespace, at=at, sent=sent), ""
     try:
         await act(client)
     except HandoverError as error:
@@ -247,13 +272,7 @@ async def _cut_once(act: Any, admin: Client, *, at: int, sent: bool) -> bool:
 async def test_a_scaled_object_is_paused_and_never_held_to_a_number(place: Place):
     await place.set_up()
     await place.scaled_object(**{PAUSED_REPLICAS: "3"})
-    owner = {
-        "apiVersion": "keda.sh/v1alpha1",
-        "kind": "ScaledObject",
-        "name": "llama",
-        "uid": (await place.get(SCALED_OBJECTS))["metadata"]["uid"],
-    }
-    await place.hpa("keda-hpa-llama", ownerReferences=[owner])
+    await place.keda_hpa()
     async with place.played():
         with pytest.raises(HandoverError, match="KEDA does not delete the HPA") as it:
             await place.take_over()
@@ -270,6 +289,26 @@ async def test_a_scaled_object_is_paused_and_never_held_to_a_number(place: Place
         said = await place.hand_back()
     assert any("was paused before, and stays paused" in line for line in said)
     assert (await place.get(SCALED_OBJECTS))["metadata"]["annotations"] == {PAUSED: "true"}
+
+
+async def test_one_that_scales_to_zero_keeps_what_is_there_until_a_trigger_is_active(place: Place):
+    await place.set_up()
+    await place.scaled_object()
+    zero = {"spec": {"minReplicaCount": None}}
+    where = {"namespace": place.namespace, "name": "llama"}
+    await place.admin.call("patch", SCALED_OBJECTS, **where, body=zero, content_type=MERGE_PATCH)
+    async with place.played():
+        await place.take_over()
+        await place.keda_hpa()
+        with pytest.raises(HandoverError, match="where no trigger is active KEDA scales to zero"):
+            await place.hand_back()
+        assert (await place.get(SCALED_OBJECTS))["spec"]["minReplicaCount"] == 4
+        active = {"conditions": [{"type": "Active", "status": "True"}]}
+        await set_status(place.admin, SCALED_OBJECTS, "llama", active, namespace=place.namespace)
+        await place.hand_back()
+    back = await place.get(SCALED_OBJECTS)
+    assert "minReplicaCount" not in back["spec"]
+    assert PAUSED not in back["metadata"].get("annotations", {})
 
 
 async def test_who_would_lose_replicas_at_the_first_look_is_told_before(place: Place):
@@ -358,6 +397,11 @@ async def test_what_cannot_be_taken_over_is_told_with_what_to_do(place: Place, t
     file.write_text("")
     with pytest.raises(SettingsError, match="name a file that is not there yet"):
         await place.take_over(save_to=file)
+    foreign = {"metadata": {"name": "llama-predecessor"}, "data": {"a": "b"}}
+    await place.create(CONFIG_MAPS, foreign)
+    with pytest.raises(SettingsError, match="that is not of a takeover"):
+        await place.take_over()
+    assert (await place.get(CONFIG_MAPS, "llama-predecessor"))["data"] == {"a": "b"}
     await place.hpa("second")
     with pytest.raises(SettingsError, match="keep one of them"):
         await place.take_over()

@@ -16,7 +16,7 @@ from autoscaler.migration.handover import is_decided_on
 from autoscaler.migration.saved_copy import PREDECESSOR_ANNOTATION
 from autoscaler.migration.scaled_object import PAUSED
 from tests.kube.control_plane import NAMESPACE, create
-from tests.kube.hpa_room import HpaRoom, hpa_room, resource_of
+from tests.kube.hpa_room import DAEMON, HPA_CONTROLLER, HpaRoom, hpa_room, resource_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(300)]
 
@@ -100,6 +100,7 @@ async def test_an_hpa_is_imported_shadowed_taken_over_and_given_back_without_a_d
     assert (code, "is given back already" in out) == (0, True)
     room.waiting = 15
     await room.replicas(3)  # it is the HPA that scales again
+    assert room.scale_writers() == [HPA_CONTROLLER, DAEMON, HPA_CONTROLLER]
 
 
 async def test_a_scaled_object_is_taken_over_and_given_back_without_a_dip(room: HpaRoom):
@@ -155,3 +156,4 @@ async def test_a_scaled_object_is_taken_over_and_given_back_without_a_dip(room: 
     assert await names(room, HPAS) == ["keda-hpa-llama"]
     room.waiting = 15
     await room.replicas(3)
+    assert room.scale_writers() == [HPA_CONTROLLER, DAEMON, HPA_CONTROLLER]

@@ -43,6 +43,10 @@ W, R = "vllm:num_requests_waiting", "vllm:num_requests_running"
         (f"ceil(clamp_min(sum({W} offset 30s), 1))", Over.SUM, {MetricSignal.WAITING: 1}),
         (f'sum({{__name__="{W}", pod=~"a.*"}})', Over.SUM, {MetricSignal.WAITING: 1}),
         (f"(sum({W}) > 0) or vector(0)", Over.SUM, {MetricSignal.WAITING: 1}),
+        (f"max(sum by (model_name) ({W}))", Over.SUM, {MetricSignal.WAITING: 1}),
+        (f"sum({W}) # of 'all'\n/ count(up == 1)", Over.MEAN, {MetricSignal.WAITING: 1}),
+        (f'sum(label_replace({W}, "a", "$1", "b", "(.*)"))', Over.SUM, {MetricSignal.WAITING: 1}),
+        ("avg(vllm:kv_cache_usage_perc) * 100", Over.MEAN, {MetricSignal.KV_CACHE: 100}),
         (W, Over.BARE, {MetricSignal.WAITING: 1}),
         (
             "rate(vllm:time_to_first_token_seconds_sum[1m]) / rate(vllm:time_to_first_token_seconds_count[1m])",

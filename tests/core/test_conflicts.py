@@ -233,6 +233,15 @@ def test_the_bounds_hold(written: int, held: int):
     assert target.replicas == held
 
 
+def test_the_maximum_takes_from_what_is_no_floor():
+    story = Scenario(model(pools=[on_demand(), spot()], warm=1, warm_on=ON_DEMAND, maximum=4))
+    mine = {name: PoolNow(writer=written_by("us")) for name in ("on-demand", "spot")}
+    story.look(0.0, group(ready=1), group("spot", ready=2), wants=3, pools=mine)
+    theirs = mine | {"spot": PoolNow(writer=written_by("kubectl", generation=2))}
+    story.look(5.0, group(ready=1), group("spot", ready=5), wants=3, pools=theirs)
+    expect(story, pools={"on-demand": 1, "spot": 3}, reason="ManualScale")
+
+
 def test_what_interruptions_take_is_replaced_while_a_persons_number_is_left():
     spec = model(pools=[on_demand(), spot()], warm=1, warm_on=ON_DEMAND, cold_start_s=60.0)
     story = Scenario(spec)

@@ -194,6 +194,12 @@ def _second_writer(run: Run, rng: random.Random) -> None:
     run.foreign_scale(model.namespace, name, rng.choice((0, 1, 2, 5, 9)))
 
 
+def _insisting_writer(run: Run, rng: random.Random) -> Undo | None:
+    """An HPA that may not be read, or GitOps."""
+    model = rng.choice(run.world.scenario.models)
+    return run.insist(model.namespace, rng.choice(tuple(model.replicas)))
+
+
 def _wall_jumps(run: Run, rng: random.Random) -> None:
     """The machine's clock was wrong and is set right, or the other way round."""
     if run.process is not None:
@@ -315,6 +321,7 @@ FAULTS: dict[str, tuple[int, float, Fault]] = {
     "starts that never end": (1, 90.0, _stuck_starts),
     "the daemon killed": (5, 0.0, _kill),
     "a second writer": (3, 0.0, _second_writer),
+    "a writer who insists": (3, 120.0, _insisting_writer),
     "the daemon's clock jumps": (2, 0.0, _wall_jumps),
     "all clocks jump": (1, 0.0, _both_jump),
     "the configuration edited": (2, 40.0, _configuration),

@@ -54,6 +54,8 @@ def bounds(spec: ModelSpec, decision: Decision) -> str:
         return ""
     if spec.pause is Pause.ALL:
         return "" if desired == current else f"paused, and yet {current} -> {desired}"
+    if _is_locked(decision):
+        return ""
     fallback = sum(pool.fallback_replicas for pool in decision.pools)
     if desired < spec.min_replicas and (spec.pause is Pause.NO or desired < current):
         return f"{desired} desired, below the minimum of {spec.min_replicas}"
@@ -62,6 +64,12 @@ def bounds(spec: ModelSpec, decision: Decision) -> str:
         if not held:
             return f"{desired} desired, above {spec.max_replicas} and {fallback} of fallback"
     return ""
+
+
+def _is_locked(decision: Decision) -> bool:
+    """Tell whether nothing is written, for somebody else has undone what was; a person's number is within the bounds."""
+    said = (each for each in decision.conditions if each.type == "Conflicted")
+    return any(each.status == "True" and each.reason != "ManualScale" for each in said)
 
 
 def floors(spec: ModelSpec, decision: Decision) -> str:

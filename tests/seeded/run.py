@@ -18,6 +18,7 @@ import yaml
 from autoscaler.app import Daemon
 from autoscaler.core.contract.spec import ModelSpec
 from autoscaler.core.tick.parts import Parts
+from simulations.box.local_cluster.owners import with_replicas_owner
 from tests.seeded.api import ApiWrite
 from tests.seeded.faults import FAULTS, Planned, draw_plan
 from tests.seeded.history import History
@@ -42,6 +43,8 @@ LONG = Length(chaos_s=420.0, calm_s=150.0)
 SHORT = Length(chaos_s=210.0, calm_s=100.0)
 SETTLES_S = 45.0
 """Before the daemon begins, so that the first pods are there."""
+INSISTS_S = 3.0
+"""Between two looks of who writes his number again and again."""
 RESTART_S = (0.5, 12.0)
 """From a kill to the next life."""
 
@@ -248,15 +251,40 @@ class Run:
             (self.world.say_ready if ready else self.world.say_unknown)(node)
 
     def foreign_scale(self, namespace: str, name: str, replicas: int) -> None:
-        """`kubectl scale`, once on each Deployment: who insists is not drawn."""
+        """`kubectl scale`, once on each Deployment."""
+        if (namespace, name) not in self.scaled_by_others:
+            self.scaled_by_others.add((namespace, name))
+            self._scale_by(namespace, name, replicas, manager="kubectl")
+
+    def insist(self, namespace: str, name: str) -> Callable[[], None] | None:
+        """Write the number that is there again and again, as an HPA or GitOps does, until what is returned is called."""
         if (namespace, name) in self.scaled_by_others:
-            return
+            return None
         self.scaled_by_others.add((namespace, name))
-        before = int(self.world.deployment(namespace, name)["spec"]["replicas"])
-        self.history.note("kubectl", namespace, name, before, replicas)
-        self.world.store.modify(
-            "deployments", namespace, name, lambda obj: obj["spec"].update(replicas=replicas)
+        replicas = int(self.world.deployment(namespace, name)["spec"]["replicas"])
+        ended: list[bool] = []
+
+        def again() -> None:
+            if not ended:
+                if self.world.deployment(namespace, name)["spec"]["replicas"] != replicas:
+                    self._scale_by(namespace, name, replicas, manager="another-autoscaler")
+                self.later(INSISTS_S, again)
+
+        again()
+        return lambda: ended.append(True)
+
+    def _scale_by(self, namespace: str, name: str, replicas: int, *, manager: str) -> None:
+        found = self.world.deployment(namespace, name)
+        before = int(found["spec"]["replicas"])
+        self.history.note(manager, namespace, name, before, replicas)
+        scaled = with_replicas_owner(
+            found,
+            {**found, "spec": {**found["spec"], "replicas": replicas}},
+            manager=manager,
+            subresource="scale",
+            at=self.world.store.clock(),
         )
+        self.world.store.replace("deployments", scaled)
         self.judge.theirs(namespace, name, before=before, after=replicas)
 
     def jump(self, ahead_s: float) -> None:

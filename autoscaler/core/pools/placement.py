@@ -73,8 +73,12 @@ def leave_alone(situation: Situation, count: ReplicaCount) -> Placement:
     more = count.asked - situation.asked_replicas
     slots[order.preferred].extend([HELD] * max(0, more))
     less = max(0, -more)
-    for index in reversed(order.preference):
-        less -= _cut(slots[index], less)
+    for keeps_floor in (True, False):  # floors last
+        for index in reversed(order.preference):
+            floor = situation.pools[index].floor
+            floor += order.preferred_floor if index == order.preferred else 0
+            spare = len(slots[index]) - (floor if keeps_floor else 0)
+            less -= _cut(slots[index], min(less, max(0, spare)))
     if order.fallback is not None:
         slots[order.fallback][:0] = [FALLBACK] * count.fallback
     return hold_pools(situation)._replace(slots=tuple([tuple(pool) for pool in slots]))

@@ -37,6 +37,8 @@ _METHODS = {
 """HTTP method of each verb of RBAC that is used."""
 MESSAGE_CHARACTERS_MAX = 500
 """Of a Status: what an admission policy has to say stands behind its own name and that of its binding."""
+FIELD_MANAGER = "inference-autoscaler"
+"""Whose a field is that we set, by managedFields."""
 MERGE_PATCH = "application/merge-patch+json"
 _NOT_ACCEPTED = "the API server does not accept what was sent; this is a bug, please report it"
 _REMEDIES = {
@@ -316,7 +318,7 @@ def client_of(access: Access) -> Client:
     from kubernetes_asyncio.client import ApiClient  # noqa: PLC0415  2.6 s of CPU to import
 
     api = ApiClient(access.configuration)
-    api.user_agent = f"inference-autoscaler/{__version__}"
+    api.user_agent = f"{FIELD_MANAGER}/{__version__}"
     fit_transport(api.rest_client, loopback=access.loopback)
     return Client(api, access)
 

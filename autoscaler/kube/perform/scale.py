@@ -5,7 +5,7 @@ from __future__ import annotations
 from autoscaler.core.contract.commands import Annotate, SetReplicas
 from autoscaler.core.contract.spec import ScaleTarget
 from autoscaler.errors import ActuationError
-from autoscaler.kube.api.client import MERGE_PATCH, Client
+from autoscaler.kube.api.client import FIELD_MANAGER, MERGE_PATCH, Client
 from autoscaler.kube.api.fields import mapping, whole, written_version
 from autoscaler.kube.api.resources import SCALE_TARGETS, ApiResource
 
@@ -39,6 +39,7 @@ async def set_replicas(client: Client, command: SetReplicas) -> None:
         namespace=target.namespace,
         name=target.name,
         subresource="scale",
+        query={"fieldManager": FIELD_MANAGER},
         body=body,
     )
 

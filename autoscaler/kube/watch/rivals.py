@@ -11,12 +11,11 @@ from dataclasses import dataclass
 
 from autoscaler.core.contract.state import ReplicasWriter, Rival, RivalKind
 from autoscaler.foreign_text import shown
+from autoscaler.kube.api.client import FIELD_MANAGER
 from autoscaler.kube.api.fields import Json, mapping, text
 from autoscaler.kube.api.plain import Plain, part, parts
 from autoscaler.kube.api.timestamps import seconds
 
-OUR_MANAGER = "inference-autoscaler"
-"""Our field manager: the API server takes it from the name that the client gives itself."""
 _MANAGER_CHARACTERS_MAX = 128
 """As the API server allows."""
 _SCALED_OBJECT_LABEL = "scaledobject.keda.sh/name"
@@ -46,7 +45,7 @@ def replicas_writer(item: Json, *, generation: int) -> ReplicasWriter | None:
         at = max([each for each in told if not math.isnan(each)], default=math.nan)
     return ReplicasWriter(
         manager=manager or "a client that does not say its name",
-        ours=manager == OUR_MANAGER,
+        ours=manager == FIELD_MANAGER,
         at=at,
         scaled=owner.get("subresource") == "scale" or "f:template" not in fields,
         declares=owner.get("operation") == "Apply",

@@ -38,6 +38,8 @@ class ApiRequest:
     subresource: str
     query: Mapping[str, str]
     content_type: str
+    manager: str
+    """Field manager: as the query says, else the first word of the client's name."""
     body: Any
     """What its JSON says; None: it has none."""
 
@@ -98,6 +100,8 @@ async def understand(request: web.BaseRequest) -> ApiRequest:
         subresource=subresource,
         query=dict(request.query),
         content_type=request.content_type,
+        manager=request.query.get("fieldManager")
+        or request.headers.get("User-Agent", "unknown").partition("/")[0],
         body=await _body(request),
     )
     if made.verb in {"get", "list"} and made.flag("watch"):

@@ -22,6 +22,7 @@ from simulations.box.local_cluster.objects import (
     not_found,
     success,
 )
+from simulations.box.local_cluster.owners import with_replicas_owner
 from simulations.box.local_cluster.selectors import from_spec, matches_labels
 from simulations.box.local_cluster.store import Store
 
@@ -63,7 +64,12 @@ class ApiWrites:
             metadata["namespace"] = request.namespace
             if not self._store.find("namespaces", "", request.namespace):
                 raise not_found("namespaces", request.namespace)
-        return self._store.create(request.plural, with_defaults(request.plural, body))
+        body = with_defaults(request.plural, body)
+        if request.plural == "deployments":
+            body = with_replicas_owner(
+                None, body, manager=request.manager, subresource="", at=self._store.clock()
+            )
+        return self._store.create(request.plural, body)
 
     def update(self, request: ApiRequest) -> Object:
         """Replace an object or its Scale; one of another uid, or of another name, is refused."""
@@ -121,6 +127,14 @@ class ApiWrites:
             obj.pop("status", None)  # has a path of its own
             obj |= {"status": before["status"]} if "status" in before else {}
         _validate(request.plural, obj)
+        if request.plural == "deployments":
+            obj = with_replicas_owner(
+                before,
+                obj,
+                manager=request.manager,
+                subresource=request.subresource,
+                at=self._store.clock(),
+            )
         obj = self._store.replace(request.plural, obj)
         return _scale_of(obj) if request.subresource == "scale" else obj
 

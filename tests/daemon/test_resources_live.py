@@ -160,6 +160,38 @@ async def test_resources_come_change_pause_and_go_without_a_restart(
     await until(lambda: most() is None and not decision() and not status.spec_problems)
 
 
+async def test_a_model_that_is_paused_at_a_number_is_scaled_to_it_and_held(
+    daemon: Daemon, kubectl: Kubectl
+):
+    """By the scale subresource, with the daemon's own rights; the load is unknown, for no pod runs here."""
+    prefix = "inference-autoscaler.dev/"
+    await kubectl.apply(document())
+    await until(lambda: "serving/llama" in daemon.telemetry.status.decisions)
+    annotate = ("annotate", "infas", "llama", "-n", "serving", "--overwrite")
+    await kubectl(*annotate, f"{prefix}paused=true", f"{prefix}paused-replicas=3")
+
+    async def replicas() -> int:
+        found = await kubectl("get", "deployment", "llama", "-n", "serving", "-o", "json")
+        return int(json.loads(found)["spec"]["replicas"])
+
+    async def held_at(number: int) -> None:
+        async with asyncio.timeout(60):
+            while await replicas() != number:
+                await asyncio.sleep(0.5)
+
+    try:
+        await held_at(3)
+        await kubectl(*annotate, f"{prefix}paused-replicas=2")
+        await held_at(2)
+        await seen(kubectl, DESIRED="2")
+        paused = (await conditions(kubectl))["Paused"]
+        assert (paused["status"], paused["reason"]) == ("True", "Paused")
+        assert paused["message"] == "paused by annotation: the scale is held at 2"
+    finally:
+        await kubectl("delete", "infas", "llama", "-n", "serving")
+        await kubectl("scale", "deployment", "llama", "-n", "serving", "--replicas=1")
+
+
 README = (DEPLOY / "README.md").read_text()
 COLUMNS = ["NAME", "TARGET", "MODE", "DESIRED", "READY", "FLOOR", "OK", "REASON", "AGE"]
 

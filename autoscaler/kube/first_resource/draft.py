@@ -105,9 +105,10 @@ def first_resource(
             except SettingsError:  # no engine, or no page: it is no twin
                 continue
     pools, notes = _pools(asked, others)
+    ordered = sorted(pools, key=lambda pool: _ORDER.index(pool.capacity_type))
     scaled = [
         f"{each.name} by {read.scaled_by[each.name]}"
-        for each in pools
+        for each in ordered
         if each.name in read.scaled_by
     ]
     if scaled:
@@ -115,7 +116,6 @@ def first_resource(
             f"scaled already: {listed(scaled)}; a Deployment is scaled by one resource: change that one, or "
             "delete it before this one is applied"
         )
-    ordered = sorted(pools, key=lambda pool: _ORDER.index(pool.capacity_type))
     return FirstResource(
         namespace=read.namespace,
         name=_common_name([pool.name for pool in ordered]),

@@ -33,6 +33,7 @@ from autoscaler.daemon.garbage import seldom_look_through_everything
 from autoscaler.daemon.history_watch import DAYS as HISTORY_DAYS
 from autoscaler.daemon.history_watch import HistoryWatch
 from autoscaler.daemon.inbox import Inbox
+from autoscaler.daemon.knowledge_keeper import KnowledgeKeeper
 from autoscaler.daemon.loop import Listener, Loop
 from autoscaler.daemon.observer import FleetObserver
 from autoscaler.daemon.recording.recorder import SEGMENT_BYTES, Recorder
@@ -105,6 +106,19 @@ class DaemonOptions:
     """Of a model's past that are read from Prometheus once; 0: none."""
     credentials: Path = CREDENTIALS
     """The folder below which their token files lie."""
+
+    memory: bool | None = None
+    """Whether what was learnt of models is kept in ConfigMaps beside the Lease; None: where this daemon is a pod."""
+
+    def keeps(self) -> bool:
+        """Whether what an earlier daemon had learnt is read, and, but for a dry run, what is learnt is kept."""
+        if self.memory is None:
+            return is_pod(self.kubeconfig, context=self.context)
+        return self.memory
+
+    def own_namespace(self) -> str:
+        """Where the Lease is, and what was learnt."""
+        return self.lease_namespace or pod_namespace() or LEASE_NAME
 
     def elects(self) -> bool:
         """Whether this daemon takes part in an election.
@@ -289,7 +303,7 @@ class Daemon:
         if options.elects():
             self.election = Election(
                 client,
-                namespace=options.lease_namespace or pod_namespace() or LEASE_NAME,
+                namespace=options.own_namespace(),
                 name=options.lease_name,
                 rng=rng,
                 times=lease_times,
@@ -308,11 +322,11 @@ class Daemon:
             dry_run=options.dry_run,
         )
         self.config_watch = self._watch_config(config, servers=servers, rng=rng)
+        telling = client
+        if self.election is not None:
+            telling = FencedClient(client, PresentFence(election=self.election))
         self.status_writer: StatusWriter | None = None
         if isinstance(self.config_watch, ResourceWatch) and not options.dry_run:
-            telling = client
-            if self.election is not None:
-                telling = FencedClient(client, PresentFence(election=self.election))
             self.status_writer = StatusWriter(
                 telling,
                 watch=self.config_watch,
@@ -331,14 +345,31 @@ class Daemon:
             withhold=options.dry_run,
             term=None if self.election is None else self.election.term,
         )
+        engine = build_engine(settings, parts=parts)
+        self.knowledge_keeper: KnowledgeKeeper | None = None
+        if options.keeps():
+            self.knowledge_keeper = KnowledgeKeeper(
+                telling,
+                namespace=options.own_namespace(),
+                lease_name=options.lease_name,
+                put=self.inbox.put_knowledge,
+                remember=engine.remember,
+                now=clock.now,
+                acts=lambda: self.telemetry.status.acts,
+            )
+            self.telemetry.status.follow_knowledge(self.knowledge_keeper)
+            listeners = (self.knowledge_keeper, *listeners)
         self.loop = Loop(
-            engine=build_engine(settings, parts=parts),
+            engine=engine,
             inbox=self.inbox,
             clock=clock,
             observer=self.observer,
             actuator=self.actuator,
             recorder=self.recorder,
             listeners=(*self.telemetry.listeners, *listeners),
+            has_recalled=self.knowledge_keeper.has_recalled
+            if self.knowledge_keeper
+            else lambda: True,
         )
         self._put_fleet(config, fleet)
 
@@ -358,6 +389,11 @@ class Daemon:
                         ("history", self.history_watch.run),
                         ("outages", self._look_for_outages),
                         *([("status", self.status_writer.run)] if self.status_writer else []),
+                        *(
+                            [("knowledge", self.knowledge_keeper.run)]
+                            if self.knowledge_keeper
+                            else []
+                        ),
                     )
                 ]
                 keep = self.supervisor.keep
@@ -376,6 +412,8 @@ class Daemon:
                     async with asyncio.timeout(_SHUTDOWN_S):
                         await actuator
                         drained = True
+                if self.knowledge_keeper is not None:
+                    await self.knowledge_keeper.write_last()
                 if self.election is not None and lease is not None:
                     lease.cancel()
                     await asyncio.wait((lease,))
@@ -432,6 +470,8 @@ class Daemon:
 
     def _put_fleet(self, config: Config, fleet: FleetSpec) -> None:
         self.inbox.put_spec(fleet)
+        if self.knowledge_keeper is not None:
+            self.knowledge_keeper.follow(fleet)
         self.history_watch.follow(fleet, config.resources)
         _log.info(
             "settings.loaded",

@@ -122,6 +122,12 @@ def cluster_options(command: Callable[..., None]) -> Callable[..., None]:
     help="The same for daemons that may stand in for each other, another for those of other models.",
 )
 @click.option(
+    "--memory/--no-memory",
+    default=None,
+    help="What was learnt of models is kept in ConfigMaps beside the Lease, so that a restart knows it. On where the "
+    "daemon is a pod of its cluster, off with a kubeconfig; with --dry-run it is read and not written.",
+)
+@click.option(
     "--listen",
     default=":8080",
     show_default=True,

@@ -1,7 +1,8 @@
 """What waits to be handled, in the order in which the engine is to see it.
 
 Every event is stamped as it is put in. They come out ordered by time; at equal times first what our own
-commands led to, then notices, then a new specification, then what was read of a model's past. An observation is not kept here: the loop makes
+commands led to, then notices, then a new specification, then what an earlier process
+had learnt of a model, then what was read of its past. An observation is not kept here: the loop makes
 it when nothing else is left, so it can never be older than what came before it.
 """
 
@@ -17,6 +18,7 @@ from typing import TypeAlias
 from autoscaler.core.contract.events import (
     CommandFinished,
     HistoryRead,
+    KnowledgeRead,
     NoticeReceived,
     SpecChanged,
 )
@@ -25,13 +27,14 @@ from autoscaler.core.contract.spec import FleetSpec
 from autoscaler.core.contract.state import Interruption
 from autoscaler.daemon.clock import Clock
 
-Waiting: TypeAlias = CommandFinished | NoticeReceived | SpecChanged | HistoryRead
+Waiting: TypeAlias = CommandFinished | NoticeReceived | SpecChanged | KnowledgeRead | HistoryRead
 
 _ORDER: dict[type[Waiting], int] = {
     CommandFinished: 0,
     NoticeReceived: 1,
     SpecChanged: 2,
-    HistoryRead: 3,
+    KnowledgeRead: 3,
+    HistoryRead: 4,
 }
 _NO_ID = 0
 """Until it is taken out: ids count what was handled, without gaps."""
@@ -71,6 +74,10 @@ class Inbox:
     def put_history(self, model: str, history: HistoryColumns) -> None:
         """One model's past was read."""
         self._put(HistoryRead(id=_NO_ID, at=self._clock.now(), model=model, history=history))
+
+    def put_knowledge(self, model: str, text: str) -> None:
+        """What an earlier process had learnt of one model was read."""
+        self._put(KnowledgeRead(id=_NO_ID, at=self._clock.now(), model=model, text=text))
 
     def take(self) -> Waiting | None:
         """Take the next event out and number it; None: nothing waits."""

@@ -84,6 +84,7 @@ class Loop:
         recorder: Recorder | None,
         listeners: Sequence[Listener],
         monotonic: Callable[[], float] = time.monotonic,
+        has_recalled: Callable[[], bool] = lambda: True,
     ) -> None:
         """Put it together; `run` drives it.
 
@@ -96,6 +97,7 @@ class Loop:
             recorder: None: nothing is recorded.
             listeners: Told of what was handled, in this order.
             monotonic: Measures how long `handle` takes.
+            has_recalled: Whether what an earlier process had learnt was read; the first observation waits for it.
         """
         self._engine = engine
         self._inbox = inbox
@@ -105,6 +107,7 @@ class Loop:
         self._recorder = recorder
         self._listeners = tuple(listeners)
         self._monotonic = monotonic
+        self._has_recalled = has_recalled
         self._schedule = Schedule(tick_s=engine.settings.tick_s, at=clock.now())
         self._interruptions: tuple[Interruption, ...] = ()
         self._stopping = False
@@ -137,7 +140,7 @@ class Loop:
         event: Event | None = self._inbox.take()
         observe_s = 0.0
         if event is None:
-            if not self._observer.synced:
+            if not (self._observer.synced and self._has_recalled()):
                 await self._inbox.wait(_IDLE_S)
                 return
             left_s = self._schedule.due_at - self._clock.now()

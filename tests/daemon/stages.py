@@ -121,6 +121,7 @@ class Stage:
         self.listener = Remembering()
         self.performed: list[Performed] = []
         self.write_s = write_s
+        self.recalled = True
         self.actuator = Actuator(
             perform=self._perform, clock=clock, finished=self._finished, term=term
         )
@@ -132,6 +133,7 @@ class Stage:
             actuator=self.actuator,
             recorder=recorder,
             listeners=[self.listener],
+            has_recalled=lambda: self.recalled,
         )
 
     async def run(self, seconds: float) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import re
 import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import aiohttp
@@ -15,16 +17,21 @@ import pytest
 from aiohttp import web
 
 from autoscaler import cli
+from autoscaler.app import LEASE_NAME
 from autoscaler.core.contract.commands import (
     CORDON_ANNOTATION,
     FALLBACK_ANNOTATION,
     INTERRUPTION_ANNOTATION,
 )
 from autoscaler.daemon.recording.reproduce import replay
+from autoscaler.daemon.recording.segments import segment_files
 from autoscaler.daemon.telemetry.metrics import PREFIX
 from autoscaler.kube.api.client import connect
+from autoscaler.kube.knowledge import shelf_names, shelf_of
 from autoscaler.notices.rehearse import cancel, rehearse
+from autoscaler.settings import load_config, to_core
 from simulations.box.local_cluster.api.faults import ApiFault, ApiFaultKind
+from tests.core.knowledge.busy import learnt_at
 from tests.daemon.live import Live, live, until
 from tests.sources.history.fake import FakePrometheus, Query
 from tests.sources.servers import never
@@ -400,6 +407,53 @@ async def test_a_past_that_prometheus_has_is_read_and_decided_on_and_recorded(sc
     for name in (r"llama\\-on\\-demand-[", r"llama\\-spot-["):
         assert name in query.expression
     assert assert_replays(scene) >= 1
+
+
+def with_knowledge(scene: Live) -> Callable[[], float]:
+    """Keep what yet another daemon had learnt of the model; returns what tells when it was last written."""
+    shelf = shelf_names(LEASE_NAME)[shelf_of("serving/llama")]
+    (resource,) = load_config(scene.config).resources
+    text = learnt_at(to_core(resource), time.time() - 60.0)
+    metadata = {"name": shelf, "namespace": LEASE_NAME}
+    scene.cluster.apply({"kind": "Namespace", "metadata": {"name": LEASE_NAME}})
+    scene.cluster.apply(
+        {"kind": "ConfigMap", "metadata": metadata, "data": {"serving.llama": text}}
+    )
+
+    def written_at() -> float:
+        data = scene.cluster.store.get("configmaps", LEASE_NAME, shelf)["data"]
+        at: float = json.loads(data["serving.llama"])["writtenAt"]
+        return at
+
+    return written_at
+
+
+async def test_what_was_learnt_is_given_back_recorded_and_written_at_the_end(scene):
+    written_at = with_knowledge(scene)
+    before = written_at()
+    async with scene.daemon(memory=True) as daemon:
+        await until(lambda: ready(daemon) and sighted(daemon))
+        count = daemon.telemetry.registry.get_sample_value
+        assert count(f"{PREFIX}knowledge_reads_total", {"outcome": "Found"}) == 1
+        assert decision(daemon)["measures"]["carried_ratio"] != 1.0
+    assert written_at() > before
+    lines = [
+        json.loads(line)
+        for path in segment_files(scene.recording)
+        for line in gzip.decompress(path.read_bytes()).splitlines()
+    ]
+    kinds = [line["event"]["kind"] for line in lines if "event" in line]
+    assert kinds[:3] == ["SpecChanged", "KnowledgeRead", "Observed"], "before anything is decided"
+    assert_replays(scene)
+
+
+async def test_a_dry_run_reads_what_is_kept_and_writes_nothing(scene):
+    written_at = with_knowledge(scene)
+    before = written_at()
+    async with scene.daemon(memory=True, dry_run=True) as daemon:
+        await until(lambda: ready(daemon) and sighted(daemon))
+        assert decision(daemon)["measures"]["carried_ratio"] != 1.0
+    assert written_at() == before
 
 
 async def test_a_prometheus_that_says_nothing_holds_up_neither_a_decision_nor_readiness(scene):

@@ -5,6 +5,7 @@ import asyncio
 from autoscaler.core.contract.events import (
     CommandFinished,
     HistoryRead,
+    KnowledgeRead,
     NoticeReceived,
     SpecChanged,
 )
@@ -45,11 +46,12 @@ def inbox() -> tuple[Inbox, StoppedClock]:
 def test_at_equal_times_our_own_commands_come_first_then_notices_then_the_spec_then_the_past():
     box, _ = inbox()
     box.put_history("serving/llama", Traffic.of(lambda _: 1.0, seconds=120.0).history(until=120.0))
+    box.put_knowledge("serving/llama", "{}")
     box.put_spec(FLEET)
     box.put_notice(notice())
     box.put_finished("1.1", accepted=True, reason="Accepted")
-    kinds = [type(box.take()) for _ in range(4)]
-    assert kinds == [CommandFinished, NoticeReceived, SpecChanged, HistoryRead]
+    kinds = [type(box.take()) for _ in range(5)]
+    assert kinds == [CommandFinished, NoticeReceived, SpecChanged, KnowledgeRead, HistoryRead]
     assert box.take() is None
 
 

@@ -38,6 +38,19 @@ def test_the_specification_is_handled_before_the_first_observation():
     run_virtual(main())
 
 
+def test_the_first_observation_waits_until_what_was_learnt_before_is_read():
+    async def main() -> None:
+        stage = Stage()
+        stage.recalled = False
+        stage.inbox.put_spec(FLEET)
+        asyncio.get_running_loop().call_later(3.0, setattr, stage, "recalled", True)
+        await stage.run(4)
+        assert kinds(stage) == ["SpecChanged", "Observed"]
+        assert 3.0 <= stage.cuts[0] <= 3.25
+
+    run_virtual(main())
+
+
 def test_a_notice_overtakes_the_tick_and_an_observation_that_has_it_follows_at_once():
     async def main() -> None:
         stage = Stage()

@@ -99,7 +99,7 @@ def test_roles_grant_what_the_code_uses_and_nothing_more(
 
 
 def test_the_lease_is_the_one_that_the_daemon_takes(base: tuple[Manifest, ...], tmp_path: Path):
-    (named,) = (each for each in PERMISSIONS if each.name)
+    (named,) = (each for each in PERMISSIONS if each.name and each.resource == "leases")
     assert named.name == DaemonOptions(config=tmp_path).lease_name
     assert (
         named.namespace == one(base, "Deployment", NAME)["metadata"]["namespace"] == OWN_NAMESPACE

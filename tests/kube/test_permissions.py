@@ -7,6 +7,7 @@ import contextlib
 import random
 from pathlib import Path
 
+from autoscaler.app import LEASE_NAME
 from autoscaler.kube.api.client import Client, connect
 from autoscaler.kube.api.permissions import (
     DELETION_COSTS,
@@ -15,6 +16,7 @@ from autoscaler.kube.api.permissions import (
     RESOURCES,
 )
 from autoscaler.kube.api.resources import (
+    CONFIG_MAPS,
     DEPLOYMENTS,
     EVENTS,
     HPAS,
@@ -25,6 +27,7 @@ from autoscaler.kube.api.resources import (
     PODS,
     REPLICA_SETS,
 )
+from autoscaler.kube.knowledge import Shelf, shelf_names
 from autoscaler.kube.lease.contender import LeaseTimes
 from autoscaler.kube.lease.election import Election
 from autoscaler.kube.observe import Cluster
@@ -35,7 +38,7 @@ from tests.kube.test_perform import AT, COMMANDS
 from tests.kube.watched import until_listed
 
 ALL = (*PERMISSIONS, *DELETION_COSTS)
-KINDS = (DEPLOYMENTS, EVENTS, HPAS, LEASES, NODES, NODE_CLAIMS, PODS, REPLICA_SETS)
+KINDS = (CONFIG_MAPS, DEPLOYMENTS, EVENTS, HPAS, LEASES, NODES, NODE_CLAIMS, PODS, REPLICA_SETS)
 BY_PLURAL = {each.plural: each for each in (*KINDS, INFERENCE_AUTOSCALERS)}
 
 
@@ -60,6 +63,7 @@ async def test_the_table_holds_each_call_and_nothing_more(tmp_path: Path):
             while len({r.resource for r in cluster.api.requests if r.verb == "watch"}) < 7:
                 await asyncio.sleep(0.001)
             await hold_and_release(client)
+            await keep(client)
         running.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await running
@@ -68,8 +72,21 @@ async def test_the_table_holds_each_call_and_nothing_more(tmp_path: Path):
     assert used == granted
 
 
+async def keep(client: Client) -> None:
+    """One that is not there yet is made, and written again."""
+    (row, *_) = (each for each in PERMISSIONS if each.name and each.resource == "configmaps")
+    shelf = Shelf(client, namespace=row.namespace, name=row.name)
+    for text in ("{}", "{ }"):
+        await shelf.write({"serving.llama": text}, asked_for=frozenset())
+
+
+def test_the_shelves_are_those_that_may_be_written():
+    named = tuple(each.name for each in PERMISSIONS if each.name and each.resource == "configmaps")
+    assert named == shelf_names(LEASE_NAME)
+
+
 async def hold_and_release(client: Client) -> None:
-    (row,) = (each for each in PERMISSIONS if each.name)
+    (row,) = (each for each in PERMISSIONS if each.name and each.resource == "leases")
     short = LeaseTimes(lease_s=0.2, renew_s=0.12, retry_s=0.04)
     election = Election(
         client, namespace=row.namespace, name=row.name, rng=random.Random(1), times=short

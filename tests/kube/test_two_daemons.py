@@ -56,7 +56,7 @@ READY = {"type": "Ready", "status": "True", "lastTransitionTime": "2026-03-01T12
 class Daemon:
     """`autoscaler run` of one account."""
 
-    def __init__(self, room: Room, account: str, number: int) -> None:
+    def __init__(self, room: Room, account: str, number: int, *more: str) -> None:
         self.account = account
         self._log = room.folder / f"{account}-{number}.log"
         self._arguments = (
@@ -69,6 +69,7 @@ class Daemon:
             "--tick-seconds=0.5",
             "--dcgm-selector=",
             "--log-format=json",
+            *more,
         )
         self.process: Any = None
 
@@ -163,8 +164,8 @@ class Room:
         )
         self.config.write_text(yaml.safe_dump(made))
 
-    async def start(self, account: str) -> Daemon:
-        made = Daemon(self, account, len(self._daemons))
+    async def start(self, account: str, *more: str) -> Daemon:
+        made = Daemon(self, account, len(self._daemons), *more)
         self._daemons.append(made)
         await made.start()
         await until(lambda: made.said("cluster.synced"))

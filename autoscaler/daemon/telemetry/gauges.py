@@ -12,6 +12,7 @@ from autoscaler.core.contract.hindsight import WindowHindsight
 from autoscaler.core.contract.reasons import ConditionType
 from autoscaler.core.contract.scores import Scores
 from autoscaler.core.contract.spec import ModelSpec
+from autoscaler.daemon.knowledge_keeper import KnowledgeReadOutcome, KnowledgeWriteOutcome
 from autoscaler.daemon.observer import FleetObserver
 from autoscaler.daemon.recording.recorder import Recorder
 from autoscaler.daemon.resource_events import EventOutcome
@@ -85,6 +86,10 @@ def current_values(
     yield Value("unreadable_objects_total", (), cluster.unreadable_total)
     for outcome in HistoryOutcome:
         yield Value("history_reads_total", (str(outcome),), status.history_watch.outcomes[outcome])
+    for read in KnowledgeReadOutcome:
+        yield Value("knowledge_reads_total", (str(read),), status.knowledge_reads.get(read, 0))
+    for wrote in KnowledgeWriteOutcome:
+        yield Value("knowledge_writes_total", (str(wrote),), status.knowledge_writes.get(wrote, 0))
     for ending in StatusOutcome:
         yield Value("status_writes_total", (str(ending),), status.status_writes.get(ending, 0))
     for told in EventOutcome:

@@ -80,6 +80,8 @@ COUNTED_ELSEWHERE = frozenset(
         "source_reads_total",
         "source_errors_total",
         "history_reads_total",
+        "knowledge_reads_total",
+        "knowledge_writes_total",
         "status_writes_total",
         "event_writes_total",
         "cluster_failures_total",
@@ -192,6 +194,10 @@ TABLE: tuple[ExportedMetric, ...] = (
     _counter("source_reads_total", ("source", "outcome"), "Reads by how they ended."),
     _counter("source_errors_total", ("source",), "Reads that failed."),
     _counter("history_reads_total", ("outcome",), "Readings of a model's past by how they ended."),
+    _counter(
+        "knowledge_reads_total", ("outcome",), "Readings of what is kept of a model, likewise."
+    ),
+    _counter("knowledge_writes_total", ("outcome",), "Writes of what is kept, by how they ended."),
     _counter(
         "status_writes_total", ("outcome",), "Writes of a resource's status by how they ended."
     ),

@@ -17,6 +17,7 @@ from autoscaler.core.contract.history import HistoryTaken
 from autoscaler.core.contract.spec import FleetSpec
 from autoscaler.daemon.clock import Clock
 from autoscaler.daemon.history_watch import HistoryWatch
+from autoscaler.daemon.knowledge_keeper import KnowledgeKeeper
 from autoscaler.daemon.loop import Handled, Listener
 from autoscaler.daemon.observer import FleetObserver
 from autoscaler.explain.asked import AskedModel, asked_of, write_asked
@@ -75,12 +76,20 @@ class Status(Listener):
         """How writes of the status of resources ended."""
         self.event_writes: Mapping[str, int] = {} if event_writes is None else event_writes
         """How writes of Events about them ended."""
+        self.knowledge_reads: Mapping[str, int] = {}
+        """How readings of what is kept of models ended."""
+        self.knowledge_writes: Mapping[str, int] = {}
+        """How writes of it ended."""
         self.histories: dict[str, HistoryTaken] = {}
         """By model, what of its history was taken in last."""
         self._asked: dict[str, AskedModel] = {}
         """By model of the fleet."""
         self._decided_at: float | None = None
         self._alive_at = clock.now()
+
+    def follow_knowledge(self, keeper: KnowledgeKeeper) -> None:
+        """Tell how the reading and writing of what is kept fares."""
+        self.knowledge_reads, self.knowledge_writes = keeper.reads, keeper.written
 
     def alive(self) -> None:
         """Note that the loop came round."""

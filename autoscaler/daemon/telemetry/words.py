@@ -19,6 +19,7 @@ TASKS = (
     "history",
     "outages",
     "status",
+    "knowledge",
     "lease",
     "actuator",
     "loop",

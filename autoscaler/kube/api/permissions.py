@@ -36,6 +36,26 @@ class Permission:
 PERMISSIONS: tuple[Permission, ...] = (
     Permission(
         group="",
+        resource="configmaps",
+        verbs=("create",),
+        namespaced=True,
+        why="what was learnt of models, where nothing is kept yet",
+        namespace=OWN_NAMESPACE,
+    ),
+    *(
+        Permission(
+            group="",
+            resource="configmaps",
+            verbs=("get", "update"),
+            namespaced=True,
+            why="what was learnt of models, for the daemon after this one",
+            namespace=OWN_NAMESPACE,
+            name=f"inference-autoscaler-knowledge-{number}",
+        )
+        for number in range(4)
+    ),
+    Permission(
+        group="",
         resource="events",
         verbs=("list", "watch"),
         namespaced=True,

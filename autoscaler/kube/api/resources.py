@@ -49,6 +49,8 @@ HPAS = ApiResource(
 SERVICES = ApiResource(group="", version="v1", plural="services", namespaced=True)
 """Read by `autoscaler init` alone, with the rights of whoever calls it."""
 EVENTS = ApiResource(group="", version="v1", plural="events", namespaced=True)
+CONFIG_MAPS = ApiResource(group="", version="v1", plural="configmaps", namespaced=True)
+"""Ours, in which knowledge is kept."""
 LEASES = ApiResource(group="coordination.k8s.io", version="v1", plural="leases", namespaced=True)
 NODE_CLAIMS = ApiResource(group="karpenter.sh", version="v1", plural="nodeclaims", namespaced=False)
 """Karpenter's; there only where it is installed."""

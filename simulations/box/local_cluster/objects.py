@@ -44,7 +44,7 @@ RESOURCES: tuple[ApiKind, ...] = (
     ApiKind(plural="nodes", kind="Node", short="no", namespaced=False),
     ApiKind(plural="pods", kind="Pod", short="po", subresources=frozenset({"eviction", "status"})),
     ApiKind(plural="services", kind="Service", short="svc"),
-    ApiKind(plural="configmaps", kind="ConfigMap", short="cm"),
+    ApiKind(plural="configmaps", kind="ConfigMap", short="cm", replaced=True),
     ApiKind(plural="events", kind="Event"),
     ApiKind(
         group="apps", plural="deployments", kind="Deployment", short="deploy", subresources=_SCALE

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 
 from autoscaler.core.attainment.windows import SPANS_S
@@ -53,6 +55,13 @@ def busy(seed: int, spec: ModelSpec = SPEC) -> Engine:
     _fill_forecast(memory, rng)
     _fill_budgets(memory, rng)
     return engine
+
+
+def learnt_at(spec: ModelSpec, at: float) -> str:
+    """What was learnt of a model within a day, as it was written at some moment."""
+    text = busy(1, spec).remember(spec.key)
+    assert text is not None
+    return json.dumps({**json.loads(text), "writtenAt": at, "learntFrom": at - 86_400.0})
 
 
 def _fill_rules(memory: ModelMemory, rng: np.random.Generator) -> None:

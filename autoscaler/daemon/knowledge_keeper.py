@@ -93,7 +93,8 @@ class KnowledgeKeeper(Listener):
         ]
         self._put, self._remember = put, remember
         self._now, self._acts = now, acts
-        self._begun_at = now()
+        self._heard_at: float | None = None
+        """When the first model was heard of."""
         self._known: frozenset[str] = frozenset()
         self._waiting: set[str] = set()
         """Models whose knowledge was not read yet."""
@@ -109,7 +110,7 @@ class KnowledgeKeeper(Listener):
         """What is to be written, by model."""
         self._kept: dict[str, str] = {}
         """By model, what was learnt, as it was last written."""
-        self._due_at = [self._begun_at + FIRST_WRITE_S] * SHELVES
+        self._due_at = [now() + FIRST_WRITE_S] * SHELVES
         self._unread = self._unwritten = ""
         """Why the last read, or write, failed; empty: it did not."""
         self._changed = asyncio.Event()
@@ -120,6 +121,8 @@ class KnowledgeKeeper(Listener):
         keys = frozenset(model.key for model in fleet.models)
         self._waiting = (self._waiting & keys) | (keys - self._known)
         self._known = keys
+        if keys and self._heard_at is None:
+            self._heard_at = self._now()
         for held in (self._texts, self._kept):
             for gone in held.keys() - keys:
                 del held[gone]
@@ -130,9 +133,9 @@ class KnowledgeKeeper(Listener):
         """Tell whether the first observation need not wait any more."""
         return (
             self._has_read
-            or not self._known
+            or self._heard_at is None
             or self._read_failures > 0
-            or self._now() - self._begun_at > FIRST_READ_S
+            or self._now() - self._heard_at > FIRST_READ_S
         )
 
     def decided(self, handled: Handled, decision: Decision) -> None:  # noqa: ARG002  Listener's

@@ -174,6 +174,7 @@ async def test_what_cannot_be_read_stops_nothing_is_said_once_and_never_written_
 
 async def test_a_server_that_hangs_holds_the_first_look_up_for_seconds_no_longer(tmp_path):
     async with keeping(tmp_path) as kept:
+        kept.at += 10 * FIRST_READ_S  # resources that come late are waited for as well
         kept.follow()
         kept.at += FIRST_READ_S / 2
         assert not kept.keeper.has_recalled()

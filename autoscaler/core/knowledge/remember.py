@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from functools import cache, partial
 
 from autoscaler.core.candidates.rules import RULES
 from autoscaler.core.contract.spec import ModelSpec
@@ -32,8 +33,9 @@ def remember(memory: ModelMemory, *, spec: ModelSpec, at: float) -> str | None:
         *((rough, 0) for rough in range(len(ROUGHENED))),
         *((len(ROUGHENED), left_out) for left_out in range(len(LEAST_WORTH) + 1)),
     ]
+    pack = cache(partial(_pack, memory))
     for rough, left_out in tries:
-        parts = _parts(memory, rough=ROUGHENED[:rough], left_out=LEAST_WORTH[:left_out])
+        parts = _parts(pack, rough=ROUGHENED[:rough], left_out=LEAST_WORTH[:left_out])
         if not parts:
             return None
         written = Written(
@@ -45,15 +47,19 @@ def remember(memory: ModelMemory, *, spec: ModelSpec, at: float) -> str | None:
     return None  # pools whose names alone are more
 
 
+def _pack(memory: ModelMemory, name: str, grain: Grain) -> bytes | None:
+    return PARTS[name].pack(memory, grain)
+
+
 def _parts(
-    memory: ModelMemory, *, rough: Collection[str], left_out: Collection[str]
+    pack: Callable[[str, Grain], bytes | None], *, rough: Collection[str], left_out: Collection[str]
 ) -> dict[str, tuple[int, bytes]]:
     """Return, by name, the mark and the bytes of each part that there is."""
     found = {}
     for name, part in PARTS.items():
         if name in left_out:
             continue
-        packed = part.pack(memory, Grain.ROUGH if name in rough else Grain.FINE)
+        packed = pack(name, Grain.ROUGH if name in rough else Grain.FINE)
         if packed is not None:
             found[name] = layout_mark(part.layout), packed
     return found

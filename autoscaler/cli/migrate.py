@@ -10,6 +10,7 @@ import click
 
 from autoscaler.cli.daemon import cluster_options
 from autoscaler.errors import SettingsError, SpecProblem
+from autoscaler.foreign_text import shown
 
 if TYPE_CHECKING:
     from autoscaler.kube.api.client import Client
@@ -73,7 +74,7 @@ def import_(
         found = asyncio.run(ask())
     for each in found:
         predecessor = each.predecessor
-        click.echo(f"{predecessor.kind} {predecessor.name}:", err=True)
+        click.echo(f"{predecessor.kind} {shown(predecessor.name, limit=80)}:", err=True)
         for note in ordered_notes(predecessor):
             click.echo(f"  {note}", err=True)
     click.echo("---\n".join(yaml_text(each.predecessor, each.document) for each in found), nl=False)

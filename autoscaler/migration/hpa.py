@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from autoscaler.errors import SpecProblem
+from autoscaler.foreign_text import shown
 from autoscaler.kube.api.plain import Plain, part, parts, text, whole
 from autoscaler.migration.amounts import amount_text, read_amount
 from autoscaler.migration.behavior import take_behavior
@@ -47,11 +48,11 @@ def read_hpa(
     if version not in VERSIONS:
         return SpecProblem(
             path=f"{place}: apiVersion",
-            found=version or "nothing",
+            found=shown(version, limit=80) or "nothing",
             remedy="give it as autoscaling/v2; `kubectl get hpa NAME -o yaml` does",
         )
     metadata, spec = part(item, "metadata"), part(item, "spec")
-    maker = maker_of(item)
+    maker = shown(maker_of(item), limit=80)
     if maker:
         return SpecProblem(
             path=place,

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from autoscaler.foreign_text import shown
 
+_SAID_CHARACTERS_MAX = 600
 HPA_KIND, SCALED_OBJECT_KIND = "HorizontalPodAutoscaler", "ScaledObject"
 
 
@@ -79,4 +80,5 @@ class Predecessor:
 
     def _note(self, path: str, found: object, equivalence: Equivalence, said: str) -> None:
         text = "" if found is None else shown(found, limit=120)
+        said = shown(said, limit=_SAID_CHARACTERS_MAX)  # names of metrics stand in it
         self.notes.append(Note(shown(path, limit=160), text, equivalence, said))

@@ -60,8 +60,19 @@ def test_a_part_that_is_anything_else_is_read_or_refused(data):
     problems: list[Any] = []
     for read in read_predecessors(documents, {}, problems):
         result = imported(read, facts_in(documents, read), namespace="", problems=problems)
+        assert all(str(note).isprintable() for note in read.notes)
         text = yaml_text(result.predecessor, result.document)
-        assert all(line.isprintable() for line in text.splitlines())
-        if not problems:
+        if not problems:  # else nothing of it is written
+            assert all(line.isprintable() for line in text.splitlines())
             assert yaml.safe_load(text)["spec"]["mode"] == "Observe"
-    assert all(problem.remedy for problem in problems)
+    assert all(problem.remedy and str(problem).isprintable() for problem in problems)
+
+
+def test_what_a_terminal_obeys_is_not_passed_on():
+    (source,) = yaml.safe_load_all((RECIPES / "adapter-object-value.yaml").read_text())
+    path = ("spec", "metrics", 0, "object", "metric", "name")
+    made = replaced(source, path, "\x1b[31m\x1fx" * 500)
+    document = Document(file=Path("f.yaml"), ordinal=1, content=made)
+    (read,) = read_predecessors([document], {}, [])
+    assert all(str(note).isprintable() and len(str(note)) < 1000 for note in read.notes)
+    assert any("nobody knows here" in note.said for note in read.notes)

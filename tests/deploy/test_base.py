@@ -61,6 +61,10 @@ def test_what_the_base_consists_of(base: tuple[Manifest, ...]):
         ("RoleBinding", "serving", NAME),
         ("Service", NAME, NAME),
         ("ServiceAccount", NAME, NAME),
+        ("ValidatingAdmissionPolicy", "", f"{NAME}-deployments"),
+        ("ValidatingAdmissionPolicy", "", f"{NAME}-nodes"),
+        ("ValidatingAdmissionPolicyBinding", "", f"{NAME}-deployments"),
+        ("ValidatingAdmissionPolicyBinding", "", f"{NAME}-nodes"),
     ]
 
 
@@ -370,7 +374,7 @@ def test_the_component_for_deletion_costs_grants_its_right_and_narrows_it(tmp_pa
     assert condition["expression"] == f"request.userInfo.username == '{user}'"
     (ours,) = (each for each in policy["spec"]["variables"] if each["name"] == "ours")
     assert ours["expression"] == str([COST_ANNOTATION, OWN_COST_ANNOTATION])
-    (binding,) = of_kind(manifests, "ValidatingAdmissionPolicyBinding")
+    binding = one(manifests, "ValidatingAdmissionPolicyBinding", f"{NAME}-deletion-cost")
     assert binding["spec"] == {
         "policyName": policy["metadata"]["name"],
         "validationActions": ["Deny"],

@@ -401,6 +401,17 @@ def test_a_person_who_says_so_ends_it():
     assert target.replicas == 4
 
 
+def test_a_number_that_was_changed_and_changed_back_between_two_looks_was_written():
+    target = begun(model(maximum=9))
+    target.see(0.0, wants=4)
+    target.see(5.0, wants=4)
+    target.write(1, "kubectl")
+    target.write(4, "kubectl")
+    target.see(10.0, wants=5)
+    assert (target.ours, target.replicas) == (1, 4)
+    expect(target.story, reason="ManualScale")
+
+
 @given(
     moves=st.lists(
         st.tuples(

@@ -434,6 +434,7 @@ async def test_an_api_server_that_dies_is_waited_for_and_nothing_is_forgotten(
 ):
     async with Watching(kube, Timing(backoff_s_max=1.0)).running() as watching:
         await until_listed(watching.cluster)
+        await watching.until(lambda: watching.observe().models[0].pools[0].rivals is not None)
         before = watching.observe()
         await control_plane.script("kill", "kube-apiserver")
         await watching.until(lambda: len(watching.cluster.problems()) == 4)

@@ -14,7 +14,7 @@ from typing import Annotated, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from autoscaler.core.contract.reasons import FindingReason
+from autoscaler.core.contract.reasons import FindingReason, Reason
 
 FloatArray: TypeAlias = NDArray[np.float64]
 IntArray: TypeAlias = NDArray[np.int64]
@@ -212,8 +212,8 @@ class Promise:
 class RivalKind(StrEnum):
     """What else scales a target by itself, as long as it is there."""
 
-    HPA = "HorizontalPodAutoscaler"
-    SCALED_OBJECT = "ScaledObject"
+    HPA = Reason.HPA_ON_TARGET.value  # as it is told of a conflict with one
+    SCALED_OBJECT = Reason.SCALED_OBJECT_ON_TARGET.value
     """KEDA's: the HPA that it keeps on the target, or the object of which that HPA says it is."""
 
 

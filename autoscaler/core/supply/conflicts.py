@@ -183,7 +183,7 @@ def _note_writer(
         if last.ours_at is None or current != last.replicas:
             last.ours_at = at
         last.sent = None if last.sent == current else last.sent
-    elif foreign and _wrote(last, current, generation=writer.generation):
+    elif foreign and _wrote(last, current, writer):
         if last.sent is not None or last.ours_at is not None:
             stood_s = 0.0 if last.ours_at is None else at - last.ours_at
             last.undone = last.undone + 1 if stood_s < STOOD_S else 1
@@ -199,7 +199,7 @@ def _is_foreign(writer: ReplicasWriter, rivals: Sequence[Rival] | None) -> bool:
     return not writer.ours and not (rivals is not None and writer.manager == HPA_CONTROLLER)
 
 
-def _wrote(last: WriterMemory, current: int, *, generation: int) -> bool:
+def _wrote(last: WriterMemory, current: int, writer: ReplicasWriter) -> bool:
     """Tell whether somebody else, whose the field is, wrote a number since it was last looked.
 
     | number | sent by us meanwhile | |
@@ -207,11 +207,16 @@ def _wrote(last: WriterMemory, current: int, *, generation: int) -> bool:
     | another than before | it is the same | no: he wrote what we did, or it was his all along |
     | another than before | nothing, or another | yes |
     | as before | another | yes, if the specification changed twice: ours, and his; else ours is not seen yet |
-    | as before | nothing | no: what he wrote was no number |
+    | as before, and ours | nothing | yes, if it changed twice and the field is his now: to another number and back. Who declares shares the field without a change |
+    | as before, and his | nothing | no: what he wrote was no number |
     """
     if current != last.replicas:
         return current != last.sent
-    return last.sent not in {None, current} and generation >= last.generation + 2
+    if writer.generation < last.generation + 2:
+        return False
+    if last.sent is None:
+        return last.ours_at is not None and not writer.declares
+    return last.sent != current
 
 
 def _of_rivals(rivals: Sequence[Rival], target: ScaleTarget) -> str:

@@ -412,6 +412,17 @@ def test_a_number_that_was_changed_and_changed_back_between_two_looks_was_writte
     expect(target.story, reason="ManualScale")
 
 
+def test_a_number_of_ours_that_was_undone_and_written_again_by_another_is_his():
+    target = begun(model(maximum=9))
+    target.see(0.0, wants=4)
+    target.see(5.0, wants=5)
+    target.write(1, "kubectl")
+    target.write(5, "kubectl")
+    target.see(10.0, wants=6)
+    assert (target.ours, target.replicas) == (2, 5)
+    expect(target.story, reason="ManualScale")
+
+
 @given(
     moves=st.lists(
         st.tuples(

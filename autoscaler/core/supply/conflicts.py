@@ -204,15 +204,16 @@ def _wrote(last: WriterMemory, current: int, writer: ReplicasWriter) -> bool:
 
     | number | sent by us meanwhile | |
     |---|---|---|
-    | another than before | it is the same | no: he wrote what we did, or it was his all along |
+    | another than before | it is the same | no: he wrote what we did, or it was his all along; but yes, if it changed twice: he undid ours, and wrote it himself |
     | another than before | nothing, or another | yes |
     | as before | another | yes, if the specification changed twice: ours, and his; else ours is not seen yet |
     | as before, and ours | nothing | yes, if it changed twice and the field is his now: to another number and back. Who declares shares the field without a change |
     | as before, and his | nothing | no: what he wrote was no number |
     """
+    changed_twice = writer.generation >= last.generation + 2
     if current != last.replicas:
-        return current != last.sent
-    if writer.generation < last.generation + 2:
+        return current != last.sent or (changed_twice and not writer.declares)
+    if not changed_twice:
         return False
     if last.sent is None:
         return last.ours_at is not None and not writer.declares

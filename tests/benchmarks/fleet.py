@@ -54,6 +54,7 @@ def fill(cluster: Cluster, pods: int, *, models: int = 1, at: float) -> None:
             gpus=1,
             promises=(),
             template=template_facts({}),
+            writer=None,
         )
         for number, replicas in enumerate(each)
     }

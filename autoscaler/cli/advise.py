@@ -118,19 +118,9 @@ def _scalers(
 
     from autoscaler.errors import AutoscalerError, SettingsError
     from autoscaler.kube.api.client import ApiError, connect
-    from autoscaler.kube.api.resources import ApiResource
+    from autoscaler.kube.api.resources import HPAS, SCALED_OBJECTS
 
-    kinds = {
-        "HorizontalPodAutoscaler": ApiResource(
-            group="autoscaling",
-            version="v2",
-            plural="horizontalpodautoscalers",
-            namespaced=True,
-        ),
-        "ScaledObject": ApiResource(
-            group="keda.sh", version="v1alpha1", plural="scaledobjects", namespaced=True
-        ),
-    }
+    kinds = {"HorizontalPodAutoscaler": HPAS, "ScaledObject": SCALED_OBJECTS}
 
     async def read() -> list[dict[str, Any]]:
         found = []

@@ -70,6 +70,7 @@ async def _uninstall(
 
     from autoscaler.errors import ActuationError
     from autoscaler.kube.api.client import ApiError, connect
+    from autoscaler.kube.api.resources import CONFIG_MAPS
     from autoscaler.kube.remains import (
         acting_holder,
         find_copies,
@@ -77,7 +78,7 @@ async def _uninstall(
         remove,
         taken_over,
     )
-    from autoscaler.migration.saved_copy import CONFIG_MAPS, COPIES, PREDECESSOR_ANNOTATION
+    from autoscaler.migration.saved_copy import COPIES, PREDECESSOR_ANNOTATION
     from autoscaler.notices.node_agent import ALIVE_ANNOTATION, NOTICE_ANNOTATION
 
     unread: list[str] = []

@@ -12,21 +12,15 @@ from autoscaler.errors import SettingsError
 from autoscaler.foreign_text import shown
 from autoscaler.kube.api.client import ApiError, Client
 from autoscaler.kube.api.plain import Plain, part, parts, text
-from autoscaler.kube.api.resources import ApiResource
+from autoscaler.kube.api.resources import HPAS, SCALED_OBJECTS, ApiResource
 from autoscaler.kube.soundness.targets_read import read_cluster
+from autoscaler.kube.watch.rivals import maker_of
 from autoscaler.migration.document import document_of
-from autoscaler.migration.hpa import maker_of
 from autoscaler.migration.predecessor import HPA_KIND, SCALED_OBJECT_KIND, Predecessor
 from autoscaler.migration.target_facts import TargetFacts, target_facts
 from autoscaler.settings import InferenceAutoscaler, to_core
 from autoscaler.settings.documents import Document
 
-HPAS = ApiResource(
-    group="autoscaling", version="v2", plural="horizontalpodautoscalers", namespaced=True
-)
-SCALED_OBJECTS = ApiResource(
-    group="keda.sh", version="v1alpha1", plural="scaledobjects", namespaced=True
-)
 _KINDS = {
     **dict.fromkeys(
         ("hpa", "hpas", "horizontalpodautoscaler", "horizontalpodautoscalers"), HPA_KIND

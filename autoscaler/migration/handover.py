@@ -15,9 +15,8 @@ from autoscaler.foreign_text import shown
 from autoscaler.kube.api.client import MERGE_PATCH, ApiError, Client
 from autoscaler.kube.api.fields import Json
 from autoscaler.kube.api.plain import Plain, part, parts, text, whole
-from autoscaler.kube.api.resources import DEPLOYMENTS, INFERENCE_AUTOSCALERS
-from autoscaler.migration.cluster import HPAS
-from autoscaler.migration.hpa import maker_of
+from autoscaler.kube.api.resources import DEPLOYMENTS, HPAS, INFERENCE_AUTOSCALERS
+from autoscaler.kube.watch.rivals import maker_of
 
 Say = Callable[[str], None]
 """Tells a person what was done."""

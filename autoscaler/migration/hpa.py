@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from autoscaler.errors import SpecProblem
 from autoscaler.foreign_text import shown
 from autoscaler.kube.api.plain import Plain, part, parts, text, whole
+from autoscaler.kube.watch.rivals import maker_of
 from autoscaler.migration.amounts import amount_text, read_amount
 from autoscaler.migration.behavior import take_behavior
 from autoscaler.migration.metric_names import MetricSignal
@@ -78,14 +79,6 @@ def read_hpa(
     for name in spec.keys() - _KNOWN:
         read.drop(f"spec.{name}", spec[name], "a field that is not known")
     return read
-
-
-def maker_of(item: Plain) -> str:
-    """Return the ScaledObject that an HPA was made of; empty: of none."""
-    for owner in parts(part(item, "metadata"), "ownerReferences"):
-        if text(owner, "kind") == "ScaledObject":
-            return text(owner, "name")
-    return text(part(item, "metadata", "labels"), "scaledobject.keda.sh/name")
 
 
 def _take_bounds(read: Predecessor, spec: Plain) -> None:

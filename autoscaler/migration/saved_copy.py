@@ -14,13 +14,12 @@ from autoscaler.errors import SettingsError, SpecProblem
 from autoscaler.foreign_text import shown
 from autoscaler.kube.api.client import ApiError, Client
 from autoscaler.kube.api.plain import Plain, part, text
-from autoscaler.kube.api.resources import ApiResource
+from autoscaler.kube.api.resources import CONFIG_MAPS
 from autoscaler.migration.cluster import RESOURCES, VERSIONS, ScaleWriter
 from autoscaler.settings.documents import MANIFESTS, read_documents
 
 PREDECESSOR_ANNOTATION = "inference-autoscaler.dev/predecessor"
 """On the resource, from a takeover until it is handed back: where the copy is."""
-CONFIG_MAPS = ApiResource(group="", version="v1", plural="configmaps", namespaced=True)
 _KEEPER, _OURS = "app.kubernetes.io/managed-by", "inference-autoscaler"
 COPIES = f"{_KEEPER}={_OURS}"
 """The label of the ConfigMaps, as a selector."""

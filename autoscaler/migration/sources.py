@@ -10,8 +10,9 @@ from typing import Any
 from autoscaler.errors import SpecProblem
 from autoscaler.foreign_text import listed, shown
 from autoscaler.kube.api.plain import Plain, part, text
+from autoscaler.kube.watch.rivals import maker_of
 from autoscaler.migration.document import document_of
-from autoscaler.migration.hpa import maker_of, read_hpa
+from autoscaler.migration.hpa import read_hpa
 from autoscaler.migration.metric_names import MetricSignal
 from autoscaler.migration.predecessor import HPA_KIND, SCALED_OBJECT_KIND, Predecessor
 from autoscaler.migration.scaled_object import VERSION, read_scaled_object

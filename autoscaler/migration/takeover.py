@@ -19,7 +19,8 @@ from autoscaler.errors import SettingsError
 from autoscaler.kube.api.client import MERGE_PATCH, ApiError, Client
 from autoscaler.kube.api.fields import Json
 from autoscaler.kube.api.plain import part, parts, text
-from autoscaler.migration.cluster import HPAS, SCALED_OBJECTS, ScaleWriter, writers_in
+from autoscaler.kube.api.resources import HPAS, SCALED_OBJECTS
+from autoscaler.migration.cluster import ScaleWriter, writers_in
 from autoscaler.migration.handover import (
     HandoverState,
     HandoverTimes,

@@ -17,11 +17,15 @@ import pytest
 from autoscaler.core.contract.commands import PAUSED_ANNOTATION
 from autoscaler.errors import SettingsError
 from autoscaler.kube.api.client import MERGE_PATCH, ApiError, Client
-from autoscaler.kube.api.resources import DEPLOYMENTS, INFERENCE_AUTOSCALERS
-from autoscaler.migration.cluster import HPAS, SCALED_OBJECTS
+from autoscaler.kube.api.resources import (
+    CONFIG_MAPS,
+    DEPLOYMENTS,
+    HPAS,
+    INFERENCE_AUTOSCALERS,
+    SCALED_OBJECTS,
+)
 from autoscaler.migration.handback import hand_back, plan_handback
 from autoscaler.migration.handover import HandoverError, HandoverTimes, ModelNamed, model_named
-from autoscaler.migration.saved_copy import CONFIG_MAPS
 from autoscaler.migration.scaled_object import PAUSED, PAUSED_REPLICAS
 from autoscaler.migration.takeover import plan_takeover, take_over
 from tests.kube.control_plane import (

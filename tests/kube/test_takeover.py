@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from autoscaler.kube.api.resources import INFERENCE_AUTOSCALERS
-from autoscaler.migration.cluster import HPAS, SCALED_OBJECTS
+from autoscaler.kube.api.resources import HPAS, INFERENCE_AUTOSCALERS, SCALED_OBJECTS
 from autoscaler.migration.handover import is_decided_on
 from autoscaler.migration.saved_copy import PREDECESSOR_ANNOTATION
 from autoscaler.migration.scaled_object import PAUSED

@@ -46,11 +46,15 @@ DISRUPTION_BUDGETS = ApiResource(
 HPAS = ApiResource(
     group="autoscaling", version="v2", plural="horizontalpodautoscalers", namespaced=True
 )
+SCALED_OBJECTS = ApiResource(
+    group="keda.sh", version="v1alpha1", plural="scaledobjects", namespaced=True
+)
+"""KEDA's, where it is installed. Read by commands alone, with the rights of whoever calls them."""
 SERVICES = ApiResource(group="", version="v1", plural="services", namespaced=True)
 """Read by `autoscaler init` alone, with the rights of whoever calls it."""
 EVENTS = ApiResource(group="", version="v1", plural="events", namespaced=True)
 CONFIG_MAPS = ApiResource(group="", version="v1", plural="configmaps", namespaced=True)
-"""Ours, in which knowledge is kept."""
+"""Ours: in which knowledge is kept, and copies of what a takeover took away."""
 LEASES = ApiResource(group="coordination.k8s.io", version="v1", plural="leases", namespaced=True)
 NODE_CLAIMS = ApiResource(group="karpenter.sh", version="v1", plural="nodeclaims", namespaced=False)
 """Karpenter's; there only where it is installed."""

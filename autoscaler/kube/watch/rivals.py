@@ -75,7 +75,7 @@ def slim_hpa(item: Json) -> SlimHpa:
     metadata = mapping(item, "metadata")
     target = mapping(mapping(item, "spec"), "scaleTargetRef")
     name, kind = text(metadata, "name"), RivalKind.HPA
-    scaled_object = _scaled_object(metadata)
+    scaled_object = maker_of(item)
     if scaled_object:
         name, kind = scaled_object, RivalKind.SCALED_OBJECT
     return SlimHpa(
@@ -89,8 +89,9 @@ def slim_hpa(item: Json) -> SlimHpa:
     )
 
 
-def _scaled_object(metadata: Json) -> str:
-    """Return the name of the KEDA object that an HPA was made for; empty: of none."""
+def maker_of(item: Plain) -> str:
+    """Return the name of KEDA's ScaledObject that an HPA was made of; empty: of none."""
+    metadata = part(item, "metadata")
     for owner in parts(metadata, "ownerReferences"):
         if owner.get("kind") == "ScaledObject" and isinstance(owner.get("name"), str):
             return str(owner["name"])
